@@ -1,0 +1,7 @@
+"""frm-mlflow: which network should I ship on hardware that I cannot all measure?
+
+Importing this package is cheap on purpose: MLflow imports it for its plugin hooks, and a
+worker on a Jetson imports it without torch, mlflow or pandas being there.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,157 @@
+"""Dataclasses that mirror `conf/`: a Hydra config is checked here once, at the door.
+
+Further down functions take these frozen objects or plain arguments, never a DictConfig.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from frm_mlflow.errors import ConfigError
+
+MODEL_SOURCES = ("torchvision", "timm", "target", "onnx")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network: a name in the zoo, a library's name, a user's factory or an `.onnx` file."""
+
+    name: str
+    source: str = "torchvision"
+    """torchvision, timm, target (a user's factory) or onnx (a file)."""
+    architecture: str | None = None
+    """The library's own name where it differs from `name`; the zoo knows it for its models."""
+    target: str | None = None
+    """`package.module:factory` of a user's own module (source=target)."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    """The `.onnx` file (source=onnx)."""
+    input_size: int | None = None
+    """Side of the square input in pixels; by default the network's native size."""
+    input_shape: list[int] | None = None
+    """Shape of one sample without the batch, for models that do not take a square image."""
+    family: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.source not in MODEL_SOURCES:
+            raise ConfigError(f"model.source must be one of {', '.join(MODEL_SOURCES)}, got '{self.source}'")
+        if self.source == "target" and not self.target:
+            raise ConfigError("model.source=target needs model.target=package.module:factory")
+        if self.source == "onnx" and not self.path:
+            raise ConfigError("model.source=onnx needs model.path=FILE.onnx")
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What the hardware must look like for a run to carry a device's name; every given fact must hold."""
+
+    gpu: str | None = None
+    """Regular expression, searched in the GPU's name as NVML gives it."""
+    gpu_memory_gib: list[float] | None = None
+    """Lowest and highest total memory of the GPU in GiB."""
+    cpu: str | None = None
+    """Regular expression, searched in the CPU's brand string."""
+    azure_vm_size: str | None = None
+    """The size that Azure's instance metadata service gives."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """A device: its name in the tracking server, its tier and the rule that recognises it."""
+
+    name: str
+    tier: str | None
+    """gpu, cpu or edge; null for `auto`, which takes the recognised device's."""
+    kind: str
+    """Where the worker runs: cpu, cuda, or auto."""
+    recognise: Recognition = field(default_factory=Recognition)
+    index: int = 0
+    """Which GPU, as CUDA numbers them."""
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """An inference runtime with its options; `threads` null means all physical cores the process may use."""
+
+    name: str
+    threads: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PrecisionConfig:
+    """Numeric precision asked for; the run's tag says what really ran."""
+
+    name: str
+    calibration: str | None = None
+    calibration_samples: int = 64
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """The measuring protocol: warm-up, pairing with the baseline, stopping rule, limits."""
+
+    runs: int = 100
+    """Timed runs at least."""
+    max_runs: int = 2000
+    max_seconds: float = 60.0
+    """Cap on the timed part of one benchmark; `runs` are made in any case."""
+    target_interval: float = 0.02
+    """Stop once the half-width of the ratio's 95 % interval over its value is at most this."""
+    block_seconds: float = 0.25
+    """Length aimed at for one block of the slower of the two models."""
+    warm_up_runs: int = 10
+    warm_up_seconds: float = 0.5
+    warm_up_agreement: float = 0.10
+    warm_up_max_seconds: float = 30.0
+    confidence: float = 0.95
+    resamples: int = 2000
+    batch_size: int = 1
+    timeout_s: float = 300.0
+    """A worker that does not answer for this long is killed and the benchmark FAILED."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.runs < 1:
+            raise ConfigError(f"measure.runs must be at least 1, got {self.runs}")
+        if self.max_runs < self.runs:
+            raise ConfigError(f"measure.max_runs ({self.max_runs}) must not be below measure.runs ({self.runs})")
+        if self.batch_size < 1:
+            raise ConfigError(f"measure.batch_size must be at least 1, got {self.batch_size}")
+        if not 0.5 < self.confidence < 1:
+            raise ConfigError(f"measure.confidence must be between 0.5 and 1, got {self.confidence}")
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are logged; null means MLflow's own environment variables and defaults."""
+
+    uri: str | None = None
+    experiment: str = "frm"
+    parent_run_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: str) -> ConfigT:
+    """Return `config` as an instance of the dataclass `cls`.
+
+    Raises
+    ------
+    ConfigError
+        Where a key is unknown, missing or of the wrong type; `where` names the config group.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(cls), config)
+        result = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+    assert isinstance(result, cls)
+    return result

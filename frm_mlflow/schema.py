@@ -1,0 +1,182 @@
+"""Every metric and tag key with its unit, direction and meaning.
+
+This module is the contract between what is logged and what is queried: a key is typed here
+and nowhere else. `Metric.column` and `Tag.column` name the same fact in the tidy frame that
+`tracking.query` returns and that `analysis` and `prediction` read.
+
+It imports only the standard library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SCHEMA_VERSION = 1
+
+Direction = Literal["lower", "higher", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number that a run carries: its MLflow key, frame column, unit and which way is better."""
+
+    key: str
+    column: str
+    unit: str
+    direction: Direction
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A word that a run carries: its MLflow key, frame column and meaning."""
+
+    key: str
+    column: str
+    meaning: str
+
+
+# --- metrics: latency ------------------------------------------------------------------
+LATENCY_P50 = Metric("latency/p50_ms", "latency_ms", "ms", "lower", "Median latency of one call.")
+LATENCY_P50_LOW = Metric(
+    "latency/p50_low_ms", "latency_low_ms", "ms", "lower", "Lower end of the median's 95 % bootstrap interval."
+)
+LATENCY_P50_HIGH = Metric(
+    "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % bootstrap interval."
+)
+LATENCY_MEAN = Metric("latency/mean_ms", "latency_mean_ms", "ms", "lower", "Mean latency of one call.")
+LATENCY_P90 = Metric(
+    "latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples."
+)
+LATENCY_P95 = Metric(
+    "latency/p95_ms", "latency_p95_ms", "ms", "lower", "95th percentile of latency; needs 130 samples."
+)
+LATENCY_P99 = Metric(
+    "latency/p99_ms", "latency_p99_ms", "ms", "lower", "99th percentile of latency; needs 662 samples."
+)
+LATENCY_CPU_P50 = Metric(
+    "latency/cpu_p50_ms",
+    "latency_cpu_ms",
+    "ms",
+    "lower",
+    "Median CPU time of one call, all threads of the worker; parts from wall time under contention.",
+)
+LATENCY_DEVICE_P50 = Metric(
+    "latency/device_p50_ms", "latency_device_ms", "ms", "lower", "Median by the accelerator's own events (CUDA)."
+)
+LATENCY_SAMPLES = Metric("latency/samples", "latency_samples", "1", "none", "Number of timed calls.")
+LATENCY_BLOCK_CV = Metric(
+    "latency/block_cv", "latency_block_cv", "1", "lower", "Coefficient of variation of the blocks' medians."
+)
+THROUGHPUT = Metric(
+    "throughput/items_per_s", "throughput_items_per_s", "1/s", "higher", "Batch size over the mean latency."
+)
+
+# --- metrics: memory, compute, energy, accuracy ------------------------------------------
+MEMORY_PEAK = Metric(
+    "memory/peak_mib",
+    "memory_mib",
+    "MiB",
+    "lower",
+    "Peak memory of the worker during inference over its state before the model was loaded.",
+)
+MEMORY_WEIGHTS = Metric("memory/weights_mib", "weights_mib", "MiB", "lower", "Size of the parameters and buffers.")
+MEMORY_LOADED = Metric(
+    "memory/loaded_mib", "loaded_mib", "MiB", "lower", "Memory after loading, before the first inference."
+)
+MEMORY_DEVICE = Metric(
+    "memory/device_mib", "device_memory_mib", "MiB", "lower", "The process's memory on the accelerator, by NVML."
+)
+GMACS = Metric("compute/gmacs", "gmacs", "GMAC", "lower", "Multiply-accumulates of one sample (the paper's FLOPs).")
+PARAMS_M = Metric("compute/params_m", "params_m", "1e6", "lower", "Parameters used at inference.")
+ACTIVATIONS_M = Metric(
+    "compute/activations_m", "activations_m", "1e6", "lower", "Elements written by convolutions and matrix products."
+)
+ENERGY = Metric("energy/per_inference_mj", "energy_mj", "mJ", "lower", "Energy of one call by a hardware meter.")
+TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; frm.accuracy_source says on what.")
+TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; frm.accuracy_source says on what.")
+
+# --- metrics: relative to the baseline -----------------------------------------------------
+RATIO_FLOPS = Metric("ratio/flops", "ratio_flops", "1", "lower", "FLOPs over the baseline's (paper eq. 2).")
+RATIO_LATENCY = Metric("ratio/latency", "ratio_latency", "1", "lower", "Latency over the baseline's (paper eq. 3).")
+RATIO_LATENCY_LOW = Metric(
+    "ratio/latency_low", "ratio_latency_low", "1", "lower", "Lower end of the latency ratio's 95 % interval."
+)
+RATIO_LATENCY_HIGH = Metric(
+    "ratio/latency_high", "ratio_latency_high", "1", "lower", "Upper end of the latency ratio's 95 % interval."
+)
+RATIO_MEMORY = Metric("ratio/memory", "ratio_memory", "1", "lower", "Peak memory over the baseline's (paper eq. 4).")
+RATIO_ENERGY = Metric("ratio/energy", "ratio_energy", "1", "lower", "Energy over the baseline's.")
+FRM = Metric("frm", "frm", "1", "lower", "Geometric mean of the FLOPs, latency and memory ratios (paper eq. 1).")
+FRM_E = Metric("frm_e", "frm_e", "1", "lower", "FRM with the energy ratio as a fourth component (paper 2.1).")
+
+# --- tags ----------------------------------------------------------------------------------
+KIND = Tag("frm.kind", "kind", "What the run is: benchmark, sweep, analysis, prediction.")
+SCHEMA = Tag("frm.schema", "schema", "Version of this schema.")
+MODEL = Tag("frm.model", "model", "Canonical name of the architecture.")
+FAMILY = Tag("frm.family", "family", "cnn, mobile_cnn, efficient, transformer, hybrid or other.")
+DEVICE = Tag("frm.device", "device", "Name of a recognised device.")
+CHIP = Tag("frm.chip", "chip", "The chip that was found or that the source names.")
+TIER = Tag("frm.tier", "tier", "gpu, cpu or edge.")
+RUNTIME = Tag("frm.runtime", "runtime", "Inference runtime.")
+RUNTIME_VERSION = Tag("frm.runtime_version", "runtime_version", "Version of the runtime; part of a configuration.")
+PRECISION = Tag("frm.precision", "precision", "What really ran: fp32, fp16, bf16, int8, ...")
+BATCH_SIZE = Tag("frm.batch_size", "batch_size", "Samples in one call.")
+RESOLUTION = Tag("frm.resolution", "resolution", "native, or the input's side in pixels where it was set.")
+INPUT_SIZE = Tag("frm.input_size", "input_size", "The input's side in pixels.")
+COMPUTE_UNIT = Tag("frm.compute_unit", "compute_unit", "cpu, gpu, npu or mixed.")
+BASELINE = Tag("frm.baseline", "baseline", "The reference model of the ratios.")
+SOURCE = Tag("frm.source", "source", "measured, or imported:NAME.")
+ACCURACY_SOURCE = Tag("frm.accuracy_source", "accuracy_source", "Where the accuracy was published or measured.")
+FLOPS_SOURCE = Tag("frm.flops_source", "flops_source", "counted, catalogue, or the source's own.")
+FLOPS_CONVENTION = Tag("frm.flops_convention", "flops_convention", "macs (one multiply-accumulate is one).")
+UNCOUNTED_OPS = Tag("frm.uncounted_ops", "uncounted_ops", "Operators that the FLOPs counter could not count.")
+RATIO_SOURCE = Tag(
+    "frm.ratio_source", "ratio_source", "interleaved (one window), or quotient (of two runs' medians)."
+)
+LATENCY_STATISTIC = Tag("frm.latency_statistic", "latency_statistic", "What latency_ms is: p50, mean or min.")
+MEMORY_DEFINITION = Tag(
+    "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_peak, range_max, ..."
+)
+UNSTABLE = Tag("frm.unstable", "unstable", "Reasons for which the measurement is flagged; empty where it is stable.")
+RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
+CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")
+JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
+PROVENANCE = Tag("frm.provenance", "provenance", "Original file, row, tool version and date, as JSON.")
+REASON = Tag("frm.reason", "reason", "Why a run FAILED or was KILLED.")
+HOST = Tag("frm.host", "host", "Name of the host that measured.")
+
+KIND_BENCHMARK = "benchmark"
+KIND_SWEEP = "sweep"
+KIND_ANALYSIS = "analysis"
+KIND_PREDICTION = "prediction"
+SOURCE_MEASURED = "measured"
+RATIO_INTERLEAVED = "interleaved"
+RATIO_QUOTIENT = "quotient"
+MACS = "macs"
+
+TIERS = ("gpu", "cpu", "edge")
+FAMILIES = ("cnn", "mobile_cnn", "efficient", "transformer", "hybrid", "other")
+
+METRICS: tuple[Metric, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Metric))
+TAGS: tuple[Tag, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Tag))
+METRIC_BY_KEY: dict[str, Metric] = {m.key: m for m in METRICS}
+TAG_BY_KEY: dict[str, Tag] = {t.key: t for t in TAGS}
+
+CONFIGURATION_TAGS: tuple[Tag, ...] = (
+    DEVICE,
+    CHIP,
+    RUNTIME,
+    RUNTIME_VERSION,
+    PRECISION,
+    BATCH_SIZE,
+    RESOLUTION,
+    COMPUTE_UNIT,
+)
+"""A configuration: what must be equal for two latencies to be compared (`tier` follows from the device)."""
+CONFIGURATION_COLUMNS: tuple[str, ...] = tuple(t.column for t in CONFIGURATION_TAGS)
+
+RUN_COLUMNS: tuple[str, ...] = ("run_id", "experiment_id", "parent_run_id", "status", "start_time", "end_time")
+"""Facts of the MLflow run itself that a tidy frame carries beside metrics and tags (times: UTC datetimes)."""
+FRAME_COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *(t.column for t in TAGS), *(m.column for m in METRICS))
