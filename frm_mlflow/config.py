@@ -6,7 +6,7 @@ Further down functions take these frozen objects or plain arguments, never a Dic
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -150,8 +150,6 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
     """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), config)
-        result = OmegaConf.to_object(merged)
+        return cast(ConfigT, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
-    assert isinstance(result, cls)
-    return result

@@ -28,8 +28,7 @@ class MissingExtraError(ConfigError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed: "
-            f"run `pip install 'frm-mlflow[{extra}]'`."
+            f"{purpose} needs the package '{package}', which is not installed: run `pip install 'frm-mlflow[{extra}]'`."
         )
         self.package = package
         self.extra = extra

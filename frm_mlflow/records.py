@@ -43,7 +43,7 @@ class Configuration:
             raise DataError(f"batch_size must be at least 1, got {self.batch_size}")
 
     def tags(self) -> dict[str, str]:
-        """The configuration as MLflow tags; empty facts are left out."""
+        """Return the configuration as MLflow tags; empty facts are left out."""
         values = asdict(self)
         keys = (*schema.CONFIGURATION_TAGS, schema.TIER)
         return {tag.key: str(values[tag.column]) for tag in keys if values[tag.column] != ""}

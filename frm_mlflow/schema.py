@@ -46,9 +46,7 @@ LATENCY_P50_HIGH = Metric(
     "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % bootstrap interval."
 )
 LATENCY_MEAN = Metric("latency/mean_ms", "latency_mean_ms", "ms", "lower", "Mean latency of one call.")
-LATENCY_P90 = Metric(
-    "latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples."
-)
+LATENCY_P90 = Metric("latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples.")
 LATENCY_P95 = Metric(
     "latency/p95_ms", "latency_p95_ms", "ms", "lower", "95th percentile of latency; needs 130 samples."
 )
@@ -132,9 +130,7 @@ ACCURACY_SOURCE = Tag("frm.accuracy_source", "accuracy_source", "Where the accur
 FLOPS_SOURCE = Tag("frm.flops_source", "flops_source", "counted, catalogue, or the source's own.")
 FLOPS_CONVENTION = Tag("frm.flops_convention", "flops_convention", "macs (one multiply-accumulate is one).")
 UNCOUNTED_OPS = Tag("frm.uncounted_ops", "uncounted_ops", "Operators that the FLOPs counter could not count.")
-RATIO_SOURCE = Tag(
-    "frm.ratio_source", "ratio_source", "interleaved (one window), or quotient (of two runs' medians)."
-)
+RATIO_SOURCE = Tag("frm.ratio_source", "ratio_source", "interleaved (one window), or quotient (of two runs' medians).")
 LATENCY_STATISTIC = Tag("frm.latency_statistic", "latency_statistic", "What latency_ms is: p50, mean or min.")
 MEMORY_DEFINITION = Tag(
     "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_peak, range_max, ..."

@@ -1,0 +1,67 @@
+# `make` lists the commands. Everything lives in .venv; nothing is installed outside it.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+DEMO_MODELS := mobilenet_v3_small,squeezenet1_1,mobilenet_v2,resnet18,levit_128s
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo ui test test-all check lint format lock wheel clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.bench: $(BIN)/uv pyproject.toml constraints.txt
+	$(UV) -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
+	$(UV) -c constraints.txt -e '.[dev]'
+	touch $@ $(VENV)/.bench
+
+setup: $(VENV)/.bench ## prepare .venv so that measuring and `mlflow run .` work
+	$(BIN)/frm-mlflow link-env
+
+setup-dev: $(VENV)/.dev ## the same with every runtime and the developers' tools
+	$(BIN)/frm-mlflow link-env
+
+demo: setup ## benchmark 5 networks and the baseline on this machine, log them, print the leaderboard
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=cpu -P models=$(DEMO_MODELS) -P measure=quick --experiment-name frm
+	@echo
+	@echo "Open the MLflow UI:   $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db"
+	@echo "then http://127.0.0.1:5000, experiment 'frm', and sort the columns by 'frm'."
+
+ui: setup ## open the MLflow UI on the runs of this folder
+	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+
+test: lint ## lint, types and all tests but the slow matrices
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-all: lint ## everything, the slow matrices too
+	$(BIN)/python -m pytest
+
+check: lint ## lint, types, import contracts and unit tests, under a minute
+	$(BIN)/python -m pytest -q -m "not slow and not gpu" tests/unit tests/property
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-dev ## let ruff write the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(BIN)/uv ## compile constraints.txt from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file constraints.txt
+
+wheel: setup-dev ## build the sdist and the wheel into dist/
+	$(BIN)/python -m build
+
+clean: ## remove build products, caches and .venv (runs and exports stay)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,208 @@
+"""The console script `frm-mlflow`: subcommands are the runners, plus a few that need no configuration.
+
+A runner is a Hydra application; what stands after its name are Hydra's overrides. `--key value`
+is taken for `key=value`, because `mlflow run` passes parameters that way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from frm_mlflow import __version__
+from frm_mlflow.errors import FrmError
+
+RUNNERS: dict[str, str] = {
+    "bench": "benchmark models on this machine and log a run each",
+    "ingest": "import what other tools have measured",
+    "analyze": "compute the paper's analyses from the tracking server",
+    "predict": "predict latency and the Pareto frontier on a device nobody measured",
+    "recommend": "name the model to ship under a latency budget",
+    "plan": "say which models to measure next on a device",
+}
+"""Commands that are Hydra applications in `runners/`, with what they do."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command without a Hydra configuration."""
+
+    summary: str
+    run: Callable[[list[str]], int]
+
+
+def _doctor(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow doctor", description="Print what this machine offers, and what is missing for more."
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    options = parser.parse_args(arguments)
+    from frm_mlflow.stages import doctor
+
+    findings = doctor.examine()
+    if options.json:
+        sys.stdout.write(json.dumps(findings, indent=2, default=str) + "\n")
+    else:
+        doctor.show(findings)
+    return 0
+
+
+def _resend(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow resend", description="Log the results that were kept on disk because the tracking server went away."
+    )
+    parser.add_argument("--uri", help="tracking server (default: MLFLOW_TRACKING_URI)")
+    options = parser.parse_args(arguments)
+    from frm_mlflow.stages import resend
+
+    return resend.resend(uri=options.uri)
+
+
+def _cache(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("frm-mlflow cache", description="List or prune exported models.")
+    parser.add_argument("action", choices=("list", "prune"), nargs="?", default="list")
+    parser.add_argument(
+        "--older-than-days", type=float, default=30.0, help="prune: entries not used for this long (default 30)"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    options = parser.parse_args(arguments)
+    from frm_mlflow.stages import artefacts
+
+    if options.action == "prune":
+        return artefacts.prune(older_than_days=options.older_than_days, as_json=options.json)
+    return artefacts.show(as_json=options.json)
+
+
+def _link_env(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow link-env",
+        description="Let `mlflow run .` use this environment: no pyenv, no second installation.",
+    )
+    parser.add_argument("--project", default=".", help="folder of the MLproject (default: this one)")
+    options = parser.parse_args(arguments)
+    from frm_mlflow.tracking import project_env
+
+    link = project_env.link(project=options.project, environment=sys.prefix)
+    sys.stdout.write(f"mlflow run uses {sys.prefix} (through {link})\n")
+    return 0
+
+
+def _completion(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow completion", description='Shell completion: eval "$(frm-mlflow completion bash)".'
+    )
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    options = parser.parse_args(arguments)
+    from frm_mlflow import completion
+
+    sys.stdout.write(completion.script(options.shell, commands=(*RUNNERS, *COMMANDS)))
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "doctor": Command("print what hardware, runtimes, meters and tracking server are seen", _doctor),
+    "resend": Command("log the results that were kept on disk while the server was away", _resend),
+    "cache": Command("list or prune exported models", _cache),
+    "completion": Command("print the shell completion script", _completion),
+    "link-env": Command("let `mlflow run .` use this environment", _link_env),
+}
+
+
+def overrides_of(arguments: Sequence[str]) -> list[str]:
+    """Return `arguments` with `--key value` and `--flag` of a configuration as `key=value`.
+
+    Hydra's own options (`--multirun`, `--cfg job`, ...) stay as they are.
+
+    >>> overrides_of(["-m", "model=a,b", "--measure.runs", "200", "--json"])
+    ['-m', 'model=a,b', 'measure.runs=200', 'json=true']
+    """
+    hydras_own = {"--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun"}
+    hydras_own |= {"--shell-completion", "--config-path", "--config-name", "--config-dir", "--info"}
+    result: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not re.fullmatch(r"--[A-Za-z_][\w./@-]*(=.*)?", word, re.DOTALL) or word.split("=")[0] in hydras_own:
+            result.append(word)
+        elif "=" in word:
+            result.append(word[2:])
+        elif rest and not rest[0].startswith("-") and "=" not in rest[0]:
+            result.append(f"{word[2:]}={rest.pop(0)}")
+        else:
+            result.append(f"{word[2:]}=true")
+    return result
+
+
+def _usage() -> str:
+    width = max(map(len, (*RUNNERS, *COMMANDS))) + 2
+    lines = [
+        "usage: frm-mlflow COMMAND [key=value ...]",
+        "",
+        "Which network should I ship on hardware that I cannot all measure?",
+        "",
+    ]
+    lines += [f"  {name:<{width}}{summary}" for name, summary in RUNNERS.items()]
+    lines.append("")
+    lines += [f"  {name:<{width}}{command.summary}" for name, command in COMMANDS.items()]
+    lines += ["", "`frm-mlflow COMMAND --help` explains a command; `-m key=a,b` runs every combination.", ""]
+    return "\n".join(lines)
+
+
+def run_runner(name: str, arguments: Sequence[str]) -> None:
+    """Run the Hydra application `runners/NAME.py` with `arguments`."""
+    module = importlib.import_module(f"frm_mlflow.runners.{name}")
+    # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments)]
+    module.main()
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(_usage())
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        sys.stdout.write(f"frm-mlflow {__version__}\n")
+        return 0
+    if name in COMMANDS:
+        return COMMANDS[name].run(rest)
+    if name not in RUNNERS:
+        sys.stderr.write(f"frm-mlflow: there is no command '{name}'; `frm-mlflow --help` lists them.\n")
+        return 2
+    run_runner(name, rest)
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console script: every error of the user's is one message and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = dispatch(sys.argv[1:])
+    except FrmError as error:
+        sys.stderr.write(f"frm-mlflow: {error}\n")
+        code = error.exit_code
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"frm-mlflow: {error}\n")
+        code = 2
+    except KeyboardInterrupt:
+        sys.stderr.write("frm-mlflow: interrupted\n")
+        code = 130
+    sys.exit(code)
