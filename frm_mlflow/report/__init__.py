@@ -1,0 +1,1 @@
+"""Tables, figures and Markdown from frozen results; nothing is computed here."""

@@ -1,0 +1,101 @@
+"""FRM, the paper's composite metric: equations 1-4 on plain arrays.
+
+One rule for missing data: a component that is NaN, infinite, zero or negative was not
+measured, and FRM without it would be another quantity, so the result is NaN, never a mean of
+the rest. Ask for a subset of components on purpose instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frm_mlflow.errors import DataError
+
+Floats: TypeAlias = NDArray[np.float64]
+
+FRM_COMPONENTS: tuple[str, ...] = ("flops", "latency", "memory")
+FRM_E_COMPONENTS: tuple[str, ...] = (*FRM_COMPONENTS, "energy")
+
+
+def ratio(cost: ArrayLike, baseline: ArrayLike) -> Floats:
+    """Return `cost / baseline` (paper eq. 2-4); NaN where either is not a finite positive number.
+
+    Both broadcast, so that one column of baselines serves a matrix of models.
+
+    Examples
+    --------
+    >>> ratio([0.305, 4.09], 4.09).round(3).tolist()
+    [0.075, 1.0]
+    """
+    return positive(cost) / positive(baseline)
+
+
+def frm(*ratios: ArrayLike) -> Floats:
+    """Return the geometric mean of the component ratios (paper eq. 1), NaN where one is missing.
+
+    Any number of components: three are the paper's FRM, a fourth (energy) makes FRM_E, fewer
+    make the metric of that subset. Ratios of 1 give exactly 1, so the baseline's FRM is 1.
+
+    Raises
+    ------
+    DataError
+        Where no component is given.
+
+    Examples
+    --------
+    LeViT-128S on a GPU, from the paper's Table 2:
+
+    >>> round(float(frm(0.075, 0.541, 0.367)), 3)
+    0.246
+    """
+    if not ratios:
+        raise DataError("frm needs at least one component ratio: flops, latency, memory or energy")
+    log_sum = sum(np.log(positive(values)) for values in ratios)
+    return np.asarray(np.exp(log_sum / len(ratios)), dtype=np.float64)
+
+
+def component_ratios(costs: Mapping[str, ArrayLike], baseline: Mapping[str, ArrayLike]) -> dict[str, Floats]:
+    """Return each component of `costs` over the same component of `baseline`.
+
+    Raises
+    ------
+    DataError
+        Where the baseline lacks a component.
+    """
+    absent = sorted(set(costs) - set(baseline))
+    if absent:
+        raise DataError(f"the baseline has no {', '.join(absent)}: measure it too, or leave the component out")
+    return {name: ratio(values, baseline[name]) for name, values in costs.items()}
+
+
+def frm_of(ratios: Mapping[str, ArrayLike], *, components: Sequence[str] = FRM_COMPONENTS) -> Floats:
+    """Return FRM over the named `components` of `ratios`.
+
+    Raises
+    ------
+    DataError
+        Where a component is not among the ratios; the message lists those that are.
+    """
+    absent = [name for name in components if name not in ratios]
+    if absent:
+        raise DataError(f"no ratio for {', '.join(absent)}; there are {', '.join(ratios) or 'none'}")
+    return frm(*(ratios[name] for name in components))
+
+
+def rebase(frm_values: ArrayLike, baseline_frm: ArrayLike) -> Floats:
+    """Return FRM relative to another baseline, given that baseline's FRM relative to the old one.
+
+    The baseline is one constant per device, hence this is a plain quotient and ranks cannot
+    change: "the same ranks under three baselines" (paper 3.4) is algebra, not evidence.
+    """
+    return ratio(frm_values, baseline_frm)
+
+
+def positive(values: ArrayLike) -> Floats:
+    """Return `values` as floats with NaN in place of everything that is not finite and positive."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(array) & (array > 0), array, np.nan)

@@ -1,0 +1,211 @@
+"""The leaderboard of a sweep: table, terminal, Markdown and the accuracy-FRM plot with its frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.report.figures import COLOURS, FAMILY_SYMBOLS, Figure, colour, titled
+from frm_mlflow.schema import (
+    ACCURACY_SOURCE,
+    COMPUTE_UNIT,
+    CONFIGURATION_COLUMNS,
+    DEVICE,
+    FAMILY,
+    FRM,
+    GMACS,
+    LATENCY_P50,
+    LATENCY_P50_HIGH,
+    LATENCY_P50_LOW,
+    MEMORY_PEAK,
+    MODEL,
+    PARAMS_M,
+    PRECISION,
+    RATIO_FLOPS,
+    RATIO_LATENCY,
+    RATIO_MEMORY,
+    RUNTIME,
+    TOP1,
+    UNSTABLE,
+)
+
+_SHOWN_CONFIGURATION = tuple(tag.column for tag in (DEVICE, COMPUTE_UNIT, RUNTIME, PRECISION))
+_METRICS = (
+    FRM,
+    TOP1,
+    LATENCY_P50,
+    LATENCY_P50_LOW,
+    LATENCY_P50_HIGH,
+    MEMORY_PEAK,
+    GMACS,
+    PARAMS_M,
+    RATIO_FLOPS,
+    RATIO_LATENCY,
+    RATIO_MEMORY,
+)
+_METRIC_COLUMNS = tuple(metric.column for metric in _METRICS)
+_HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M", "top-1 %")
+_TOLD_APART_BY = tuple(name for name in CONFIGURATION_COLUMNS if name not in (*_SHOWN_CONFIGURATION, "chip"))
+_FRM, _TOP1, _MODEL = FRM.column, TOP1.column, MODEL.column
+
+
+def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the benchmarks of a tidy frame, ranked by FRM within each configuration.
+
+    `rank` is 1 for the lowest FRM (ties share the better rank; NaN has none) and `frontier` says
+    whether the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). Rows without FRM
+    stay, at the end of their configuration. The input is not changed.
+    """
+    board = frame.reindex(
+        columns=[
+            *CONFIGURATION_COLUMNS,
+            _MODEL,
+            FAMILY.column,
+            UNSTABLE.column,
+            ACCURACY_SOURCE.column,
+            *_METRIC_COLUMNS,
+        ]
+    ).copy()
+    board = board.reset_index(drop=True)
+    words = board[list(CONFIGURATION_COLUMNS)].astype("string").fillna("")
+    board["configuration"] = _readable(words)
+    groups = words.groupby(list(CONFIGURATION_COLUMNS), sort=True)
+    board["rank"] = board[_FRM].groupby(groups.ngroup()).rank(method="min")
+    board["frontier"] = False
+    for rows in groups.indices.values():
+        board.loc[rows, "frontier"] = frontier(board[_FRM].to_numpy()[rows], board[_TOP1].to_numpy()[rows])
+    board = board.assign(_group=groups.ngroup()).sort_values(["_group", _FRM, _MODEL], kind="stable")
+    first = ["configuration", "rank", _MODEL, FAMILY.column, "frontier"]
+    rest = [name for name in board.columns if name not in {*first, "_group"}]
+    return board[first + rest].reset_index(drop=True)
+
+
+def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against FRM") -> Figure:
+    """Return the accuracy-FRM scatter of a `leaderboard`, one colour and one frontier line a configuration."""
+    figure = go.Figure()
+    for index, (name, rows) in enumerate(board.groupby("configuration", sort=False)):
+        known = rows.dropna(subset=[_FRM, _TOP1])
+        if known.empty:
+            continue
+        figure.add_trace(_points(str(name), known, colour(index)))
+        figure.add_trace(_frontier_line(str(name), known, colour(index)))
+    figure.update_xaxes(type="log")
+    if not figure.data:
+        figure.add_annotation(
+            text="No benchmark has both FRM and accuracy", showarrow=False, font={"color": COLOURS[-1]}
+        )
+    return titled(figure, title, x="FRM (baseline = 1, lower is better)", y="ImageNet top-1 (%)")
+
+
+def terminal_table(board: pd.DataFrame) -> Group:
+    """Return the leaderboard for a terminal, one table a configuration; a star marks the accuracy-FRM frontier."""
+    tables: list[RenderableType] = [
+        _terminal_configuration(str(name), rows) for name, rows in board.groupby("configuration", sort=False)
+    ]
+    return Group(*tables, Text("* on the accuracy-FRM frontier   ! measurement flagged as unstable", style="dim"))
+
+
+def markdown(board: pd.DataFrame, failures: Mapping[str, str] | None = None, *, top: int = 10) -> str:
+    """Return a summary for a run's description: the `top` models by configuration and every failure with its reason."""
+    lines: list[str] = []
+    for name, rows in board.groupby("configuration", sort=False):
+        lines += [f"**{_plain(str(name))}**", "", _row(_HEADINGS), _row(["---:", "---", *["---:"] * 6])]
+        lines += [_row([_plain(cell) for cell in _cells(row)]) for row in _records(rows.head(top))]
+        if len(rows) > top:
+            lines.append(f"\n… and {len(rows) - top} more.")
+        lines.append("")
+    if board.empty:
+        lines += ["No benchmark finished.", ""]
+    if failures:
+        lines += [f"**Failed: {len(failures)}**", ""]
+        lines += [f"- {_plain(name)}: {_plain(reason)}" for name, reason in failures.items()]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _readable(words: pd.DataFrame) -> list[str]:
+    """Name each row's configuration by what people call it, and by more only where that is ambiguous."""
+    shown = list(_SHOWN_CONFIGURATION)
+    for extra in _TOLD_APART_BY:
+        if words.groupby(shown)[extra].nunique().gt(1).any():
+            shown.append(extra)
+    ordered = [name for name in CONFIGURATION_COLUMNS if name in shown]
+    return [" · ".join(part for part in row if part) for row in words[ordered].itertuples(index=False)]
+
+
+def _terminal_configuration(name: str, rows: pd.DataFrame) -> Table:
+    table = Table(title=Text(name), title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("model", overflow="fold")
+    for heading in _HEADINGS[2:]:
+        table.add_column(heading, justify="right")
+    for row in _records(rows):
+        table.add_row(*(Text(cell) for cell in _cells(row)))
+    return table
+
+
+def _points(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:
+    symbols = [FAMILY_SYMBOLS.get(family, "x") for family in rows[FAMILY.column]]
+    return go.Scatter(
+        x=rows[_FRM],
+        y=rows[_TOP1],
+        mode="markers+text",
+        name=escape(name),
+        legendgroup=name,
+        text=[escape(model) for model in rows[_MODEL]],
+        textposition="top center",
+        marker={"color": shade, "symbol": symbols, "size": 10},
+        customdata=np.column_stack([rows[LATENCY_P50.column], rows[MEMORY_PEAK.column], rows[GMACS.column]]),
+        hovertemplate="%{text}<br>FRM %{x:.3f} · top-1 %{y:.1f} %<br>%{customdata[0]:.2f} ms · "
+        "%{customdata[1]:.1f} MiB · %{customdata[2]:.2f} GMACs<extra>" + escape(name) + "</extra>",
+    )
+
+
+def _frontier_line(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:
+    best = rows[rows["frontier"]].sort_values([_FRM, _TOP1])
+    return go.Scatter(
+        x=best[_FRM],
+        y=best[_TOP1],
+        mode="lines",
+        line={"color": shade, "shape": "hv", "width": 1.5},
+        name=f"{escape(name)}: frontier",
+        legendgroup=name,
+        hoverinfo="skip",
+    )
+
+
+def _records(rows: pd.DataFrame) -> Sequence[Mapping[str, object]]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _cells(row: Mapping[str, object]) -> list[str]:
+    """Format one row under `_HEADINGS`: numbers with fixed digits, a dash where one is not known."""
+    marks = ("*" if row["frontier"] else "") + ("!" if _text(row[UNSTABLE.column]) else "")
+    digits = {FRM: 3, LATENCY_P50: 2, MEMORY_PEAK: 1, GMACS: 3, PARAMS_M: 2, TOP1: 2}
+    numbers = [_number(row[metric.column], places) for metric, places in digits.items()]
+    return [_number(row["rank"], 0), _text(row[_MODEL]) + marks, *numbers]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: object, places: int) -> str:
+    number = float(value) if isinstance(value, (int, float)) else float("nan")
+    return f"{number:.{places}f}" if np.isfinite(number) else "–"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown or HTML would act on."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
