@@ -1,0 +1,1 @@
+"""The catalogue of networks: published facts, building without download, counting."""
