@@ -5,8 +5,8 @@ Further down functions take these frozen objects or plain arguments, never a Dic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -137,7 +137,37 @@ class TrackingConfig:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class BenchConfig:
+    """The settings of `frm-mlflow bench` (`conf/bench.yaml`)."""
+
+    model: ModelConfig
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    models: list[str] | None = None
+    runtimes: list[str] | None = None
+    precisions: list[str] | None = None
+    resume: bool = False
+    json: bool = False
+
+
 ConfigT = TypeVar("ConfigT")
+
+
+def _schema_of(cls: type[Any]) -> DictConfig:
+    """Return the structured config of `cls`, writable although the dataclass is frozen."""
+    node = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(node, False)
+    types = get_type_hints(cls)
+    for item in fields(cls):
+        if is_dataclass(types[item.name]):
+            node[item.name] = _schema_of(cast(type[Any], types[item.name]))
+    return cast(DictConfig, node)
 
 
 def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: str) -> ConfigT:
@@ -149,7 +179,8 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
         Where a key is unknown, missing or of the wrong type; `where` names the config group.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), config)
-        return cast(ConfigT, OmegaConf.to_object(merged))
+        return cast(ConfigT, OmegaConf.to_object(OmegaConf.merge(_schema_of(cls), config)))
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{where}: {str(error).splitlines()[0]}") from error
+        lines = str(error).splitlines()
+        key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")
+        raise ConfigError(f"{where}{'.' if key else ''}{key}: {lines[0]}") from error

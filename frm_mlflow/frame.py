@@ -1,0 +1,60 @@
+"""The tidy frame: one row a benchmark, `schema.FRAME_COLUMNS` as columns, whoever made it.
+
+Tracking's query, importers and a running sweep all end here, so that every analysis sees one
+set of columns with one set of types: metrics are float64 with NaN where nothing was measured,
+words are strings with "" where nothing is known, times are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from frm_mlflow import schema
+from frm_mlflow.records import BenchmarkRecord
+
+TIME_COLUMNS = ("start_time", "end_time")
+INTEGER_COLUMNS = (schema.BATCH_SIZE.column, schema.INPUT_SIZE.column)
+METRIC_COLUMNS = tuple(metric.column for metric in schema.METRICS)
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` with exactly `schema.FRAME_COLUMNS` in the contract's types.
+
+    Columns that are missing are added empty, others are dropped; the input is not changed.
+    Integers (`batch_size`, `input_size`) are nullable Int64; text that is no number counts as
+    missing there and in metrics.
+    """
+    result = frame.reindex(columns=list(schema.FRAME_COLUMNS))
+    for column in schema.FRAME_COLUMNS:
+        values = result[column]
+        if column in TIME_COLUMNS:
+            result[column] = pd.to_datetime(values, utc=True)
+        elif column in METRIC_COLUMNS:
+            result[column] = pd.to_numeric(values, errors="coerce").astype("float64")
+        elif column in INTEGER_COLUMNS:
+            result[column] = pd.to_numeric(values, errors="coerce").astype("Int64")
+        else:
+            result[column] = values.astype("object").where(values.notna(), "").astype(str)
+    return result.reset_index(drop=True)
+
+
+def from_runs(runs: Iterable[Mapping[str, object]]) -> pd.DataFrame:
+    """Return the tidy frame of runs, each a mapping from column (`schema.FRAME_COLUMNS`) to value."""
+    return tidy(pd.DataFrame(list(runs)))
+
+
+def from_records(records: Iterable[BenchmarkRecord], *, run_ids: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the tidy frame of `records`; `run_ids`, where given, are those of the same records in order."""
+    rows = [row_of(record) for record in records]
+    for row, run_id in zip(rows, run_ids, strict=False):
+        row["run_id"] = run_id
+    return from_runs(rows)
+
+
+def row_of(record: BenchmarkRecord) -> dict[str, object]:
+    """Return one record as a mapping from column to value."""
+    row: dict[str, object] = {schema.TAG_BY_KEY[key].column: value for key, value in record.all_tags().items()}
+    row |= {schema.METRIC_BY_KEY[key].column: value for key, value in record.metrics.items()}
+    return row | {"status": "FINISHED", "start_time": record.start_time, "end_time": record.end_time}

@@ -1,0 +1,113 @@
+"""What a sweep will run: every model on every runtime and precision, the baseline first.
+
+Each benchmark gets the very configuration that Hydra would have composed had it been asked for
+alone, so a child run's config artifact is a command line that repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from frm_mlflow.config import BenchConfig, checked
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.records import content_hash
+from frm_mlflow.zoo.catalogue import CATALOGUE, PAPER_MODELS
+
+LIBRARIES = ("torchvision", "timm")
+SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
+"""Names that stand for several models."""
+
+Compose = Callable[[list[str]], DictConfig]
+
+
+@dataclass(frozen=True)
+class BenchmarkPlan:
+    """One benchmark to run: its checked settings and the same as plain containers."""
+
+    settings: BenchConfig
+    resolved: dict[str, Any]
+    is_baseline: bool
+
+    @property
+    def label(self) -> str:
+        """`model · runtime · precision`, for progress and messages."""
+        s = self.settings
+        return f"{s.model.name} · {s.runtime.name} · {s.precision.name}"
+
+    def config_hash(self, *, device: str, chip: str) -> str:
+        """Hash of all that decides what is measured; a resumed sweep skips by it."""
+        keys = ("model", "runtime", "precision", "measure", "baseline")
+        return content_hash({"device": device, "chip": chip} | {key: self.resolved[key] for key in keys})
+
+
+def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compose) -> tuple[BenchmarkPlan, ...]:
+    """Return the benchmarks that `config` asks for, grouped by runtime and precision, baseline first.
+
+    Parameters
+    ----------
+    config
+        The composed `bench` configuration.
+    overrides
+        The command line's overrides that led to it.
+    compose
+        Composes the `bench` configuration for a list of overrides (`hydra.compose`).
+
+    Raises
+    ------
+    ConfigError
+        For an unknown key, or a name that is in no group (Hydra's own error lists the valid ones).
+    """
+    asked = checked(BenchConfig, config, where="bench")
+    kept = [o for o in overrides if _key(o) not in {"models", "runtimes", "precisions"}]
+    plans: list[BenchmarkPlan] = []
+    for runtime in asked.runtimes or [None]:
+        for precision in asked.precisions or [None]:
+            common = _choose(kept, runtime=runtime, precision=precision)
+            baseline = _plan(compose(_with_model(common, asked.baseline)), is_baseline=True)
+            chosen = [_with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
+            others = [_plan(compose(item), is_baseline=False) for item in chosen]
+            plans.append(baseline)
+            plans += [p for p in others if p.resolved["model"] != baseline.resolved["model"]]
+    return tuple(_unique(plans))
+
+
+def expand(names: Sequence[str]) -> list[str]:
+    """Return `names` with the sets (`paper`, `catalogue`) spelled out, each model once."""
+    return list(dict.fromkeys(model for name in names for model in SETS.get(name, (name,))))
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+
+
+def _choose(overrides: Sequence[str], **groups: str | None) -> list[str]:
+    given = {group: name for group, name in groups.items() if name is not None}
+    return [o for o in overrides if _key(o) not in given] + [f"{group}={name}" for group, name in given.items()]
+
+
+def _with_model(overrides: Sequence[str], name: str) -> list[str]:
+    """Overrides for the model `name`; of the model's own settings only the input's size and the seed carry over."""
+    carried = {"model.input_size", "model.seed"}
+    rest = [o for o in overrides if _key(o) != "model" and (not _key(o).startswith("model.") or _key(o) in carried)]
+    library, colon, architecture = name.partition(":")
+    if colon and library not in LIBRARIES:
+        raise ConfigError(f"'{name}': before the colon stands {' or '.join(LIBRARIES)}, for example timm:{architecture}")
+    chosen = [f"model={library}", f"model.name={architecture}"] if colon else [f"model={name}"]
+    return [*rest, *chosen]
+
+
+def _plan(config: DictConfig, *, is_baseline: bool) -> BenchmarkPlan:
+    settings = checked(BenchConfig, config, where="bench")
+    resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    return BenchmarkPlan(settings, resolved, is_baseline)
+
+
+def _unique(plans: Sequence[BenchmarkPlan]) -> list[BenchmarkPlan]:
+    seen: dict[str, BenchmarkPlan] = {}
+    for plan in plans:
+        seen.setdefault(content_hash([plan.resolved[key] for key in ("model", "runtime", "precision")]), plan)
+    return list(seen.values())

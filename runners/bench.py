@@ -1,0 +1,17 @@
+"""Benchmark models beside a baseline and log a run each: `frm-mlflow bench`, `mlflow run .`."""
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from frm_mlflow.stages.bench import bench
+
+
+@hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="bench")
+def main(config: DictConfig) -> None:
+    """Benchmark what the configuration names."""
+    bench(config, overrides=list(HydraConfig.get().overrides.task))
+
+
+if __name__ == "__main__":
+    main()
