@@ -35,9 +35,14 @@ class ModelConfig:
     input_shape: list[int] | None = None
     """Shape of one sample without the batch, for models that do not take a square image."""
     family: str | None = None
+    weights: str | None = None
+    """random (drawn from `seed` and made fit to be measured) or own (the factory's, untouched); by default own
+    for source=target and onnx, random otherwise."""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.weights not in (None, "own", "random"):
+            raise ConfigError(f"model.weights must be own or random, got '{self.weights}'")
         if self.source not in MODEL_SOURCES:
             raise ConfigError(f"model.source must be one of {', '.join(MODEL_SOURCES)}, got '{self.source}'")
         if self.source == "target" and not self.target:

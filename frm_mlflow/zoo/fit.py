@@ -1,0 +1,155 @@
+"""Random weights that are fit to be measured.
+
+A freshly drawn network is not what a trained one costs: default initialisation gives outputs
+from 1e-14 to 2e+11, denormals that slow a processor down, and scales of zero that let a
+compiler delete whole branches. What follows makes drawn weights behave as trained ones do, and
+`check` refuses those that do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from frm_mlflow.errors import ModelError
+
+LARGEST_ACTIVATION = 1e6
+SMALLEST_OUTPUT, LARGEST_OUTPUT = 1e-4, 1e4
+SUBNORMAL_SHARE = 1e-3
+"""Largest share of a layer's outputs that may be subnormal: each costs an x86 core a hundred cycles."""
+
+_SCALE_NAMES = ("weight", "gamma", "scale", "layer_scale", "alpha")
+
+
+def make_fit(module: nn.Module, batch: Tensor, *, generator: torch.Generator) -> None:
+    """Redraw idle parameters and set the layers' scales, so that `module` computes as a trained network does."""
+    redraw_idle_parameters(module, generator=generator)
+    if any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+        calibrate_batch_norms(module, batch)
+    elif not any("Norm" in type(layer).__name__ for layer in module.modules()):
+        equalise(module, batch)
+
+
+def redraw_idle_parameters(module: nn.Module, *, generator: torch.Generator) -> None:
+    """Redraw in place every parameter that holds one value throughout.
+
+    A bias or position of zero, a scale of zero or one: training moves each, a compiler folds
+    it away. Scales are drawn from U(0.5, 1.5); layer scales that start near zero (ConvNeXt's
+    1e-6) from U(0.05, 0.15); what is added from N(0, 0.02).
+    """
+    for name, parameter in module.named_parameters():
+        if not parameter.is_floating_point() or parameter.numel() == 0:
+            continue
+        values = parameter.detach()
+        first = float(values.flatten()[0])
+        if not bool((values == first).all()) or (values.numel() == 1 and first != 0.0):
+            continue
+        is_scale = first != 0.0 or (values.ndim <= 1 and name.rpartition(".")[2] in _SCALE_NAMES)
+        if not is_scale:
+            values.normal_(0.0, 0.02, generator=generator)
+        elif 0.0 < abs(first) < 0.1:
+            values.uniform_(0.05, 0.15, generator=generator)
+        else:
+            values.uniform_(0.5, 1.5, generator=generator)
+
+
+@torch.no_grad()
+def calibrate_batch_norms(module: nn.Module, batch: Tensor) -> None:
+    """Set every batch norm's running statistics to those of `batch`, by one forward pass in train mode."""
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    module(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+@torch.no_grad()
+def equalise(module: nn.Module, batch: Tensor) -> None:
+    """Scale every convolution and linear layer to outputs of unit variance, layer by layer.
+
+    For networks without normalisation, whose scale would otherwise drift from layer to layer
+    (layer-sequential unit variance: Mishkin and Matas, arXiv:1511.06422).
+    """
+
+    def rescale(layer: nn.Module, _: Any, output: Tensor) -> Tensor:
+        scale = output.std().clamp_min(1e-6)
+        for parameter in layer.parameters(recurse=False):
+            parameter.div_(scale)
+        return output / scale
+
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
+    with _hooked(layers, rescale):
+        module(batch)
+
+
+@torch.no_grad()
+def check(module: nn.Module, batch: Tensor, *, name: str) -> None:
+    """Run `module` once and refuse weights that are not fit to be measured.
+
+    Raises
+    ------
+    ModelError
+        Where a parameter or any layer's output is not finite, is huge or holds subnormal
+        numbers, or where the outputs are out of scale; it names the layer and the remedy.
+    """
+    faults: list[str] = [f"parameter {key} is not finite" for key, p in module.named_parameters() if not _finite(p)]
+    names = {layer: key for key, layer in module.named_modules()}
+
+    def inspect(layer: nn.Module, _: Any, output: Any) -> None:
+        tensors = [t for t in flatten(output) if t.is_floating_point() and t.numel()]
+        faults.extend(f"layer {names[layer]} {fault}" for t in tensors if (fault := _fault(t)))
+
+    with _hooked([layer for layer in module.modules() if not list(layer.children())], inspect):
+        outputs = flatten(module(batch))
+    scale = max((float(t.float().std()) for t in outputs if t.numel() > 1), default=1.0)
+    if not SMALLEST_OUTPUT <= scale <= LARGEST_OUTPUT:
+        faults.append(f"the outputs' standard deviation is {scale:.2g}")
+    if faults:
+        raise ModelError(
+            f"the weights of '{name}' are not fit to be measured: {'; '.join(faults[:3])}. "
+            "Set model.weights=random to have them drawn and calibrated, or another model.seed."
+        )
+
+
+def flatten(output: Any) -> tuple[Tensor, ...]:
+    """Return a network's outputs, nested in tuples, lists and dicts or not, in their order."""
+    if isinstance(output, Tensor):
+        return (output,)
+    if isinstance(output, dict):
+        output = list(output.values())
+    return tuple(t for item in output for t in flatten(item)) if isinstance(output, list | tuple) else ()
+
+
+def _finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
+
+
+def _fault(values: Tensor) -> str:
+    if not _finite(values):
+        return "gives values that are not finite"
+    magnitude = values.abs()
+    if float(magnitude.max()) > LARGEST_ACTIVATION:
+        return f"gives values of {float(magnitude.max()):.2g}"
+    smallest_normal = torch.finfo(values.dtype).smallest_normal
+    subnormal = float(((magnitude > 0) & (magnitude < smallest_normal)).float().mean())
+    return f"gives {subnormal:.1%} subnormal values" if subnormal > SUBNORMAL_SHARE else ""
+
+
+@contextmanager
+def _hooked(layers: Sequence[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    handles = [layer.register_forward_hook(hook) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

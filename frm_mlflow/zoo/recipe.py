@@ -1,0 +1,137 @@
+"""From a model's settings to a recipe: the factory that makes the network anywhere, without download.
+
+A recipe is plain data, so that it travels in an artefact and a worker repeats it: build, then
+load the weights that lie beside it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from frm_mlflow.config import ModelConfig
+from frm_mlflow.errors import ConfigError, ModelError
+from frm_mlflow.zoo.catalogue import CATALOGUE, architecture_of
+
+DEFAULT_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`factory(**kwargs)` makes the network; `shape` is one sample without the batch."""
+
+    target: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = (3, DEFAULT_SIZE, DEFAULT_SIZE)
+
+    def make(self) -> Any:
+        """Return a fresh network, with whatever weights its factory gives it.
+
+        Raises
+        ------
+        ConfigError
+            Where the factory cannot be imported.
+        ModelError
+            Where it fails, or returns no torch module.
+        """
+        import torch
+
+        factory = load_factory(self.target)
+        try:
+            module = factory(**self.kwargs)
+        except Exception as error:
+            raise ModelError(f"{self.target} with {self.kwargs} fails: {type(error).__name__}: {error}") from error
+        if not isinstance(module, torch.nn.Module):
+            raise ModelError(f"{self.target} must return a torch.nn.Module, it returned {type(module).__name__}")
+        return module.eval()
+
+
+def load_factory(target: str) -> Callable[..., Any]:
+    """Import `package.module:factory`.
+
+    Raises
+    ------
+    ConfigError
+        Where the target has another form or cannot be imported.
+    """
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise ConfigError(f"model.target must be package.module:factory, got '{target}'")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"model.target={target}: '{module_name}' cannot be imported: {error}") from error
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise ConfigError(f"model.target={target}: module '{module_name}' has no callable '{name}'")
+    return factory  # type: ignore[no-any-return]
+
+
+def recipe_for(config: ModelConfig) -> Recipe:
+    """Return the recipe of the network that `config` names.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name (close valid ones are listed) or a source that has no factory.
+    """
+    makers = {"torchvision": _torchvision, "timm": _timm, "target": _target}
+    if config.source not in makers:
+        raise ConfigError(f"model.source={config.source} has no factory; use one of {', '.join(makers)}")
+    return makers[config.source](config)
+
+
+def _torchvision(config: ModelConfig) -> Recipe:
+    import torchvision
+
+    name = architecture_of(config)
+    classifiers = torchvision.models.list_models(module=torchvision.models)
+    if name not in classifiers:
+        raise _unknown(name, "torchvision", classifiers)
+    native = torchvision.models.get_model_weights(name).DEFAULT.transforms.keywords["crop_size"]
+    size = config.input_size or native
+    kwargs: dict[str, Any] = {"name": name, "weights": None}
+    if name in ("inception_v3", "googlenet"):
+        # The auxiliary heads serve training only; the library's own drawing takes half a minute.
+        kwargs |= {"aux_logits": False, "init_weights": False}
+    if name.startswith("vit_") and size != native:
+        kwargs["image_size"] = size
+    return Recipe("torchvision.models:get_model", kwargs | config.kwargs, _shape(config, (3, size, size)))
+
+
+def _timm(config: ModelConfig) -> Recipe:
+    import timm
+
+    name = architecture_of(config)
+    if not timm.is_model(name):
+        raise _unknown(name, "timm", timm.list_models())
+    published = timm.models.get_pretrained_cfg(name)
+    channels, native, _ = published.input_size if published is not None else (3, DEFAULT_SIZE, DEFAULT_SIZE)
+    size = config.input_size or native
+    kwargs: dict[str, Any] = {"model_name": name, "pretrained": False}
+    if size != native and published is not None and published.fixed_input_size:
+        kwargs["img_size"] = size
+    return Recipe("timm:create_model", kwargs | config.kwargs, _shape(config, (channels, size, size)))
+
+
+def _target(config: ModelConfig) -> Recipe:
+    size = config.input_size or DEFAULT_SIZE
+    return Recipe(str(config.target), dict(config.kwargs), _shape(config, (3, size, size)))
+
+
+def _shape(config: ModelConfig, native: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(config.input_shape) if config.input_shape else native
+
+
+def _unknown(name: str, source: str, valid: Iterable[str]) -> ConfigError:
+    names = list(valid)
+    close = difflib.get_close_matches(name, [*CATALOGUE, *names], n=6, cutoff=0.5)
+    known = CATALOGUE.get(name)
+    hint = f"in the catalogue '{name}' has model.source={known.source}. " if known is not None else ""
+    hint += f"Close names: {', '.join(dict.fromkeys(close))}. " if close else ""
+    return ConfigError(
+        f"{source} has no image classifier '{name}' (of {len(names)}). {hint}The catalogue: {', '.join(CATALOGUE)}."
+    )
