@@ -1,0 +1,1 @@
+"""The controller: warm-up, interleaving with the baseline, stopping rule, estimators."""

@@ -13,7 +13,7 @@ from typing import Any
 
 MANIFEST_NAME = "artefact.json"
 REFERENCE_NAME = "reference.npz"
-"""Arrays `input_0`, `input_1`, ... and `output_0`, ...: one fixed input batch and the torch reference's float32 outputs."""
+"""Arrays `input_0`, `input_1`, ... and `output_0`, ...: a fixed input batch, the torch reference's float32 outputs."""
 
 
 @dataclass(frozen=True)

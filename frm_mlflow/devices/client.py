@@ -1,0 +1,210 @@
+"""A worker process and the conversation with it: it can crash, hang or babble without harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+import psutil
+
+from frm_mlflow.errors import MissingExtraError, WorkerError
+
+_STDERR_LINES = 20
+_LONGEST_REPLY = 64 * 2**20
+_POLL_SECONDS = 0.5
+_END_SECONDS = 5.0
+_EXTRAS = {"openvino": "openvino", "ai_edge_litert": "litert", "executorch": "executorch"}
+"""Package that a worker missed → the extra that brings it; all others come with `bench`."""
+
+
+class Worker(Protocol):
+    """What the controller needs of a worker, wherever it runs."""
+
+    def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
+        """Send one request and return its reply; raise `WorkerError` where none or a failure comes."""
+
+    def close(self) -> None:
+        """End the worker and leave nothing behind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How a worker process is started."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    affinity: frozenset[int] | None = None
+    memory_limit_mib: float | None = None
+    """Resident memory past which the worker is killed; null means what was free when it started."""
+
+
+class WorkerClient:
+    """A worker process and the conversation with it.
+
+    Every way in which the process can fail ends in a `WorkerError` that carries the reason and
+    the last lines it wrote to standard error; the process (with its group) is then gone.
+    """
+
+    def __init__(self, launch: Launch, *, name: str = "worker") -> None:
+        self._name = name
+        self._limit_mib = launch.memory_limit_mib or _available_mib()
+        self._process = subprocess.Popen(
+            list(launch.command),
+            env=dict(launch.environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        if launch.affinity is not None and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(self._process.pid, launch.affinity)
+        self._replies: queue.Queue[bytes | None] = queue.Queue()
+        self._last_output: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._readers = (
+            threading.Thread(target=_read_lines, args=(_pipe(self._process.stdout), self._replies.put), daemon=True),
+            threading.Thread(target=_read_lines, args=(_pipe(self._process.stderr), self._note_output), daemon=True),
+        )
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
+        """Send one request and return its reply.
+
+        Raises
+        ------
+        WorkerError
+            Where the worker crashed, was killed, ran out of memory, did not answer within
+            `timeout_s`, answered something else than JSON, or answered that it failed.
+        """
+        line = json.dumps({"cmd": command} | fields) + "\n"
+        try:
+            stdin = _pipe(self._process.stdin)
+            stdin.write(line.encode())
+            stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise self._failed(command, self._how_it_ended()) from error
+        return self._accepted(command, self._next_reply(command, timeout_s))
+
+    def close(self) -> None:
+        """Ask the worker to end, then make it end; a worker that is gone already is fine."""
+        if self._process.poll() is None and self._process.stdin and not self._process.stdin.closed:
+            with suppress(BrokenPipeError, subprocess.TimeoutExpired):
+                self._process.stdin.write(b'{"cmd": "close"}\n')
+                self._process.stdin.close()
+                self._process.wait(_END_SECONDS)
+        self._kill()
+
+    def __enter__(self) -> WorkerClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._kill()
+
+    def _next_reply(self, command: str, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                line = self._replies.get(timeout=min(left, _POLL_SECONDS))
+            except queue.Empty:
+                self._refuse_to_run_out_of_memory(command)
+                continue
+            if line is None:
+                raise self._failed(command, self._how_it_ended())
+            return line
+        raise self._failed(command, f"did not answer within {timeout_s:g} s and was killed")
+
+    def _accepted(self, command: str, line: bytes) -> dict[str, Any]:
+        try:
+            reply = json.loads(line)
+            accepted = bool(reply["ok"])
+        except (ValueError, TypeError, KeyError) as error:
+            shown = line[:200].decode(errors="replace").rstrip()
+            raise self._failed(command, f"answered garbage instead of JSON: {shown!r}") from error
+        if not accepted and reply.get("kind") == "missing_package":
+            self._kill()
+            package = str(reply["package"])
+            raise MissingExtraError(package, _EXTRAS.get(package, "bench"), f"The {self._name}")
+        if not accepted:
+            raise self._failed(command, str(reply.get("error", "no reason given")))
+        return dict(reply)
+
+    def _refuse_to_run_out_of_memory(self, command: str) -> None:
+        resident = _resident_mib(self._process.pid)
+        if resident is not None and resident > self._limit_mib:
+            reason = f"out of memory: it held {resident:.0f} MiB, the limit is {self._limit_mib:.0f} MiB; it was killed"
+            raise self._failed(command, reason)
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "closed its output without ending and was killed"
+        if code == -signal.SIGKILL:
+            return "was killed by SIGKILL, as the system does when memory runs out"
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended by itself with exit code {code}"
+
+    def _failed(self, command: str, reason: str) -> WorkerError:
+        self._kill()
+        output = "\n".join(self._last_output)
+        tail = f"\nIts last output:\n{output}" if output else ""
+        return WorkerError(f"The {self._name} {reason} (at '{command}').{tail}")
+
+    def _note_output(self, line: bytes | None) -> None:
+        if line is not None:
+            self._last_output.append(line.decode(errors="replace").rstrip())
+
+    def _kill(self) -> None:
+        """Kill the whole group and reap it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(_END_SECONDS)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with suppress(BrokenPipeError):
+                _pipe(pipe).close()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None  # noqa: S101  (the process was started with pipes; narrows the type)
+    return pipe
+
+
+def _read_lines(pipe: IO[bytes], put: Callable[[bytes | None], None]) -> None:
+    """Pass each line on, cut at the longest reply there is, and None at the end."""
+    with suppress(ValueError):  # closed by the other thread: the same as its end
+        while line := pipe.readline(_LONGEST_REPLY):
+            put(line)
+    put(None)
+
+
+def _available_mib() -> float:
+    return float(psutil.virtual_memory().available) / 2**20
+
+
+def _resident_mib(pid: int) -> float | None:
+    try:
+        return float(psutil.Process(pid).memory_info().rss) / 2**20
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,43 @@
+"""The local transport: a worker as a subprocess of this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from frm_mlflow.devices.client import Launch, WorkerClient
+from frm_mlflow.worker.parent import PARENT_VARIABLE
+
+MALLOC_MMAP_THRESHOLD = 131072
+"""glibc raises its threshold as large blocks are freed and then keeps load-time buffers; a fixed one does not."""
+
+
+def local_launch(
+    *, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
+) -> Launch:
+    """Return how to start a worker on this machine with `threads` threads that do not spin."""
+    environment = dict(os.environ) | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_MMAP_THRESHOLD_": str(MALLOC_MMAP_THRESHOLD),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+        PARENT_VARIABLE: str(os.getpid()),
+    }
+    return Launch(
+        command=(sys.executable, "-m", "frm_mlflow.worker"),
+        environment=environment,
+        affinity=None if affinity is None else frozenset(affinity),
+        memory_limit_mib=memory_limit_mib,
+    )
+
+
+def open_local(
+    *, name: str, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
+) -> WorkerClient:
+    """Start a worker on this machine; `name` is what its errors call it."""
+    launch = local_launch(threads=threads, affinity=affinity, memory_limit_mib=memory_limit_mib)
+    return WorkerClient(launch, name=name)

@@ -1,0 +1,214 @@
+"""Answers one request a line: the worker's side of the protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from . import PROTOCOL_VERSION
+from .accelerator import process_device_mib
+from .identity import agreement
+from .manifest import REFERENCE_NAME, Artefact
+from .memory import memory_meter, settle_memory
+from .sessions import open_session
+from .sessions.base import Session, SessionError, Target
+from .timing import Clock, run_block, warm_up
+
+Reply = dict[str, Any]
+Open = Callable[[str, Target], Session]
+
+
+def serve(worker: Worker, *, requests: TextIO, replies: TextIO) -> None:
+    """Answer requests until `close` or the end of `requests`; an error is a reply, not an end."""
+    for line in requests:
+        reply, is_last = worker.answer(line)
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+        if is_last:
+            return
+
+
+class Worker:
+    """One process, one session; see `docs/architecture.md` for requests and replies."""
+
+    def __init__(
+        self,
+        *,
+        open_session: Open = open_session,
+        clock: Clock = time.perf_counter_ns,
+        cpu_clock: Clock = time.process_time_ns,
+    ) -> None:
+        self._open = open_session
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._meter = memory_meter()
+        self._session: Session | None = None
+        self._target = Target()
+        self._base_mib = 0.0
+        self._loaded_mib = 0.0
+        self._commands: dict[str, Callable[..., Reply]] = {
+            "hello": self.hello,
+            "load": self.load,
+            "verify": self.verify,
+            "predict": self.predict,
+            "warm_up": self.warm_up,
+            "run_block": self.run_block,
+            "memory": self.memory,
+            "close": self.close,
+        }
+
+    def answer(self, line: str) -> tuple[Reply, bool]:
+        """Return the reply to one request line, and whether it was the last."""
+        try:
+            request = json.loads(line)
+            command = request.pop("cmd")
+            reply = self._command(command)(**request)
+        except SessionError as error:
+            return _failure(str(error), error.kind, package=error.package), False
+        except MemoryError as error:
+            return _failure(f"out of memory: {error}", "memory"), False
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            traceback.print_exc(file=sys.stderr)
+            return _failure(f"{type(error).__name__}: {error}", "bad_request"), False
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            return _failure(f"{type(error).__name__}: {error}", "runtime"), False
+        return {"ok": True} | reply, command == "close"
+
+    def hello(self) -> Reply:
+        """Say who answers."""
+        return {
+            "protocol": PROTOCOL_VERSION,
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        }
+
+    def load(
+        self,
+        *,
+        artefact: str,
+        runtime: str,
+        threads: int = 1,
+        options: dict[str, Any] | None = None,
+        device: str = "cpu",
+        index: int = 0,
+    ) -> Reply:
+        """Warm the runtime, take the memory base, load the model and its inputs, reset the peak."""
+        self._target = Target(device, index, threads, options or {})
+        directory = Path(artefact)
+        manifest = Artefact.read(directory)
+        session = self._open(runtime, self._target)
+        session.warm(manifest)
+        settle_memory()
+        self._base_mib = self._meter.now_mib()
+        started = self._clock()
+        session.load(directory, manifest)
+        seconds = (self._clock() - started) / 1e9
+        session.prepare(_arrays(directory / REFERENCE_NAME, "input_"))
+        settle_memory()
+        self._loaded_mib = self._meter.now_mib() - self._base_mib
+        self._session = session
+        self._reset_peaks()
+        return {
+            "seconds": seconds,
+            "versions": session.versions(),
+            "facts": session.facts(),
+            "base_mib": self._base_mib,
+            "loaded_mib": self._loaded_mib,
+        }
+
+    def verify(self, *, artefact: str) -> Reply:
+        """Compare the outputs on the reference's inputs with the reference's outputs."""
+        session = self._loaded()
+        session.run()
+        session.synchronise()
+        result = agreement(session.outputs(), _arrays(Path(artefact) / REFERENCE_NAME, "output_"))
+        self._reset_peaks()
+        return asdict(result)
+
+    def predict(self, *, inputs: str, outputs: str) -> Reply:
+        """Run each batch of an `.npz` (`input_K`: calls x batch x ...) and write `output_K` to another."""
+        session = self._loaded()
+        calls = list(zip(*_arrays(Path(inputs), "input_"), strict=True))
+        results = []
+        for call in calls:
+            session.prepare(call)
+            session.run()
+            session.synchronise()
+            results.append([array.copy() for array in session.outputs()])
+        stacked = {f"output_{k}": np.stack(part) for k, part in enumerate(zip(*results, strict=True))}
+        np.savez(outputs, **stacked)  # type: ignore[arg-type]
+        return {"calls": len(calls)}
+
+    def warm_up(self, *, runs: int, seconds: float, agreement: float, max_seconds: float) -> Reply:
+        """Warm the model up."""
+        result = warm_up(
+            self._loaded(),
+            runs=runs,
+            seconds=seconds,
+            agreement=agreement,
+            max_seconds=max_seconds,
+            clock=self._clock,
+        )
+        return asdict(result)
+
+    def run_block(self, *, runs: int, settle: int = 0) -> Reply:
+        """Time one block of calls."""
+        session = self._loaded()
+        block = run_block(session, runs=runs, settle=settle, clock=self._clock, cpu_clock=self._cpu_clock)
+        return asdict(block)
+
+    def memory(self) -> Reply:
+        """Peaks since loading (or the last `verify`), over the base."""
+        session = self._loaded()
+        return {
+            "peak_mib": self._meter.peak_mib() - self._base_mib,
+            "base_mib": self._base_mib,
+            "loaded_mib": self._loaded_mib,
+            "definition": self._meter.definition,
+            "device_mib": process_device_mib(self._target.index) if self._target.kind == "cuda" else None,
+            "device_peak_mib": session.device_peak_mib(),
+        }
+
+    def close(self) -> Reply:
+        """Drop the session; `serve` ends after this reply."""
+        self._session = None
+        return {}
+
+    def _command(self, name: str) -> Callable[..., Reply]:
+        if name not in self._commands:
+            raise SessionError(f"unknown command '{name}', known: {', '.join(self._commands)}", kind="bad_request")
+        return self._commands[name]
+
+    def _reset_peaks(self) -> None:
+        self._meter.reset_peak()
+        self._loaded().reset_device_peak()
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            raise SessionError("no model is loaded: send `load` first", kind="bad_request")
+        return self._session
+
+
+def _arrays(path: Path, prefix: str) -> list[Any]:
+    """Read `prefix0`, `prefix1`, ... of an `.npz`; object arrays (pickles) are refused by numpy."""
+    with np.load(path, allow_pickle=False) as archive:
+        count = sum(name.startswith(prefix) for name in archive.files)
+        return [archive[f"{prefix}{k}"] for k in range(count)]
+
+
+def _failure(message: str, kind: str, **more: str) -> Reply:
+    return {"ok": False, "error": message, "kind": kind} | {k: v for k, v in more.items() if v}

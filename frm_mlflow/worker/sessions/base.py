@@ -1,0 +1,112 @@
+"""What every runtime's session offers to the worker."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..manifest import Artefact
+
+Array = NDArray[Any]
+
+
+class SessionError(Exception):
+    """A runtime cannot do what was asked; `kind` is what the reply carries.
+
+    kinds: `missing_package`, `provider`, `load`, `unsupported`.
+    """
+
+    def __init__(self, message: str, *, kind: str, package: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.package = package
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where and how a session runs: `cpu` or `cuda` with its index, threads, the runtime's own options."""
+
+    kind: str = "cpu"
+    index: int = 0
+    threads: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Events(Protocol):
+    """An accelerator's own clock around one call."""
+
+    def start(self) -> None:
+        """Mark the start on the stream."""
+
+    def stop(self) -> None:
+        """Mark the end on the stream."""
+
+    def elapsed_ns(self) -> int:
+        """Return the time between the marks; the stream must be synchronised."""
+
+
+class Session(ABC):
+    """One model in one runtime, with prepared inputs.
+
+    The order of calls is: `warm` (the runtime itself, before the memory base is taken), `load`,
+    `prepare`, then any number of `run` and `outputs`.
+    """
+
+    events: Events | None = None
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    @abstractmethod
+    def warm(self, artefact: Artefact) -> None:
+        """Make the runtime import and allocate what it needs whatever the weights are."""
+
+    @abstractmethod
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Load the model's files."""
+
+    @abstractmethod
+    def prepare(self, inputs: Sequence[Array]) -> None:
+        """Place these inputs where the runtime reads them, converted to what the model takes."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """One call on the prepared inputs; asynchronous where the runtime is."""
+
+    @abstractmethod
+    def outputs(self) -> list[Array]:
+        """Return the last call's outputs, as float32 where they are floats or quantised."""
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Version of the runtime and of what it stands on."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what really runs: providers, threads, precision read back from the runtime."""
+        return {}
+
+    def synchronise(self) -> None:  # noqa: B027  (most runtimes have nothing to wait for)
+        """Wait until the last call is done; nothing to do where `run` returns when it is."""
+
+    def reset_device_peak(self) -> None:  # noqa: B027  (most runtimes keep no such peak)
+        """Forget the allocator's peak so far, on a device that keeps one."""
+
+    def device_peak_mib(self) -> float | None:
+        """Peak of the runtime's allocator on the accelerator, or None where it keeps none."""
+        return None
+
+
+def as_specified(inputs: Sequence[Array], artefact: Artefact) -> list[Array]:
+    """Return the inputs contiguous and in the dtypes that the artefact's manifest names."""
+    return [np.ascontiguousarray(array, dtype=spec.dtype) for array, spec in zip(inputs, artefact.inputs, strict=True)]
+
+
+def as_float32(array: Array) -> Array:
+    """Return half-precision floats as float32; leave other types alone."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

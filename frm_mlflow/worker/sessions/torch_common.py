@@ -1,0 +1,91 @@
+"""What the sessions that stand on torch share: the recipe, precision, CUDA events."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..manifest import Artefact
+from .base import Array, SessionError, Target, as_float32
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""`Artefact.loader["dtype"]` → the dtype of the module and of its floating-point inputs."""
+
+
+class CudaEvents:
+    """Two CUDA events on the current stream."""
+
+    def __init__(self) -> None:
+        self._start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        self._stop = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+    def start(self) -> None:
+        """Record the first event."""
+        self._start.record()
+
+    def stop(self) -> None:
+        """Record the second event."""
+        self._stop.record()
+
+    def elapsed_ns(self) -> int:
+        """Time between the events (resolution about 0.5 microseconds)."""
+        return int(self._start.elapsed_time(self._stop) * 1e6)
+
+
+def torch_device(target: Target) -> torch.device:
+    """Return the target's torch device with its threads set; refuse CUDA where torch has none."""
+    torch.set_num_threads(target.threads)
+    if target.kind != "cuda":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise SessionError(
+            f"torch {torch.__version__} sees no CUDA device: install a CUDA build of torch, or choose device=cpu",
+            kind="provider",
+        )
+    return torch.device("cuda", target.index)
+
+
+def factory_of(artefact: Artefact) -> Callable[..., torch.nn.Module]:
+    """Import the recipe's `package.module:factory`."""
+    module_name, _, factory_name = artefact.loader["target"].partition(":")
+    factory: Callable[..., torch.nn.Module] = getattr(import_module(module_name), factory_name)
+    return factory
+
+
+def warm_loading(artefact: Artefact) -> None:
+    """Import what building and loading need, so that their code is not counted as the model's memory."""
+    factory_of(artefact)
+    file = io.BytesIO()
+    torch.save({"weight": torch.zeros(1)}, file)
+    file.seek(0)
+    torch.load(file, weights_only=True)
+
+
+def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
+    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors."""
+    module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
+    state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
+    module.load_state_dict(state)
+    return module.eval().requires_grad_(requires_grad=False)
+
+
+def to_numpy(outputs: Any) -> list[Array]:
+    """Flatten a module's outputs (tensor, sequence or mapping) into float32 arrays."""
+    if isinstance(outputs, torch.Tensor):
+        tensor = outputs.detach().cpu()
+        return [as_float32((tensor.float() if tensor.is_floating_point() else tensor).numpy())]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs
+    return [array for part in parts for array in to_numpy(part)]
+
+
+def torch_versions() -> dict[str, str]:
+    """Torch and the CUDA that it was built with."""
+    versions = {"torch": str(torch.__version__)}
+    if torch.version.cuda:
+        versions["cuda"] = str(torch.version.cuda)
+    return versions

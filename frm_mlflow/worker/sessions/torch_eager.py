@@ -1,0 +1,87 @@
+"""Eager PyTorch: a recipe, a state dict and `inference_mode`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..manifest import Artefact
+from .base import Array, Session, Target, as_specified
+from .torch_common import DTYPES, CudaEvents, build, to_numpy, torch_device, torch_versions, warm_loading
+
+_MIB = 1 / 2**20
+
+
+class TorchSession(Session):
+    """Runs the module as Python calls it, on CPU or CUDA."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._device = torch_device(target)
+        self._call: Any = None
+        self._inputs: list[torch.Tensor] = []
+        self._outputs: Any = None
+        self._dtype = torch.float32
+        if self._device.type == "cuda":
+            self.events = CudaEvents()
+
+    def warm(self, artefact: Artefact) -> None:
+        """Import the recipe's library, unpickle a tensor, run one small convolution and matrix product."""
+        warm_loading(artefact)
+        with torch.inference_mode():
+            x = torch.randn(1, 16, 32, 32, device=self._device)
+            w = torch.randn(16, 16, 3, 3, device=self._device)
+            torch.relu(torch.nn.functional.conv2d(x, w)).flatten(1) @ torch.randn(14400, 8, device=self._device)
+        self.synchronise()
+
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Build the recipe, fill it, move it and cast it."""
+        self._artefact = artefact
+        self._dtype = DTYPES[artefact.loader.get("dtype", "float32")]
+        module = build(directory, artefact).to(device=self._device, dtype=self._dtype)
+        self._call = self.compiled(module)
+
+    def compiled(self, module: torch.nn.Module) -> Any:
+        """Return what is called: here the module itself."""
+        return module
+
+    def prepare(self, inputs: Sequence[Array]) -> None:
+        """Copy the inputs to the device, floats in the module's dtype."""
+        tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
+        self._inputs = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
+
+    def run(self) -> None:
+        """One forward pass."""
+        with torch.inference_mode():
+            self._outputs = self._call(*self._inputs)
+
+    def outputs(self) -> list[Array]:
+        """Return the last pass's outputs."""
+        return to_numpy(self._outputs)
+
+    def synchronise(self) -> None:
+        """Wait for the CUDA stream."""
+        if self.events is not None:
+            torch.cuda.synchronize(self._device)
+
+    def versions(self) -> dict[str, str]:
+        """Torch's version and its CUDA's."""
+        return torch_versions()
+
+    def facts(self) -> dict[str, Any]:
+        """Device and threads as torch reports them."""
+        return {"providers": [str(self._device)], "threads": torch.get_num_threads()}
+
+    def reset_device_peak(self) -> None:
+        """Reset CUDA's caching allocator's peak."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def device_peak_mib(self) -> float | None:
+        """Peak of CUDA's caching allocator."""
+        if self._device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self._device) * _MIB
