@@ -79,6 +79,9 @@ MEMORY_PEAK = Metric(
     "lower",
     "Peak memory of the worker during inference over its state before the model was loaded.",
 )
+MEMORY_LOW = Metric(
+    "memory/peak_low_mib", "memory_low_mib", "MiB", "lower", "Lower end of peak memory, where a source gives a range."
+)
 MEMORY_WEIGHTS = Metric("memory/weights_mib", "weights_mib", "MiB", "lower", "Size of the parameters and buffers.")
 MEMORY_LOADED = Metric(
     "memory/loaded_mib", "loaded_mib", "MiB", "lower", "Memory after loading, before the first inference."
@@ -93,6 +96,13 @@ ACTIVATIONS_M = Metric(
 )
 ENERGY = Metric("energy/per_inference_mj", "energy_mj", "mJ", "lower", "Energy of one call by a hardware meter.")
 TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; frm.accuracy_source says on what.")
+TOP1_DEVICE = Metric(
+    "accuracy/top1_device",
+    "top1_device",
+    "%",
+    "higher",
+    "Top-1 accuracy of this very artefact, evaluated by the source on a device.",
+)
 TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; frm.accuracy_source says on what.")
 
 # --- metrics: relative to the baseline -----------------------------------------------------
@@ -139,6 +149,16 @@ UNSTABLE = Tag("frm.unstable", "unstable", "Reasons for which the measurement is
 RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")
 JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
+MEASURED_ON = Tag(
+    "frm.measured_on", "measured_on", "Device that ran the job, where the source republishes it under a sibling's name."
+)
+LAYERS = Tag("frm.layers", "layers", "Layers run by each compute unit, by the source: npu=78 cpu=1.")
+GENERATION = Tag("frm.generation", "generation", "Generation of the chip's compute unit: hexagon-v75, ada, ...")
+FORM_FACTOR = Tag("frm.form_factor", "form_factor", "phone, tablet, laptop, server, car, board, headset, ...")
+SERIES = Tag(
+    "frm.series", "series", "Hash of an imported row without its source's version: of a series, the newest counts."
+)
+SOURCE_VERSION = Tag("frm.source_version", "source_version", "Version of the imported source.")
 PROVENANCE = Tag("frm.provenance", "provenance", "Original file, row, tool version and date, as JSON.")
 REASON = Tag("frm.reason", "reason", "Why a run FAILED or was KILLED.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
