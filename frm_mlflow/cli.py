@@ -166,7 +166,10 @@ def run_runner(name: str, arguments: Sequence[str]) -> None:
     # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments)]
-    module.main()
+    from frm_mlflow.stages import multirun
+
+    with multirun.scope():
+        module.main()
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from frm_mlflow.stages import bench
+_SCOPE: ContextVar[ExitStack | None] = ContextVar("_SCOPE", default=None)
 
 
-class SweepCallback(Callback):  # type: ignore[misc]  # hydra ships no types
+class SweepCallback(Callback):
     """Opens the parent run when a multirun starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Open the parent run that every job of this multirun logs under."""
-        if _scope is not None:
-            _scope.enter_context(bench.shared_sweep(config))
+        from frm_mlflow.stages.bench import shared_sweep
 
-
-_scope: ExitStack | None = None
+        scope = _SCOPE.get()
+        if scope is not None:
+            scope.enter_context(shared_sweep(config))
 
 
 @contextmanager
 def scope() -> Iterator[None]:
     """Close, when it is left, the parent run that a multirun opened within."""
-    global _scope  # noqa: PLW0603 -- Hydra makes the callback itself, so this is the only way to it
     with ExitStack() as stack:
-        _scope = stack
+        token = _SCOPE.set(stack)
         try:
             yield
         finally:
-            _scope = None
+            _SCOPE.reset(token)

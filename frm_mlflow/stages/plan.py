@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from frm_mlflow.config import BenchConfig, checked
+from frm_mlflow.config import BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.records import content_hash
 from frm_mlflow.zoo.catalogue import CATALOGUE, PAPER_MODELS
@@ -30,7 +30,12 @@ class BenchmarkPlan:
 
     settings: BenchConfig
     resolved: dict[str, Any]
-    is_baseline: bool
+    baseline: ModelConfig
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the reference model's own benchmark."""
+        return self.settings.model == self.baseline
 
     @property
     def label(self) -> str:
@@ -67,12 +72,10 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
     for runtime in asked.runtimes or [None]:
         for precision in asked.precisions or [None]:
             common = _choose(kept, runtime=runtime, precision=precision)
-            baseline = _plan(compose(_with_model(common, asked.baseline)), is_baseline=True)
+            reference = _with_model(common, asked.baseline)
             chosen = [_with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
-            others = [_plan(compose(item), is_baseline=False) for item in chosen]
-            plans.append(baseline)
-            plans += [p for p in others if p.resolved["model"] != baseline.resolved["model"]]
-    return tuple(_unique(plans))
+            plans += _plans([compose(item) for item in (reference, *chosen)])
+    return tuple(plans)
 
 
 def expand(names: Sequence[str]) -> list[str]:
@@ -90,24 +93,27 @@ def _choose(overrides: Sequence[str], **groups: str | None) -> list[str]:
 
 
 def _with_model(overrides: Sequence[str], name: str) -> list[str]:
-    """Overrides for the model `name`; of the model's own settings only the input's size and the seed carry over."""
+    """Choose the model `name`; of the model's own settings only the input's size and the seed carry over."""
     carried = {"model.input_size", "model.seed"}
     rest = [o for o in overrides if _key(o) != "model" and (not _key(o).startswith("model.") or _key(o) in carried)]
     library, colon, architecture = name.partition(":")
     if colon and library not in LIBRARIES:
-        raise ConfigError(f"'{name}': before the colon stands {' or '.join(LIBRARIES)}, for example timm:{architecture}")
+        raise ConfigError(f"'{name}': a colon follows {' or '.join(LIBRARIES)}, for example timm:{architecture}")
     chosen = [f"model={library}", f"model.name={architecture}"] if colon else [f"model={name}"]
     return [*rest, *chosen]
 
 
-def _plan(config: DictConfig, *, is_baseline: bool) -> BenchmarkPlan:
-    settings = checked(BenchConfig, config, where="bench")
-    resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    return BenchmarkPlan(settings, resolved, is_baseline)
-
-
-def _unique(plans: Sequence[BenchmarkPlan]) -> list[BenchmarkPlan]:
-    seen: dict[str, BenchmarkPlan] = {}
-    for plan in plans:
-        seen.setdefault(content_hash([plan.resolved[key] for key in ("model", "runtime", "precision")]), plan)
-    return list(seen.values())
+def _plans(configs: Sequence[DictConfig]) -> list[BenchmarkPlan]:
+    """Plan the benchmarks of one runtime and precision, each once; the first is the baseline's."""
+    baseline = checked(BenchConfig, configs[0], where="bench").model
+    once: dict[str, DictConfig] = {}
+    for config in configs:
+        once.setdefault(content_hash(OmegaConf.to_container(config.model, resolve=True)), config)
+    return [
+        BenchmarkPlan(
+            settings=checked(BenchConfig, config, where="bench"),
+            resolved=cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)),
+            baseline=baseline,
+        )
+        for config in once.values()
+    ]

@@ -1,0 +1,45 @@
+"""`frm-mlflow cache`: what is in the cache of exported models, and making room."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from frm_mlflow.export.cache import ArtefactCache, CacheEntry
+
+
+def show(*, as_json: bool) -> int:
+    """List the exports, newest use first."""
+    entries = ArtefactCache().entries()
+    _print(entries, title=f"{len(entries)} exports, {decimal(sum(e.bytes for e in entries))}", as_json=as_json)
+    return 0
+
+
+def prune(*, older_than_days: float, as_json: bool) -> int:
+    """Remove the exports that were not used for `older_than_days`, and list them."""
+    age = timedelta(days=older_than_days)
+    removed = ArtefactCache().prune(older_than=age, now=datetime.now(timezone.utc))
+    _print(removed, title=f"removed {len(removed)}, {decimal(sum(e.bytes for e in removed))}", as_json=as_json)
+    return 0
+
+
+def _print(entries: Sequence[CacheEntry], *, title: str, as_json: bool) -> None:
+    rows = sorted(entries, key=lambda entry: entry.last_used, reverse=True)
+    if as_json:
+        facts = [
+            {"key": e.key, "model": e.model, "runtime": e.runtime, "precision": e.precision, "bytes": e.bytes}
+            | {"last_used": e.last_used.isoformat(), "path": str(e.path)}
+            for e in rows
+        ]
+        sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+        return
+    table = Table("model", "runtime", "precision", "size", "last used", title=title, title_justify="left")
+    for e in rows:
+        table.add_row(e.model, e.runtime, e.precision, decimal(e.bytes), f"{e.last_used:%Y-%m-%d %H:%M}")
+    Console().print(table)

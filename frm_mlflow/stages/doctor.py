@@ -1,0 +1,106 @@
+"""`frm-mlflow doctor`: what hardware, runtimes, meters and server are here, and what is missing for more."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from frm_mlflow import devices
+from frm_mlflow.errors import FrmError
+from frm_mlflow.export import RUNTIMES, precisions
+from frm_mlflow.tracking import server, spool
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked for: whether it is there, what was found, and what to do for it."""
+
+    subject: str
+    present: bool
+    found: str
+    remedy: str = ""
+
+
+RUNTIME_PACKAGES = {
+    "torch": ("torch", "bench"),
+    "torch_compile": ("torch", "bench"),
+    "torchscript": ("torch", "bench"),
+    "onnxruntime": ("onnxruntime", "bench"),
+    "openvino": ("openvino", "openvino"),
+    "litert": ("ai-edge-litert", "litert"),
+    "executorch": ("executorch", "executorch"),
+}
+"""The distribution that runs each runtime's artefacts, and the extra that installs it."""
+
+
+def examine() -> dict[str, Any]:
+    """Return all findings by section, as plain containers."""
+    sections = {
+        "hardware": _hardware(),
+        "runtimes": [_runtime(name) for name in RUNTIMES],
+        "meters": [_energy()],
+        "tracking": [_server(), _spool()],
+    }
+    return {name: [asdict(finding) for finding in findings] for name, findings in sections.items()}
+
+
+def show(findings: dict[str, Any]) -> None:
+    """Print the findings for a person."""
+    table = Table("", "what", "found", "for more", title="frm-mlflow doctor", title_justify="left")
+    for section, rows in findings.items():
+        table.add_section()
+        for row in rows:
+            mark = "[green]✓[/]" if row["present"] else "[yellow]–[/]"
+            table.add_row(mark, f"{section}: {row['subject']}", escape(row["found"]), escape(row["remedy"]))
+    Console().print(table)
+
+
+def _hardware() -> list[Finding]:
+    hardware = devices.probe()
+    device = devices.resolve(devices.generic("auto"), hardware=hardware, known=devices.known_devices())
+    found = [Finding("device=auto", True, f"{device.name}: {device.chip}, tier {device.tier}")]
+    found += [
+        Finding("cpu", True, f"{hardware.cpu}, {hardware.physical_cores} cores, {hardware.memory_mib / 1024:.0f} GiB")
+    ]
+    if not hardware.gpus:
+        found += [Finding("gpu", False, "none that NVML sees", "an NVIDIA GPU with its driver")]
+    found += [
+        Finding(f"gpu {gpu.index}", True, f"{gpu.name}, {gpu.memory_mib / 1024:.0f} GiB") for gpu in hardware.gpus
+    ]
+    return found
+
+
+def _runtime(name: str) -> Finding:
+    package, extra = RUNTIME_PACKAGES[name]
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return Finding(name, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")
+    return Finding(name, True, f"{package} {version}: {', '.join(precisions(name))}")
+
+
+def _energy() -> Finding:
+    meters = devices.energy_meters()
+    if meters:
+        return Finding("energy", True, ", ".join(meters))
+    return Finding("energy", False, "no meter", "RAPL, NVML or another counter, and pip install 'frm-mlflow[energy]'")
+
+
+def _server() -> Finding:
+    try:
+        client = server.connect()
+    except FrmError as error:
+        return Finding("server", False, str(error))
+    return Finding("server", True, client.tracking_uri)
+
+
+def _spool() -> Finding:
+    waiting = len(spool.pending())
+    if waiting:
+        return Finding("kept results", False, f"{waiting} wait on disk", "frm-mlflow resend")
+    return Finding("kept results", True, "none wait")

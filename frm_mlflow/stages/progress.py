@@ -1,0 +1,66 @@
+"""What a person sees while a sweep runs: a bar in a terminal, one line a benchmark elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as _TimeRemainingColumn
+
+Update = Callable[[str], None]
+"""Takes what is being done now."""
+
+
+def console() -> Console:
+    """Return the console for people: stderr, so that stdout stays for `json=true`."""
+    return Console(stderr=True)
+
+
+@dataclass
+class SweepProgress:
+    """Progress over the benchmarks of a sweep."""
+
+    total: int
+    out: Console
+    clock: Callable[[], float] = time.monotonic
+    _bar: Progress | None = None
+    _task: int = 0
+    _done: int = 0
+    _started: float = field(default=0.0)
+
+    @contextmanager
+    def running(self) -> Iterator[SweepProgress]:
+        """Show the bar, in a terminal, until the body is left."""
+        if not self.out.is_terminal:
+            yield self
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), _TimeRemainingColumn(), console=self.out) as bar:
+            self._bar, self._task = bar, bar.add_task("", total=self.total)
+            try:
+                yield self
+            finally:
+                self._bar = None
+
+    def start(self, label: str) -> Update:
+        """Begin a benchmark; returns what reports the steps within it."""
+        self._started = self.clock()
+
+        def update(step: str) -> None:
+            if self._bar is not None:
+                self._bar.update(self._task, description=f"{label}: {step}")
+
+        update("starting")
+        return update
+
+    def finish(self, line: str) -> None:
+        """End a benchmark with one line that stays."""
+        self._done += 1
+        seconds = self.clock() - self._started
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done)
+        self.out.print(f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False)

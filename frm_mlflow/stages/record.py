@@ -1,0 +1,118 @@
+"""From a measurement to the record that is logged: ratios, FRM, accuracy and what they stand on."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from frm_mlflow import schema
+from frm_mlflow.analysis.frm import frm, ratio
+from frm_mlflow.config import ModelConfig
+from frm_mlflow.devices import Device
+from frm_mlflow.measure import Measurement
+from frm_mlflow.records import BenchmarkRecord, Configuration
+from frm_mlflow.stages.plan import BenchmarkPlan
+from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.zoo.catalogue import facts_for, family_of
+
+COST_FACTS = {schema.GMACS: "gmacs", schema.PARAMS_M: "params_m", schema.ACTIVATIONS_M: "activations_m"}
+"""What an exporter counted, by the metric that carries it."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One finished measurement with the artefacts that it ran."""
+
+    measurement: Measurement
+    artefact: Artefact
+    baseline: Artefact | None
+    start_time: datetime
+    end_time: datetime
+
+
+def configuration_of(plan: BenchmarkPlan, device: Device, *, precision: str, version: str = "") -> Configuration:
+    """Return the configuration that `plan` runs on; `precision` is what really runs."""
+    settings = plan.settings
+    return Configuration(
+        device=device.name,
+        tier=device.tier,
+        runtime=settings.runtime.name,
+        precision=precision,
+        batch_size=settings.batch_size,
+        compute_unit=device.compute_unit,
+        chip=device.chip,
+        runtime_version=version,
+        resolution="native" if settings.model.input_size is None else str(settings.model.input_size),
+    )
+
+
+def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> BenchmarkRecord:
+    """Return the record of one measured benchmark.
+
+    Ratios to the baseline and FRM are there only where the baseline was measured beside it.
+    """
+    model = plan.settings.model
+    version = measured.measurement.runtime_version
+    configuration = configuration_of(plan, device, precision=measured.artefact.precision, version=version)
+    has_baseline = plan.is_baseline or measured.baseline is not None
+    return BenchmarkRecord(
+        model=model.name,
+        family=family_of(model),
+        configuration=configuration,
+        metrics=_metrics(model, measured, with_ratios=has_baseline),
+        source=schema.SOURCE_MEASURED,
+        identity={"measurement": uuid.uuid4().hex},
+        start_time=measured.start_time,
+        end_time=measured.end_time,
+        baseline=plan.baseline.name if has_baseline else "",
+        tags=_tags(plan, device, measured, has_baseline=has_baseline),
+    )
+
+
+def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> dict[str, float]:
+    metrics = dict(measured.measurement.metrics)
+    facts = measured.artefact.facts
+    metrics |= {metric.key: facts.get(name, math.nan) for metric, name in COST_FACTS.items()}
+    metrics.setdefault(schema.MEMORY_WEIGHTS.key, facts.get("weights_mib", math.nan))
+    published = facts_for(model)
+    if published is not None:
+        metrics |= {schema.TOP1.key: _number(published.top1), schema.TOP5.key: _number(published.top5)}
+    relative = (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH, schema.RATIO_MEMORY)
+    if with_ratios:
+        reference = (measured.baseline or measured.artefact).facts.get("gmacs", math.nan)
+        metrics[schema.RATIO_FLOPS.key] = float(ratio(metrics[schema.GMACS.key], reference))
+        metrics |= _frm_metrics(metrics)
+    else:
+        metrics = {key: value for key, value in metrics.items() if key not in {m.key for m in relative}}
+    return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+
+
+def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    components = [metrics.get(m.key, math.nan) for m in (schema.RATIO_FLOPS, schema.RATIO_LATENCY, schema.RATIO_MEMORY)]
+    energy = metrics.get(schema.RATIO_ENERGY.key, math.nan)
+    return {schema.FRM.key: float(frm(*components)), schema.FRM_E.key: float(frm(*components, energy))}
+
+
+def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:
+    facts = measured.artefact.facts
+    published = facts_for(plan.settings.model)
+    tags = {
+        schema.CONFIG_HASH: plan.config_hash(device=device.name, chip=device.chip),
+        schema.INPUT_SIZE: str(facts.get("input_size", "")),
+        schema.ACCURACY_SOURCE: published.accuracy_source if published is not None else "",
+        schema.FLOPS_SOURCE: facts.get("flops_source", ""),
+        schema.FLOPS_CONVENTION: schema.MACS if facts.get("gmacs") is not None else "",
+        schema.UNCOUNTED_OPS: ", ".join(facts.get("uncounted_ops", ())),
+        schema.RATIO_SOURCE: schema.RATIO_INTERLEAVED if has_baseline else "",
+        schema.LATENCY_STATISTIC: "p50",
+        schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
+        schema.UNSTABLE: ", ".join(measured.measurement.unstable),
+    }
+    return {tag.key: value for tag, value in tags.items() if value}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,185 @@
+"""Runs a sweep's benchmarks one after the other under an open parent run, and publishes what came of it.
+
+A benchmark that fails ends as a FAILED child with its reason; the sweep goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from frm_mlflow import frame, schema
+from frm_mlflow.config import ModelConfig
+from frm_mlflow.devices import Device, Hardware, environment
+from frm_mlflow.errors import FrmError
+from frm_mlflow.export import export
+from frm_mlflow.export.cache import ArtefactCache
+from frm_mlflow.measure import benchmark
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.report import leaderboard
+from frm_mlflow.stages.plan import BenchmarkPlan
+from frm_mlflow.stages.progress import SweepProgress, Update, console
+from frm_mlflow.stages.record import Measured, configuration_of, record_of
+from frm_mlflow.tracking import log
+from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.zoo.catalogue import family_of
+
+
+class SweepError(FrmError):
+    """At least one benchmark of a sweep FAILED; the others are logged."""
+
+
+@dataclass
+class OpenSweep:
+    """A parent run with what has been measured under it so far."""
+
+    run: log.Sweep
+    records: list[BenchmarkRecord] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+
+    def finished(self, run_id: str | None, record: BenchmarkRecord) -> None:
+        """Remember a benchmark that was measured (`run_id` is None where it waits on disk)."""
+        self.records.append(record)
+        self.run_ids.append(run_id or "")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where benchmarks run: the recognised device, what surrounds it, and the exports."""
+
+    device: Device
+    environment: Mapping[str, object]
+    cache: ArtefactCache
+
+    @classmethod
+    def on(cls, device: Device, hardware: Hardware) -> Bench:
+        """Return the bench on `device` of this machine, which is `hardware`."""
+        return cls(device, environment(device, hardware), ArtefactCache())
+
+
+def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> None:
+    """Run every plan that is not FINISHED yet under the parent of `sweep`."""
+    done = log.completed(sweep.run.client, sweep.run.experiment_id, parent_run_id=sweep.run.run_id)
+    progress = SweepProgress(total=len(plans), out=console())
+    unmeasurable: set[str] = set()
+    with progress.running():
+        for plan in plans:
+            update = progress.start(plan.label)
+            finished = done.get(plan.config_hash(device=bench.device.name, chip=bench.device.chip))
+            if finished is not None:
+                progress.finish(f"{plan.label}: measured already, run {finished}")
+                continue
+            try:
+                with_baseline = not plan.is_baseline and _group(plan) not in unmeasurable
+                record = _run(plan, bench, sweep, update, with_baseline=with_baseline)
+                progress.finish(_line(plan, record))
+            except Exception as error:  # whatever ends one benchmark is logged with it; the sweep goes on
+                if plan.is_baseline:
+                    unmeasurable.add(_group(plan))
+                progress.finish(f"{plan.label}: FAILED: {_first_line(error)}")
+
+
+def publish(sweep: OpenSweep, *, as_json: bool) -> None:
+    """Log leaderboard, figure and summary to the parent run, and print the leaderboard."""
+    client, run_id = sweep.run.client, sweep.run.run_id
+    board = leaderboard.leaderboard(frame.from_records(sweep.records, run_ids=sweep.run_ids))
+    failures = {outcome.name: outcome.reason for outcome in sweep.run.failures}
+    if sweep.records:
+        log.log_table(client, run_id, board, "leaderboard")
+        log.log_figure(client, run_id, leaderboard.accuracy_frm_figure(board), "accuracy_frm")
+    log.describe(client, run_id, leaderboard.markdown(board, failures))
+    if as_json:
+        answer = {"run_id": run_id, "failed": failures, "benchmarks": json.loads(board.to_json(orient="records"))}
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    elif sweep.records:
+        console().print(leaderboard.terminal_table(board))
+
+
+def raise_for_failures(run: log.Sweep) -> None:
+    """Raise `SweepError` where a benchmark of the sweep FAILED, naming each with its reason."""
+    if run.spooled:
+        kept = len(run.spooled)
+        console().print(f"{kept} results are kept on disk: `frm-mlflow resend` logs them once the server answers.")
+    if run.failures:
+        reasons = "".join(f"\n  {outcome.name}: {outcome.reason}" for outcome in run.failures)
+        raise SweepError(f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}")
+
+
+def _run(
+    plan: BenchmarkPlan, bench: Bench, sweep: OpenSweep, update: Update, *, with_baseline: bool
+) -> BenchmarkRecord:
+    asked = configuration_of(plan, bench.device, precision=plan.settings.precision.name)
+    tags = asked.tags() | {
+        schema.MODEL.key: plan.settings.model.name,
+        schema.FAMILY.key: family_of(plan.settings.model),
+        schema.BASELINE.key: plan.baseline.name,
+        schema.CONFIG_HASH.key: plan.config_hash(device=bench.device.name, chip=bench.device.chip),
+    }
+    name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
+    attachments = log.Attachments(environment=bench.environment, config=OmegaConf.to_yaml(plan.resolved))
+    with sweep.run.benchmark(name=name, tags=tags) as run:
+        measured = _measure(plan, bench, update, with_baseline=with_baseline)
+        record = record_of(plan, bench.device, measured)
+        samples = measured.measurement.samples
+        outcome = run.finish(record, log.Attachments(samples, attachments.environment, attachments.config))
+    sweep.finished(outcome.run_id, record)
+    return record
+
+
+def _measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline: bool) -> Measured:
+    settings = plan.settings
+    started = datetime.now(timezone.utc)
+
+    def exported(model: ModelConfig) -> Path:
+        update(f"exporting {model.name}")
+        return export(
+            model,
+            runtime=settings.runtime.name,
+            precision=settings.precision,
+            batch_size=settings.batch_size,
+            cache=bench.cache,
+            compute_unit=bench.device.compute_unit,
+        )
+
+    artefact = exported(settings.model)
+    baseline = exported(plan.baseline) if with_baseline else None
+    measurement = benchmark(
+        artefact=artefact,
+        baseline=baseline,
+        device=bench.device,
+        runtime=settings.runtime,
+        config=settings.measure,
+        rng=np.random.default_rng(settings.measure.seed),
+        on_progress=update,
+    )
+    return Measured(
+        measurement,
+        Artefact.read(artefact),
+        Artefact.read(baseline) if baseline is not None else None,
+        started,
+        datetime.now(timezone.utc),
+    )
+
+
+def _group(plan: BenchmarkPlan) -> str:
+    return f"{plan.settings.runtime.name} · {plan.settings.precision.name}"
+
+
+def _line(plan: BenchmarkPlan, record: BenchmarkRecord) -> str:
+    parts = [f"{record.metrics[schema.LATENCY_P50.key]:.2f} ms"]
+    if schema.FRM.key in record.metrics:
+        parts += [f"{record.metrics[schema.RATIO_LATENCY.key]:.3f} of {record.baseline}"]
+        parts += [f"FRM {record.metrics[schema.FRM.key]:.3f}"]
+    return f"{plan.label}: {', '.join(parts)}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
