@@ -1,1 +1,7 @@
 """What hardware this is, and the transports that start a worker on it."""
+
+from frm_mlflow.devices.environment import conditions, environment
+from frm_mlflow.devices.hardware import Gpu, Hardware, probe
+from frm_mlflow.devices.resolve import Device, known_devices, resolve
+
+__all__ = ["Device", "Gpu", "Hardware", "conditions", "environment", "known_devices", "probe", "resolve"]

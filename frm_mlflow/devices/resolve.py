@@ -1,0 +1,103 @@
+"""A run carries a device's name only where the hardware was recognised as that device."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import yaml
+
+from frm_mlflow.config import DeviceConfig, Recognition, checked
+from frm_mlflow.devices.hardware import Hardware
+from frm_mlflow.errors import DeviceMismatchError
+
+AUTO = "auto"
+CPU = "cpu"
+CUDA = "cuda"
+_UNIT_OF_KIND = {CPU: "cpu", CUDA: "gpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Hardware that was found, under the name that runs carry."""
+
+    name: str
+    tier: str
+    kind: str
+    """Where the worker runs: cpu or cuda."""
+    chip: str
+    compute_unit: str
+    index: int = 0
+
+
+@cache
+def known_devices() -> tuple[DeviceConfig, ...]:
+    """Return every device of `conf/device/` that has a rule to be recognised by, by name."""
+    folder = resources.files("frm_mlflow.conf") / "device"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    configs = [checked(DeviceConfig, yaml.safe_load(f.read_text()), where=f"device/{f.name}") for f in files]
+    return tuple(c for c in configs if c.recognise != Recognition())
+
+
+def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceConfig]) -> Device:
+    """Return the device that `config` names, verified against the hardware.
+
+    `auto` takes the first of `known` that the hardware is, else the generic GPU or CPU.
+
+    Raises
+    ------
+    DeviceMismatchError
+        Where the hardware is something else: one sentence with what was found and what to do.
+    """
+    if config.kind == AUTO:
+        config = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
+    mismatch = _mismatch(config, hardware)
+    if mismatch:
+        other = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
+        raise DeviceMismatchError(
+            f"device={config.name} is not this machine: {mismatch} (found {hardware.describe()}); "
+            f"run it on such a machine, or choose device={other.name} or device=auto."
+        )
+    chip = hardware.gpus[config.index].name if config.kind == CUDA else hardware.cpu
+    tier = config.tier or ("gpu" if config.kind == CUDA else "cpu")
+    return Device(config.name, tier, config.kind, chip, _UNIT_OF_KIND[config.kind], config.index)
+
+
+def _recognised(index: int, hardware: Hardware, known: Sequence[DeviceConfig]) -> DeviceConfig | None:
+    placed = (DeviceConfig(c.name, c.tier, c.kind, c.recognise, index if c.kind == CUDA else 0) for c in known)
+    return next((c for c in placed if not _mismatch(c, hardware)), None)
+
+
+def _generic(index: int, hardware: Hardware) -> DeviceConfig:
+    if index < len(hardware.gpus):
+        return DeviceConfig(CUDA, "gpu", CUDA, index=index)
+    return DeviceConfig(CPU, "cpu", CPU)
+
+
+def _mismatch(config: DeviceConfig, hardware: Hardware) -> str:
+    """Return why the hardware is not this device, or "" where it is."""
+    rule = config.recognise
+    if config.kind == CUDA and not hardware.gpus:
+        return "it needs an NVIDIA GPU and NVML sees none"
+    if config.kind == CUDA and config.index >= len(hardware.gpus):
+        return f"it asks for GPU {config.index} and there are {len(hardware.gpus)}"
+    if rule.gpu is not None:
+        gpu = hardware.gpus[config.index]
+        if not re.search(rule.gpu, gpu.name):
+            return f"it needs a GPU whose name matches '{rule.gpu}'"
+        if rule.gpu_memory_gib is not None and not _within(gpu.memory_mib / 1024, rule.gpu_memory_gib):
+            low, high = rule.gpu_memory_gib
+            return f"it needs a GPU with {low:g} to {high:g} GiB of memory"
+    if rule.cpu is not None and not re.search(rule.cpu, hardware.cpu):
+        return f"it needs a CPU whose name matches '{rule.cpu}'"
+    if rule.azure_vm_size is not None and rule.azure_vm_size.lower() != hardware.azure_vm_size.lower():
+        return f"it needs an Azure virtual machine of size {rule.azure_vm_size}"
+    return ""
+
+
+def _within(value: float, bounds: Sequence[float]) -> bool:
+    low, high = bounds
+    return low <= value <= high
