@@ -1,0 +1,47 @@
+"""What measuring one model beside the baseline gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+MODEL = "model"
+BASELINE = "baseline"
+SAMPLE_COLUMNS = ("role", "block", "index", "wall_ns", "cpu_ns", "device_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Agreement of an artefact's outputs with the torch reference on the same input."""
+
+    cosine: float
+    max_abs_error: float
+    max_rel_error: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One benchmark: the model's metrics, the baseline's in the same window, and every sample."""
+
+    metrics: Mapping[str, float]
+    """By `schema.Metric.key`: latency, memory, throughput for a batch, energy where a meter is, ratios."""
+    baseline_metrics: Mapping[str, float]
+    """The baseline's own, without ratios; empty where the model was measured alone."""
+    samples: pd.DataFrame
+    """Columns `SAMPLE_COLUMNS`; `device_ns` is NaN without the accelerator's events."""
+    unstable: tuple[str, ...]
+    """Reasons for which the figures are flagged."""
+    versions: Mapping[str, str]
+    identity: Identity
+    baseline_identity: Identity | None = None
+    memory_definition: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Threads, providers, warm-up, seconds a phase took, the machine's condition before and after."""
+
+    @property
+    def runtime_version(self) -> str:
+        """Version of the runtime itself: the first that the session names."""
+        return next(iter(self.versions.values()), "")

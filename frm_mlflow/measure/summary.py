@@ -1,0 +1,74 @@
+"""From blocks of timed runs to the metrics that a run carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from frm_mlflow import schema
+from frm_mlflow.config import MeasureConfig
+from frm_mlflow.measure import estimate
+from frm_mlflow.measure.estimate import Interval
+from frm_mlflow.measure.participant import Participant
+
+ALLOCATOR_PEAK = "allocator_peak"
+"""On a GPU: the peak of the runtime's own allocator during inference."""
+NVML_PROCESS = "nvml_process"
+"""On a GPU whose runtime keeps no peak: the process's memory by NVML after the timed runs."""
+
+_MS = 1e-6
+_QUANTILE_METRICS = {0.90: schema.LATENCY_P90, 0.95: schema.LATENCY_P95, 0.99: schema.LATENCY_P99}
+
+
+def latency_metrics(participant: Participant, *, config: MeasureConfig, rng: np.random.Generator) -> dict[str, float]:
+    """Return the latency metrics of one participant, and throughput for a batch."""
+    wall_ms = participant.times("wall_ns") * _MS
+    device_ms = participant.times("device_ns") * _MS
+    median = estimate.median_interval(wall_ms, confidence=config.confidence, resamples=config.resamples, rng=rng)
+    metrics = {
+        schema.LATENCY_P50: median.value,
+        schema.LATENCY_P50_LOW: median.low,
+        schema.LATENCY_P50_HIGH: median.high,
+        schema.LATENCY_MEAN: float(wall_ms.mean()),
+        schema.LATENCY_CPU_P50: float(np.median(participant.times("cpu_ns"))) * _MS,
+        schema.LATENCY_SAMPLES: float(wall_ms.size),
+        schema.LATENCY_BLOCK_CV: estimate.block_cv(participant.block_medians()),
+    }
+    metrics |= {_QUANTILE_METRICS[q]: value for q, value in estimate.quantiles(wall_ms.ravel()).items()}
+    if not np.isnan(device_ms).any():
+        metrics[schema.LATENCY_DEVICE_P50] = float(np.median(device_ms))
+    if config.batch_size > 1:
+        metrics[schema.THROUGHPUT] = config.batch_size * 1e3 / float(wall_ms.mean())
+    return {metric.key: value for metric, value in metrics.items() if not np.isnan(value)}
+
+
+def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, float], str]:
+    """Return the memory metrics and the definition of the peak; what no meter told is absent.
+
+    On a GPU the peak is the allocator's, or the process's by NVML; on a CPU it is the process's
+    resident memory over what it held before the model was loaded.
+    """
+    if kind != "cuda":
+        metrics = {schema.MEMORY_PEAK.key: memory["peak_mib"], schema.MEMORY_LOADED.key: memory["loaded_mib"]}
+        return metrics, str(memory["definition"])
+    found = {} if memory["device_mib"] is None else {schema.MEMORY_DEVICE.key: memory["device_mib"]}
+    if memory["device_peak_mib"] is not None:
+        return found | {schema.MEMORY_PEAK.key: memory["device_peak_mib"]}, ALLOCATOR_PEAK
+    if memory["device_mib"] is not None:
+        return found | {schema.MEMORY_PEAK.key: memory["device_mib"]}, NVML_PROCESS
+    return found, ""
+
+
+def ratio_metrics(latency: Interval, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, float]:
+    """Return the ratios to the baseline (paper equations 3 and 4)."""
+    ratios = {
+        schema.RATIO_LATENCY.key: latency.value,
+        schema.RATIO_LATENCY_LOW.key: latency.low,
+        schema.RATIO_LATENCY_HIGH.key: latency.high,
+    }
+    for ratio, of in ((schema.RATIO_MEMORY, schema.MEMORY_PEAK), (schema.RATIO_ENERGY, schema.ENERGY)):
+        if of.key in metrics and baseline.get(of.key, 0.0) > 0:
+            ratios[ratio.key] = metrics[of.key] / baseline[of.key]
+    return ratios
