@@ -1,0 +1,70 @@
+"""Tables, figures and text on a run that is named by its id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
+from plotly.graph_objects import Figure
+
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.tracking.entry import short
+from frm_mlflow.tracking.spool import SERVER_ERRORS
+
+
+def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str) -> None:
+    """Log `frame` as `path.json` (which the UI shows as a table) and as `path.csv`.
+
+    A table that the run has under this path already is replaced; MLflow's own `log_table` would
+    append to it.
+    """
+    name = f"{path}.json"
+    with _refusals(client, name):
+        logged = json.loads(client.get_run(run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        if any(artifact["path"] == name for artifact in logged):
+            client.log_text(run_id, frame.to_json(orient="split", index=False), name)
+        else:
+            client.log_table(run_id, frame, name)
+        client.log_text(run_id, frame.to_csv(index=False), f"{path}.csv")
+
+
+def log_figure(client: MlflowClient, run_id: str, figure: Figure, path: str) -> None:
+    """Log a plotly figure as `path.html`, which holds all that it needs and draws without a network."""
+    with _refusals(client, path):
+        client.log_text(run_id, figure.to_html(include_plotlyjs=True, full_html=True), f"{path}.html")
+
+
+def log_text(client: MlflowClient, run_id: str, text: str, path: str) -> None:
+    """Log `text` as the artifact `path`."""
+    with _refusals(client, path):
+        client.log_text(run_id, text, path)
+
+
+def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> None:
+    """Log `content` (a PNG, say) as the artifact `path`."""
+    target = Path(path)
+    folder = target.parent.as_posix()
+    with TemporaryDirectory() as scratch, _refusals(client, path):
+        file = Path(scratch) / target.name
+        file.write_bytes(content)
+        client.log_artifact(run_id, str(file), None if folder == "." else folder)
+
+
+def describe(client: MlflowClient, run_id: str, markdown: str) -> None:
+    """Set the run's description, which the UI shows as Markdown."""
+    with _refusals(client, "the description"):
+        client.set_tag(run_id, MLFLOW_RUN_NOTE, short(markdown))
+
+
+@contextmanager
+def _refusals(client: MlflowClient, what: str) -> Iterator[None]:
+    try:
+        yield
+    except SERVER_ERRORS as error:
+        raise TrackingError(f"{what} cannot be logged to {client.tracking_uri}: {error}") from error

@@ -1,0 +1,65 @@
+"""The files that go with a run, and a config flattened to params."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+
+SAMPLES_FILE = "samples.parquet"
+ENVIRONMENT_FILE = "environment.json"
+CONFIG_FILE = "config.yaml"
+OUTPUT_FILE = "worker.log"
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """Artifacts of one run; what is None or empty is not written.
+
+    `samples` is every timed sample, `environment` the machine and library versions, `config` the
+    resolved Hydra config as YAML, `texts` further files by name.
+    """
+
+    samples: pd.DataFrame | None = None
+    environment: Mapping[str, object] | None = None
+    config: str | None = None
+    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def write(self, folder: Path) -> None:
+        """Write the files into `folder`, which exists."""
+        if self.samples is not None:
+            self.samples.to_parquet(folder / SAMPLES_FILE, index=False)
+        if self.environment is not None:
+            text = json.dumps(self.environment, indent=2, sort_keys=True, default=str)
+            (folder / ENVIRONMENT_FILE).write_text(text, encoding="utf-8")
+        if self.config is not None:
+            (folder / CONFIG_FILE).write_text(self.config, encoding="utf-8")
+        for name, text in self.texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+NO_ATTACHMENTS = Attachments()
+
+
+def flat_params(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]:
+    """Return a nested config as MLflow params, `{"measure": {"runs": 100}}` as `{"measure.runs": "100"}`.
+
+    Lists are numbered (`models.0`); an empty list or mapping is kept as `[]` or `{}`.
+    """
+    return dict(_leaves(config, prefix))
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    children: list[tuple[object, object]] = []
+    if isinstance(value, Mapping):
+        children = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        children = list(enumerate(value))
+    if not children:
+        yield path, str(value)
+    for key, child in children:
+        yield from _leaves(child, f"{path}.{key}" if path else str(key))

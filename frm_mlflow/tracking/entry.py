@@ -1,0 +1,210 @@
+"""One finished run as data: written to a folder, and sent to a tracking server exactly once.
+
+Logging has this one path. A result is first written to disk and then sent, so that whatever
+happens to the server or to this process, the result is either on the server or in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+
+from frm_mlflow import schema
+from frm_mlflow.errors import DataError, TrackingError
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.tracking.server import ensure_experiment
+
+ENTRY_FILE = "run.json"
+ARTIFACTS_FOLDER = "artifacts"
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+PER_BATCH = 100
+"""Most params, and most tags, that a server takes in one call."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+VALUE_LENGTH = 5000
+"""Longest value of a tag or param that every supported MLflow server takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEntry:
+    """All that is to be logged of one finished run, apart from its artifacts.
+
+    `record_id`, which `tags` carry too, makes sending it twice harmless; "" for a run that has a
+    `run_id` and is only ended. `run_id` is the run that was opened for it, None
+    where there is none yet. Times are milliseconds since the epoch.
+    """
+
+    tracking_uri: str
+    experiment: str
+    record_id: str
+    name: str
+    status: str
+    start_ms: int
+    end_ms: int
+    run_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write the entry into `folder`."""
+        (folder / ENTRY_FILE).write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> RunEntry:
+        """Read the entry in `folder`.
+
+        Raises
+        ------
+        DataError
+            Where the file is missing or is not an entry.
+        """
+        path = folder / ENTRY_FILE
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{path} is not a kept run ({error}): repair or delete its folder") from error
+
+
+def to_ms(time: datetime) -> int:
+    """Return an aware datetime as milliseconds since the epoch, MLflow's unit of time."""
+    return round(time.timestamp() * 1000)
+
+
+def short(text: str) -> str:
+    """Return `text` cut to what a tag or param may hold, marked with an ellipsis where it was cut."""
+    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+
+
+def record_entry(
+    record: BenchmarkRecord,
+    *,
+    tracking_uri: str,
+    experiment: str,
+    run_id: str | None = None,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> RunEntry:
+    """Return the entry that logs `record` as a FINISHED run.
+
+    Metrics that are NaN or infinite are left out: what was not measured is absent.
+    """
+    parent = {MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}
+    return RunEntry(
+        tracking_uri=tracking_uri,
+        experiment=experiment,
+        record_id=record.record_id,
+        name=record.name,
+        status=FINISHED,
+        start_ms=to_ms(record.start_time),
+        end_ms=to_ms(record.end_time),
+        run_id=run_id,
+        tags={**parent, MLFLOW_RUN_NOTE: describe_record(record), **(tags or {}), **record.all_tags()},
+        params=dict(record.params),
+        metrics={key: float(value) for key, value in record.metrics.items() if math.isfinite(value)},
+    )
+
+
+def describe_record(record: BenchmarkRecord) -> str:
+    """Return the run's description in Markdown: what ran where, and the three numbers that matter."""
+    c = record.configuration
+    where = f"**{record.model}** on {c.device}, {c.runtime} {c.runtime_version}".rstrip()
+    facts = [f"{where}, {c.precision}, batch {c.batch_size}."]
+    shown = ((schema.LATENCY_P50, "median latency"), (schema.MEMORY_PEAK, "peak memory"), (schema.FRM, "FRM"))
+    for metric, label in shown:
+        if (value := record.metrics.get(metric.key)) is not None and math.isfinite(value):
+            unit = "" if metric.unit == "1" else f" {metric.unit}"
+            facts.append(f"- {label}: {value:.4g}{unit}")
+    if record.baseline:
+        facts.append(f"- baseline: {record.baseline}")
+    return "\n".join(facts)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The run that an entry is in now, and whether it was logged by this call."""
+
+    run_id: str
+    logged: bool
+
+
+def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
+    """Log `entry` with the files in `artifacts` to its run, which is created where there is none.
+
+    A run is ended last, so a run that has ended is complete; one that has not was half logged and
+    is completed. Sending again what is there already changes nothing.
+    """
+    experiment_id = ensure_experiment(client, entry.experiment)
+    run = find(client, experiment_id, entry)
+    if run is not None and is_complete(run, entry):
+        return Sent(str(run.info.run_id), logged=False)
+    run_id = str(run.info.run_id) if run is not None else create(client, experiment_id, entry)
+    tags = {} if run is None else {**entry.tags, **({MLFLOW_RUN_NAME: entry.name} if entry.name else {})}
+    log_values(client, run_id, metrics=entry.metrics, params=entry.params, tags=tags, time_ms=entry.end_ms)
+    if artifacts is not None and any(artifacts.iterdir()):
+        client.log_artifacts(run_id, str(artifacts))
+    client.set_terminated(run_id, status=entry.status, end_time=entry.end_ms)
+    return Sent(run_id, logged=True)
+
+
+def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | None:
+    """Return the run that was opened for `entry` or carries its record id; None where there is none.
+
+    Raises
+    ------
+    TrackingError
+        Where `entry` only ends a run and the server does not know that run.
+    """
+    if entry.run_id:
+        try:
+            return client.get_run(entry.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            if not entry.record_id:
+                raise TrackingError(f"run {entry.run_id} does not exist at {client.tracking_uri}") from error
+    runs = client.search_runs([experiment_id], f"tags.`{schema.RECORD_ID.key}` = '{entry.record_id}'")
+    return min(runs, key=lambda run: run.info.status != FINISHED, default=None)
+
+
+def is_complete(run: Run, entry: RunEntry) -> bool:
+    """Whether `run` is ended and is the one that `entry` stands for."""
+    ended = RunStatus.is_terminated(RunStatus.from_string(run.info.status))
+    return ended and run.data.tags.get(schema.RECORD_ID.key, "") == entry.record_id
+
+
+def create(client: MlflowClient, experiment_id: str, entry: RunEntry) -> str:
+    """Create the entry's run with all its tags and return its id."""
+    tags = {key: short(value) for key, value in entry.tags.items()}
+    return str(client.create_run(experiment_id, start_time=entry.start_ms, tags=tags, run_name=entry.name).info.run_id)
+
+
+def log_values(
+    client: MlflowClient,
+    run_id: str,
+    *,
+    metrics: Mapping[str, float] = NOTHING,
+    params: Mapping[str, str] = NOTHING,
+    tags: Mapping[str, str] = NOTHING,
+    time_ms: int = 0,
+) -> None:
+    """Log metrics (at `time_ms`), params and tags in one call, and one more for each further 100 params or tags."""
+    numbers = [Metric(key, value, time_ms, 0) for key, value in metrics.items()]
+    settings = [Param(key, short(value)) for key, value in params.items()]
+    words = [RunTag(key, short(value)) for key, value in tags.items()]
+    batches = max(math.ceil(len(settings) / PER_BATCH), math.ceil(len(words) / PER_BATCH), 1 if numbers else 0)
+    for batch in range(batches):
+        part = slice(batch * PER_BATCH, (batch + 1) * PER_BATCH)
+        client.log_batch(run_id, metrics=() if batch else numbers, params=settings[part], tags=words[part])

@@ -1,0 +1,23 @@
+"""What the stages use to log: open a sweep, end its benchmarks, attach tables and figures, resume."""
+
+from frm_mlflow.tracking.artifacts import describe, log_bytes, log_figure, log_table, log_text
+from frm_mlflow.tracking.attachments import Attachments, flat_params
+from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
+from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
+
+__all__ = [
+    "Attachments",
+    "BenchmarkRun",
+    "Outcome",
+    "Sweep",
+    "close_orphans",
+    "completed",
+    "describe",
+    "flat_params",
+    "log_bytes",
+    "log_figure",
+    "log_table",
+    "log_text",
+    "open_sweep",
+    "unfinished_sweep",
+]

@@ -1,0 +1,86 @@
+"""MLflow's REST API as raw JSON, with MLflow's own credentials.
+
+The client library turns every answer into protobuf messages and then into entities; for
+tens of thousands of runs that costs more than the network. Here an answer stays a dict.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from frm_mlflow.errors import TrackingError
+
+API = "/api/2.0/mlflow"
+HTTP_OK = 200
+HTTP_UNAUTHORIZED = 401
+HTTP_FORBIDDEN = 403
+LOGIN_REMEDY = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
+    "to an account that has the permission"
+)
+
+
+def is_http(uri: str) -> bool:
+    """Whether `uri` names a tracking server (and not a database)."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def call(
+    uri: str,
+    method: str,
+    endpoint: str,
+    *,
+    query: dict[str, Any] | None = None,
+    body: dict[str, Any] | None = None,
+    timeout_s: float | None = None,
+    retries: int | None = None,
+) -> dict[str, Any]:
+    """Return the JSON answer of `endpoint` (below `/api/2.0/mlflow`) on the server at `uri`.
+
+    `timeout_s` and `retries` are MLflow's own settings by default. Credentials, TLS options and
+    request-header plugins are MLflow's own environment variables'.
+
+    Raises
+    ------
+    TrackingError
+        Where the server does not answer, does not know the caller or refuses the request.
+    """
+    try:
+        response = http_request(
+            get_default_host_creds(uri),
+            f"{API}/{endpoint}",
+            method,
+            timeout=timeout_s,
+            max_retries=retries,
+            raise_on_status=False,
+            params=query,
+            json=body,
+        )
+    except (MlflowException, requests.RequestException) as error:
+        raise TrackingError(f"the tracking server at {uri} does not answer: {_first_line(error)}") from error
+    if response.status_code in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
+        raise TrackingError(
+            f"the tracking server at {uri} refused {endpoint} (HTTP {response.status_code}): {LOGIN_REMEDY}"
+        )
+    if response.status_code != HTTP_OK:
+        raise TrackingError(f"the tracking server at {uri} answered {endpoint} with {_refusal(response)}")
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def _refusal(response: requests.Response) -> str:
+    try:
+        message = response.json()["message"]
+    except (requests.JSONDecodeError, KeyError, TypeError):
+        message = response.text[:200]
+    return f"HTTP {response.status_code}: {message}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

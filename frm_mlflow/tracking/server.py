@@ -1,0 +1,114 @@
+"""The door to the tracking server: does it answer, and is the experiment there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.records import content_hash
+from frm_mlflow.tracking import rest
+
+ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+
+def cache_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of frm-mlflow below the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`)."""
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "frm-mlflow"
+
+
+def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
+    """Return a client of the tracking server at `uri` after checking that it answers.
+
+    Parameters
+    ----------
+    uri
+        Tracking URI; None takes MLflow's own setting (`MLFLOW_TRACKING_URI`, else
+        `sqlite:///mlflow.db`). A database is created on first use, also by two processes at once.
+    timeout_s
+        How long a server may take to answer. MLflow itself would try for minutes.
+
+    Raises
+    ------
+    TrackingError
+        Where the server does not answer or refuses the credentials; names the URI and what to do.
+    """
+    client = MlflowClient(tracking_uri=uri or mlflow.get_tracking_uri())
+    check_answer(client, timeout_s=timeout_s)
+    return client
+
+
+def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
+    """Return if the client's tracking server answers a request with the caller's credentials.
+
+    Raises
+    ------
+    TrackingError
+        Where it does not, within `timeout_s` seconds.
+    """
+    uri = client.tracking_uri
+    if not rest.is_http(uri):
+        _open_store(client, uri)
+        return
+    try:
+        rest.call(uri, "POST", "experiments/search", body={"max_results": 1}, timeout_s=timeout_s, retries=0)
+    except TrackingError as error:
+        raise TrackingError(
+            f"{error}. Start it (`mlflow server`), or set tracking.uri or MLFLOW_TRACKING_URI to one that runs."
+        ) from error
+
+
+def ensure_experiment(client: MlflowClient, name: str) -> str:
+    """Return the id of the experiment `name`, which is created where it is missing.
+
+    Two processes may ask at once: the one that comes second takes the first one's experiment.
+
+    Raises
+    ------
+    TrackingError
+        Where an experiment of that name was deleted, or the server refuses.
+    """
+    try:
+        found = client.get_experiment_by_name(name) or _created(client, name)
+    except MlflowException as error:
+        raise TrackingError(f"experiment '{name}' at {client.tracking_uri}: {error.message}") from error
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise TrackingError(
+            f"experiment '{name}' was deleted: restore it with `mlflow experiments restore -x {found.experiment_id}` "
+            "or choose another name with tracking.experiment=NAME"
+        )
+    return str(found.experiment_id)
+
+
+def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
+    try:
+        return client.get_experiment(client.create_experiment(name))
+    except MlflowException as error:
+        winner = client.get_experiment_by_name(name) if error.error_code == ALREADY_EXISTS else None
+        if winner is None:
+            raise
+        return winner
+
+
+def _open_store(client: MlflowClient, uri: str) -> None:
+    """Open a database, whose tables MLflow creates on first use without a lock of its own."""
+    lock = cache_home() / "locks" / f"{content_hash(uri)}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock):
+            client.search_experiments(max_results=1)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first_line = str(error).splitlines()[0]
+        raise TrackingError(
+            f"the tracking store {uri} cannot be opened: {first_line}. "
+            "Set tracking.uri or MLFLOW_TRACKING_URI to a server or to a database file in a folder that exists."
+        ) from error

@@ -1,0 +1,172 @@
+"""Results on disk until the server has them.
+
+Each finished run is one folder: `run.json`, and `artifacts/` with its files. It is written under
+another name and renamed, so that a folder with a run's name is always whole; it is removed once
+the server has the run. Where the server does not answer, the folder stays, and `resend` sends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from frm_mlflow.errors import FrmError, TrackingError
+from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
+from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, Sent, send
+from frm_mlflow.tracking.server import cache_home, check_answer, connect
+
+logger = logging.getLogger(__name__)
+
+SPOOL_VARIABLE = "FRM_MLFLOW_SPOOL"
+PARTIAL_PREFIX = ".partial-"
+
+SERVER_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException, OSError, TrackingError)
+"""What sending may end in through no fault of the result."""
+
+
+def spool_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of kept runs: `FRM_MLFLOW_SPOOL`, else `frm-mlflow/spool` in the user's cache folder."""
+    named = environ.get(SPOOL_VARIABLE)
+    return Path(named) if named else cache_home(environ) / "spool"
+
+
+def pending(directory: Path | None = None) -> list[Path]:
+    """Return the folders of kept runs, oldest first."""
+    directory = directory or spool_directory()
+    folders = (p for p in directory.glob("*") if p.is_dir() and not p.name.startswith(PARTIAL_PREFIX))
+    return sorted(folders, key=lambda folder: folder.name)
+
+
+def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path) -> Path:
+    """Write a finished run to its own folder in `directory` and return that folder."""
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
+    (partial / ARTIFACTS_FOLDER).mkdir()
+    attachments.write(partial / ARTIFACTS_FOLDER)
+    entry.write(partial)
+    folder = directory / f"{entry.end_ms:013d}-{entry.record_id or entry.run_id}"
+    if folder.exists():
+        shutil.rmtree(partial)
+    else:
+        partial.rename(folder)
+    return folder
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Hold a kept run against other processes; yields whether it could be had and is still there."""
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield folder.exists()
+    finally:
+        lock.release()
+        if not folder.exists():
+            Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def deliver(client: MlflowClient, folder: Path) -> Sent:
+    """Send the kept run in `folder` and remove the folder."""
+    sent = send(client, RunEntry.read(folder), folder / ARTIFACTS_FOLDER)
+    shutil.rmtree(folder)
+    return sent
+
+
+@dataclass(frozen=True)
+class ResendReport:
+    """What `resend` did, in numbers of runs.
+
+    `sent` were logged, `present` had arrived before; `left` are the folders that stay, with the reason.
+    """
+
+    sent: int
+    present: int
+    left: tuple[tuple[Path, str], ...]
+
+
+def resend(
+    directory: Path | None = None, *, uri: str | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> ResendReport:
+    """Log the kept runs in `directory`, each to the server that it was meant for, exactly once.
+
+    Parameters
+    ----------
+    directory
+        The spool; None takes `spool_directory()`.
+    uri
+        Sends every run to this server instead (the old one has a new address, say).
+    on_progress
+        Called with the number of runs handled and the total.
+    """
+    folders = pending(directory)
+    clients: dict[str, MlflowClient | TrackingError] = {}
+    sent = present = 0
+    left = []
+    for done, folder in enumerate(folders, start=1):
+        result = _resend_one(folder, uri, clients)
+        if isinstance(result, str):
+            left.append((folder, result))
+        elif result.logged:
+            sent += 1
+        else:
+            present += 1
+        if on_progress:
+            on_progress(done, len(folders))
+    return ResendReport(sent, present, tuple(left))
+
+
+def _resend_one(folder: Path, uri: str | None, clients: dict[str, MlflowClient | TrackingError]) -> Sent | str:
+    """Send one kept run; return where it is now, or why it stays."""
+    with claimed(folder) as mine:
+        if not mine:
+            return "another process is sending it"
+        try:
+            client = _client(uri or RunEntry.read(folder).tracking_uri, clients)
+            return str(client) if isinstance(client, TrackingError) else deliver(client, folder)
+        except (*SERVER_ERRORS, FrmError) as error:
+            return str(error)
+
+
+def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> MlflowClient | TrackingError:
+    """Return the server's client, or why it cannot be reached; each server is asked once."""
+    if uri not in clients:
+        try:
+            clients[uri] = connect(uri)
+        except TrackingError as error:
+            clients[uri] = error
+    return clients[uri]
+
+
+def deliver_now(client: MlflowClient, folder: Path) -> str | None:
+    """Send the kept run in `folder`; return its run id, or None where it has to stay on disk (which is logged).
+
+    An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
+    """
+    with claimed(folder) as mine:
+        if not mine:
+            return None
+        try:
+            check_answer(client)
+            return deliver(client, folder).run_id
+        except SERVER_ERRORS as error:
+            logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", error, folder)
+            return None
+        except KeyboardInterrupt:
+            deliver(client, folder)
+            raise

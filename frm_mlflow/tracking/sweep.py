@@ -1,0 +1,311 @@
+"""A sweep and its benchmarks as runs: one parent, one child a benchmark.
+
+Every run is addressed by its id through an explicit client; nothing depends on a run that is
+"active". A run that was opened here is always ended: FINISHED, FAILED with its reason, or KILLED.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from mlflow import MlflowClient
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+
+from frm_mlflow import schema
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.records import BenchmarkRecord, content_hash
+from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachments
+from frm_mlflow.tracking.context import DeviceContext
+from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, log_values, record_entry, short
+from frm_mlflow.tracking.server import check_answer, ensure_experiment
+from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, spool_directory
+
+logger = logging.getLogger(__name__)
+
+RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+INTERRUPTED = "interrupted"
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a benchmark ended: FINISHED, FAILED or KILLED; `kept` is its folder while the server does not have it."""
+
+    name: str
+    status: str
+    run_id: str | None
+    record_id: str
+    reason: str = ""
+    kept: Path | None = None
+
+
+@dataclass
+class Sweep:
+    """A parent run that is open, and how the benchmarks below it ended so far."""
+
+    client: MlflowClient
+    experiment: str
+    experiment_id: str
+    run_id: str
+    spool: Path
+    context_tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Outcome]:
+        """The benchmarks that did not finish."""
+        return [outcome for outcome in self.outcomes if outcome.status != FINISHED]
+
+    @property
+    def kept(self) -> list[Outcome]:
+        """The benchmarks that the server does not have yet; `frm-mlflow resend` logs them."""
+        return [outcome for outcome in self.outcomes if outcome.kept]
+
+    @contextmanager
+    def benchmark(
+        self, *, name: str, tags: Mapping[str, str] = NOTHING, description: str = ""
+    ) -> Iterator[BenchmarkRun]:
+        """Open a child run; it is ended when the block is left, whatever happens in it.
+
+        An exception ends it as FAILED with the exception's message (in an artifact too where it has
+        more than one line, such as a worker's last output), Ctrl-C as KILLED; both are raised again.
+        """
+        run = BenchmarkRun(sweep=self, name=name, tags={**self._child_tags(description), **tags}, start_ms=now_ms())
+        run.open()
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.end(KILLED, INTERRUPTED)
+            raise
+        except BaseException as error:
+            run.end(FAILED, _reason(error))
+            raise
+        finally:
+            run.end(FAILED, "ended without a result")
+
+    def close(self, status: str, reason: str = "") -> None:
+        """End the parent run, now or, where the server does not answer, by a later `frm-mlflow resend`."""
+        entry = RunEntry(
+            tracking_uri=self.client.tracking_uri,
+            experiment=self.experiment,
+            record_id="",
+            name="",
+            status=status,
+            start_ms=now_ms(),
+            end_ms=now_ms(),
+            run_id=self.run_id,
+            tags={schema.REASON.key: reason} if reason else {},
+        )
+        deliver_now(self.client, keep(entry, directory=self.spool))
+
+    def _child_tags(self, description: str) -> dict[str, str]:
+        own = {
+            schema.KIND.key: schema.KIND_BENCHMARK,
+            schema.SCHEMA.key: str(schema.SCHEMA_VERSION),
+            schema.HOST.key: platform.node(),
+            MLFLOW_PARENT_RUN_ID: self.run_id,
+        }
+        return {**self.context_tags, **own} | ({MLFLOW_RUN_NOTE: description} if description else {})
+
+
+@dataclass
+class BenchmarkRun:
+    """A child run that is open: `finish` or `fail` ends it."""
+
+    sweep: Sweep
+    name: str
+    tags: dict[str, str]
+    start_ms: int
+    run_id: str | None = None
+    """None where the server went away before the run could be opened."""
+    outcome: Outcome | None = None
+
+    def open(self) -> None:
+        """Create the run, where the server answers."""
+        client = self.sweep.client
+        tags = {key: short(value) for key, value in self.tags.items()}
+        try:
+            check_answer(client)
+            run = client.create_run(self.sweep.experiment_id, self.start_ms, tags, self.name)
+        except SERVER_ERRORS as error:
+            logger.warning("%s. %s is measured all the same and kept on disk.", error, self.name)
+        else:
+            self.run_id = str(run.info.run_id)
+
+    def finish(self, record: BenchmarkRecord, attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
+        """Log `record` with its files and end the run as FINISHED."""
+        entry = record_entry(
+            record,
+            tracking_uri=self.sweep.client.tracking_uri,
+            experiment=self.sweep.experiment,
+            run_id=self.run_id,
+            tags=self.tags,
+        )
+        return self._close(entry, attachments)
+
+    def fail(self, reason: str, *, output: str = "", attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
+        """End the run as FAILED with `reason`; the worker's last `output` becomes an artifact."""
+        texts = {**attachments.texts, **({OUTPUT_FILE: output} if output else {})}
+        return self._close(self._unfinished(FAILED, reason), replace(attachments, texts=texts))
+
+    def end(self, status: str, reason: str) -> None:
+        """End the run without a result, if it is not ended yet."""
+        if self.outcome is None:
+            texts = {OUTPUT_FILE: reason} if "\n" in reason.strip() else {}
+            self._close(self._unfinished(status, reason), Attachments(texts=texts))
+
+    def _unfinished(self, status: str, reason: str) -> RunEntry:
+        record_id = content_hash({"run": self.run_id, "name": self.name, "start": self.start_ms, "tags": self.tags})
+        return RunEntry(
+            tracking_uri=self.sweep.client.tracking_uri,
+            experiment=self.sweep.experiment,
+            record_id=record_id,
+            name=self.name,
+            status=status,
+            start_ms=self.start_ms,
+            end_ms=now_ms(),
+            run_id=self.run_id,
+            tags={**self.tags, schema.REASON.key: reason, schema.RECORD_ID.key: record_id},
+        )
+
+    def _close(self, entry: RunEntry, attachments: Attachments) -> Outcome:
+        if self.outcome is not None:
+            raise TrackingError(f"{self.name} has ended already ({self.outcome.status})")
+        folder = keep(entry, attachments, directory=self.sweep.spool)
+        reason = entry.tags.get(schema.REASON.key, "")
+        kept = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason, kept=folder)
+        self.outcome = kept
+        try:
+            if run_id := deliver_now(self.sweep.client, folder):
+                self.outcome = replace(kept, run_id=run_id, kept=None)
+        finally:
+            self.sweep.outcomes.append(self.outcome)
+        return self.outcome
+
+
+@contextmanager
+def open_sweep(
+    client: MlflowClient,
+    experiment: str,
+    *,
+    name: str,
+    description: str = "",
+    kind: str = schema.KIND_SWEEP,
+    tags: Mapping[str, str] = NOTHING,
+    params: Mapping[str, str] = NOTHING,
+    parent_run_id: str | None = None,
+    spool: Path | None = None,
+    environ: MutableMapping[str, str] = os.environ,
+) -> Iterator[Sweep]:
+    """Open a parent run; it is ended when the block is left.
+
+    It ends as FAILED where a benchmark below it failed or an exception passes, as KILLED on
+    Ctrl-C or SIGTERM, else as FINISHED. Exceptions are raised again. A run that analyses or
+    predicts is opened the same way with another `kind`.
+
+    Parameters
+    ----------
+    experiment
+        Name of the experiment, created where it is missing.
+    params
+        Logged on a run that is created here; a run of `mlflow run` has its own already.
+    parent_run_id
+        An existing run to go on with (a sweep that is resumed).
+    spool
+        Folder that keeps results until the server has them; None takes `spool_directory()`.
+    environ
+        `MLFLOW_RUN_ID`, which `mlflow run` sets for its child, is taken out of here, and that run
+        becomes the parent in its own experiment.
+
+    Raises
+    ------
+    TrackingError
+        Where the run cannot be opened; nothing has been measured then.
+    """
+    existing = parent_run_id or environ.get(RUN_ID_VARIABLE)
+    environ.pop(RUN_ID_VARIABLE, None)
+    context_tags = MappingProxyType(
+        resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
+    )
+    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), MLFLOW_RUN_NOTE: description, **tags}
+    with sigterm_as_interrupt():
+        try:
+            if existing:
+                experiment_id = adopt(client, existing, own)
+                experiment, run_id = client.get_experiment(experiment_id).name, existing
+            else:
+                experiment_id = ensure_experiment(client, experiment)
+                run_id = begin(client, experiment_id, name, {**context_tags, **own}, params)
+        except SERVER_ERRORS as error:
+            raise TrackingError(f"the run '{name}' cannot be opened at {client.tracking_uri}: {error}") from error
+        sweep = Sweep(client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags)
+        with _closing(sweep):
+            yield sweep
+
+
+def begin(
+    client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], params: Mapping[str, str]
+) -> str:
+    """Create a run with tags and params and return its id."""
+    run = client.create_run(experiment_id, now_ms(), {key: short(value) for key, value in tags.items()}, name)
+    log_values(client, run.info.run_id, params=params)
+    return str(run.info.run_id)
+
+
+def adopt(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> str:
+    """Make an existing run the open parent and return the id of its experiment."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    client.update_run(run_id, status="RUNNING")
+    log_values(client, run_id, tags=tags)
+    return str(experiment_id)
+
+
+@contextmanager
+def _closing(sweep: Sweep) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        sweep.close(KILLED, INTERRUPTED)
+        raise
+    except BaseException as error:
+        sweep.close(FAILED, _reason(error))
+        raise
+    failed = sweep.failures
+    if failed:
+        names = ", ".join(outcome.name for outcome in failed)
+        sweep.close(FAILED, f"{len(failed)} of {len(sweep.outcomes)} benchmarks failed: {names}")
+    else:
+        sweep.close(FINISHED)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (a scheduler, `mlflow run`'s cancel) end the block as Ctrl-C does, so that runs are closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
