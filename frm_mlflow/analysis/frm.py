@@ -8,14 +8,12 @@ the rest. Ask for a subset of components on purpose instead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.errors import DataError
-
-Floats: TypeAlias = NDArray[np.float64]
 
 FRM_COMPONENTS: tuple[str, ...] = ("flops", "latency", "memory")
 FRM_E_COMPONENTS: tuple[str, ...] = (*FRM_COMPONENTS, "energy")

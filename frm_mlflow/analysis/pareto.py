@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask
 from frm_mlflow.errors import DataError
 
-Floats: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
 Dominance: TypeAlias = Literal["strict", "any"]
 
 _WORTH_THINNING = 1000
@@ -128,7 +127,7 @@ def _vectors(costs: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
     return cost, value
 
 
-def _worth_sorting(cost: Floats, value: Floats) -> NDArray[np.intp]:
+def _worth_sorting(cost: Floats, value: Floats) -> Integers:
     """Return the points that no strictly cheaper slice of the cost axis beats: O(n), and few are left of a cloud."""
     span = np.ptp(cost) if cost.size >= _WORTH_THINNING else 0.0
     if not 0 < span < np.inf:

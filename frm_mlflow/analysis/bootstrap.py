@@ -1,0 +1,207 @@
+"""Bootstrap intervals over clusters, vectorised over resamples.
+
+Benchmarks on one chip are not independent, so whole chips are drawn, never rows. A statistic
+here is a ratio of sums over clusters, which makes a resample a weighted sum: all of them
+together are one matrix product. Intervals are BCa; where the correction is not defined (no
+spread, or all resamples on one side) they are percentile intervals and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask
+
+MIN_CLUSTERS = 5
+"""With fewer clusters an interval would say more about the number of clusters than about the data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its interval; both ends are NaN where there are too few clusters."""
+
+    estimate: float
+    low: float
+    high: float
+    n_clusters: int
+    method: str
+    """bca, percentile, or none."""
+
+    def __str__(self) -> str:
+        if np.isnan(self.low):
+            return f"{self.estimate:.3f} (no interval: {self.n_clusters} chips)"
+        return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def resample_counts(n_clusters: int, *, resamples: int, rng: np.random.Generator) -> Floats:
+    """Return how often each cluster is drawn in each resample, shape (resamples, n_clusters)."""
+    counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=resamples)
+    return counts.astype(np.float64)
+
+
+def mean_intervals(
+    values: Floats, clusters: ArrayLike, *, rng: np.random.Generator, resamples: int = 2000, confidence: float = 0.95
+) -> list[Interval]:
+    """Return the mean of each column of `values` (N, J) with its interval; NaN cells are ignored.
+
+    `clusters` names the chip (or device) of each of the N rows.
+    """
+    code = _codes(clusters)
+    n_clusters = int(code.max()) + 1 if code.size else 0
+    known = np.isfinite(values)
+    sums, counts = (
+        _cluster_sums(v, code, n_clusters) for v in (np.where(known, values, 0.0), known.astype(np.float64))
+    )
+    used = (counts > 0).sum(axis=0)
+    estimate = _quotient(sums.sum(axis=0), counts.sum(axis=0))
+    if n_clusters < MIN_CLUSTERS:
+        return [_none(e, int(n)) for e, n in zip(estimate, used, strict=True)]
+    drawn = resample_counts(n_clusters, resamples=resamples, rng=rng)
+    resampled = _quotient(drawn @ sums, drawn @ counts)
+    left_one_out = _quotient(sums.sum(axis=0) - sums, counts.sum(axis=0) - counts)
+    return intervals(estimate, resampled, left_one_out, n_clusters=used, confidence=confidence)
+
+
+def mean_interval(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return the mean of `values` (N,) with an interval over `clusters`; NaN is ignored."""
+    column = np.asarray(values, dtype=np.float64)[:, None]
+    return mean_intervals(column, clusters, rng=rng, resamples=resamples, confidence=confidence)[0]
+
+
+def pair_mean_interval(
+    matrices: Sequence[Floats],
+    rows: ArrayLike,
+    columns: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> list[Interval]:
+    """Return the mean over pairs of each matrix (R, C) with its interval; NaN cells are ignored.
+
+    `rows` and `columns` name the chips. A chip that is drawn twice counts twice in both roles;
+    pairs within one chip are left out, since a resample would compare a chip with itself. The
+    same draws serve all matrices, so intervals of differences may be had by passing differences.
+    """
+    names, code = np.unique(np.concatenate([_array(rows), _array(columns)]), return_inverse=True)
+    row_code, column_code = code[: len(_array(rows))], code[len(_array(rows)) :]
+    apart = row_code[:, None] != column_code[None, :]
+    drawn = resample_counts(len(names), resamples=resamples, rng=rng) if len(names) >= MIN_CLUSTERS else None
+    return [_pair_interval(np.where(apart, m, np.nan), row_code, column_code, drawn, confidence) for m in matrices]
+
+
+def intervals(
+    estimate: Floats, resampled: Floats, left_one_out: Floats, *, n_clusters: Integers, confidence: float
+) -> list[Interval]:
+    """Return BCa intervals of J statistics from resamples (B, J) and a jackknife (K, J).
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), equations 14.9 to 14.15.
+    """
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    levels, corrected = _bca_levels(estimate, resampled, left_one_out, tails)
+    low, high = _column_quantiles(resampled, levels)
+    found = []
+    for j, point in enumerate(estimate):
+        if n_clusters[j] < MIN_CLUSTERS or not np.isfinite(point):
+            found.append(_none(float(point), int(n_clusters[j])))
+            continue
+        method = "bca" if corrected[j] else "percentile"
+        ends = {"low": float(low[j]), "high": float(high[j])}
+        found.append(Interval(estimate=float(point), **ends, n_clusters=int(n_clusters[j]), method=method))
+    return found
+
+
+def _bca_levels(estimate: Floats, resampled: Floats, left_one_out: Floats, tails: Floats) -> tuple[Floats, Mask]:
+    """Return the quantile levels (2, J) and for which columns they are BCa's."""
+    below = (np.sum(resampled < estimate, axis=0) + 0.5 * np.sum(resampled == estimate, axis=0)) / len(resampled)
+    bias = ndtri(below)
+    deviation = np.nanmean(left_one_out, axis=0, keepdims=True) - left_one_out
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.nansum(deviation**2, axis=0)
+        acceleration = np.nansum(deviation**3, axis=0) / (6 * spread**1.5)
+        shifted = bias + ndtri(tails)[:, None]
+        levels = ndtr(bias + shifted / (1 - acceleration * shifted))
+    corrected = np.isfinite(levels).all(axis=0) & np.isfinite(bias)
+    return np.where(corrected, levels, tails[:, None]), corrected
+
+
+def _column_quantiles(values: Floats, levels: Floats) -> Floats:
+    """Return linear-interpolation quantiles of each column at its own `levels` (L, J); NaN are ignored."""
+    ordered = np.sort(values, axis=0)
+    last = np.maximum(np.isfinite(ordered).sum(axis=0) - 1, 0)
+    position = levels * last
+    lower = np.floor(position).astype(np.intp)
+    upper = np.minimum(lower + 1, last)
+    columns = np.arange(values.shape[1])
+    weight = position - lower
+    found: Floats = ordered[lower, columns] * (1 - weight) + ordered[upper, columns] * weight
+    return found
+
+
+def _pair_interval(
+    matrix: Floats, rows: Integers, columns: Integers, drawn: Floats | None, confidence: float
+) -> Interval:
+    known = np.isfinite(matrix)
+    n = int(max(rows.max(initial=-1), columns.max(initial=-1))) + 1
+    sums, counts = (_block_sums(v, rows, columns, n) for v in (np.where(known, matrix, 0.0), known.astype(np.float64)))
+    total, total_count = sums.sum(), counts.sum()
+    used = int(((counts.sum(axis=0) + counts.sum(axis=1)) > 0).sum())
+    estimate = float(total / total_count) if total_count else float("nan")
+    if drawn is None or used < MIN_CLUSTERS:
+        return _none(estimate, used)
+    resampled = _quotient(_quadratic(drawn, sums), _quadratic(drawn, counts))
+    without, without_count = (v.sum() - v.sum(axis=0) - v.sum(axis=1) + np.diag(v) for v in (sums, counts))
+    jackknife = _quotient(without, without_count)
+    found = np.array([estimate]), resampled[:, None], jackknife[:, None]
+    return intervals(*found, n_clusters=np.array([used]), confidence=confidence)[0]
+
+
+def _quadratic(weights: Floats, matrix: Floats) -> Floats:
+    """Return w' A w for each row w."""
+    product: Floats = np.einsum("bk,bk->b", weights @ matrix, weights)
+    return product
+
+
+def _block_sums(values: Floats, rows: Integers, columns: Integers, n: int) -> Floats:
+    by_row = np.zeros((n, values.shape[1]))
+    np.add.at(by_row, rows, values)
+    both = np.zeros((n, n))
+    np.add.at(both, columns, by_row.T)
+    return both.T
+
+
+def _cluster_sums(values: Floats, code: Integers, n_clusters: int) -> Floats:
+    sums = np.zeros((n_clusters, values.shape[1]))
+    np.add.at(sums, code, values)
+    return sums
+
+
+def _codes(clusters: ArrayLike) -> Integers:
+    code: Integers = np.unique(_array(clusters), return_inverse=True)[1]
+    return code
+
+
+def _array(names: ArrayLike) -> NDArray[np.str_]:
+    return np.asarray(names).astype(str)
+
+
+def _quotient(numerator: Floats, denominator: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def _none(estimate: float, n_clusters: int) -> Interval:
+    nan = float("nan")
+    return Interval(estimate=float(estimate), low=nan, high=nan, n_clusters=n_clusters, method="none")

@@ -1,0 +1,58 @@
+"""Controls: what single metrics, and FRM without its measurements, reach on their own.
+
+FRM shares its FLOPs with itself on every device, so part of its stability is no finding at all.
+The shuffled control keeps that part and destroys the rest: on every configuration the latency
+and the memory ratios are each dealt out anew among the models that have them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from frm_mlflow.analysis.arrays import Floats
+from frm_mlflow.analysis.fleet import Fleet
+from frm_mlflow.analysis.frm import frm_of
+
+FRM, LATENCY, MEMORY, FLOPS, PARAMS, ACCURACY = "frm", "latency", "memory", "flops", "params", "accuracy"
+SHUFFLED = "frm_shuffled"
+
+PREDICTORS: tuple[str, ...] = (FRM, LATENCY, MEMORY, FLOPS, PARAMS)
+"""The metric of the paper and the four single-metric controls; `frm_shuffled` joins them where it is computed."""
+
+
+def metrics(fleet: Fleet) -> dict[str, Floats]:
+    """Return each predictor's values, (C, M), known only where the model was measured.
+
+    All share the cells of FRM where FRM is known at all, so that no metric is scored on more models than another.
+    """
+    frm = fleet.frm()
+    values = {
+        FRM: frm,
+        LATENCY: fleet.latency_ms,
+        MEMORY: fleet.memory_mib,
+        FLOPS: fleet.gmacs,
+        PARAMS: fleet.params_m,
+    }
+    shared = np.isfinite(frm) | ~np.isfinite(frm).any(axis=1, keepdims=True)
+    return {name: np.where(shared & fleet.measured, cells, np.nan) for name, cells in values.items()}
+
+
+def shuffled_frm(fleet: Fleet, *, repeats: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Return FRM matrices whose latency and memory ratios were shuffled across models, each configuration by itself."""
+    ratios = fleet.ratios()
+    known = np.isfinite(frm_of(ratios))
+    parts = {name: np.where(known, ratios[name], np.nan) for name in ("flops", "latency", "memory")}
+    for _ in range(repeats):
+        yield frm_of({"flops": parts["flops"]} | {name: shuffled(parts[name], rng) for name in ("latency", "memory")})
+
+
+def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
+    """Return `values` with the known cells of each row dealt out anew; missing cells stay where they are."""
+    missing = np.isnan(values)
+    order = np.argsort(np.where(missing, np.inf, rng.random(values.shape)), axis=1)
+    places = np.argsort(missing, axis=1, kind="stable")
+    dealt = np.empty_like(values)
+    np.put_along_axis(dealt, places, np.take_along_axis(values, order, axis=1), axis=1)
+    return dealt

@@ -1,0 +1,181 @@
+"""Which rows of the tidy frame are analysed, and which are left out and why.
+
+Missing data is counted, never filled; what does not compare is split into configurations of
+its own or refused, never mixed:
+
+- FLOPs conventions: the commonest one stays, other rows are refused.
+- Latency statistics (median, mean) and memory definitions: part of the configuration, so every
+  ratio has the same kind of number above and below the line.
+- Input sizes: at one resolution, a model's commonest input size stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.labels import words_of
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.frame import tidy
+from frm_mlflow.schema import (
+    CONFIGURATION_COLUMNS,
+    DEVICE,
+    FLOPS_CONVENTION,
+    INPUT_SIZE,
+    JOB_ID,
+    KIND,
+    KIND_BENCHMARK,
+    LATENCY_P50,
+    LATENCY_STATISTIC,
+    MEASURED_ON,
+    MEMORY_DEFINITION,
+    MEMORY_PEAK,
+    METRICS,
+    MODEL,
+    RESOLUTION,
+    SERIES,
+    TIER,
+    TIERS,
+)
+
+KEY_COLUMNS: tuple[str, ...] = (*CONFIGURATION_COLUMNS, LATENCY_STATISTIC.column, MEMORY_DEFINITION.column)
+"""What must be equal for two numbers to stand in one ratio."""
+
+Keep = pd.Series
+"""Boolean, aligned with the frame: which rows stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Rows that an analysis does not see, with the reason and what they were."""
+
+    reason: str
+    rows: int
+    detail: str = ""
+
+
+def usable_rows(frame: pd.DataFrame, options: AnalysisOptions) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Return the rows that can be compared, each benchmark once, and what was left out.
+
+    The result is tidy, with the columns of `KEY_COLUMNS` as strings. `frame` is not changed.
+    """
+    left_out: list[LeftOut] = []
+    rows = tidy(frame)
+    for reason, detail_column, rule in _RULES:
+        rows = _sift(rows, rule(rows), reason, detail_column, left_out)
+    rows = _with_key_words(rows)
+    if not options.count_duplicates:
+        rows = _sift(rows, one_device_a_job(rows), "job republished under another device", DEVICE.column, left_out)
+    duplicate = f"another benchmark of the same configuration (kept: {options.duplicates})"
+    return _sift(rows, _one_a_cell(rows, options.duplicates), duplicate, MODEL.column, left_out), left_out
+
+
+def missing_metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each metric that some row has, how many rows lack it or hold an infinite value."""
+    values = rows.reindex(columns=[metric.column for metric in METRICS])
+    counts = {"missing": values.isna().sum(), "infinite": np.isinf(values).sum()}
+    table = pd.DataFrame(counts).rename_axis("metric").reset_index()
+    partly = (table["missing"] < len(rows)) & (table["missing"] + table["infinite"] > 0)
+    return table[partly].reset_index(drop=True)
+
+
+def one_device_a_job(rows: pd.DataFrame) -> Keep:
+    """Return which rows stay when a job that stands under several device names counts once.
+
+    It stays under the device that ran it, or else the one that has the most rows, so that one
+    device keeps its whole set of models.
+    """
+    device, ran_on = rows[DEVICE.column], rows[MEASURED_ON.column]
+    table = rows[[JOB_ID.column, MODEL.column]].assign(
+        device=device, elsewhere=(ran_on != "") & (ran_on != device), rarity=-device.map(device.value_counts())
+    )
+    known = table[table[JOB_ID.column] != ""].sort_values(["elsewhere", "rarity", "device"], kind="stable")
+    first = known.groupby([JOB_ID.column, MODEL.column], sort=False)["device"].transform("first")
+    return (known["device"] == first).reindex(rows.index, fill_value=True)
+
+
+def _sift(rows: pd.DataFrame, keep: Keep, reason: str, detail_column: str, left_out: list[LeftOut]) -> pd.DataFrame:
+    lost = rows[~keep]
+    if len(lost):
+        left_out.append(LeftOut(reason=reason, rows=len(lost), detail=_most_common(lost[detail_column])))
+    return rows[keep]
+
+
+def _most_common(words: pd.Series, *, shown: int = 5) -> str:
+    counts = words.replace("", "(none)").value_counts()
+    named = [f"{name}: {count}" for name, count in counts.head(shown).items()]
+    return ", ".join(named) + (f", and {len(counts) - shown} more" if len(counts) > shown else "")
+
+
+def _is_finished(rows: pd.DataFrame) -> Keep:
+    return rows[KIND.column].isin(["", KIND_BENCHMARK]) & rows["status"].isin(["", "FINISHED"])
+
+
+def _is_named(rows: pd.DataFrame) -> Keep:
+    return (rows[MODEL.column] != "") & (rows[DEVICE.column] != "") & rows[TIER.column].isin(TIERS)
+
+
+def _has_latency(rows: pd.DataFrame) -> Keep:
+    latency = rows[LATENCY_P50.column]
+    return (latency > 0) & (latency < np.inf)
+
+
+def _is_newest_of_series(rows: pd.DataFrame) -> Keep:
+    alone = rows[SERIES.column] == ""
+    series = rows[SERIES.column].where(~alone, rows.index.astype(str) + " is alone")
+    return _last_of(series, rows["end_time"])
+
+
+def _has_common_convention(rows: pd.DataFrame) -> Keep:
+    convention = rows[FLOPS_CONVENTION.column]
+    known = convention[convention != ""]
+    return convention.isin(["", *known.mode().head(1)])
+
+
+def _has_usual_input_size(rows: pd.DataFrame) -> Keep:
+    keys = [MODEL.column, RESOLUTION.column]
+    side = rows[INPUT_SIZE.column]
+    counts = rows[side.notna()].value_counts([*keys, INPUT_SIZE.column]).reset_index()
+    usual = counts.drop_duplicates(keys).set_index(keys)[INPUT_SIZE.column]
+    expected = usual.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
+    return side.isna() | (side == expected).fillna(False).astype(bool)
+
+
+_RULES: tuple[tuple[str, str, Callable[[pd.DataFrame], Keep]], ...] = (
+    ("not a finished benchmark", "status", _is_finished),
+    ("no model, device or known tier", TIER.column, _is_named),
+    ("latency missing, infinite or not above zero", MODEL.column, _has_latency),
+    ("superseded by a newer version of its source", MODEL.column, _is_newest_of_series),
+    ("another FLOPs convention than most rows", FLOPS_CONVENTION.column, _has_common_convention),
+    ("another input size than the model's usual one", MODEL.column, _has_usual_input_size),
+)
+
+
+def _with_key_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose key columns are strings; a row without memory takes the definition of its neighbours."""
+    words = words_of(rows, KEY_COLUMNS)
+    definition = words[MEMORY_DEFINITION.column].where(np.isfinite(rows[MEMORY_PEAK.column]))
+    others = [words[name] for name in KEY_COLUMNS if name != MEMORY_DEFINITION.column]
+    neighbours = definition.groupby(others, sort=False).transform("first")
+    words[MEMORY_DEFINITION.column] = definition.fillna(neighbours).fillna("")
+    return rows.assign(**{name: words[name].astype(object) for name in KEY_COLUMNS})
+
+
+def _one_a_cell(rows: pd.DataFrame, rule: str) -> Keep:
+    """Return which rows stay when one model on one configuration counts once."""
+    cell = rows.groupby([*KEY_COLUMNS, MODEL.column], sort=False).ngroup()
+    latency = rows[LATENCY_P50.column]
+    if rule == "newest":
+        return _last_of(cell, rows["end_time"])
+    if rule == "best":
+        return _last_of(cell, -latency)
+    position = latency.groupby(cell).rank(method="first")
+    return position == (latency.groupby(cell).transform("size") + 1) // 2
+
+
+def _last_of(cell: pd.Series, key: pd.Series) -> Keep:
+    order = pd.DataFrame({"cell": cell, "key": key}).sort_values(["cell", "key"], kind="stable", na_position="first")
+    return (~order["cell"].duplicated(keep="last")).reindex(cell.index)
