@@ -30,7 +30,7 @@ setup-dev: $(VENV)/.dev ## the same with every runtime and the developers' tools
 	$(BIN)/frm-mlflow link-env
 
 demo: setup ## benchmark 5 networks and the baseline on this machine, log them, print the leaderboard
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=cpu -P models=$(DEMO_MODELS) -P measure=quick --experiment-name frm
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=cpu -P models=$(DEMO_MODELS) -P measure=paper --experiment-name frm
 	@echo
 	@echo "Open the MLflow UI:   $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db"
 	@echo "then http://127.0.0.1:5000, experiment 'frm', and sort the columns by 'frm'."

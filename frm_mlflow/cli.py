@@ -11,12 +11,9 @@ import importlib
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -172,10 +169,6 @@ def run_runner(name: str, arguments: Sequence[str]) -> None:
         module.main()
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def dispatch(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
@@ -196,7 +189,6 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script: every error of the user's is one message and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = dispatch(sys.argv[1:])
     except FrmError as error:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from frm_mlflow import devices
+from frm_mlflow.config import DeviceConfig
 from frm_mlflow.errors import FrmError
 from frm_mlflow.export import RUNTIMES, precisions
 from frm_mlflow.tracking import server, spool
@@ -62,7 +63,8 @@ def show(findings: dict[str, Any]) -> None:
 
 def _hardware() -> list[Finding]:
     hardware = devices.probe()
-    device = devices.resolve(devices.generic("auto"), hardware=hardware, known=devices.known_devices())
+    auto = DeviceConfig(name="auto", tier=None, kind="auto")
+    device = devices.resolve(auto, hardware=hardware, known=devices.known_devices())
     found = [Finding("device=auto", True, f"{device.name}: {device.chip}, tier {device.tier}")]
     found += [
         Finding("cpu", True, f"{hardware.cpu}, {hardware.physical_cores} cores, {hardware.memory_mib / 1024:.0f} GiB")

@@ -69,8 +69,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
     asked = checked(BenchConfig, config, where="bench")
     kept = [o for o in overrides if _key(o) not in {"models", "runtimes", "precisions"}]
     plans: list[BenchmarkPlan] = []
-    for runtime in asked.runtimes or [None]:
-        for precision in asked.precisions or [None]:
+    for runtime in asked.runtimes or [""]:
+        for precision in asked.precisions or [""]:
             common = _choose(kept, runtime=runtime, precision=precision)
             reference = _with_model(common, asked.baseline)
             chosen = [_with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
@@ -87,8 +87,8 @@ def _key(override: str) -> str:
     return override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
 
 
-def _choose(overrides: Sequence[str], **groups: str | None) -> list[str]:
-    given = {group: name for group, name in groups.items() if name is not None}
+def _choose(overrides: Sequence[str], **groups: str) -> list[str]:
+    given = {group: name for group, name in groups.items() if name}
     return [o for o in overrides if _key(o) not in given] + [f"{group}={name}" for group, name in given.items()]
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as _TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Update = Callable[[str], None]
 """Takes what is being done now."""
@@ -28,9 +36,9 @@ class SweepProgress:
     out: Console
     clock: Callable[[], float] = time.monotonic
     _bar: Progress | None = None
-    _task: int = 0
+    _task: TaskID | None = None
     _done: int = 0
-    _started: float = field(default=0.0)
+    _started: float = 0.0
 
     @contextmanager
     def running(self) -> Iterator[SweepProgress]:
@@ -39,7 +47,7 @@ class SweepProgress:
             yield self
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), _TimeRemainingColumn(), console=self.out) as bar:
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.out) as bar:
             self._bar, self._task = bar, bar.add_task("", total=self.total)
             try:
                 yield self
@@ -51,7 +59,7 @@ class SweepProgress:
         self._started = self.clock()
 
         def update(step: str) -> None:
-            if self._bar is not None:
+            if self._bar is not None and self._task is not None:
                 self._bar.update(self._task, description=f"{label}: {step}")
 
         update("starting")
@@ -61,6 +69,6 @@ class SweepProgress:
         """End a benchmark with one line that stays."""
         self._done += 1
         seconds = self.clock() - self._started
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done)
         self.out.print(f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False)

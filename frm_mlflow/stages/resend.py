@@ -10,5 +10,7 @@ def resend(*, uri: str | None) -> int:
     """Log every waiting result exactly once; the exit code is 1 where some are still waiting."""
     report = spool.resend(uri=uri)
     out = console()
-    out.print(f"{report.sent} logged, {report.present} were there already, {report.failed} failed, {report.left} wait.")
-    return 0 if report.failed == 0 and report.left == 0 else 1
+    for folder, reason in report.left:
+        out.print(f"{folder.name}: {reason}", markup=False, highlight=False)
+    out.print(f"{report.sent} logged, {len(report.left)} wait.", highlight=False)
+    return 1 if report.left else 0

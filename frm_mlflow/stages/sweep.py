@@ -104,9 +104,9 @@ def publish(sweep: OpenSweep, *, as_json: bool) -> None:
 
 def raise_for_failures(run: log.Sweep) -> None:
     """Raise `SweepError` where a benchmark of the sweep FAILED, naming each with its reason."""
-    if run.spooled:
-        kept = len(run.spooled)
-        console().print(f"{kept} results are kept on disk: `frm-mlflow resend` logs them once the server answers.")
+    if run.kept:
+        waiting = len(run.kept)
+        console().print(f"{waiting} results are kept on disk: `frm-mlflow resend` logs them once the server answers.")
     if run.failures:
         reasons = "".join(f"\n  {outcome.name}: {outcome.reason}" for outcome in run.failures)
         raise SweepError(f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}")

@@ -31,7 +31,7 @@ def link(*, project: str, environment: str) -> Path:
     if not specification.exists():
         raise ConfigError(f"{folder} has no python_env.yaml: run this where the MLproject is, or give --project")
     name = _get_virtualenv_name(_PythonEnv.from_yaml(str(specification)), folder)
-    path = Path(_get_mlflow_virtualenv_root()) / name
+    path = Path(str(_get_mlflow_virtualenv_root())) / str(name)
     if path.is_symlink():
         path.unlink()
     if not path.exists():

@@ -1,0 +1,170 @@
+"""`frm-mlflow bench` when things go wrong: what finished is kept, what did not says why."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from frm_mlflow import schema
+
+FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
+SMALL = ("device=cpu", "baseline=squeezenet1_1", "measure=quick", "model.input_size=64")
+
+
+@pytest.fixture
+def environment(mlflow_server: str, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "broken_models.py").write_text(BROKEN_MODELS)
+    return os.environ | {
+        "MLFLOW_TRACKING_URI": mlflow_server,
+        "FRM_MLFLOW_SPOOL": str(tmp_path / "spool"),
+        "PYTHONPATH": str(tmp_path),
+    }
+
+
+BROKEN_MODELS = '''
+import os
+import torch
+
+
+class Refuses(torch.nn.Module):
+    """Runs a few times, so that it is exported, and then ends its process."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 8, 3)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls > 30:
+            os.abort()
+        return self.layer(x).mean((2, 3))
+
+
+def dies():
+    return Refuses()
+
+
+def cannot_be_built():
+    raise RuntimeError("no weights on this disk")
+'''
+
+
+def bench(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [FRM_MLFLOW, "bench", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def children(uri: str, experiment: str) -> Sequence:
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id], f"tags.`{schema.KIND.key}` = '{schema.KIND_BENCHMARK}'")
+
+
+@pytest.mark.parametrize(("factory", "reason"), [("dies", "SIGABRT"), ("cannot_be_built", "no weights on this disk")])
+def test_a_model_that_fails_is_a_failed_child_and_the_exit_code_is_1(
+    factory: str, reason: str, mlflow_server: str, environment: dict[str, str]
+) -> None:
+    experiment = f"broken-{factory}"
+    own = ("model=target", f"model.target=broken_models:{factory}", f"model.name={factory}", "runtime=torch")
+    result = bench(*own, *SMALL, f"tracking.experiment={experiment}", environment=environment)
+
+    assert result.returncode == 1, result.stderr[-2000:]
+    runs = {run.data.tags["frm.model"]: run for run in children(mlflow_server, experiment)}
+    assert runs["squeezenet1_1"].info.status == "FINISHED"
+    assert runs[factory].info.status == "FAILED"
+    assert reason in runs[factory].data.tags["frm.reason"]
+    assert reason in result.stderr
+
+
+def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
+    mlflow_server: str, environment: dict[str, str]
+) -> None:
+    own = ("models=[mobilenet_v3_small,resnet18]", "measure.runs=2000", "tracking.experiment=interrupted")
+    process = subprocess.Popen([FRM_MLFLOW, "bench", *SMALL, *own], env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        statuses = _statuses(mlflow_server)
+        if "FINISHED" in statuses and "RUNNING" in statuses:
+            break
+        time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    statuses = _statuses(mlflow_server)
+    assert statuses.count("FINISHED") >= 1
+    assert statuses.count("KILLED") == 1
+    assert "RUNNING" not in statuses
+    parents = MlflowClient(mlflow_server).search_runs(
+        [MlflowClient(mlflow_server).get_experiment_by_name("interrupted").experiment_id],
+        f"tags.`{schema.KIND.key}` = '{schema.KIND_SWEEP}'",
+    )
+    assert [run.info.status for run in parents] == ["KILLED"]
+
+    again = bench(*SMALL, *own, "resume=true", environment=environment)
+
+    assert again.returncode == 0, again.stderr[-2000:]
+    finished = [run for run in children(mlflow_server, "interrupted") if run.info.status == "FINISHED"]
+    assert sorted(run.data.tags["frm.model"] for run in finished) == ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
+
+
+def _statuses(uri: str) -> list[str]:
+    if MlflowClient(uri).get_experiment_by_name("interrupted") is None:
+        return []
+    return [run.info.status for run in children(uri, "interrupted")]
+
+
+def test_a_multirun_has_one_parent_and_measures_each_baseline_once(
+    mlflow_server: str, environment: dict[str, str]
+) -> None:
+    jobs = ("-m", "model=mobilenet_v3_small,resnet18", "tracking.experiment=multirun")
+    result = bench(*SMALL, *jobs, environment=environment)
+
+    assert result.returncode == 0, result.stderr[-2000:]
+    runs = children(mlflow_server, "multirun")
+    assert sorted(run.data.tags["frm.model"] for run in runs) == ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("model=resnet19", "resnet18"),
+        ("device=toaster", "rtx_4090"),
+        ("runtime=tensorflow", "onnxruntime"),
+        ("measure.run=5", "measure.run"),
+        ("models=[paper,resnet19]", "resnet18"),
+    ],
+)
+def test_an_unknown_name_ends_with_2_and_the_valid_ones(override: str, named: str, environment: dict[str, str]) -> None:
+    result = bench(override, environment=environment)
+
+    assert result.returncode == 2
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_server_that_is_down_is_noticed_before_anything_is_measured(environment: dict[str, str]) -> None:
+    started = time.monotonic()
+    result = bench(*SMALL, environment=environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+
+    assert result.returncode == 1
+    assert "127.0.0.1:9" in result.stderr
+    assert "ms" not in result.stdout
+    assert time.monotonic() - started < 120
+
+
+def test_help_shows_the_groups_with_their_choices(environment: dict[str, str]) -> None:
+    result = bench("--help", environment=environment)
+
+    assert result.returncode == 0
+    assert all(
+        name in result.stdout for name in ("mobilenet_v2", "rtx_4090", "onnxruntime", "paper", "frm-mlflow bench -m")
+    )
