@@ -8,7 +8,12 @@ from .base import Session, SessionError, Target
 
 SESSIONS = {
     "torch": ".torch_eager:TorchSession",
+    "torch_compile": ".torch_compiled:TorchCompileSession",
+    "torchscript": ".torch_script:TorchScriptSession",
     "onnxruntime": ".onnx_runtime:OnnxRuntimeSession",
+    "openvino": ".open_vino:OpenVinoSession",
+    "litert": ".lite_rt:LiteRtSession",
+    "executorch": ".execu_torch:ExecuTorchSession",
 }
 """Runtime → module and class, relative to this package."""
 

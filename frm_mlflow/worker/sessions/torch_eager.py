@@ -10,7 +10,16 @@ import torch
 
 from ..manifest import Artefact
 from .base import Array, Session, Target, as_specified
-from .torch_common import DTYPES, CudaEvents, build, to_numpy, torch_device, torch_versions, warm_loading
+from .torch_common import (
+    DTYPES,
+    CudaEvents,
+    build,
+    factory_of,
+    to_numpy,
+    torch_device,
+    torch_versions,
+    unpickle_something,
+)
 
 _MIB = 1 / 2**20
 
@@ -29,13 +38,18 @@ class TorchSession(Session):
             self.events = CudaEvents()
 
     def warm(self, artefact: Artefact) -> None:
-        """Import the recipe's library, unpickle a tensor, run one small convolution and matrix product."""
-        warm_loading(artefact)
+        """Import what loading needs, then run one small convolution and matrix product."""
+        self.warm_loading(artefact)
         with torch.inference_mode():
             x = torch.randn(1, 16, 32, 32, device=self._device)
             w = torch.randn(16, 16, 3, 3, device=self._device)
             torch.relu(torch.nn.functional.conv2d(x, w)).flatten(1) @ torch.randn(14400, 8, device=self._device)
         self.synchronise()
+
+    def warm_loading(self, artefact: Artefact) -> None:
+        """Import the recipe's library and unpickle a tensor, so that their code is not the model's memory."""
+        factory_of(artefact)
+        unpickle_something()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
         """Build the recipe, fill it, move it and cast it."""

@@ -1,0 +1,63 @@
+"""ExecuTorch (PyTorch Mobile's successor) with the backend that its program was lowered to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from executorch.extension.pybindings import portable_lib
+from executorch.runtime import Method, Runtime
+
+from ..manifest import Artefact
+from .base import Array, Session, SessionError, Target, as_specified
+from .torch_common import to_numpy
+
+
+class ExecuTorchSession(Session):
+    """The program's `forward` method with its inputs as tensors."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        if target.kind != "cpu":
+            raise SessionError("executorch runs on the CPU here: choose device=cpu", kind="provider")
+        torch.set_num_threads(target.threads)
+        portable_lib._unsafe_reset_threadpool(target.threads)
+
+    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
+        """Bring the runtime up: its kernels and backends register themselves."""
+        self._runtime = Runtime.get()
+
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Load the `.pte` program and initialise its method and delegates."""
+        self._artefact = artefact
+        self._program = self._runtime.load_program(directory / artefact.file)
+        method = self._program.load_method("forward")
+        if method is None:
+            raise SessionError(f"{artefact.file} has no method 'forward'", kind="load")
+        self._method: Method = method
+
+    def prepare(self, inputs: Sequence[Array]) -> None:
+        """Make tensors of the inputs."""
+        self._inputs = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
+
+    def run(self) -> None:
+        """One execution."""
+        self._outputs = self._method.execute(self._inputs)
+
+    def outputs(self) -> list[Array]:
+        """Return the last execution's outputs."""
+        return [array.copy() for array in to_numpy(self._outputs)]
+
+    def versions(self) -> dict[str, str]:
+        """Return ExecuTorch's version."""
+        return {"executorch": metadata.version("executorch")}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the backends that are registered and the thread pool's size."""
+        return {
+            "providers": list(self._runtime.backend_registry.registered_backend_names),
+            "threads": portable_lib._threadpool_get_thread_count(),
+        }

@@ -1,0 +1,101 @@
+"""OpenVINO, in one stream with pinned threads; the precision that really runs is read back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from openvino import opset13
+
+from ..manifest import Artefact
+from .base import Array, Session, SessionError, Target, as_float32, as_specified
+
+_NOT_COMPUTED = ("Input", "Output", "Const", "Reorder", "Reshape")
+"""Layer types of the executed graph that compute nothing in a precision of their own."""
+
+
+class OpenVinoSession(Session):
+    """A compiled model with one infer request."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        if target.kind != "cpu":
+            raise SessionError(
+                "openvino has no CUDA device: choose device=cpu, or runtime.options.device=GPU or NPU for Intel's own",
+                kind="provider",
+            )
+        self._core = ov.Core()
+        self._device = str(target.options.get("device") or "CPU")
+        if self._device not in self._core.available_devices:
+            raise SessionError(
+                f"openvino sees no {self._device} (it has {', '.join(self._core.available_devices)})", kind="provider"
+            )
+
+    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
+        """Compile and run one convolution."""
+        x = opset13.parameter([1, 16, 32, 32], np.float32)
+        weight = opset13.constant(np.ones((16, 16, 3, 3), np.float32))
+        convolved = opset13.convolution(x, weight, [1, 1], [1, 1], [1, 1], [1, 1])
+        model = ov.Model([opset13.relu(convolved)], [x], "warm")
+        self._compile(model, "f32")(np.ones((1, 16, 32, 32), np.float32))
+
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Compile the `.xml` for the device in the artefact's precision."""
+        self._artefact = artefact
+        wanted = str(artefact.loader.get("inference_precision", "f32"))
+        self._model = self._compile(str(directory / artefact.file), wanted)
+        self._request = self._model.create_infer_request()
+        got = self._precision()
+        if got != wanted:
+            raise SessionError(
+                f"openvino was asked for {wanted} and runs {got} on {self._device}: choose another precision",
+                kind="unsupported",
+            )
+
+    def prepare(self, inputs: Sequence[Array]) -> None:
+        """Let the request read the arrays in place."""
+        self._arrays = as_specified(inputs, self._artefact)
+        for index, array in enumerate(self._arrays):
+            self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
+
+    def run(self) -> None:
+        """One synchronous inference."""
+        self._request.infer()
+
+    def outputs(self) -> list[Array]:
+        """Return copies of the request's output tensors."""
+        count = len(self._model.outputs)
+        return [as_float32(np.array(self._request.get_output_tensor(k).data)) for k in range(count)]
+
+    def versions(self) -> dict[str, str]:
+        """Return OpenVINO's version with its build."""
+        return {"openvino": ov.get_version().partition("-")[0], "openvino_build": ov.get_version()}
+
+    def facts(self) -> dict[str, Any]:
+        """Return devices, threads, and the precisions of the executed graph's layers."""
+        layers = Counter(
+            str(node.get_rt_info()["runtimePrecision"].astype(str))
+            for node in self._model.get_runtime_model().get_ordered_ops()
+            if str(node.get_rt_info()["layerType"].astype(str)) not in _NOT_COMPUTED
+        )
+        return {
+            "providers": list(self._model.get_property("EXECUTION_DEVICES")),
+            "threads": self._model.get_property("INFERENCE_NUM_THREADS"),
+            "inference_precision": self._precision(),
+            "layer_precisions": dict(layers),
+        }
+
+    def _precision(self) -> str:
+        return str(self._model.get_property("INFERENCE_PRECISION_HINT").to_string())
+
+    def _compile(self, model: str | ov.Model, precision: str) -> ov.CompiledModel:
+        config = {
+            "INFERENCE_NUM_THREADS": self.target.threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        return self._core.compile_model(model, self._device, config if self._device == "CPU" else {})

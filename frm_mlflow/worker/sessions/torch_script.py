@@ -1,0 +1,28 @@
+"""TorchScript: a frozen graph that needs none of the model's Python code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..manifest import Artefact
+from .torch_common import DTYPES
+from .torch_eager import TorchSession
+
+
+class TorchScriptSession(TorchSession):
+    """Loads a `torch.jit` archive; inputs, calls and clocks are eager PyTorch's."""
+
+    def warm_loading(self, artefact: Artefact) -> None:
+        """Script and run one operator: the fuser and profiler come up with the first call."""
+        self._artefact = artefact
+        traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1))  # type: ignore[no-untyped-call]
+        traced(torch.zeros(1))
+
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Load the archive onto the device."""
+        self._artefact = artefact
+        self._dtype = DTYPES[artefact.loader.get("dtype", "float32")]
+        archive = str(directory / artefact.file)
+        self._call = torch.jit.load(archive, map_location=self._device).eval()  # type: ignore[no-untyped-call]
