@@ -143,6 +143,34 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
+class SourceConfig:
+    """What an importer is told beyond the file: what it takes, and what the file itself does not say."""
+
+    name: str
+    """An entry point of the group `frm_mlflow.importers`."""
+    version: str | None = None
+    """Release to fetch where no path is given (aihub)."""
+    filter: str = "classifiers"
+    """classifiers (networks with ImageNet accuracy) or all; only aihub holds anything else."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """Facts that the file does not state: model, device, tier, chip, runtime, runtime_version, precision, ..."""
+    models: dict[str, str] = field(default_factory=dict)
+    """Your own names of models to canonical ones."""
+    devices: dict[str, str] = field(default_factory=dict)
+    """Your own names of devices to canonical ones."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Units of such columns where they are not ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
+    accuracy: str | None = None
+    """A timm results table (`results-imagenet.csv`) to take accuracy from (timm)."""
+
+    def __post_init__(self) -> None:
+        if self.filter not in ("classifiers", "all"):
+            raise ConfigError(f"source.filter must be classifiers or all, got '{self.filter}'")
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """The settings of `frm-mlflow bench` (`conf/bench.yaml`)."""
 

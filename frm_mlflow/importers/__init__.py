@@ -1,0 +1,6 @@
+"""Other tools' results as benchmark records, provenance kept; see `contract` to write an importer."""
+
+from frm_mlflow.importers.contract import Importer, LeftOut, Row
+from frm_mlflow.importers.read import Import, importers, read
+
+__all__ = ["Import", "Importer", "LeftOut", "Row", "importers", "read"]

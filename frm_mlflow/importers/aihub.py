@@ -1,0 +1,226 @@
+"""Qualcomm AI Hub's published results: the `qai_hub_models` wheel, or a checkout of its source.
+
+The wheel is read as a file and never installed. Its results came in two layouts (`aihub_layouts`);
+units, names and what a latency and a memory figure mean are the same after it.
+
+AI Hub runs random data many times in a loop and publishes the shortest time; memory is the range
+of the peak over the runs, and only what the process holds: on the NPU it can be below 1 MiB.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from frm_mlflow import schema
+from frm_mlflow.config import SourceConfig
+from frm_mlflow.importers import aihub_layouts, files
+from frm_mlflow.importers.aihub_layouts import COMPUTE_UNITS, Job
+from frm_mlflow.importers.contract import LeftOut, Row
+
+CLASSIFICATION = "Image Classification"
+PASSED = "passed"
+INPUT_SIZES = {"efficientvit_l2_cls": 384, "inception_v3": 299, "mobile_vit": 256, "nasnet": 331}
+"""Side of the input that `get_input_spec` in the models' `model.py` sets, where the manifest says 224."""
+
+
+def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    """Yield the rows of the wheel or checkout at `path`."""
+    with files.Tree(path) as tree:
+        models = sorted(name for name in tree.names if re.search(r"(^|/)models/[^/]+/perf\.yaml$", name))
+        if not models:
+            files.fail(path.name, "holds no models/NAME/perf.yaml; give a qai_hub_models wheel or source checkout")
+        root = models[0].rpartition("models/")[0]
+        with files.expected_layout(f"{root}devices_and_chipsets.yaml"):
+            package = _Package(tree, root)
+        for perf in models:
+            with files.expected_layout(perf):
+                yield from _model_rows(package, perf, options)
+
+
+class _Package:
+    """What the rows of all models share: version, and which device's results each device shows."""
+
+    def __init__(self, tree: files.Tree, root: str) -> None:
+        self.tree = tree
+        self.root = root
+        self.version = self._version()
+        devices = self._devices_document()
+        self.borrowed_from = _borrowed_from(devices)
+        self.chips: dict[str, str] = {name: str(facts["chipset"]) for name, facts in devices.get("devices", {}).items()}
+
+    def document(self, name: str) -> Any:
+        """Return a YAML file of the package, an empty mapping where it does not exist."""
+        return files.load_yaml(self.tree.text(name), name) if name in self.tree.names else {}
+
+    def _version(self) -> str:
+        name = f"{self.root}_version.py"
+        text = self.tree.text(name) if name in self.tree.names else ""
+        found = re.search(r"__version__\s*=\s*[\"']([^\"']+)[\"']", text)
+        from_wheel = re.match(r"qai_hub_models-([^-]+)-", self.tree.root.name)
+        return found.group(1) if found else from_wheel.group(1) if from_wheel else "unknown"
+
+    def _devices_document(self) -> dict[str, Any]:
+        document = self.document(f"{self.root}devices_and_chipsets.yaml")
+        return document if isinstance(document, dict) else {}
+
+
+def _borrowed_from(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return device to the device whose results are shown under its name too (`reference_chipset`)."""
+    chipsets, devices = document.get("chipsets", {}), document.get("devices", {})
+    references = {name: facts.get("reference_chipset") for name, facts in devices.items()}
+    return {
+        name: str(chipsets[chipset]["reference_device"])
+        for name, chipset in references.items()
+        if chipset in chipsets and chipsets[chipset].get("reference_device", name) != name
+    }
+
+
+def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    folder = perf.removesuffix("perf.yaml")
+    manifest = package.document(f"{folder}manifest.yaml") or package.document(f"{folder}info.yaml")
+    if not isinstance(manifest, dict):
+        files.fail(f"{folder}manifest.yaml", "is not a mapping")
+    shown = perf.removeprefix(package.root)
+    if options.filter == "classifiers" and manifest.get("use_case") != CLASSIFICATION:
+        yield LeftOut(shown, "*", "not an image classifier (filter=all takes it)")
+        return
+    model = _Model(folder.rstrip("/").rpartition("/")[2], manifest, package.document(f"{folder}numerics.yaml"), shown)
+    seen: Counter[str] = Counter()
+    for job in aihub_layouts.jobs(package.document(perf), shown, date=package.tree.date(perf)):
+        seen[job.row] += 1
+        repeat = f"#{seen[job.row]}" if seen[job.row] > 1 else ""
+        yield _row(replace(job, row=job.row + repeat), model, package)
+
+
+class _Model:
+    """What the manifest and the numerics say of a model, whatever the device."""
+
+    def __init__(self, folder: str, manifest: Mapping[str, Any], numerics: Any, file: str) -> None:
+        self.name = re.sub(r"_?(w8a8|w8a16)?_?quantized$", "", folder)
+        self.file = file
+        self.use_case = str(manifest.get("use_case", ""))
+        details = manifest.get("technical_details") or {}
+        self.params_m = _params_m(details.get("Number of parameters"))
+        self.input_size = INPUT_SIZES.get(self.name) or _side(details.get("Input resolution"))
+        self.checkpoint = str(details.get("Model checkpoint", ""))
+        self.top1, self.accuracy_source = _published_top1(manifest.get("numerics_benchmark"))
+        self.measured_top1 = _measured_top1(numerics)
+
+
+def _params_m(text: object) -> float | None:
+    """Return `25.5M` or `1.2B` in millions."""
+    found = re.fullmatch(r"([\d.]+)\s*([MB])", str(text).strip())
+    return float(found.group(1)) * (1000 if found.group(2) == "B" else 1) if found else None
+
+
+def _side(text: object) -> int | None:
+    """Return the side of `224x224` or `1x3x224x224`; None where the two sides differ."""
+    sides = [int(side) for side in re.findall(r"\d+", str(text)) if int(side) > 3]
+    return sides[-1] if sides and len(set(sides)) == 1 else None
+
+
+def _published_top1(benchmark: Any) -> tuple[float | None, str]:
+    if not isinstance(benchmark, dict) or benchmark.get("metric_name") != "Top-1 Accuracy":
+        return None, ""
+    return float(benchmark["value"]), f"published: {benchmark.get('source', 'AI Hub')}"
+
+
+def _measured_top1(numerics: Any) -> dict[tuple[str, str], float]:
+    """Return (precision, runtime) to top-1 on a device, over the source's sample of the validation set."""
+    found: dict[tuple[str, str], float] = {}
+    for metric in (numerics or {}).get("metrics", ()) if isinstance(numerics, dict) else ():
+        if metric.get("metric_name") != "Top-1 Accuracy":
+            continue
+        for precisions in (metric.get("device_metric") or {}).values():
+            for precision, runtimes in precisions.items():
+                found |= {(precision, runtime): float(value["partial_metric"]) for runtime, value in runtimes.items()}
+    return found
+
+
+def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
+    if job.generates_text:
+        return LeftOut(job.file, job.row, "tokens a second of a language model, not a latency")
+    if job.status.lower() != PASSED:
+        return LeftOut(job.file, job.row, f"job {job.status.lower() or 'without a status'}")
+    if job.latency_ms is None or job.latency_ms <= 0:
+        return LeftOut(job.file, job.row, "passed without a latency")
+    name = model.name if not job.is_component else f"{model.name}/{job.component}"
+    measured_on = package.borrowed_from.get(job.device, "")
+    unit = _compute_unit(job)
+    return Row(
+        file=job.file,
+        row=job.row,
+        model=name,
+        device=job.device,
+        runtime=job.runtime,
+        precision=_precision(job.precision, unit),
+        compute_unit=unit,
+        tier="edge",
+        chip=job.chip or package.chips.get(job.device, ""),
+        runtime_version=_versions(job.tool_versions) or f"qai_hub_models {package.version}",
+        input_size=model.input_size,
+        metrics=_metrics(job, model),
+        latency_statistic="min",
+        memory_definition="range_max",
+        version=package.version,
+        series=f"{name}/{job.row}",
+        date=job.date,
+        tags=_tags(job, model, measured_on),
+        provenance=_provenance(job, model),
+    )
+
+
+def _metrics(job: Job, model: _Model) -> dict[str, float]:
+    """Return what was measured; a peak that the source rounds to 0 MiB is below its resolution, not zero."""
+    figures = {
+        schema.LATENCY_P50.key: job.latency_ms,
+        schema.MEMORY_PEAK.key: job.memory_max_mib or None,
+        schema.MEMORY_LOW.key: job.memory_min_mib,
+        schema.PARAMS_M.key: None if job.is_component else model.params_m,
+        schema.TOP1.key: None if job.is_component else model.top1,
+        schema.TOP1_DEVICE.key: model.measured_top1.get((job.precision, job.runtime)),
+    }
+    return {key: value for key, value in figures.items() if value is not None}
+
+
+def _tags(job: Job, model: _Model, measured_on: str) -> dict[str, str]:
+    tags = {schema.JOB_ID.key: job.job_id, schema.MEASURED_ON.key: measured_on}
+    tags[schema.LAYERS.key] = " ".join(f"{unit}={n}" for unit, n in job.layers.items() if n)
+    if schema.TOP1.key in _metrics(job, model):
+        tags[schema.ACCURACY_SOURCE.key] = model.accuracy_source
+    return {key: value for key, value in tags.items() if value}
+
+
+def _provenance(job: Job, model: _Model) -> dict[str, object]:
+    said = {"model": job.component, "runtime": job.runtime, "precision": job.precision}
+    said |= {"primary_compute_unit": job.primary_unit, "checkpoint": model.checkpoint, "use_case": model.use_case}
+    return said | {"tool_versions": dict(job.tool_versions)}
+
+
+def _compute_unit(job: Job) -> str:
+    """Return the unit that ran more than half of the layers, else `mixed`.
+
+    The source calls the largest share the primary unit, and the NPU where it ties.
+    """
+    total = sum(job.layers.values())
+    shares = {unit: job.layers.get(unit, 0) for unit in COMPUTE_UNITS}
+    largest = max(shares, key=lambda unit: shares[unit])
+    if not total:
+        return job.primary_unit if job.primary_unit in COMPUTE_UNITS else "mixed"
+    return largest if 2 * shares[largest] > total else "mixed"
+
+
+def _precision(stated: str, unit: str) -> str:
+    """Return what ran for `float`: fp32 on a CPU, fp16 on Hexagon and Adreno, as the older layout itself says."""
+    if stated != "float":
+        return stated
+    return {"cpu": "fp32", "mixed": "float"}.get(unit, "fp16")
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return " ".join(f"{tool} {version}" for tool, version in sorted(versions.items()))

@@ -1,0 +1,146 @@
+"""From a source's row to a benchmark record: names made canonical, missing facts filled and marked."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from frm_mlflow import schema
+from frm_mlflow.config import SourceConfig
+from frm_mlflow.devices import catalogue as devices
+from frm_mlflow.devices.catalogue import DeviceFacts
+from frm_mlflow.importers.contract import LeftOut, Row
+from frm_mlflow.records import BenchmarkRecord, Configuration, content_hash
+from frm_mlflow.zoo import aliases
+from frm_mlflow.zoo.aliases import ModelIdentity
+
+RUNTIMES: Mapping[str, str] = MappingProxyType(
+    {
+        "onnx": "onnxruntime",
+        "onnx_runtime": "onnxruntime",
+        "ort": "onnxruntime",
+        "pytorch": "torch",
+        "tensor_rt": "tensorrt",
+        "tflite": "litert",
+        "tensorflow_lite": "litert",
+        "trt": "tensorrt",
+    }
+)
+"""Other names (lower case, underscores) of runtimes that are measured here under one."""
+
+PRECISIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "bfloat16": "bf16",
+        "float16": "fp16",
+        "float32": "fp32",
+        "half": "fp16",
+        "w8a8": "int8",
+    }
+)
+"""Other names of precisions; `w8a16` and mixed ones have none and stay as they are."""
+
+
+@dataclass
+class Unknown:
+    """Names that no catalogue lists, with the number of rows that carry them."""
+
+    models: Counter[str] = field(default_factory=Counter)
+    devices: Counter[str] = field(default_factory=Counter)
+
+
+def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRecord | LeftOut:
+    """Return the record of a row; a row whose device has no tier is left out, with the remedy as reason."""
+    device = devices.find(options.devices.get(row.device, row.device))
+    tier = row.tier or (device.tier if device else "")
+    if tier not in schema.TIERS:
+        return LeftOut(
+            row.file, row.row, f"tier of device '{row.device}' unknown: set source.given.tier to gpu|cpu|edge"
+        )
+    if device is None:
+        unknown.devices[row.device] += 1
+    model = aliases.identify(row.model, source=options.name, own=options.models)
+    if not model.known:
+        unknown.models[row.model] += 1
+    metrics, sources = _filled(row, model)
+    return BenchmarkRecord(
+        model=model.name,
+        family=model.family,
+        configuration=_configuration(row, device, tier, model),
+        metrics=metrics,
+        source=f"imported:{options.name}",
+        identity={"file": row.file, "row": row.row, "version": row.version},
+        start_time=row.date,
+        end_time=row.date,
+        tags=_tags(row, device, options) | sources | dict(row.tags),
+    )
+
+
+def _configuration(row: Row, device: DeviceFacts | None, tier: str, model: ModelIdentity) -> Configuration:
+    chip = row.chip or (device.chip if device else "")
+    native = aliases.published().get(model.name)
+    own_size = native is None or row.input_size in (None, native.input_size)
+    runtime = row.runtime.lower().replace(" ", "_").replace("-", "_")
+    return Configuration(
+        device=device.name if device else row.device,
+        tier=tier,
+        runtime=RUNTIMES.get(runtime, row.runtime),
+        precision=PRECISIONS.get(row.precision.lower(), row.precision),
+        batch_size=row.batch_size,
+        compute_unit=row.compute_unit,
+        chip=devices.chip_name(chip) if chip else "",
+        runtime_version=row.runtime_version,
+        resolution="native" if own_size else str(row.input_size),
+    )
+
+
+def _tags(row: Row, device: DeviceFacts | None, options: SourceConfig) -> dict[str, str]:
+    provenance: dict[str, object] = {
+        "file": row.file,
+        "row": row.row,
+        "version": row.version,
+        "date": row.date.isoformat(),
+    }
+    provenance |= {"model": row.model, "device": row.device} | dict(row.provenance)
+    tags = {
+        schema.LATENCY_STATISTIC.key: row.latency_statistic,
+        schema.MEMORY_DEFINITION.key: row.memory_definition if schema.MEMORY_PEAK.key in row.metrics else "",
+        schema.INPUT_SIZE.key: str(row.input_size or ""),
+        schema.GENERATION.key: device.generation if device else "",
+        schema.FORM_FACTOR.key: device.form_factor if device else "",
+        schema.SOURCE_VERSION.key: row.version,
+        schema.SERIES.key: content_hash([options.name, row.series or f"{row.file}:{row.row}"]),
+        schema.PROVENANCE.key: json.dumps(provenance, sort_keys=True, ensure_ascii=False),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def _filled(row: Row, model: ModelIdentity) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the row's metrics, filled with published facts where the source is silent, and tags that say so.
+
+    GMACs and accuracy hold for one input size; for another they stay missing.
+    """
+    metrics = dict(row.metrics)
+    tags = (
+        {schema.FLOPS_SOURCE.key: f"imported:{row.provenance.get('tool', 'source')}"}
+        if schema.GMACS.key in metrics
+        else {}
+    )
+    facts = aliases.published().get(model.name)
+    if facts is not None:
+        same_size = row.input_size in (None, facts.input_size)
+        if schema.GMACS.key not in metrics and facts.gmacs is not None and same_size:
+            metrics[schema.GMACS.key] = facts.gmacs
+            tags[schema.FLOPS_SOURCE.key] = facts.flops_source
+        if facts.params_m is not None:
+            metrics.setdefault(schema.PARAMS_M.key, facts.params_m)
+        if schema.TOP1.key not in metrics and facts.top1 is not None and same_size:
+            metrics[schema.TOP1.key] = facts.top1
+            tags[schema.ACCURACY_SOURCE.key] = f"catalogue: {facts.accuracy_source}"
+            if facts.top5 is not None:
+                metrics.setdefault(schema.TOP5.key, facts.top5)
+    if schema.GMACS.key in metrics:
+        tags[schema.FLOPS_CONVENTION.key] = schema.MACS
+    return metrics, tags
