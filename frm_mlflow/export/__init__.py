@@ -1,0 +1,44 @@
+"""From a network to a runtime's file: exporters behind one door, with a cache in front.
+
+Importing this needs no torch, and neither does an export that is cached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from frm_mlflow.config import ModelConfig, PrecisionConfig
+from frm_mlflow.export import process
+from frm_mlflow.export.cache import ArtefactCache, CacheEntry
+from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, precisions, runtimes
+
+__all__ = ["RUNTIMES", "ArtefactCache", "CacheEntry", "RuntimeSupport", "check", "export", "precisions", "runtimes"]
+
+
+def export(
+    config: ModelConfig,
+    *,
+    runtime: str,
+    precision: PrecisionConfig | str = "fp32",
+    batch_size: int = 1,
+    cache: ArtefactCache,
+    compute_unit: str = "cpu",
+    timeout_s: float = 1800.0,
+) -> Path:
+    """Return the directory of the model's artefact for a runtime, exporting it where the cache lacks it.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown model or runtime, or a precision without kernels on the compute unit.
+    ModelError
+        Where the network cannot be built or its weights are not fit.
+    ExportError
+        Where the runtime's converter refuses it, with the converter's reason.
+    """
+    if isinstance(precision, str):
+        precision = PrecisionConfig(name=precision)
+    check(runtime, precision.name, compute_unit=compute_unit)
+    request = ExportRequest(model=config, runtime=runtime, precision=precision, batch_size=batch_size)
+    return cache.fetch(request.key(), lambda directory: process.run(request, directory, timeout_s=timeout_s))

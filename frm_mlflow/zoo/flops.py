@@ -36,13 +36,15 @@ class ComputeCost:
     """The cost of one sample: what `torch.utils.flop_counter` counts, halved, and what it could not count.
 
     `activations_m` are the elements that convolutions and matrix products write, in millions
-    (Radosavovic et al., arXiv:2003.13678).
+    (Radosavovic et al., arXiv:2003.13678); `compute_ops` is how many of the `ops` calls those are.
     """
 
     gmacs: float
     params_m: float
     activations_m: float
     uncounted_ops: tuple[str, ...]
+    ops: int
+    compute_ops: int
 
 
 class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it in part
@@ -50,12 +52,14 @@ class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types 
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.activations = 0
+        self.activations = self.ops = self.compute_ops = 0
         self.uncounted: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
+        self.ops += not func.is_view
         if func.overloadpacket in flop_registry:
+            self.compute_ops += 1
             self.activations += sum(tensor.numel() for tensor in flatten(output))
         elif not (func.is_view or torch.Tag.pointwise in func.tags or _name(func) in _NO_PRODUCTS.split()):
             self.uncounted.add(_name(func))
@@ -91,6 +95,8 @@ def _count(module: nn.Module, shape: tuple[int, ...], *, device: str) -> Compute
         params_m=sum(parameter.numel() for parameter in module.parameters()) / 1e6,
         activations_m=tally.activations / 1e6,
         uncounted_ops=tuple(sorted(tally.uncounted)),
+        ops=tally.ops,
+        compute_ops=tally.compute_ops,
     )
 
 

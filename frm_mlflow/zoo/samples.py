@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+REFERENCE_SEED = 20_240_229
+"""Seed of the one input on which every runtime is compared with its reference."""
 RANGE = (-2.2, 2.7)
 """Lowest and highest value of a pixel under ImageNet's normalisation, rounded outwards."""
 
@@ -35,9 +36,9 @@ def images(count: int, shape: tuple[int, ...], *, rng: np.random.Generator) -> N
     return np.clip(pictures + levels, *RANGE).astype(np.float32)
 
 
-def _frequencies(height: int, width: int) -> NDArray[Any]:
+def _frequencies(height: int, width: int) -> NDArray[np.float64]:
     """Distance from the origin of every coefficient of `rfft2`, at least one cycle an image."""
     rows = np.fft.fftfreq(height, d=1 / height)[:, None]
     columns = np.fft.rfftfreq(width, d=1 / width)[None, :]
-    distance: NDArray[Any] = np.hypot(rows, columns)
-    return np.maximum(distance, 1.0)
+    distance: NDArray[np.float64] = np.maximum(np.hypot(rows, columns), 1.0)
+    return distance

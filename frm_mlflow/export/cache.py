@@ -1,0 +1,167 @@
+"""A content-addressed cache of artefacts, safe under concurrent writers.
+
+An entry is a directory named by its key. It is written beside its place, sealed with the
+hashes of its files and renamed into place, so that a reader sees a whole entry or none; a lock
+a key keeps two processes from doing the same export twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+
+from frm_mlflow.worker.manifest import Artefact
+
+SEAL_NAME = "seal.json"
+"""Byte count and SHA-256 of every file of an entry; its modification time is the entry's last use."""
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One artefact in the cache; `last_used` is in UTC."""
+
+    key: str
+    path: Path
+    model: str
+    runtime: str
+    precision: str
+    bytes: int
+    last_used: datetime
+
+
+class ArtefactCache:
+    """Artefacts by the hash of everything that goes into them.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Directory of the cache; by default `$FRM_CACHE_DIR`, else the platform's cache directory.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        configured = os.environ.get("FRM_CACHE_DIR")
+        self.root = root or (Path(configured) if configured else user_cache_path("frm-mlflow") / "artefacts")
+
+    def fetch(self, key: str, build: Callable[[Path], None]) -> Path:
+        """Return the directory of the entry `key`, having `build` fill it where it is missing or damaged."""
+        entry = self.root / key
+        if not is_intact(entry):
+            with self._lock(key):
+                if not is_intact(entry):
+                    self._write(entry, build)
+        os.utime(entry / SEAL_NAME)
+        return entry
+
+    def entries(self) -> tuple[CacheEntry, ...]:
+        """List all whole entries, the one used last first."""
+        found = [_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}")]
+        return tuple(sorted(found, key=lambda entry: entry.last_used, reverse=True))
+
+    def prune(
+        self, *, max_bytes: int | None = None, older_than: timedelta | None = None, now: datetime
+    ) -> tuple[CacheEntry, ...]:
+        """Remove entries not used since `now - older_than`, and the longest unused beyond `max_bytes` in all.
+
+        Entries that are being written are left alone.
+
+        Returns
+        -------
+        tuple of CacheEntry
+            What was removed.
+        """
+        kept_bytes = 0
+        removed: list[CacheEntry] = []
+        for entry in self.entries():
+            kept_bytes += entry.bytes
+            too_much = max_bytes is not None and kept_bytes > max_bytes
+            too_old = older_than is not None and entry.last_used < now - older_than
+            if (too_much or too_old) and self._remove(entry):
+                kept_bytes -= entry.bytes
+                removed.append(entry)
+        return tuple(removed)
+
+    def _lock(self, key: str, *, timeout_s: float = -1) -> FileLock:
+        locks = self.root / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(locks / f"{key}.lock", timeout=timeout_s)
+
+    def _write(self, entry: Path, build: Callable[[Path], None]) -> None:
+        with self._staging(entry.name) as staging:
+            build(staging)
+            _seal(staging)
+            shutil.rmtree(entry, ignore_errors=True)
+            staging.rename(entry)
+
+    @contextmanager
+    def _staging(self, key: str) -> Iterator[Path]:
+        """Yield an empty directory on the cache's own file system, removed where it was not renamed."""
+        parent = self.root / "staging"
+        parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _remove(self, entry: CacheEntry) -> bool:
+        try:
+            with self._lock(entry.key, timeout_s=0):
+                shutil.rmtree(entry.path)
+        except Timeout:
+            return False
+        return True
+
+
+def is_intact(entry: Path) -> bool:
+    """Whether the entry is there with every file as it was sealed."""
+    try:
+        sealed: dict[str, list[object]] = json.loads((entry / SEAL_NAME).read_text())
+        return all(_fingerprint(entry / name) == facts for name, facts in sealed.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _fingerprint(path: Path) -> list[object]:
+    return [path.stat().st_size, sha256(path)]
+
+
+def _seal(directory: Path) -> None:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    sealed = {path.relative_to(directory).as_posix(): _fingerprint(path) for path in files}
+    (directory / SEAL_NAME).write_text(json.dumps(sealed, indent=2))
+
+
+def _describe(path: Path) -> CacheEntry:
+    artefact = Artefact.read(path)
+    seal = path / SEAL_NAME
+    return CacheEntry(
+        key=path.name,
+        path=path,
+        model=artefact.model,
+        runtime=artefact.runtime,
+        precision=artefact.precision,
+        bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        last_used=datetime.fromtimestamp(seal.stat().st_mtime, tz=timezone.utc),
+    )

@@ -1,0 +1,19 @@
+"""The arrays against which a worker verifies what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frm_mlflow.worker.manifest import REFERENCE_NAME
+
+
+def write_reference(directory: Path, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
+    """Write one input batch and what the reference computes from it."""
+    arrays: dict[str, Any] = {f"input_{i}": array for i, array in enumerate(inputs)}
+    arrays |= {f"output_{i}": array for i, array in enumerate(outputs)}
+    np.savez(directory / REFERENCE_NAME, **arrays)

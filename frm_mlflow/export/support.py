@@ -1,0 +1,115 @@
+"""Which runtime takes which precision where, and what must be installed to export to it.
+
+Looking this up imports no runtime.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from frm_mlflow.errors import ConfigError, MissingExtraError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSupport:
+    """What can be exported to a runtime.
+
+    `packages` are importable names to the distributions that carry them, all of `extra`.
+    `cpu` and `cuda` are the precisions that the runtime has kernels for; empty means that it
+    does not run there. `artefact` names the runtime whose artefact it shares.
+    """
+
+    exporter: str
+    extra: str
+    packages: Mapping[str, str]
+    cpu: tuple[str, ...]
+    cuda: tuple[str, ...] = ()
+    artefact: str | None = None
+
+
+_TORCH = {"torch": "torch"}
+_FLOATS = ("fp32", "fp16", "bf16")
+
+RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
+    {
+        "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS),
+        "torch_compile": RuntimeSupport(
+            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS, artefact="torch"
+        ),
+        "onnxruntime": RuntimeSupport(
+            exporter="to_onnx",
+            extra="bench",
+            packages=_TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+            cpu=("fp32",),
+            cuda=("fp32", "fp16"),
+        ),
+    }
+)
+
+
+def runtimes() -> tuple[str, ...]:
+    """Names of all runtimes that have an exporter."""
+    return tuple(RUNTIMES)
+
+
+def support_of(runtime: str) -> RuntimeSupport:
+    """Return the support entry of a runtime.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown runtime; the known ones are listed.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"unknown runtime '{runtime}'; valid: {', '.join(RUNTIMES)}")
+    return RUNTIMES[runtime]
+
+
+def precisions(runtime: str, *, compute_unit: str = "cpu") -> tuple[str, ...]:
+    """Precisions that the runtime has kernels for on a compute unit (`cpu` or `gpu`)."""
+    support = support_of(runtime)
+    return support.cpu if compute_unit == "cpu" else support.cuda
+
+
+def check(runtime: str, precision: str, *, compute_unit: str = "cpu") -> None:
+    """Refuse what cannot be exported, before anything is built or measured.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown runtime, or a precision that it has no kernels for on the compute unit.
+    MissingExtraError
+        Where the runtime's packages are not installed.
+    """
+    supported = precisions(runtime, compute_unit=compute_unit)
+    if not supported:
+        where = [unit for unit in ("cpu", "gpu") if precisions(runtime, compute_unit=unit)]
+        raise ConfigError(f"runtime '{runtime}' does not run on compute unit '{compute_unit}', only on {where[0]}")
+    if precision not in supported:
+        raise ConfigError(
+            f"runtime '{runtime}' has no {precision} kernels on compute unit '{compute_unit}'; "
+            f"supported: {', '.join(supported)}"
+        )
+    support = RUNTIMES[runtime]
+    for package in support.packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, support.extra, f"runtime '{runtime}'")
+
+
+def versions(runtime: str, source: str) -> dict[str, str]:
+    """Versions of the libraries that shape an artefact: the runtime's, torch's and the network's source's."""
+    wanted = set(support_of(runtime).packages.values()) | {"torch"}
+    if source in ("torchvision", "timm"):
+        wanted.add(source)
+    return {name: _version(name) for name in sorted(wanted)}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,31 @@
+"""Eager torch (and torch.compile): a recipe and a state dict, never a pickled module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from frm_mlflow.export.subject import Converted, Subject
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def convert(subject: Subject, directory: Path) -> Converted:
+    """Write the network's state dict in the precision asked for; the loader repeats the recipe."""
+    file = directory / "weights.pt"
+    dtype = DTYPES[subject.precision.name]
+    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in subject.built.module.state_dict().items()}
+    torch.save(state, file)
+    name = str(dtype).removeprefix("torch.")
+    recipe = subject.built.recipe
+    return Converted(
+        file=file,
+        precision=subject.precision.name,
+        inputs=subject.built.inputs,
+        outputs=subject.output_specs,
+        nodes=subject.cost.ops,
+        compute_nodes=subject.cost.compute_ops,
+        float_nodes=subject.cost.compute_ops,
+        loader={"target": recipe.target, "kwargs": recipe.kwargs, "dtype": name},
+    )
