@@ -1,0 +1,75 @@
+"""What somebody chose on the page: the query string of its URL, checked at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.schema import (
+    BATCH_SIZE,
+    DEVICE,
+    ENERGY,
+    FRM,
+    FRM_E,
+    GMACS,
+    LATENCY_P50,
+    MEMORY_PEAK,
+    PARAMS_M,
+    PRECISION,
+    RUNTIME,
+    TIER,
+    Metric,
+)
+
+METRICS: dict[str, Metric] = {
+    metric.column: metric for metric in (FRM, LATENCY_P50, MEMORY_PEAK, GMACS, PARAMS_M, ENERGY, FRM_E)
+}
+"""Costs that can be set against accuracy."""
+METRIC_NAMES: dict[str, str] = {
+    FRM.column: "FRM",
+    LATENCY_P50.column: "Latency (ms)",
+    MEMORY_PEAK.column: "Peak memory (MiB)",
+    GMACS.column: "FLOPs (GMACs)",
+    PARAMS_M.column: "Parameters (millions)",
+    ENERGY.column: "Energy per inference (mJ)",
+    FRM_E.column: "FRM with energy",
+}
+FILTERS: tuple[str, ...] = tuple(tag.column for tag in (TIER, DEVICE, RUNTIME, PRECISION, BATCH_SIZE))
+"""Columns of a configuration that the page filters by."""
+DEFAULT_BASELINE = "resnet50"
+_LONGEST = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Filters (a missing one means any), configurations by key, baseline and cost metric."""
+
+    filters: Mapping[str, str]
+    configuration: str = ""
+    other: str = ""
+    baseline: str = DEFAULT_BASELINE
+    metric: str = FRM.column
+
+
+def choice_of(query: Mapping[str, str]) -> Choice:
+    """Return the choice that a query string makes; parameters that it does not know are ignored.
+
+    Raises
+    ------
+    ConfigError
+        Where the metric is unknown or a value is longer than a name can be.
+    """
+    too_long = [name for name, value in query.items() if len(value) > _LONGEST]
+    if too_long:
+        raise ConfigError(f"{', '.join(too_long)}: at most {_LONGEST} characters")
+    metric = query.get("metric") or FRM.column
+    if metric not in METRICS:
+        raise ConfigError(f"metric must be one of {', '.join(METRICS)}, got '{metric}'")
+    return Choice(
+        filters={name: query[name] for name in FILTERS if query.get(name)},
+        configuration=query.get("configuration", ""),
+        other=query.get("other", ""),
+        baseline=query.get("baseline") or DEFAULT_BASELINE,
+        metric=metric,
+    )

@@ -1,0 +1,91 @@
+"""What the user of a request may read, as MLflow itself answers it.
+
+The page asks MLflow's own REST API inside the same process and with the request's own
+credentials, so that whatever guards MLflow (basic-auth or another plugin) guards the page, and a
+permission that is taken away is gone at the next request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from flask import Flask
+from werkzeug.test import run_wsgi_app
+
+PAGE_SIZE = 1000
+"""Experiments a call; MLflow's own UI asks for as many at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment that the user may read."""
+
+    id: str
+    name: str
+
+
+class RefusedError(Exception):
+    """MLflow refused a request of this user; carries MLflow's own status and words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+def readable_experiments(app: Flask, environ: dict[str, object]) -> list[Experiment]:
+    """Return all experiments that the user of the request `environ` may read, in MLflow's order."""
+    found: list[Experiment] = []
+    query: dict[str, str | int] = {"max_results": PAGE_SIZE}
+    while True:
+        answer = _get(app, environ, "experiments/search", query)
+        found += [_experiment(item) for item in answer.get("experiments", [])]
+        token = answer.get("next_page_token")
+        if not token:
+            return found
+        query["page_token"] = token
+
+
+def require_readable(app: Flask, environ: dict[str, object], experiment_ids: Sequence[str]) -> list[Experiment]:
+    """Return the experiments of these ids.
+
+    Raises
+    ------
+    RefusedError
+        With MLflow's own answer where one does not exist or may not be read.
+    """
+    answers = [_get(app, environ, "experiments/get", {"experiment_id": each}) for each in experiment_ids]
+    return [_experiment(answer["experiment"]) for answer in answers]
+
+
+def _experiment(item: dict[str, str]) -> Experiment:
+    return Experiment(id=item["experiment_id"], name=item["name"])
+
+
+def _get(app: Flask, environ: dict[str, object], call: str, query: dict[str, str | int]) -> dict:  # type: ignore[type-arg]
+    """Return MLflow's answer to a GET of its REST API, asked as the user of the request `environ`."""
+    from mlflow.server.handlers import _add_static_prefix
+
+    asked = {key: value for key, value in environ.items() if not key.startswith("werkzeug.")}
+    asked |= {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": _add_static_prefix(f"/ajax-api/2.0/mlflow/{call}"),
+        "QUERY_STRING": urlencode(query),
+    }
+    # A context of its own: MLflow keeps the request's user and workspace in context variables.
+    body, status, _ = Context().run(run_wsgi_app, app.wsgi_app, asked, buffered=True)
+    text = b"".join(body).decode()
+    if not status.startswith("200"):
+        raise RefusedError(int(status[:3]), _message(text))
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def _message(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text

@@ -1,0 +1,216 @@
+// Joins the parts: URL -> questions to the server -> controls, charts and tables.
+import { $, fill, h } from "./dom.js";
+import { Problem, get } from "./api.js";
+import { drawComparison, drawFrontier } from "./charts.js";
+import { rows } from "./links.js";
+import * as state from "./state.js";
+import * as tables from "./tables.js";
+
+const FILTERS = ["tier", "device", "runtime", "precision", "batch_size"];
+const SLOW_MS = 8000;
+let experiments = [];
+let shown = null;
+let running = null;
+
+function say(text, { problem = false, progress = null, retry = false } = {}) {
+  const box = $("#message");
+  box.className = problem ? "problem" : "";
+  const parts = text ? [h("p", { textContent: text })] : [];
+  if (progress) parts.push(h("progress", { "aria-label": text, ...(progress.total ? { max: progress.total, value: progress.done } : {}) }));
+  if (retry) {
+    const button = h("button", { type: "button", textContent: "Try again" });
+    button.addEventListener("click", update);
+    parts.push(button);
+  }
+  box.replaceChildren(...parts);
+}
+
+function reading({ done, total }) {
+  say(`Reading the runs for the first time: ${done}${total ? ` of ${total}` : ""}. Next time they come from the cache.`, { progress: { done, total } });
+}
+
+function hideAll() {
+  for (const section of document.querySelectorAll("main > section")) section.hidden = true;
+}
+
+function chosenExperiments(query) {
+  const asked = query.getAll("experiment");
+  if (asked.length) return asked;
+  const usual = experiments.find(({ name }) => name === "frm") ?? experiments.find(({ name }) => name !== "Default") ?? experiments[0];
+  return usual ? [usual.id] : [];
+}
+
+function showExperiments(chosen) {
+  const names = experiments.filter(({ id }) => chosen.includes(id)).map(({ name }) => name);
+  $("#experiment-names").textContent = names.join(", ") || "none";
+  const boxes = experiments.map(({ id, name }) =>
+    h("label", {}, h("input", { type: "checkbox", name: "experiment", value: id, checked: chosen.includes(id) }), name),
+  );
+  $("#experiments fieldset").replaceChildren(h("legend", { className: "hidden", textContent: "Experiments" }), ...boxes);
+}
+
+function showChoice(answer) {
+  const { choice } = answer;
+  for (const name of FILTERS) {
+    const options = answer.options[name].map(({ value, configurations }) => ({ value, label: `${value} (${configurations})` }));
+    if (choice[name] && !options.some(({ value }) => value === choice[name])) options.push({ value: choice[name], label: `${choice[name]} (0)` });
+    fill($(`#choice [name=${name}]`), [{ value: "", label: "any" }, ...options], choice[name]);
+  }
+  const entry = ({ key, label, models }) => ({ value: key, label: `${label} (${models})` });
+  fill($("#choice [name=configuration]"), answer.configurations.map(entry), choice.configuration);
+  fill($("#choice [name=metric]"), Object.entries(answer.metrics).map(([value, label]) => ({ value, label })), choice.metric);
+  fill($("#choice [name=baseline]"), answer.baselines.map((value) => ({ value, label: value })), choice.baseline);
+  fill($("#compare [name=other]"), [{ value: "", label: "choose…" }, ...answer.others.map(entry)], choice.other);
+  showLeftOut(answer.left_out);
+}
+
+function showLeftOut(items) {
+  const box = $("#left-out");
+  const total = items.reduce((sum, { rows: count }) => sum + count, 0);
+  box.hidden = total === 0;
+  $("summary", box).textContent = `Left out: ${total} run${total === 1 ? "" : "s"}`;
+  $("ul", box).replaceChildren(...items.map(({ reason, rows: count, detail }) => h("li", { textContent: `${count}: ${reason} (${detail})` })));
+}
+
+function showFrontier(answer) {
+  const { label, columns, summary } = answer.shown;
+  const cost = answer.choice.metric;
+  const name = answer.metrics[cost];
+  const points = rows(columns);
+  $("#frontier").hidden = false;
+  $("#frontier h1").textContent = label;
+  $("#frontier .summary").textContent = summary;
+  const plot = $("#frontier .plot");
+  plot.setAttribute("aria-label", `Accuracy against ${name} on ${label}. ${summary}`);
+  const named = cost === "frm" ? `FRM (${answer.choice.baseline} = 1)` : name;
+  drawFrontier(plot, points, { cost, name: named, styles: answer.styles });
+  tables.models($("#frontier .table"), points, { cost, name, label });
+}
+
+function showComparison(answer, compared) {
+  $("#compare").hidden = false;
+  $("#first-label").textContent = answer.shown.label;
+  const empty = !compared;
+  $("#compare .plot").hidden = empty;
+  $("#compare .table").hidden = empty;
+  $("#compare .summary").textContent = empty ? "Choose a second configuration." : compared.summary;
+  if (empty) return;
+  const name = answer.metrics[answer.choice.metric];
+  const points = rows(compared.columns);
+  $("#compare .plot").setAttribute("aria-label", `${name} on the two configurations. ${compared.summary}`);
+  drawComparison($("#compare .plot"), points, { labels: compared.labels, name, styles: answer.styles });
+  tables.comparison($("#compare .table"), points, { labels: compared.labels, name });
+}
+
+async function show(query, signal) {
+  const answer = await get("view", query, { signal, onReading: reading });
+  shown = answer;
+  showChoice(answer);
+  say("");
+  hideAll();
+  if (!answer.shown) {
+    const empty = answer.benchmarks === 0;
+    say(empty ? "These experiments hold no finished benchmark yet. Measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`." : "No configuration passes all filters: reset one of them.");
+    return;
+  }
+  const view = state.view(query);
+  if (view === "frontier") showFrontier(answer);
+  if (view === "compare") {
+    const { configuration, other } = answer.choice;
+    const pair = new URLSearchParams(query);
+    pair.set("configuration", configuration);
+    showComparison(answer, other ? await get("compare", pair, { signal }) : null);
+  }
+}
+
+function showView(query) {
+  for (const link of document.querySelectorAll("[data-view]")) {
+    const target = state.change({ view: link.dataset.view });
+    link.href = `?${target}`;
+    if (link.dataset.view === state.view(query)) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+async function update() {
+  running?.abort();
+  const own = new AbortController();
+  running = own;
+  const query = state.read();
+  const chosen = chosenExperiments(query);
+  query.delete("experiment");
+  for (const id of chosen) query.append("experiment", id);
+  showView(query);
+  $("main").setAttribute("aria-busy", "true");
+  const slow = setTimeout(() => say("The server is slow to answer; still waiting …", { progress: {} }), SLOW_MS);
+  try {
+    if (!experiments.length) experiments = (await get("experiments", "", { signal: own.signal })).experiments;
+    if (!experiments.length) {
+      hideAll();
+      say("There is no experiment that you may read.");
+      return;
+    }
+    if (!chosen.length) for (const id of chosenExperiments(query)) query.append("experiment", id);
+    showExperiments(query.getAll("experiment"));
+    await show(query, own.signal);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    if (!(error instanceof Problem)) console.error(error);
+    hideAll();
+    say(error.message, { problem: true, retry: true });
+  } finally {
+    clearTimeout(slow);
+    if (running === own) $("main").removeAttribute("aria-busy");
+  }
+}
+
+function go(changes) {
+  state.write(state.change(changes));
+  update();
+}
+
+function onChoice({ target }) {
+  if (target.name === "experiment") {
+    const chosen = [...document.querySelectorAll("[name=experiment]:checked")].map(({ value }) => value);
+    if (chosen.length) go({ experiment: chosen, configuration: "", other: "" });
+    else target.checked = true;
+  } else if (FILTERS.includes(target.name)) go({ [target.name]: target.value, configuration: "" });
+  else go({ [target.name]: target.value });
+}
+
+async function copyLink({ target }) {
+  const query = state.change({ experiment: [...document.querySelectorAll("[name=experiment]:checked")].map(({ value }) => value) });
+  if (shown) query.set("configuration", shown.choice.configuration);
+  state.write(query, { replace: true });
+  try {
+    await navigator.clipboard.writeText(location.href);
+    target.textContent = "Copied";
+  } catch {
+    target.textContent = "It is in the address bar";
+  }
+  setTimeout(() => (target.textContent = "Copy link"), 2000);
+}
+
+function toggleTheme() {
+  const dark = document.documentElement.dataset.theme !== "dark";
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  localStorage.setItem("frm-theme", dark ? "dark" : "light");
+  $("#theme").setAttribute("aria-pressed", String(dark));
+  update();
+}
+
+$("#theme").setAttribute("aria-pressed", String(document.documentElement.dataset.theme === "dark"));
+$("#theme").addEventListener("click", toggleTheme);
+$("#share").addEventListener("click", copyLink);
+$("#reset").addEventListener("click", () => go(Object.fromEntries([...FILTERS, "configuration"].map((name) => [name, ""]))));
+$("#choice").addEventListener("change", onChoice);
+$("#compare-choice").addEventListener("change", onChoice);
+for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-view]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  go({ view: link.dataset.view });
+});
+addEventListener("popstate", update);
+update();

@@ -1,0 +1,136 @@
+"""Snapshots by experiments: read in the background, kept for each version of the data.
+
+The first read of many runs takes as long as MLflow takes to answer. A request never waits for
+it: it gets the progress, and the snapshot once there is one. A snapshot that has grown old is
+still answered at once while the next one is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import pandas as pd
+
+from frm_mlflow.errors import FrmError
+from frm_mlflow.server.snapshot import Snapshot, prepare
+
+Experiments: TypeAlias = tuple[str, ...]
+"""Names of experiments, as `tracking.query` takes them."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Read(Protocol):
+    """Reads the benchmarks of experiments: a tidy frame and the digest of its content."""
+
+    def __call__(
+        self, experiments: Experiments, *, on_progress: Callable[[int, int], None]
+    ) -> tuple[pd.DataFrame, str]:
+        """Return the frame and its digest; `on_progress` is told the runs read and their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A first read that is under way: runs so far, and how many there are (0 where that is not known)."""
+
+    done: int
+    total: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    snapshot: Snapshot | None = None
+    read_at: float = 0.0
+    error: FrmError | None = None
+    progress: tuple[int, int] = (0, 0)
+    answered: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Store:
+    """Keeps the newest snapshot of each set of experiments that somebody looks at.
+
+    Parameters
+    ----------
+    read
+        Where the benchmarks come from.
+    fresh_s
+        A snapshot older than this is read again in the background.
+    patience_s
+        How long a request waits for a first read before it is answered with the progress.
+    capacity
+        Sets of experiments that are kept; the least recently used one goes first.
+    """
+
+    def __init__(
+        self,
+        read: Read,
+        *,
+        fresh_s: float = 15.0,
+        patience_s: float = 1.0,
+        capacity: int = 8,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._read = read
+        self._fresh_s = fresh_s
+        self._patience_s = patience_s
+        self._capacity = capacity
+        self._clock = clock
+        self._entries: OrderedDict[Experiments, _Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, experiments: Experiments) -> Snapshot | Reading:
+        """Return the snapshot of `experiments`, or how far its first read is.
+
+        Raises
+        ------
+        FrmError
+            Where the last read failed; the next request tries again.
+        """
+        entry = self._entry(experiments)
+        entry.answered.wait(self._patience_s)
+        if entry.snapshot is not None:
+            return entry.snapshot
+        if entry.error is not None:
+            raise entry.error
+        done, total = entry.progress
+        return Reading(done=done, total=total)
+
+    def _entry(self, experiments: Experiments) -> _Entry:
+        with self._lock:
+            entry = self._entries.setdefault(experiments, _Entry())
+            self._entries.move_to_end(experiments)
+            while len(self._entries) > self._capacity:
+                self._entries.popitem(last=False)
+            old = self._clock() - entry.read_at > self._fresh_s
+            idle = entry.thread is None or not entry.thread.is_alive()
+            if idle and (entry.snapshot is None or old):
+                if entry.snapshot is None:
+                    entry.answered.clear()
+                entry.error = None
+                entry.thread = threading.Thread(target=self._refresh, args=(experiments, entry), daemon=True)
+                entry.thread.start()
+            return entry
+
+    def _refresh(self, experiments: Experiments, entry: _Entry) -> None:
+        def progress(done: int, total: int) -> None:
+            entry.progress = (done, total)
+
+        try:
+            frame, digest = self._read(experiments, on_progress=progress)
+            if entry.snapshot is None or entry.snapshot.digest != digest:
+                entry.snapshot = prepare(frame, digest=digest)
+            entry.read_at = self._clock()
+        except FrmError as error:
+            entry.error = error
+        except Exception as error:
+            _logger.exception("reading the benchmarks of %s failed", ", ".join(experiments))
+            entry.error = FrmError(f"the benchmarks could not be read ({error}); the server's log says more")
+        finally:
+            entry.answered.set()
