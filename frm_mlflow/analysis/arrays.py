@@ -1,4 +1,4 @@
-"""Names for the array types that all of the analyses share."""
+"""Array types, and the mean and spread of what is known, that all of the analyses share."""
 
 from __future__ import annotations
 
@@ -13,3 +13,23 @@ Integers: TypeAlias = NDArray[np.integer[Any]]
 Words: TypeAlias = NDArray[np.object_]
 Signs: TypeAlias = NDArray[np.float32]
 """Small whole numbers in single precision, where matrix products are fastest and still exact."""
+
+
+def known_mean(values: Floats) -> float:
+    """Return the mean of the finite values, NaN where there is none."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def known_sd(values: Floats) -> float:
+    """Return the sample standard deviation of the finite values, NaN where there are fewer than two."""
+    known = values[np.isfinite(values)]
+    return float(known.std(ddof=1)) if known.size > 1 else float("nan")
+
+
+def column_means(values: Floats) -> Floats:
+    """Return the mean of the finite values of each column, NaN where there is none."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+    return mean

@@ -44,6 +44,43 @@ def resample_counts(n_clusters: int, *, resamples: int, rng: np.random.Generator
     return counts.astype(np.float64)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClusterMeans:
+    """Sums and counts of J columns over K clusters, from which means are drawn again without the rows."""
+
+    sums: Floats
+    counts: Floats
+
+    @classmethod
+    def of(cls, values: Floats, clusters: ArrayLike) -> ClusterMeans:
+        """Collect `values` (N, J) by the cluster of each row; NaN cells are ignored."""
+        names, code = np.unique(_array(clusters), return_inverse=True)
+        known = np.isfinite(values)
+        member = (np.arange(names.size)[:, None] == code[None, :]).astype(np.float64)
+        return cls(sums=member @ np.where(known, values, 0.0), counts=member @ known)
+
+    @property
+    def n_clusters(self) -> Integers:
+        """Clusters that have a value in each column."""
+        used: Integers = (self.counts > 0).sum(axis=0)
+        return used
+
+    @property
+    def mean(self) -> Floats:
+        """Mean of each column."""
+        return _quotient(self.sums.sum(axis=0), self.counts.sum(axis=0))
+
+    @property
+    def left_one_out(self) -> Floats:
+        """Mean of each column without each cluster, (K, J)."""
+        return _quotient(self.sums.sum(axis=0) - self.sums, self.counts.sum(axis=0) - self.counts)
+
+    def resampled(self, resamples: int, rng: np.random.Generator) -> Floats:
+        """Mean of each column in each resample of clusters, (resamples, J)."""
+        drawn = resample_counts(len(self.sums), resamples=resamples, rng=rng)
+        return _quotient(drawn @ self.sums, drawn @ self.counts)
+
+
 def mean_intervals(
     values: Floats, clusters: ArrayLike, *, rng: np.random.Generator, resamples: int = 2000, confidence: float = 0.95
 ) -> list[Interval]:
@@ -51,20 +88,11 @@ def mean_intervals(
 
     `clusters` names the chip (or device) of each of the N rows.
     """
-    code = _codes(clusters)
-    n_clusters = int(code.max()) + 1 if code.size else 0
-    known = np.isfinite(values)
-    sums, counts = (
-        _cluster_sums(v, code, n_clusters) for v in (np.where(known, values, 0.0), known.astype(np.float64))
-    )
-    used = (counts > 0).sum(axis=0)
-    estimate = _quotient(sums.sum(axis=0), counts.sum(axis=0))
-    if n_clusters < MIN_CLUSTERS:
-        return [_none(e, int(n)) for e, n in zip(estimate, used, strict=True)]
-    drawn = resample_counts(n_clusters, resamples=resamples, rng=rng)
-    resampled = _quotient(drawn @ sums, drawn @ counts)
-    left_one_out = _quotient(sums.sum(axis=0) - sums, counts.sum(axis=0) - counts)
-    return intervals(estimate, resampled, left_one_out, n_clusters=used, confidence=confidence)
+    means = ClusterMeans.of(values, clusters)
+    if len(means.sums) < MIN_CLUSTERS:
+        return [_none(float(e), int(n)) for e, n in zip(means.mean, means.n_clusters, strict=True)]
+    resampled = means.resampled(resamples, rng)
+    return intervals(means.mean, resampled, means.left_one_out, n_clusters=means.n_clusters, confidence=confidence)
 
 
 def mean_interval(
@@ -180,17 +208,6 @@ def _block_sums(values: Floats, rows: Integers, columns: Integers, n: int) -> Fl
     both = np.zeros((n, n))
     np.add.at(both, columns, by_row.T)
     return both.T
-
-
-def _cluster_sums(values: Floats, code: Integers, n_clusters: int) -> Floats:
-    sums = np.zeros((n_clusters, values.shape[1]))
-    np.add.at(sums, code, values)
-    return sums
-
-
-def _codes(clusters: ArrayLike) -> Integers:
-    code: Integers = np.unique(_array(clusters), return_inverse=True)[1]
-    return code
 
 
 def _array(names: ArrayLike) -> NDArray[np.str_]:

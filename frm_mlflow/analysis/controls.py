@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from frm_mlflow.analysis.arrays import Floats
+from frm_mlflow.analysis.arrays import Floats, Integers
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frm import frm_of
 
@@ -39,13 +39,19 @@ def metrics(fleet: Fleet) -> dict[str, Floats]:
     return {name: np.where(shared & fleet.measured, cells, np.nan) for name, cells in values.items()}
 
 
-def shuffled_frm(fleet: Fleet, *, repeats: int, rng: np.random.Generator) -> Iterator[Floats]:
-    """Return FRM matrices whose latency and memory ratios were shuffled across models, each configuration by itself."""
+def shuffled_frm(
+    fleet: Fleet,
+    components: tuple[str, ...] = ("latency", "memory"),
+    *,
+    repeats: int,
+    rng: np.random.Generator,
+) -> Iterator[Floats]:
+    """Yield FRM matrices whose `components` were shuffled across models, each configuration and component by itself."""
     ratios = fleet.ratios()
     known = np.isfinite(frm_of(ratios))
     parts = {name: np.where(known, ratios[name], np.nan) for name in ("flops", "latency", "memory")}
     for _ in range(repeats):
-        yield frm_of({"flops": parts["flops"]} | {name: shuffled(parts[name], rng) for name in ("latency", "memory")})
+        yield frm_of(parts | {name: shuffled(parts[name], rng) for name in components})
 
 
 def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
@@ -56,3 +62,10 @@ def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
     dealt = np.empty_like(values)
     np.put_along_axis(dealt, places, np.take_along_axis(values, order, axis=1), axis=1)
     return dealt
+
+
+def control_sample(fleet: Fleet, rng: np.random.Generator, *, per_tier: int = 120) -> Integers:
+    """Return the configurations for repeated controls: all, or `per_tier` of a large tier at random."""
+    chosen = [np.flatnonzero(fleet.tiers == tier) for tier in sorted(set(fleet.tiers))]
+    drawn = [rows if rows.size <= per_tier else rng.choice(rows, per_tier, replace=False) for rows in chosen]
+    return np.sort(np.concatenate(drawn))

@@ -55,6 +55,7 @@ class Fleet:
 
     `configurations` has one row a configuration: its columns, `tier`, `source` and a short `label`.
     `recorded_ratios` are the runs' own, taken in one window with the baseline; NaN elsewhere.
+    `run_ids` names the MLflow run of each cell, "" where there is none.
     `seconds` is how long a benchmark measured here took, NaN for imported ones.
     """
 
@@ -70,6 +71,7 @@ class Fleet:
     activations_m: Floats
     top1: Floats
     seconds: Floats
+    run_ids: Words
     recorded_ratios: Mapping[str, Floats]
 
     @property
@@ -118,7 +120,17 @@ class Fleet:
 
     def select(self, rows: Integers | Mask) -> Fleet:
         """Return the fleet of some configurations, by mask or positions; models are kept."""
-        names = ("latency_ms", "memory_mib", "energy_mj", "gmacs", "params_m", "activations_m", "top1", "seconds")
+        names = (
+            "latency_ms",
+            "memory_mib",
+            "energy_mj",
+            "gmacs",
+            "params_m",
+            "activations_m",
+            "top1",
+            "seconds",
+            "run_ids",
+        )
         parts = {name: getattr(self, name)[rows] for name in names}
         ratios = {name: values[rows] for name, values in self.recorded_ratios.items()}
         table = self.configurations.iloc[np.arange(len(self.configurations))[rows]].reset_index(drop=True)
@@ -178,6 +190,8 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
     def metric(key: Metric) -> Floats:
         return matrix(rows[key.column].to_numpy())
 
+    run_ids = np.full(shape, "", dtype=object)
+    run_ids[row, column] = rows["run_id"]
     own = (rows[RATIO_SOURCE.column] == RATIO_INTERLEAVED) & (rows[BASELINE.column] == baseline)
     return Fleet(
         models=tuple(str(name) for name in models),
@@ -192,6 +206,7 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
         activations_m=positive(metric(ACTIVATIONS_M)),
         top1=_finite(metric(TOP1)),
         seconds=matrix(_durations_s(rows)),
+        run_ids=run_ids,
         recorded_ratios={part: matrix(positive(rows[key.column].where(own))) for part, key in _RATIOS.items()},
     )
 
@@ -219,8 +234,8 @@ def _finite(values: Floats) -> Floats:
 
 
 def _without_baseless(fleet: Fleet, left_out: list[LeftOut]) -> Fleet:
-    baseless: Mask = ~np.isfinite(fleet.ratios()["latency"]).any(axis=1, keepdims=True)
-    return _without(fleet, baseless[:, 0], f"no baseline {fleet.baseline}", left_out)
+    related = np.isfinite(fleet.ratios()["latency"]).sum(axis=1)
+    return _without(fleet, related == 0, f"no baseline {fleet.baseline}", left_out)
 
 
 def _without_near_duplicates(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:

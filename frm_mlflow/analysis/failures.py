@@ -1,0 +1,178 @@
+"""What goes wrong when a frontier or an order is carried over: families, models and pairs (paper Table 8, 5.5)."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
+from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.frontier_transfer import transferred
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.result import Analysis, Result, interval_cells, percent
+from frm_mlflow.errors import DataError
+
+_PAIRS_SHOWN = 200
+
+
+def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
+    """Return frontier failures by family and model, and the pairs of models whose order flipped, by how much."""
+    fleet = selection.comparable
+    tiers = sorted(set(fleet.tiers))
+    if len(tiers) < 2:
+        raise DataError(f"failures of transfer need two tiers; all configurations are {tiers[0]}")
+    values = metrics(fleet)
+    tables = {"by_family": _by_group(fleet, values, fleet.families, "family", options, rng)}
+    tables["by_model"] = _by_group(fleet, values, fleet.models, "model", options, rng)
+    tables["flips"] = flipped_pairs(fleet, values)
+    return Result(tables=tables, sentences=tuple(_sentences(tables)))
+
+
+def frontier_failures(
+    fleet: Fleet, values: Floats, *, source: str, target: str, options: AnalysisOptions
+) -> tuple[Floats, Floats]:
+    """Return failures and cases, each (targets, M): over the source's configurations, how often membership was wrong.
+
+    A failure is a model that is on one of the two frontiers and not on the other. Pairs on one chip do not count.
+    """
+    here, there = np.flatnonzero(fleet.tiers == source), np.flatnonzero(fleet.tiers == target)
+    rows = np.concatenate([here, there])
+    failures, cases = (np.zeros((there.size, len(fleet.models))) for _ in range(2))
+    chips = fleet.chips[rows]
+    for part in transferred(values[rows], values[rows], fleet.top1[rows], dominance=options.dominance):
+        sources = np.arange(rows.size)[part.sources]
+        block = np.flatnonzero(sources < here.size)
+        apart = chips[sources[block]][:, None] != chips[None, here.size :]
+        common = part.common[block, here.size :]
+        counted = common & (apart & (common.sum(axis=2) >= options.min_models))[:, :, None]
+        wrong = part.predicted[block, here.size :] ^ part.true[block, here.size :]
+        failures += (wrong & counted).sum(axis=0)
+        cases += counted.sum(axis=0)
+    return failures, cases
+
+
+def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
+    """Return the pairs of models whose mean order on the source is not the target's, most often flipped first.
+
+    `factor_there` is the median ratio by which the model that looked cheaper is dearer, where it is.
+    """
+    tables = [
+        _flips(fleet, values[metric], metric, source, target)
+        for metric in (FRM, LATENCY)
+        for source, target in permutations(sorted(set(fleet.tiers)), 2)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _by_group(
+    fleet: Fleet,
+    values: dict[str, Floats],
+    names: tuple[str, ...],
+    column: str,
+    options: AnalysisOptions,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    unique, code = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    member = (code[:, None] == np.arange(unique.size)[None, :]).astype(np.float64)
+    rows: list[dict[str, object]] = []
+    for objective in (FRM, LATENCY):
+        for source, target in permutations(sorted(set(fleet.tiers)), 2):
+            found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
+            failures, cases = (counts @ member for counts in found)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rates = failures / cases
+            there = fleet.chips[fleet.tiers == target]
+            groups = mean_intervals(rates, there, rng=rng, resamples=options.resamples, confidence=options.confidence)
+            rows += [
+                {"objective": objective, "source": source, "target": target, column: str(name)}
+                | {"failure_rate": interval.estimate, **interval_cells(interval), "cases": int(cases[:, place].sum())}
+                for place, (name, interval) in enumerate(zip(unique, groups, strict=True))
+            ]
+    return pd.DataFrame(rows)
+
+
+def _flips(fleet: Fleet, values: Floats, metric: str, source: str, target: str) -> pd.DataFrame:
+    here, there = np.log(values[fleet.tiers == source]), np.log(values[fleet.tiers == target])
+    expected = _mean_log(here)
+    one, other = np.triu_indices(expected.size, 1)
+    gap = expected[one] - expected[other]
+    flipped, compared = _count_flips(there, one, other, gap)
+    share = flipped / np.maximum(compared, 1)
+    worst = np.argsort(-share, kind="stable")[: min(_PAIRS_SHOWN, int((flipped > 0).sum()))]
+    first = np.where(gap[worst] < 0, one[worst], other[worst])
+    second = np.where(gap[worst] < 0, other[worst], one[worst])
+    names, families = (np.asarray(v, dtype=object) for v in (fleet.models, fleet.families))
+    return pd.DataFrame(
+        {
+            "metric": metric,
+            "source": source,
+            "target": target,
+            "looked_cheaper": names[first],
+            "family": families[first],
+            "is_cheaper": names[second],
+            "other_family": families[second],
+            "flipped": share[worst],
+            "configurations": compared[worst],
+            "factor_here": np.exp(np.abs(gap[worst])),
+            "factor_there": _median_factor(there, first, second),
+        }
+    )
+
+
+def _count_flips(there: Floats, one: Integers, other: Integers, gap: Floats) -> tuple[Integers, Integers]:
+    flipped, compared = (np.zeros(one.size, dtype=np.int64) for _ in range(2))
+    for row in there:
+        difference = row[one] - row[other]
+        known = np.isfinite(difference) & np.isfinite(gap)
+        compared += known
+        flipped += known & (np.sign(difference) * np.sign(gap) < 0)
+    return flipped, compared
+
+
+def _median_factor(there: Floats, first: Integers, second: Integers) -> Floats:
+    dearer = there[:, first] - there[:, second]
+    turned = np.where(dearer > 0, dearer, np.nan)
+    return np.exp(np.nanmedian(turned, axis=0)) if turned.size else np.empty(0)
+
+
+def _mean_log(values: Floats) -> Floats:
+    """Return each model's mean, each row first centred on the models that all rows of the tier share the most."""
+    known = np.isfinite(values)
+    n = known.sum(axis=0)
+    centre = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    centred = np.where(known, values - centre, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(n > 0, centred.sum(axis=0) / n, np.nan)
+
+
+def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
+    found = []
+    for objective, name in ((FRM, "FRM"), (LATENCY, "latency")):
+        rows = tables["by_family"][tables["by_family"]["objective"] == objective].dropna(subset=["failure_rate"])
+        rates = rows.groupby("family")["failure_rate"].mean().sort_values(ascending=False)
+        if len(rates):
+            found.append(
+                f"Frontiers of accuracy and {name} carried to another tier are wrong most often about {rates.index[0]} "
+                f"models ({percent(float(rates.iloc[0]))} of cases), least about {rates.index[-1]} "
+                f"({percent(float(rates.iloc[-1]))})."
+            )
+    flips = tables["flips"][tables["flips"]["metric"] == LATENCY]
+    for worst in flips.sort_values("flipped", ascending=False, kind="stable").head(1).to_dict("records"):
+        found.append(
+            f"{worst['looked_cheaper']} looked faster than {worst['is_cheaper']} on {worst['source']} by "
+            f"{worst['factor_here']:.2f}× and is slower on {percent(worst['flipped'])} of {worst['target']} "
+            f"configurations, there by {worst['factor_there']:.2f}×."
+        )
+    return found or ["Nothing failed: every frontier and every order carried over."]
+
+
+FAILURES = Analysis(
+    name="failures",
+    question="Which families, models and pairs are wrong when results are carried to another tier?",
+    paper="Table 8; 5.5",
+    compute=compute,
+)

@@ -1,0 +1,130 @@
+"""Algorithm 1 on all pairs of configurations at once: the frontier of one, held against the frontier of another.
+
+A model is on a frontier where no other one dominates it; counting dominators within each
+pair's common models is one matrix product of dominance matrices with masks. Transferring
+ranks or values is the same, since a frontier depends on order only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from frm_mlflow.analysis.arrays import Floats, Mask, Signs
+from frm_mlflow.analysis.ranks import blocks, within
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Transferred:
+    """Predicted and true frontiers of a block of sources on all targets; arrays are (sources, targets, models)."""
+
+    sources: slice
+    predicted: Mask
+    true: Mask
+    common: Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """Scores of every source (row) on every target (column); NaN where too few models are common."""
+
+    precision: Floats
+    recall: Floats
+    f1: Floats
+    failure: Floats
+    """Share of the common models whose membership is wrong."""
+    hypervolume: Floats
+    """Area under the target's frontier that the predicted models reach, in log cost: 1 is all of it."""
+    regret: Floats
+    """Top-1 points lost by choosing among the predicted models only, mean over budgets at every model's cost."""
+
+
+def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance: str) -> Iterator[Transferred]:
+    """Yield the frontiers that sources predict (accuracy, `predictor`) beside the targets' own (accuracy, `objective`).
+
+    All arrays are (C, M), NaN where missing; frontiers are taken over the models that the two have in common.
+    """
+    has_predictor, has_objective = (np.isfinite(v) & np.isfinite(top1) for v in (predictor, objective))
+    truth = _dominators(objective, top1, dominance)
+    masks = [mask.astype(np.float32) for mask in (has_predictor, has_objective)]
+    n_models = top1.shape[1]
+    for block in blocks(len(top1), n_models * max(len(top1), n_models)):
+        beaten = within(_dominators(predictor[block], top1[block], dominance), masks[1]) > 0
+        beaten_there = within(truth, masks[0][block]).transpose(1, 0, 2) > 0
+        common = has_predictor[block][:, None] & has_objective[None]
+        yield Transferred(sources=block, predicted=common & ~beaten, true=common & ~beaten_there, common=common)
+
+
+def score_pairs(
+    predictor: Floats, objective: Floats, top1: Floats, *, dominance: str, min_models: int, economics: bool = True
+) -> Scores:
+    """Score the transfer of every configuration's frontier to every other one (paper 5.3).
+
+    Without `economics` hypervolume and regret are left NaN, which is several times faster.
+    """
+    n = len(top1)
+    scores = {name: np.full((n, n), np.nan) for name in Scores.__dataclass_fields__}
+    for part in transferred(predictor, objective, top1, dominance=dominance):
+        enough = part.common.sum(axis=2) >= min_models
+        found = _membership(part)
+        if economics:
+            found |= _economics(part, objective, top1)
+        for name, values in found.items():
+            scores[name][part.sources] = np.where(enough, values, np.nan)
+    return Scores(**scores)
+
+
+def _dominators(cost: Floats, value: Floats, dominance: str) -> Signs:
+    """Return 1 at [c, m, k] where model k dominates model m on configuration c; NaN dominates nothing."""
+    with np.errstate(invalid="ignore"):
+        cheaper, better = cost[:, None, :] < cost[:, :, None], value[:, None, :] > value[:, :, None]
+        if dominance == "strict":
+            return (cheaper & better).astype(np.float32)
+        as_cheap, as_good = cost[:, None, :] <= cost[:, :, None], value[:, None, :] >= value[:, :, None]
+    return (as_cheap & as_good & (cheaper | better)).astype(np.float32)
+
+
+def _membership(part: Transferred) -> dict[str, Floats]:
+    hits = (part.predicted & part.true).sum(axis=2)
+    n_predicted, n_true, n_common = (mask.sum(axis=2) for mask in (part.predicted, part.true, part.common))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "precision": hits / n_predicted,
+            "recall": hits / n_true,
+            "f1": 2 * hits / (n_predicted + n_true),
+            "failure": (part.predicted ^ part.true).sum(axis=2) / n_common,
+        }
+
+
+def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, Floats]:
+    """Walk each target's models from cheap to dear, with the best of all and the best of the predicted so far."""
+    order = np.argsort(objective, axis=1, kind="stable")
+    cost, value = (np.take_along_axis(v, order, axis=1) for v in (np.log(objective), top1))
+    chosen, common = (np.take_along_axis(mask, order[None], axis=2) for mask in (part.predicted, part.common))
+    lowest = np.min(np.where(common, value, np.inf), axis=2, keepdims=True)
+    best, reached = (np.maximum.accumulate(np.where(mask, value, lowest), axis=2) - lowest for mask in (common, chosen))
+    return {
+        "hypervolume": _area(reached, cost, common) / _area(best, cost, common),
+        "regret": _regret(best - reached, cost, common),
+    }
+
+
+def _area(heights: Floats, cost: Floats, common: Mask) -> Floats:
+    """Return the area under a staircase up to the dearest common model."""
+    dearest = np.max(np.where(common, cost, -np.inf), axis=2, keepdims=True)
+    steps = np.minimum(np.where(np.isfinite(cost), cost, np.inf), dearest)
+    with np.errstate(invalid="ignore"):
+        widths = np.diff(steps, axis=2, append=dearest)
+        area: Floats = np.nansum(widths * heights, axis=2)
+    return np.where(area > 0, area, np.nan)
+
+
+def _regret(lost: Floats, cost: Floats, common: Mask) -> Floats:
+    """Return the mean loss over the common models' costs as budgets; equal costs are one budget."""
+    last_of_tie = np.array([np.searchsorted(row, row, side="right") - 1 for row in cost])
+    at_budget = np.take_along_axis(lost, np.minimum(last_of_tie, cost.shape[1] - 1)[None], axis=2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Floats = np.where(common, at_budget, 0.0).sum(axis=2) / common.sum(axis=2)
+    return mean

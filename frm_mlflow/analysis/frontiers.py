@@ -1,0 +1,195 @@
+"""Pareto frontiers of every configuration, and transferred ones scored (paper eq. 5, Algorithm 1, Table 7)."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, known_mean
+from frm_mlflow.analysis.bootstrap import mean_intervals, pair_mean_interval
+from frm_mlflow.analysis.controls import (
+    FLOPS,
+    FRM,
+    LATENCY,
+    PREDICTORS,
+    SHUFFLED,
+    control_sample,
+    metrics,
+    shuffled_frm,
+)
+from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.pareto import hypervolume
+from frm_mlflow.analysis.ranking import configuration_frontiers
+from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, spread_cells
+from frm_mlflow.errors import DataError
+
+OBJECTIVES: tuple[str, ...] = (FRM, LATENCY)
+"""Costs whose accuracy frontier is predicted: the paper's, and the one that a user with a budget asks for."""
+
+
+def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
+    """Return each configuration's frontiers, and precision, recall, F1, hypervolume and regret of transferred ones."""
+    fleet = selection.comparable
+    values = metrics(fleet)
+    if not (np.isfinite(fleet.top1) & fleet.measured).any():
+        raise DataError("no benchmark has an accuracy, and a frontier of accuracy needs it: log accuracy/top1")
+    scored = {pair: _scores(fleet, values, *pair, options) for pair in product(PREDICTORS, OBJECTIVES)}
+    tables = {
+        "frontiers": frontier_table(fleet, values, options),
+        "tiers": tier_scores(fleet, scored, options, rng),
+        "sources": source_scores(fleet, scored, options, rng),
+        "shuffled": shuffled_scores(fleet, options, rng),
+    }
+    return Result(tables=tables, sentences=tuple(_sentences(tables)))
+
+
+def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
+    """Return the models on each configuration's frontier, and the area that it covers in log cost."""
+    rows: list[dict[str, object]] = []
+    for objective in OBJECTIVES:
+        masks = configuration_frontiers(values[objective], fleet.top1, options)
+        for place, (label, mask) in enumerate(zip(fleet.labels, masks, strict=True)):
+            cost, top1 = values[objective][place], fleet.top1[place]
+            known = np.isfinite(cost) & np.isfinite(top1)
+            if known.sum() < 2:
+                continue
+            reference = (float(np.log(cost[known]).max()), float(top1[known].min()))
+            best = [fleet.models[index] for index in np.flatnonzero(mask)[np.argsort(cost[mask], kind="stable")]]
+            rows.append(
+                {"configuration": label, "tier": fleet.tiers[place], "objective": objective, "models": int(known.sum())}
+                | {"on_frontier": len(best), "hypervolume": hypervolume(np.log(cost), top1, reference=reference)}
+                | {"frontier": ", ".join(best)}
+            )
+    return pd.DataFrame(rows)
+
+
+def tier_scores(
+    fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return mean scores by source tier, target tier, predictor and objective; pairs on one chip are left out."""
+    rows: list[dict[str, object]] = []
+    for source, target in product(sorted(set(fleet.tiers)), repeat=2):
+        here, there = np.flatnonzero(fleet.tiers == source), np.flatnonzero(fleet.tiers == target)
+        apart = fleet.chips[here][:, None] != fleet.chips[there][None, :]
+        if not apart.any():
+            continue
+        block = np.ix_(here, there)
+        f1 = pair_mean_interval(
+            [scores.f1[block] for scores in scored.values()],
+            fleet.chips[here],
+            fleet.chips[there],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+        )
+        for ((predictor, objective), scores), interval in zip(scored.items(), f1, strict=True):
+            names = ("precision", "recall", "failure", "hypervolume", "regret")
+            means = {name: known_mean(getattr(scores, name)[block][apart]) for name in names}
+            rows.append(
+                {"source": source, "target": target, "objective": objective, "predictor": predictor}
+                | {"f1": interval.estimate, **interval_cells(interval), **means}
+                | {"pairs": int(np.isfinite(scores.f1[block][apart]).sum())}
+            )
+    return pd.DataFrame(rows)
+
+
+def source_scores(
+    fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the paper's Table 7: each configuration as the only source, scored on every tier's other chips."""
+    apart = fleet.chips[:, None] != fleet.chips[None, :]
+    rows: list[dict[str, object]] = []
+    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), sorted(set(fleet.tiers))):
+        there = fleet.tiers == target
+        scores = scored[predictor, objective]
+        f1, precision, recall = (
+            np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
+        )
+        found = mean_intervals(
+            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+        )
+        for place, interval in enumerate(found):
+            if np.isfinite(interval.estimate):
+                rows.append(
+                    {"source": fleet.labels[place], "source_tier": fleet.tiers[place], "target": target}
+                    | {
+                        "objective": objective,
+                        "precision": known_mean(precision[place]),
+                        "recall": known_mean(recall[place]),
+                    }
+                    | {"f1": interval.estimate, **interval_cells(interval)}
+                )
+    return pd.DataFrame(rows)
+
+
+def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+    """Return what frontiers predicted by shuffled FRM score, mean and interval over repeats."""
+    sample = fleet.select(control_sample(fleet, rng, per_tier=40))
+    truth = metrics(sample)
+    apart = sample.chips[:, None] != sample.chips[None, :]
+    asked = []
+    for source, target in product(sorted(set(sample.tiers)), repeat=2):
+        wanted = apart & (sample.tiers == source)[:, None] & (sample.tiers == target)[None, :]
+        if wanted.any():
+            asked.append((source, target, wanted))
+    repeats: list[list[float]] = []
+    for values in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
+        cells = truth | {SHUFFLED: values}
+        f1 = {goal: _scores(sample, cells, SHUFFLED, goal, options, economics=False).f1 for goal in OBJECTIVES}
+        repeats.append([known_mean(f1[goal][wanted]) for goal in OBJECTIVES for _, _, wanted in asked])
+    columns = np.array(repeats)
+    questions = [(objective, source, target) for objective in OBJECTIVES for source, target, _ in asked]
+    rows = [
+        {"source": source, "target": target, "objective": objective, "predictor": SHUFFLED}
+        | spread_cells(columns[:, place], options.confidence)
+        | {"repeats": len(repeats)}
+        for place, (objective, source, target) in enumerate(questions)
+    ]
+    return pd.DataFrame(rows, columns=["source", "target", "objective", "predictor", "mean", "low", "high", "repeats"])
+
+
+def _scores(
+    fleet: Fleet,
+    values: dict[str, Floats],
+    predictor: str,
+    objective: str,
+    options: AnalysisOptions,
+    *,
+    economics: bool = True,
+) -> Scores:
+    return score_pairs(
+        values[predictor],
+        values[objective],
+        fleet.top1,
+        dominance=options.dominance,
+        min_models=options.min_models,
+        economics=economics,
+    )
+
+
+def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
+    keys = ["source", "target", "objective", "predictor"]
+    f1 = keyed(tables["tiers"], keys, "f1") | keyed(tables["shuffled"], keys, "mean")
+    found = []
+    for source, target in dict.fromkeys(key[:2] for key in f1):
+        of = {key[2:]: value for key, value in f1.items() if key[:2] == (source, target)}
+        if np.isfinite(of[LATENCY, LATENCY]):
+            found.append(
+                f"{source} → {target}: Algorithm 1 finds the frontier of accuracy and FRM with F1 {of[FRM, FRM]:.3f} "
+                f"(FLOPs alone {of[FRM, FLOPS]:.3f}, shuffled FRM {of[FRM, SHUFFLED]:.3f}) and that of accuracy and "
+                f"latency with {of[LATENCY, FRM]:.3f} (FLOPs alone {of[LATENCY, FLOPS]:.3f}, the source's latency "
+                f"{of[LATENCY, LATENCY]:.3f})."
+            )
+    return found or ["No two configurations on different chips share enough models with an accuracy: none transferred."]
+
+
+PARETO = Analysis(
+    name="pareto",
+    question="Which models are worth having on each device, and does that set carry over to another?",
+    paper="eq. 5, Algorithm 1, Table 7",
+    compute=compute,
+)

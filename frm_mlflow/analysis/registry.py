@@ -1,0 +1,114 @@
+"""All analyses by name, and the one function that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.cost import COST
+from frm_mlflow.analysis.disagreement import DISAGREEMENT
+from frm_mlflow.analysis.failures import FAILURES
+from frm_mlflow.analysis.fleet import Selection, select_fleet
+from frm_mlflow.analysis.frontiers import PARETO
+from frm_mlflow.analysis.interaction import INTERACTION
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.ranking import FRM_ANALYSIS
+from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.analysis.sensitivity import SENSITIVITY
+from frm_mlflow.analysis.stability import STABILITY
+from frm_mlflow.analysis.transfer import TRANSFER
+from frm_mlflow.errors import ConfigError, DataError
+from frm_mlflow.frame import METRIC_COLUMNS
+from frm_mlflow.records import content_hash
+from frm_mlflow.schema import MODEL
+
+ANALYSES: MappingProxyType[str, Analysis] = MappingProxyType(
+    {
+        analysis.name: analysis
+        for analysis in (
+            FRM_ANALYSIS,
+            DISAGREEMENT,
+            TRANSFER,
+            STABILITY,
+            INTERACTION,
+            PARETO,
+            FAILURES,
+            SENSITIVITY,
+            COST,
+        )
+    }
+)
+"""The nine analyses in the paper's order."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with an analysis's name, its place (from 0) and how many there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AnalysisReport:
+    """What `run_all` found: results by name, refusals with their reason, and what the rows were."""
+
+    options: AnalysisOptions
+    selection: Selection
+    results: dict[str, Result]
+    refused: dict[str, str]
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Ids of the MLflow runs that were used, sorted."""
+        return sorted(self.selection.rows["run_id"])
+
+    @property
+    def digest(self) -> str:
+        """Hash of the runs used and of their metrics: equal digests mean that the same rows were analysed."""
+        columns = ["run_id", *KEY_COLUMNS, MODEL.column, *METRIC_COLUMNS]
+        rows = self.selection.rows[columns].sort_values(["run_id", *KEY_COLUMNS, MODEL.column], kind="stable")
+        return content_hash(rows.to_csv(index=False))
+
+
+def run_all(
+    frame: pd.DataFrame,
+    names: Sequence[str] = ("all",),
+    *,
+    options: AnalysisOptions,
+    rng: np.random.Generator,
+    progress: Progress | None = None,
+) -> AnalysisReport:
+    """Run the named analyses (`all` for every one) on a tidy frame.
+
+    An analysis that the data cannot answer is refused with its reason and the others go on. Each
+    has a random stream of its own, so its numbers do not depend on which others run.
+
+    Raises
+    ------
+    ConfigError
+        Where a name is unknown; the message lists the known ones.
+    DataError
+        Where no row can be analysed at all.
+    """
+    chosen = chosen_analyses(names)
+    selection = select_fleet(frame, options)
+    streams = dict(zip(ANALYSES, rng.spawn(len(ANALYSES)), strict=True))
+    results: dict[str, Result] = {}
+    refused: dict[str, str] = {}
+    for place, analysis in enumerate(chosen):
+        if progress:
+            progress(analysis.name, place, len(chosen))
+        try:
+            results[analysis.name] = analysis.compute(selection, options, streams[analysis.name])
+        except DataError as error:
+            refused[analysis.name] = str(error)
+    return AnalysisReport(options=options, selection=selection, results=results, refused=refused)
+
+
+def chosen_analyses(names: Sequence[str]) -> list[Analysis]:
+    """Return the analyses of these names, once each, in the paper's order."""
+    unknown = sorted(set(names) - {"all", *ANALYSES})
+    if unknown or not names:
+        raise ConfigError(f"unknown analysis {', '.join(unknown) or '(none)'}; choose from all, {', '.join(ANALYSES)}")
+    return [analysis for name, analysis in ANALYSES.items() if "all" in names or name in names]

@@ -1,0 +1,71 @@
+"""What every analysis returns: tables, and sentences that say what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.bootstrap import Interval
+from frm_mlflow.analysis.fleet import Selection
+from frm_mlflow.analysis.options import AnalysisOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """Tables by name and a summary in sentences; the first sentence is the finding."""
+
+    tables: Mapping[str, pd.DataFrame]
+    sentences: tuple[str, ...]
+
+
+Compute: TypeAlias = Callable[[Selection, AnalysisOptions, np.random.Generator], Result]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """One analysis: its name on the command line, what it asks, where the paper does, and how it is computed.
+
+    `compute` raises `DataError` where the data cannot answer (too few models, one tier only); the
+    message is reported in place of a number.
+    """
+
+    name: str
+    question: str
+    paper: str
+    compute: Compute
+
+
+def interval_cells(interval: Interval) -> dict[str, float | int]:
+    """Return an interval as the cells `low`, `high` and `chips` of a table's row."""
+    return {"low": interval.low, "high": interval.high, "chips": interval.n_clusters}
+
+
+def spread_cells(repeats: np.ndarray[tuple[int], np.dtype[np.float64]], confidence: float) -> dict[str, float]:
+    """Return the mean and central interval of a repeated control as the cells `mean`, `low` and `high`."""
+    known = repeats[np.isfinite(repeats)]
+    if not known.size:
+        return {"mean": float("nan"), "low": float("nan"), "high": float("nan")}
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return {"mean": float(known.mean()), "low": float(low), "high": float(high)}
+
+
+def keyed(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[tuple[str, ...], float]:
+    """Return one column of a table as numbers, by the words in its `keys` columns."""
+    words = table[list(keys)].astype(str).itertuples(index=False, name=None)
+    return dict(zip(words, table[value].astype(float), strict=True))
+
+
+def with_ends(table: pd.DataFrame, place: int, value: str) -> str:
+    """Return a number of a table's row with its interval, as words."""
+    number, low, high = (float(table[name].iloc[place]) for name in (value, "low", "high"))
+    ends = f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "too few chips for an interval"
+    return f"{number:.3f} ({ends})"
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with one digit, a dash where it is not known."""
+    return f"{100 * share:.1f} %" if np.isfinite(share) else "–"

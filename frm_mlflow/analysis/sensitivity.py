@@ -1,0 +1,156 @@
+"""What else moves a ranking: batch size, precision, input size, software release (paper 7.3, named there as open).
+
+Each axis compares configurations that differ in it and in nothing else.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
+from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.controls import FRM, LATENCY, MEMORY, metrics
+from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.frm import frm, ratio
+from frm_mlflow.analysis.matched import level_order, matched_pairs
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.ranks import ranks, row_spearman
+from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed
+from frm_mlflow.errors import DataError
+from frm_mlflow.schema import BATCH_SIZE, COMPUTE_UNIT, PRECISION, RESOLUTION, RUNTIME_VERSION
+
+AXES: dict[str, str] = {
+    BATCH_SIZE.column: "batch size",
+    PRECISION.column: "precision",
+    RESOLUTION.column: "input size",
+    RUNTIME_VERSION.column: "software release",
+    COMPUTE_UNIT.column: "compute unit",
+}
+
+
+def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
+    """Return rank transfer along each axis, the models that move, and FRM per sample by batch size."""
+    fleet = selection.fleet
+    transfer = pd.concat([axis_transfer(fleet, axis, options, rng) for axis in AXES], ignore_index=True)
+    if transfer.empty:
+        raise DataError(
+            "no two configurations differ in one of "
+            f"{', '.join(AXES.values())} alone: run `frm-mlflow bench` again with another batch_size or precision"
+        )
+    moves = pd.concat([model_moves(fleet, axis) for axis in AXES], ignore_index=True)
+    tables = {"axes": transfer, "moves": moves, "batch": batch_aware_frm(fleet)}
+    return Result(tables=tables, sentences=tuple(_sentences(tables)))
+
+
+def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the rank correlation between the levels of one axis, for FRM, latency and memory."""
+    matched = matched_pairs(fleet.configurations, axis)
+    levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b])
+    values = {name: cells for name, cells in metrics(fleet).items() if name in (FRM, LATENCY, MEMORY)}
+    rows: list[dict[str, object]] = []
+    for pair in levels.unique():
+        chosen = np.flatnonzero(levels == pair)
+        a, b = matched.a[chosen], matched.b[chosen]
+        rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
+        found = mean_intervals(rho, fleet.chips[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
+        for place, (name, interval) in enumerate(zip(values, found, strict=True)):
+            factor = float(np.exp(known_mean(np.log(values[name][b]) - np.log(values[name][a]))))
+            rows.append(
+                {"axis": AXES[axis], "level": pair[0], "other": pair[1], "metric": name, "rho": interval.estimate}
+                | {**interval_cells(interval), "pairs": int(np.isfinite(rho[:, place]).sum()), "factor": factor}
+            )
+    return pd.DataFrame(rows)
+
+
+def model_moves(fleet: Fleet, axis: str) -> pd.DataFrame:
+    """Return how each model moves along an axis: mean ranks by latency and by FRM, and its latency against the others'.
+
+    `relative_latency` is the model's change of latency over the median model's: 2 is twice as much slower.
+    """
+    matched = matched_pairs(fleet.configurations, axis)
+    if not matched.a.size:
+        return pd.DataFrame()
+    frm_values, latency = fleet.frm(), np.where(fleet.measured, fleet.latency_ms, np.nan)
+    change = np.log(latency[matched.b]) - np.log(latency[matched.a])
+    has_any = np.isfinite(change).any(axis=1)
+    relative = np.full_like(change, np.nan)
+    relative[has_any] = change[has_any] - np.nanmedian(change[has_any], axis=1, keepdims=True)
+    table = pd.DataFrame(
+        {
+            "axis": AXES[axis],
+            "level": np.repeat(matched.level_a, len(fleet.models)),
+            "other": np.repeat(matched.level_b, len(fleet.models)),
+            "model": np.tile(np.asarray(fleet.models, dtype=object), matched.a.size),
+            "family": np.tile(np.asarray(fleet.families, dtype=object), matched.a.size),
+            "ranks_by_latency": _rank_change(latency, matched.a, matched.b).ravel(),
+            "ranks_by_frm": _rank_change(frm_values, matched.a, matched.b).ravel(),
+            "relative_latency": relative.ravel(),
+        }
+    ).dropna(subset=["relative_latency"])
+    keys = ["axis", "level", "other", "model", "family"]
+    mean = table.groupby(keys, sort=False).mean().assign(pairs=table.groupby(keys, sort=False).size())
+    mean["relative_latency"] = np.exp(mean["relative_latency"])
+    order = mean["ranks_by_latency"].abs().sort_values(ascending=False, kind="stable").index
+    return mean.loc[order].reset_index()
+
+
+def batch_aware_frm(fleet: Fleet) -> pd.DataFrame:
+    """Return FRM per sample: latency and memory over the batch size, against the baseline at the smallest batch.
+
+    Plain FRM divides by the baseline at the same batch size, so a gain that all models share by
+    batching cancels. Here it stays visible.
+    """
+    batch = fleet.configurations[BATCH_SIZE.column]
+    others = [name for name in fleet.configurations.columns if name not in (BATCH_SIZE.column, "label", "source")]
+    if fleet.baseline not in fleet.models:
+        return pd.DataFrame()
+    reference = fleet.models.index(fleet.baseline)
+    tables = []
+    for rows in fleet.configurations.groupby(others, sort=False).indices.values():
+        ordered = sorted((int(row) for row in rows), key=lambda row: level_order(str(batch[row])))
+        first = ordered[0]
+        for row in ordered if len(ordered) > 1 else []:
+            size = float(batch[row])
+            value = frm(
+                ratio(fleet.gmacs[row], fleet.gmacs[first, reference]),
+                ratio(fleet.latency_ms[row] / size, fleet.latency_ms[first, reference] / float(batch[first])),
+                ratio(fleet.memory_mib[row] / size, fleet.memory_mib[first, reference] / float(batch[first])),
+            )
+            names = {"configuration": fleet.labels[row], "batch_size": int(size), "model": fleet.models}
+            tables.append(pd.DataFrame({**names, "frm_per_sample": value}).dropna())
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _rank_change(values: Floats, a: Integers, b: Integers) -> Floats:
+    common = np.isfinite(values[a]) & np.isfinite(values[b])
+    before, after = (ranks(np.where(common, values[rows], np.nan)) for rows in (a, b))
+    return after - before
+
+
+def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
+    axes, moves = tables["axes"], tables["moves"]
+    keys = ["axis", "level", "other", "metric"]
+    rho, pairs = keyed(axes, keys, "rho"), keyed(axes, keys, "pairs")
+    found = []
+    for axis, level, other in dict.fromkeys(key[:3] for key in rho):
+        moved = moves[(moves["axis"] == axis) & (moves["level"] == level) & (moves["other"] == other)]
+        if np.isfinite(rho[axis, level, other, LATENCY]) and len(moved):
+            found.append(
+                f"{axis} {level} → {other}: latency ranks agree with ρ = {rho[axis, level, other, LATENCY]:.3f}, FRM's "
+                f"with {rho[axis, level, other, FRM]:.3f} ({pairs[axis, level, other, LATENCY]:.0f} pairs); "
+                f"{moved['model'].iloc[0]} moves most, by {float(moved['ranks_by_latency'].iloc[0]):+.1f} ranks."
+            )
+    absent = [name for name in AXES.values() if name not in set(axes["axis"])]
+    if absent:
+        found.append(f"No two configurations differ in {' or '.join(absent)} alone.")
+    found.append("Sustained load is not compared: benchmarks are short, and `frm.unstable` flags those that drifted.")
+    return found
+
+
+SENSITIVITY = Analysis(
+    name="sensitivity",
+    question="Do batch size, precision, input size or a software release move the ranking?",
+    paper="7.3 (open there)",
+    compute=compute,
+)
