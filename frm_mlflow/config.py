@@ -13,7 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from frm_mlflow.errors import ConfigError
 
-MODEL_SOURCES = ("torchvision", "timm", "target", "onnx")
+MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2")
+FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2"}
+"""Sources that are a file of the user's, which `model.path` names."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,14 @@ class ModelConfig:
 
     name: str
     source: str = "torchvision"
-    """torchvision, timm, target (a user's factory) or onnx (a file)."""
+    """torchvision, timm, target (a user's factory), onnx or pt2 (files)."""
     architecture: str | None = None
     """The library's own name where it differs from `name`; the zoo knows it for its models."""
     target: str | None = None
     """`package.module:factory` of a user's own module (source=target)."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
-    """The `.onnx` file (source=onnx)."""
+    """The `.onnx` file (source=onnx) or the file of `torch.export.save` (source=pt2)."""
     input_size: int | None = None
     """Side of the square input in pixels; by default the network's native size."""
     input_shape: list[int] | None = None
@@ -37,7 +39,7 @@ class ModelConfig:
     family: str | None = None
     weights: str | None = None
     """random (drawn from `seed` and made fit to be measured) or own (the factory's, untouched); by default own
-    for source=target and onnx, random otherwise."""
+    for source=target and files, random otherwise."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,8 +49,8 @@ class ModelConfig:
             raise ConfigError(f"model.source must be one of {', '.join(MODEL_SOURCES)}, got '{self.source}'")
         if self.source == "target" and not self.target:
             raise ConfigError("model.source=target needs model.target=package.module:factory")
-        if self.source == "onnx" and not self.path:
-            raise ConfigError("model.source=onnx needs model.path=FILE.onnx")
+        if self.source in FILE_SOURCES and not self.path:
+            raise ConfigError(f"model.source={self.source} needs model.path=FILE{FILE_SOURCES[self.source]}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from frm_mlflow.errors import ExportError
+from frm_mlflow.export import program_file
 from frm_mlflow.export.reference import write_reference
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Converted, Subject
@@ -18,6 +19,7 @@ from frm_mlflow.zoo.build import BuiltModel, build
 from frm_mlflow.zoo.catalogue import architecture_of, family_of
 from frm_mlflow.zoo.fit import flatten
 from frm_mlflow.zoo.flops import count
+from frm_mlflow.zoo.recipe import recipe_for
 from frm_mlflow.zoo.samples import REFERENCE_SEED
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
@@ -42,7 +44,7 @@ def pack(request: ExportRequest, directory: Path) -> None:
             raise ExportError(f"{request.runtime} takes no .onnx file; onnxruntime does")
         artefact = exporter.pack_file(request, directory)
     else:
-        subject = prepare(request)
+        subject = program_file.prepare(request) if request.model.source == "pt2" else prepare(request)
         converted: Converted = exporter.convert(subject, directory)
         check_whole(subject, converted)
         artefact = _describe(request, subject, converted)
@@ -60,7 +62,7 @@ def prepare(request: ExportRequest) -> Subject:
         built=built,
         inputs=(example.numpy(),),
         outputs=tuple(output.float().numpy() for output in outputs),
-        cost=count(built.recipe),
+        cost=count(recipe_for(request.model)),
         precision=request.precision,
     )
 

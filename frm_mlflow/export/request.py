@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from frm_mlflow.config import ModelConfig, PrecisionConfig
+from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.export.cache import sha256
 from frm_mlflow.export.support import support_of, versions
@@ -39,7 +39,7 @@ class ExportRequest:
 
     def _files(self) -> dict[str, str]:
         files = {}
-        if self.model.source == "onnx":
+        if self.model.source in FILE_SOURCES:
             files["model"] = hash_path(Path(str(self.model.path)), setting="model.path")
         if self.model.source == "target":
             files["target"] = _hash_module(str(self.model.target))

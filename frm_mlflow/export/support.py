@@ -40,12 +40,41 @@ RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
         "torch_compile": RuntimeSupport(
             exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS, artefact="torch"
         ),
+        "torch_export": RuntimeSupport(
+            exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32",)
+        ),
         "onnxruntime": RuntimeSupport(
             exporter="to_onnx",
             extra="bench",
             packages=_TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"},
             cpu=("fp32",),
             cuda=("fp32", "fp16"),
+        ),
+        "torchscript": RuntimeSupport(
+            exporter="to_torchscript", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS
+        ),
+        "openvino": RuntimeSupport(
+            exporter="to_openvino",
+            extra="openvino",
+            packages=_TORCH | {"openvino": "openvino", "nncf": "nncf"},
+            cpu=("fp32", "bf16", "int8"),
+        ),
+        "litert": RuntimeSupport(
+            exporter="to_litert",
+            extra="litert",
+            packages=_TORCH
+            | {
+                "litert_torch": "litert-torch",
+                "ai_edge_litert": "ai-edge-litert",
+                "ai_edge_quantizer": "ai-edge-quantizer",
+            },
+            cpu=("fp32", "int8"),
+        ),
+        "executorch": RuntimeSupport(
+            exporter="to_executorch",
+            extra="executorch",
+            packages=_TORCH | {"executorch": "executorch", "torchao": "torchao"},
+            cpu=("fp32", "int8"),
         ),
     }
 )

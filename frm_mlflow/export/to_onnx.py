@@ -31,7 +31,9 @@ def convert(subject: Subject, directory: Path) -> Converted:
     return Converted(
         file=file,
         precision=precision,
-        inputs=tuple(replace(spec, dtype=dtype) for spec in subject.built.inputs),
+        inputs=tuple(
+            replace(spec, dtype=dtype) if spec.dtype.startswith("float") else spec for spec in subject.built.inputs
+        ),
         outputs=tuple(replace(spec, dtype=dtype) for spec in subject.output_specs),
         nodes=sum(operators.values()),
         compute_nodes=compute,
@@ -44,10 +46,14 @@ def export_onnx(subject: Subject, file: Path, *, dtype: torch.dtype = torch.floa
     module = subject.built.module.to(dtype)
     torch.onnx.export(
         module,
-        tuple(torch.from_numpy(array).to(dtype) for array in subject.inputs),
+        tuple(_cast(torch.from_numpy(array), dtype) for array in subject.inputs),
         file,
         input_names=[spec.name for spec in subject.built.inputs],
         output_names=[spec.name for spec in subject.output_specs],
         opset_version=OPSET,
         dynamo=False,
     )
+
+
+def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from frm_mlflow.errors import ExportError
 from frm_mlflow.export.subject import Converted, Subject
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -19,6 +20,8 @@ def convert(subject: Subject, directory: Path) -> Converted:
     torch.save(state, file)
     name = str(dtype).removeprefix("torch.")
     recipe = subject.built.recipe
+    if recipe is None:
+        raise ExportError(f"'{subject.built.name}' is a graph without code: choose runtime=torch_export")
     return Converted(
         file=file,
         precision=subject.precision.name,

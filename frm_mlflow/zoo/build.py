@@ -20,11 +20,11 @@ CALIBRATION_BATCH = 8
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A network in eval mode, the recipe that makes it again and the inputs that it takes."""
+    """A network in eval mode, the inputs that it takes and the recipe that makes it again (None for a `.pt2` file)."""
 
     name: str
     module: nn.Module
-    recipe: Recipe
+    recipe: Recipe | None
     inputs: tuple[TensorSpec, ...]
     weights: str
 

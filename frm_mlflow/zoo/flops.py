@@ -6,11 +6,12 @@ operator that torch's counter passes over in silence (11.3 instead of 17.6 GMACs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
@@ -75,19 +76,24 @@ def count(recipe: Recipe) -> ComputeCost:
     try:
         with torch.device("meta"):
             module = recipe.make()
-        return _count(module.to("meta"), recipe.shape, device="meta")
+        return _count(module.to("meta").eval(), (torch.zeros(1, *recipe.shape, device="meta"),))
     except Exception:  # a user's module may raise anything on tensors without data; the run on the CPU decides
-        return _count(recipe.make(), recipe.shape, device="cpu")
+        return _count(recipe.make().eval(), (torch.zeros(1, *recipe.shape),))
+
+
+def count_module(module: nn.Module, inputs: Sequence[Tensor], *, batch_size: int) -> ComputeCost:
+    """Count the cost of one sample of `module`, run as it is on `inputs`, which hold `batch_size` samples."""
+    cost = _count(module, inputs)
+    return replace(cost, gmacs=cost.gmacs / batch_size, activations_m=cost.activations_m / batch_size)
 
 
 @torch.no_grad()
-def _count(module: nn.Module, shape: tuple[int, ...], *, device: str) -> ComputeCost:
-    sample = torch.zeros(1, *shape, device=device)
+def _count(module: nn.Module, inputs: Sequence[Tensor]) -> ComputeCost:
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with sdpa_kernel(SDPBackend.MATH), _Tally() as tally, FlopCounterMode(display=False) as counter:
-            module.eval()(sample)
+            module(*inputs)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return ComputeCost(

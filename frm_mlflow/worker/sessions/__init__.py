@@ -9,6 +9,7 @@ from .base import Session, SessionError, Target
 SESSIONS = {
     "torch": ".torch_eager:TorchSession",
     "torch_compile": ".torch_compiled:TorchCompileSession",
+    "torch_export": ".torch_export:TorchExportSession",
     "torchscript": ".torch_script:TorchScriptSession",
     "onnxruntime": ".onnx_runtime:OnnxRuntimeSession",
     "openvino": ".open_vino:OpenVinoSession",

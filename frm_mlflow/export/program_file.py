@@ -1,0 +1,68 @@
+"""A `.pt2` file (`torch.export.save`), a user's own or a captured live module: measured on its example inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.export.flat import Flat, with_batch
+from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.export.subject import Subject
+from frm_mlflow.worker.manifest import TensorSpec
+from frm_mlflow.zoo.build import BuiltModel
+from frm_mlflow.zoo.flops import count_module
+
+
+def prepare(request: ExportRequest) -> Subject:
+    """Load the graph, run the reference on its example inputs and count it.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is no exported program, has no example inputs or cannot run at the asked
+        batch size.
+    """
+    module = load(Path(str(request.model.path)))
+    inputs = with_batch(module.example, request.batch_size)
+    try:
+        with torch.inference_mode():
+            outputs = module(*inputs)
+    except Exception as error:
+        raise ConfigError(
+            f"'{request.model.path}' cannot run with batch_size={request.batch_size}: {' '.join(str(error).split())}. "
+            "A program takes the batch that it was exported with, unless that axis was exported as dynamic."
+        ) from error
+    specs = tuple(TensorSpec(f"input_{i}", tuple(t.shape), _dtype(t)) for i, t in enumerate(inputs))
+    return Subject(
+        built=BuiltModel(name=request.model.name, module=module, recipe=None, inputs=specs, weights="own"),
+        inputs=tuple(t.numpy() for t in inputs),
+        outputs=tuple(t.float().numpy() for t in outputs),
+        cost=count_module(module, inputs, batch_size=request.batch_size),
+        precision=request.precision,
+    )
+
+
+def load(path: Path) -> Flat:
+    """Return the program in `path` as a module, with its example inputs.
+
+    Raises
+    ------
+    ConfigError
+        Where the file is no exported program or has no example inputs.
+    """
+    try:
+        program = torch.export.load(path)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"model.path: '{path}' is not a file of torch.export.save: {reason}") from error
+    if program.example_inputs is None:
+        raise ConfigError(f"model.path: '{path}' was saved without example inputs: export and save it again")
+    args, kwargs = program.example_inputs
+    return Flat(program.module(), args, kwargs)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

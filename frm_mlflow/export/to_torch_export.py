@@ -1,0 +1,26 @@
+"""torch.export: the network's graph of ATen operators with its weights, run by torch without the network's code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from frm_mlflow.export.subject import Converted, Subject
+
+
+def convert(subject: Subject, directory: Path) -> Converted:
+    """Write the network as `torch.export` traces it on the reference's inputs."""
+    file = directory / "model.pt2"
+    inputs = tuple(torch.from_numpy(array) for array in subject.inputs)
+    with torch.no_grad():
+        torch.export.save(torch.export.export(subject.built.module, inputs), file)
+    return Converted(
+        file=file,
+        precision=subject.precision.name,
+        inputs=subject.built.inputs,
+        outputs=subject.output_specs,
+        nodes=subject.cost.ops,
+        compute_nodes=subject.cost.compute_ops,
+        float_nodes=subject.cost.compute_ops,
+    )
