@@ -63,7 +63,7 @@ def call(
             json=body,
         )
     except (MlflowException, requests.RequestException) as error:
-        raise TrackingError(f"the tracking server at {uri} does not answer: {_first_line(error)}") from error
+        raise TrackingError(f"the tracking server at {uri} does not answer: {first_line(error)}") from error
     if response.status_code in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
         raise TrackingError(
             f"the tracking server at {uri} refused {endpoint} (HTTP {response.status_code}): {LOGIN_REMEDY}"
@@ -82,5 +82,6 @@ def _refusal(response: requests.Response) -> str:
     return f"HTTP {response.status_code}: {message}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, which libraries follow by pages of their own."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]

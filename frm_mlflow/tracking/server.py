@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from frm_mlflow.errors import TrackingError
@@ -42,7 +45,8 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
     TrackingError
         Where the server does not answer or refuses the credentials; names the URI and what to do.
     """
-    client = MlflowClient(tracking_uri=uri or mlflow.get_tracking_uri())
+    uri = uri or mlflow.get_tracking_uri()
+    client = MlflowClient(tracking_uri=uri) if rest.is_http(uri) else _opened_store(uri)
     check_answer(client, timeout_s=timeout_s)
     return client
 
@@ -57,7 +61,6 @@ def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
     """
     uri = client.tracking_uri
     if not rest.is_http(uri):
-        _open_store(client, uri)
         return
     try:
         rest.call(uri, "POST", "experiments/search", body={"max_results": 1}, timeout_s=timeout_s, retries=0)
@@ -99,16 +102,31 @@ def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
         return winner
 
 
-def _open_store(client: MlflowClient, uri: str) -> None:
-    """Open a database, whose tables MLflow creates on first use without a lock of its own."""
+def _opened_store(uri: str) -> MlflowClient:
+    """Open a database; MLflow makes its tables on first use, without a lock of its own."""
     lock = cache_home() / "locks" / f"{content_hash(uri)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock):
-            client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(error).splitlines()[0]
+            _connect_once(uri)
+            return MlflowClient(tracking_uri=uri)
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         raise TrackingError(
-            f"the tracking store {uri} cannot be opened: {first_line}. "
-            "Set tracking.uri or MLFLOW_TRACKING_URI to a server or to a database file in a folder that exists."
+            f"the tracking store {uri} cannot be opened: {rest.first_line(error)}. "
+            "Set tracking.uri or MLFLOW_TRACKING_URI to a server or to a database that can be."
         ) from error
+
+
+def _connect_once(uri: str) -> None:
+    """Fail at once on a database that cannot be reached; MLflow would try again for minutes."""
+    if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
+        return
+    url = make_url(uri)
+    in_missing_folder = url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.exists()
+    if in_missing_folder:  # which MLflow makes
+        return
+    engine = create_engine(url)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from records import record
+
+from benchmarks.mlflow_server import free_port, start_server, stop_server, wait_until_healthy
+from frm_mlflow import schema
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking.attachments import Attachments
+from frm_mlflow.tracking.entry import RunEntry, record_entry
+
+
+class OwnServer:
+    """A server of this test alone, which can be stopped and started on the same address and database."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = start_server(self.directory, port=self.port)
+        wait_until_healthy(self.uri, self.process)
+
+    def stop(self) -> None:
+        stop_server(self.process)
+
+
+def benchmarks(client: MlflowClient, experiment: str) -> list:
+    experiment_id = client.get_experiment_by_name(experiment).experiment_id
+    return list(client.search_runs([experiment_id], f"tags.`{schema.KIND.key}` = 'benchmark'"))
+
+
+def test_a_server_that_goes_away_and_comes_back_has_every_result_once(tmp_path: Path, experiment: str) -> None:
+    own = OwnServer(tmp_path / "server")
+    own.start()
+    folder = tmp_path / "spool"
+    with log.open_sweep(server.connect(own.uri), experiment, name="sweep", spool=folder) as sweep:
+        with sweep.benchmark(name="logged at once") as run:
+            run.finish(record(0))
+        with sweep.benchmark(name="server goes while it is measured") as run:
+            own.stop()
+            run.finish(record(1), log.Attachments(pd.DataFrame({"wall_ns": [1, 2]})))
+        with sweep.benchmark(name="server is away from the start") as run:
+            assert run.run_id is None
+            run.finish(record(2))
+        with pytest.raises(ValueError, match="no"), sweep.benchmark(name="fails while the server is away"):
+            raise ValueError("no")
+    assert [outcome.kept is not None for outcome in sweep.outcomes] == [False, True, True, True]
+    assert len(spool.pending(folder)) == 4, "three benchmarks and the end of the sweep"
+
+    away = spool.resend(folder)
+    assert (away.sent, len(away.left)) == (0, 4)
+    assert all("does not answer" in reason for _, reason in away.left)
+
+    own.start()
+    try:
+        report = spool.resend(folder)
+        assert (report.sent, report.present, report.left) == (4, 0, ())
+        assert spool.resend(folder) == spool.ResendReport(0, 0, ())
+        client = MlflowClient(own.uri)
+        runs = {run.info.run_name: run for run in benchmarks(client, experiment)}
+        assert sorted(run.info.status for run in runs.values()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
+        assert len(runs) == 4
+        for number in (1, 2):
+            assert runs[record(number).name].data.metrics == record(number).metrics
+        path = client.download_artifacts(runs[record(1).name].info.run_id, "samples.parquet")
+        assert pd.read_parquet(path)["wall_ns"].tolist() == [1, 2]
+        parent = client.get_run(sweep.run_id)
+        assert parent.info.status == "FAILED"
+        assert "1 of 4 benchmarks failed" in parent.data.tags[schema.REASON.key]
+    finally:
+        own.stop()
+
+
+@pytest.fixture
+def client(mlflow_server: str) -> MlflowClient:
+    return server.connect(mlflow_server)
+
+
+def kept(client: MlflowClient, experiment: str, directory: Path, number: int = 0) -> Path:
+    entry = record_entry(record(number), tracking_uri=client.tracking_uri, experiment=experiment)
+    return spool.keep(entry, Attachments(config="a: 1"), directory=directory)
+
+
+def test_resending_what_the_server_has_already_adds_nothing(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    kept(client, experiment, tmp_path)
+    assert spool.resend(tmp_path).sent == 1
+    kept(client, experiment, tmp_path)
+    report = spool.resend(tmp_path)
+    assert (report.sent, report.present) == (0, 1)
+    assert len(benchmarks(client, experiment)) == 1
+
+
+def test_a_half_logged_run_is_completed_and_not_repeated(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+    experiment_id = server.ensure_experiment(client, experiment)
+    half = client.create_run(experiment_id, tags=record().all_tags())
+    client.log_metric(half.info.run_id, schema.FRM.key, 0.5, timestamp=1)
+    kept(client, experiment, tmp_path)
+    assert spool.resend(tmp_path).sent == 1
+    (run,) = benchmarks(client, experiment)
+    assert (run.info.run_id, run.info.status) == (half.info.run_id, "FINISHED")
+    assert run.data.metrics == record().metrics
+    assert Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text() == "a: 1"
+
+
+def test_a_folder_that_another_process_is_sending_is_left_to_it(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    folder = kept(client, experiment, tmp_path)
+    with spool.claimed(folder) as mine:
+        assert mine
+        assert spool.resend(tmp_path).left == ((folder, "another process is sending it"),)
+    assert spool.resend(tmp_path).sent == 1
+    assert list(tmp_path.iterdir()) == [], "neither the folder nor its lock stays"
+
+
+def test_resend_to_the_servers_new_address(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+    entry = record_entry(record(), tracking_uri="http://127.0.0.1:9", experiment=experiment, run_id="0" * 32)
+    spool.keep(entry, directory=tmp_path)
+    seen = []
+    assert spool.resend(tmp_path, uri=client.tracking_uri, on_progress=lambda *at: seen.append(at)).sent == 1
+    assert seen == [(1, 1)]
+    assert len(benchmarks(client, experiment)) == 1
+
+
+def test_a_broken_folder_is_named_and_the_others_are_sent(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    broken = kept(client, experiment, tmp_path, 0)
+    (broken / "run.json").write_text("{")
+    kept(client, experiment, tmp_path, 1)
+    report = spool.resend(tmp_path)
+    assert report.sent == 1
+    ((folder, reason),) = report.left
+    assert folder == broken
+    assert "run.json is not a kept run" in reason
+
+
+def test_ending_a_run_that_the_server_does_not_know_is_refused(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    end = {"record_id": "", "name": "", "status": "FINISHED", "start_ms": 0, "end_ms": 1, "run_id": "0" * 32}
+    spool.keep(RunEntry(tracking_uri=client.tracking_uri, experiment=experiment, **end), directory=tmp_path)
+    ((_, reason),) = spool.resend(tmp_path).left
+    assert f"run {'0' * 32} does not exist" in reason
+
+
+def test_nothing_partial_is_ever_pending(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+    class Unwritable:
+        def to_parquet(self, *_: object, **__: object) -> None:
+            raise OSError("disk full")
+
+    entry = record_entry(record(), tracking_uri=client.tracking_uri, experiment=experiment)
+    with pytest.raises(OSError, match="disk full"):
+        spool.keep(entry, Attachments(samples=Unwritable()), directory=tmp_path)
+    assert spool.pending(tmp_path) == []
+
+
+def test_the_spool_lies_where_the_variable_says(tmp_path: Path) -> None:
+    assert spool.spool_directory({"FRM_MLFLOW_SPOOL": str(tmp_path)}) == tmp_path
+    assert spool.spool_directory({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "frm-mlflow" / "spool"
+
+
+def test_connect_reports_a_uri_that_is_no_tracking_store() -> None:
+    with pytest.raises(TrackingError, match="nonsense://x"):
+        server.connect("nonsense://x")
