@@ -55,6 +55,7 @@ class Worker:
         self._meter = memory_meter()
         self._session: Session | None = None
         self._target = Target()
+        self._directory = Path()
         self._base_mib = 0.0
         self._loaded_mib = 0.0
         self._commands: dict[str, Callable[..., Reply]] = {
@@ -117,6 +118,7 @@ class Worker:
         started = self._clock()
         session.load(directory, manifest)
         seconds = (self._clock() - started) / 1e9
+        self._directory = directory
         session.prepare(_arrays(directory / REFERENCE_NAME, "input_"))
         settle_memory()
         self._loaded_mib = self._meter.now_mib() - self._base_mib
@@ -130,17 +132,20 @@ class Worker:
             "loaded_mib": self._loaded_mib,
         }
 
-    def verify(self, *, artefact: str) -> Reply:
+    def verify(self) -> Reply:
         """Compare the outputs on the reference's inputs with the reference's outputs."""
         session = self._loaded()
         session.run()
         session.synchronise()
-        result = agreement(session.outputs(), _arrays(Path(artefact) / REFERENCE_NAME, "output_"))
+        result = agreement(session.outputs(), _arrays(self._directory / REFERENCE_NAME, "output_"))
         self._reset_peaks()
         return asdict(result)
 
     def predict(self, *, inputs: str, outputs: str) -> Reply:
-        """Run each batch of an `.npz` (`input_K`: calls x batch x ...) and write `output_K` to another."""
+        """Run each batch of an `.npz` (`input_K`: calls x batch x ...) and write `output_K` to another.
+
+        The reference's inputs are prepared again afterwards.
+        """
         session = self._loaded()
         calls = list(zip(*_arrays(Path(inputs), "input_"), strict=True))
         results = []
@@ -150,6 +155,7 @@ class Worker:
             session.synchronise()
             results.append([array.copy() for array in session.outputs()])
         stacked = {f"output_{k}": np.stack(part) for k, part in enumerate(zip(*results, strict=True))}
+        session.prepare(_arrays(self._directory / REFERENCE_NAME, "input_"))
         np.savez(outputs, **stacked)  # type: ignore[arg-type]
         return {"calls": len(calls)}
 

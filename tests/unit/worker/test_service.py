@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
+from frm_mlflow.worker.service import Worker, serve
+from frm_mlflow.worker.sessions.base import Session, SessionError
+
+
+class Doubling(Session):
+    """A model that doubles its input; `off` makes it another function."""
+
+    off = 0.0
+
+    def warm(self, artefact): ...
+    def load(self, directory, artefact):
+        self.directory = directory
+
+    def prepare(self, inputs):
+        self._input = inputs[0]
+
+    def run(self) -> None:
+        self._output = self._input * 2 + self.off
+
+    def outputs(self):
+        return [self._output]
+
+    def versions(self):
+        return {"doubling": "1.0"}
+
+    def facts(self):
+        return {"threads": self.target.threads, "device": self.target.kind}
+
+
+@pytest.fixture
+def artefact(tmp_path: Path) -> Path:
+    x = np.arange(4, dtype=np.float32).reshape(1, 4)
+    np.savez(tmp_path / REFERENCE_NAME, input_0=x, output_0=2 * x)
+    spec = (TensorSpec("x", (1, 4), "float32"),)
+    Artefact("twice", "torch", "fp32", "file", spec, spec).write(tmp_path)
+    return tmp_path
+
+
+def ask(worker: Worker, **request):
+    reply, _ = worker.answer(json.dumps(request))
+    return reply
+
+
+def loaded(artefact: Path, session=Doubling, **fields) -> Worker:
+    worker = Worker(open_session=lambda runtime, target: session(target))
+    reply = ask(worker, cmd="load", artefact=str(artefact), runtime="doubling", **fields)
+    assert reply["ok"], reply
+    return worker
+
+
+def test_a_whole_conversation_ends_with_close(artefact: Path):
+    requests = [
+        {"cmd": "hello"},
+        {"cmd": "load", "artefact": str(artefact), "runtime": "doubling", "threads": 3},
+        {"cmd": "verify"},
+        {"cmd": "warm_up", "runs": 2, "seconds": 0.0, "agreement": 1000.0, "max_seconds": 1.0},
+        {"cmd": "run_block", "runs": 4, "settle": 1},
+        {"cmd": "memory"},
+        {"cmd": "close"},
+        {"cmd": "hello"},
+    ]
+    replies = io.StringIO()
+    worker = Worker(open_session=lambda runtime, target: Doubling(target))
+    serve(worker, requests=io.StringIO("\n".join(map(json.dumps, requests)) + "\n"), replies=replies)
+    answers = [json.loads(line) for line in replies.getvalue().splitlines()]
+    assert len(answers) == 7, "nothing is answered after close"
+    assert all(answer["ok"] for answer in answers)
+    hello, load, verify, warm, block, memory, _ = answers
+    assert hello["protocol"] == 1
+    assert load["versions"] == {"doubling": "1.0"}
+    assert load["facts"] == {"threads": 3, "device": "cpu"}
+    assert verify["cosine"] == pytest.approx(1.0)
+    assert warm["runs"] >= 2
+    assert len(block["wall_ns"]) == len(block["cpu_ns"]) == 4
+    assert memory["peak_mib"] + memory["base_mib"] > 1
+
+
+def test_verify_shows_another_function(artefact: Path):
+    class Off(Doubling):
+        off = 1000.0
+
+    assert ask(loaded(artefact, Off), cmd="verify")["cosine"] < 0.9
+
+
+def test_predict_runs_each_batch_and_keeps_the_order(artefact: Path, tmp_path: Path):
+    worker = loaded(artefact)
+    given = np.random.default_rng(0).standard_normal((5, 1, 4)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", input_0=given)
+    reply = ask(worker, cmd="predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))
+    assert reply["calls"] == 5
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["output_0"], 2 * given)
+
+
+def test_after_predict_the_reference_input_is_back(artefact: Path, tmp_path: Path):
+    worker = loaded(artefact)
+    np.savez(tmp_path / "in.npz", input_0=np.ones((2, 1, 4), np.float32))
+    ask(worker, cmd="predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))
+    assert ask(worker, cmd="verify")["cosine"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", "{}", '{"cmd": "load"}', '{"cmd": "hello", "extra": 1}'])
+def test_a_request_that_makes_no_sense_is_answered_and_not_the_end(line: str):
+    reply, is_last = Worker().answer(line)
+    assert not reply["ok"]
+    assert reply["kind"] == "bad_request"
+    assert not is_last
+
+
+def test_an_unknown_command_lists_the_known_ones():
+    reply = ask(Worker(), cmd="dance")
+    assert "run_block" in reply["error"]
+
+
+def test_measuring_before_loading_says_what_to_do():
+    reply = ask(Worker(), cmd="run_block", runs=1)
+    assert reply["kind"] == "bad_request"
+    assert "load" in reply["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (SessionError("no such provider", kind="provider"), "provider"),
+        (SessionError("x", kind="missing_package", package="openvino"), "missing_package"),
+        (MemoryError("too much"), "memory"),
+        (RuntimeError("kernel failed"), "runtime"),
+    ],
+)
+def test_what_a_runtime_raises_becomes_a_reply_of_its_kind(artefact: Path, error: Exception, kind: str):
+    def fail(runtime, target):
+        raise error
+
+    reply = ask(Worker(open_session=fail), cmd="load", artefact=str(artefact), runtime="x")
+    assert reply["kind"] == kind
+    assert str(error) in reply["error"]
+    assert reply.get("package", "") == getattr(error, "package", "")
+
+
+def test_an_unknown_runtime_lists_the_known_ones(artefact: Path):
+    reply = ask(Worker(), cmd="load", artefact=str(artefact), runtime="abacus")
+    assert reply["kind"] == "unsupported"
+    assert "onnxruntime" in reply["error"]
+
+
+def test_the_memory_base_is_taken_after_warming_the_runtime_and_before_loading(artefact: Path):
+    buffers = []
+
+    class Heavy(Doubling):
+        def warm(self, artefact):
+            buffers.append(np.ones(32 * 2**20, np.uint8))
+
+        def load(self, directory, artefact):
+            buffers.append(np.ones(48 * 2**20, np.uint8))
+
+    memory = ask(loaded(artefact, Heavy), cmd="memory")
+    assert memory["loaded_mib"] == pytest.approx(48, abs=3)
+    assert memory["peak_mib"] == pytest.approx(48, abs=3)
