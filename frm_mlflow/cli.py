@@ -195,8 +195,11 @@ def main() -> None:
         sys.stderr.write(f"frm-mlflow: {error}\n")
         code = error.exit_code
     except (HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"frm-mlflow: {error}\n")
+        sys.stderr.write(f"frm-mlflow: {str(error).split('Config search path')[0].rstrip()}\n")
         code = 2
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except KeyboardInterrupt:
         sys.stderr.write("frm-mlflow: interrupted\n")
         code = 130

@@ -4,13 +4,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from frm_mlflow.stages.bench import bench
-
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="bench")
 def main(config: DictConfig) -> None:
     """Benchmark what the configuration names."""
-    bench(config, overrides=list(HydraConfig.get().overrides.task))
+    # Imported here, so that --help and shell completion answer at once.
+    from frm_mlflow.stages.bench import bench
+    from frm_mlflow.stages.job import hydra_job
+
+    with hydra_job():
+        bench(config, overrides=list(HydraConfig.get().overrides.task))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,14 @@ Update = Callable[[str], None]
 """Takes what is being done now."""
 
 
+PIPE_WIDTH = 120
+"""Columns where nobody's terminal says how many there are."""
+
+
 def console() -> Console:
     """Return the console for people: stderr, so that stdout stays for `json=true`."""
-    return Console(stderr=True)
+    out = Console(stderr=True)
+    return out if out.is_terminal else Console(stderr=True, width=PIPE_WIDTH)
 
 
 @dataclass
@@ -71,4 +76,6 @@ class SweepProgress:
         seconds = self.clock() - self._started
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done)
-        self.out.print(f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False)
+        self.out.print(
+            f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False, soft_wrap=True
+        )

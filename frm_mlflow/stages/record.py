@@ -15,11 +15,16 @@ from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord, Configuration
 from frm_mlflow.stages.plan import BenchmarkPlan
+from frm_mlflow.tracking.log import flat_params
 from frm_mlflow.worker.manifest import Artefact
 from frm_mlflow.zoo.catalogue import facts_for, family_of
 
 COST_FACTS = {schema.GMACS: "gmacs", schema.PARAMS_M: "params_m", schema.ACTIVATIONS_M: "activations_m"}
 """What an exporter counted, by the metric that carries it."""
+
+
+NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", "resume", "json")
+"""Settings of the sweep around a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
         end_time=measured.end_time,
         baseline=plan.baseline.name if has_baseline else "",
         tags=_tags(plan, device, measured, has_baseline=has_baseline),
+        params=flat_params({key: value for key, value in plan.resolved.items() if key not in NOT_OF_ONE_BENCHMARK}),
     )
 
 

@@ -13,12 +13,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device, Hardware, environment
-from frm_mlflow.errors import FrmError
+from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
 from frm_mlflow.measure import benchmark
@@ -87,19 +88,27 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
 
 
 def publish(sweep: OpenSweep, *, as_json: bool) -> None:
-    """Log leaderboard, figure and summary to the parent run, and print the leaderboard."""
-    client, run_id = sweep.run.client, sweep.run.run_id
+    """Print the leaderboard, and log it with figure and summary to the parent run."""
     board = leaderboard.leaderboard(frame.from_records(sweep.records, run_ids=sweep.run_ids))
     failures = {outcome.name: outcome.reason for outcome in sweep.run.failures}
-    if sweep.records:
-        log.log_table(client, run_id, board, "leaderboard")
-        log.log_figure(client, run_id, leaderboard.accuracy_frm_figure(board), "accuracy_frm")
-    log.describe(client, run_id, leaderboard.markdown(board, failures))
     if as_json:
-        answer = {"run_id": run_id, "failed": failures, "benchmarks": json.loads(board.to_json(orient="records"))}
+        rows = json.loads(board.to_json(orient="records"))
+        answer = {"run_id": sweep.run.run_id, "failed": failures, "benchmarks": rows}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     elif sweep.records:
         console().print(leaderboard.terminal_table(board))
+    try:
+        _log_summary(sweep, board, failures)
+    except TrackingError as error:
+        console().print(f"The leaderboard could not be logged: {error}", markup=False, highlight=False)
+
+
+def _log_summary(sweep: OpenSweep, board: pd.DataFrame, failures: Mapping[str, str]) -> None:
+    client, run_id = sweep.run.client, sweep.run.run_id
+    log.describe(client, run_id, leaderboard.markdown(board, failures))
+    if sweep.records:
+        log.log_table(client, run_id, board, "leaderboard")
+        log.log_figure(client, run_id, leaderboard.accuracy_frm_figure(board), "accuracy_frm")
 
 
 def raise_for_failures(run: log.Sweep) -> None:
