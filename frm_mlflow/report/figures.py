@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
 import plotly.graph_objects as go
+import plotly.io
 
 Figure: TypeAlias = go.Figure
 
@@ -50,3 +53,32 @@ def write_html(figure: Figure, path: Path) -> Path:
     """Write the self-contained page of `figure` to `path`."""
     path.write_text(to_html(figure), encoding="utf-8")
     return path
+
+
+def page_of(title: str, figures: Mapping[str, Figure]) -> str:
+    """Return one self-contained page with several figures under `title`; plotly.js is in it once."""
+    parts = [
+        figure.to_html(
+            include_plotlyjs=place == 0, full_html=False, config={"displaylogo": False, "responsive": True}, div_id=name
+        )
+        for place, (name, figure) in enumerate(figures.items())
+    ]
+    head = f"<meta charset='utf-8'><title>{escape(title)}</title>"
+    style = "<style>body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}</style>"
+    body = f"<h1 style='font-size:1.2rem'>{escape(title)}</h1>" + "".join(parts)
+    return f"<!doctype html><html lang='en'><head>{head}{style}</head><body>{body}</body></html>"
+
+
+def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Write figures as PNG; return the paths written and, where that is not possible, one note that says why.
+
+    Needs the extra `figures` (kaleido) and an installed Chrome or Chromium; HTML needs neither.
+    """
+    if not figures:
+        return (), ()
+    try:
+        plotly.io.write_images(fig=list(figures.values()), file=list(figures), width=1000, height=600, scale=1)
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        return (), (f"No PNG was drawn, figures are HTML only: {reason}",)
+    return tuple(figures), ()

@@ -1,0 +1,141 @@
+"""An analysis report as files: tables as CSV and JSON, figures as HTML and PNG, a summary in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
+from frm_mlflow.analysis.result import Result
+from frm_mlflow.report.analysis_figures import figures_of
+from frm_mlflow.report.figures import Figure, page_of, write_png
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The files that were written, and what could not be (no browser for PNG, say), each said once."""
+
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rendered:
+    """Write a folder a result, and `summary.md`, `left_out.csv`, `missing.csv` and `runs.json` beside them.
+
+    Each analysis's figures stand on one self-contained page (`figures.html`), which draws without
+    network, and one PNG each where a Chrome is installed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    pictures: dict[Path, Figure] = {}
+    for name, result in report.results.items():
+        folder = directory / name
+        folder.mkdir(exist_ok=True)
+        figures = figures_of(name, result.tables)
+        paths += write_tables(result, folder)
+        paths.append(_write(folder / "result.json", result_json(name, result)))
+        if figures:
+            paths.append(_write(folder / "figures.html", page_of(ANALYSES[name].question, figures)))
+        pictures |= {folder / f"{file}.png": figure for file, figure in figures.items()}
+    paths += _write_rows(report, directory)
+    paths.append(_write(directory / "summary.md", summary_markdown(report)))
+    drawn, notes = write_png(pictures) if png else ((), ())
+    return Rendered(paths=(*paths, *drawn), notes=notes)
+
+
+def write_tables(result: Result, folder: Path) -> list[Path]:
+    """Write every table of a result as CSV."""
+    paths = []
+    for name, table in result.tables.items():
+        path = folder / f"{name}.csv"
+        table.to_csv(path, index=False)
+        paths.append(path)
+    return paths
+
+
+def result_json(name: str, result: Result) -> str:
+    """Return a result as JSON: what was asked, the sentences and the tables; what is not known is null."""
+    analysis = ANALYSES[name]
+    tables = {key: _records(table) for key, table in result.tables.items()}
+    content = {
+        "analysis": name,
+        "question": analysis.question,
+        "paper": analysis.paper,
+        "summary": list(result.sentences),
+        "tables": tables,
+    }
+    return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+
+def summary_markdown(report: AnalysisReport) -> str:
+    """Return the report in sentences: each analysis's findings, what was refused, which rows were left out and why."""
+    selection = report.selection
+    fleet = selection.fleet
+    lines = [
+        f"**{int(fleet.measured.sum())} benchmarks** of {len(fleet.models)} models on {len(fleet.labels)} "
+        f"configurations, {len(set(fleet.devices))} devices and {len(set(fleet.chips))} chips. Baseline {fleet.baseline}. "
+        f"Data digest `{report.digest}`.",
+        "",
+    ]
+    for name, result in report.results.items():
+        analysis = ANALYSES[name]
+        lines += [f"### {name}", f"*{analysis.question}* (paper: {analysis.paper})", ""]
+        lines += [f"- {plain(sentence)}" for sentence in result.sentences] + [""]
+    if report.refused:
+        lines += ["### Not answered", ""]
+        lines += [f"- {name}: {plain(reason)}" for name, reason in report.refused.items()] + [""]
+    if len(selection.left_out):
+        lines += ["### Left out", "", "| rows | reason | which |", "|---:|---|---|"]
+        lines += [_left_out_row(row) for row in selection.left_out.to_dict("records")]
+    return "\n".join(lines).strip() + "\n"
+
+
+def plain(text: str) -> str:
+    """Return text that neither Markdown nor HTML acts on, on one line."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+
+
+def _left_out_row(row: Mapping[object, object], *, longest: int = 300) -> str:
+    detail = str(row["detail"])
+    short = detail if len(detail) <= longest else detail[:longest] + " …"
+    return f"| {row['rows']} | {plain(str(row['reason']))} | {plain(short)} |"
+
+
+def _write_rows(report: AnalysisReport, directory: Path) -> list[Path]:
+    paths = [directory / "left_out.csv", directory / "missing.csv"]
+    for path, table in zip(paths, (report.selection.left_out, report.selection.missing), strict=True):
+        table.to_csv(path, index=False)
+    content = {
+        "digest": report.digest,
+        "runs": report.run_ids,
+        "options": asdict(report.options),
+        "refused": report.refused,
+    }
+    return [*paths, _write(directory / "runs.json", json.dumps(content, ensure_ascii=False, indent=1))]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    finite = table.astype(object).where(_is_known(table), None)
+    return [{str(key): _native(value) for key, value in row.items()} for row in finite.to_dict("records")]
+
+
+def _is_known(table: pd.DataFrame) -> pd.DataFrame:
+    numbers = table.select_dtypes("number").columns
+    known = table.notna()
+    known[numbers] &= np.isfinite(table[numbers].astype(np.float64))
+    return known
+
+
+def _native(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
