@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
-from frm_mlflow.config import ModelConfig
+from frm_mlflow.config import FILE_SOURCES, ModelConfig
 from frm_mlflow.devices import Device, Hardware, environment
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
@@ -58,6 +58,8 @@ class Bench:
     device: Device
     environment: Mapping[str, object]
     cache: ArtefactCache
+    own_cache: ArtefactCache | None = None
+    """For the user's own files, where they are measured once and not kept."""
 
     @classmethod
     def on(cls, device: Device, hardware: Hardware) -> Bench:
@@ -134,15 +136,15 @@ def _run(
     name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
     attachments = log.Attachments(environment=bench.environment, config=OmegaConf.to_yaml(plan.resolved))
     with sweep.run.benchmark(name=name, tags=tags) as run:
-        measured = _measure(plan, bench, update, with_baseline=with_baseline)
+        measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
-        samples = measured.measurement.samples
-        outcome = run.finish(record, log.Attachments(samples, attachments.environment, attachments.config))
+        outcome = run.finish(record, replace(attachments, samples=measured.measurement.samples))
     sweep.finished(outcome.run_id, record)
     return record
 
 
-def _measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline: bool) -> Measured:
+def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline: bool) -> Measured:
+    """Export the plan's model and its baseline and measure them in turns; the baseline is left out where asked."""
     settings = plan.settings
     started = datetime.now(timezone.utc)
 
@@ -153,7 +155,7 @@ def _measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline
             runtime=settings.runtime.name,
             precision=settings.precision,
             batch_size=settings.batch_size,
-            cache=bench.cache,
+            cache=bench.own_cache if bench.own_cache and model.source in FILE_SOURCES else bench.cache,
             compute_unit=bench.device.compute_unit,
         )
 

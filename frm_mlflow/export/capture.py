@@ -1,0 +1,170 @@
+"""A live torch module, as training left it, written to a `.pt2` file: its graph and weights, no pickled class.
+
+Nothing of the module changes: not its mode, device, gradients or parameters, nor torch's random state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export.passes import move_to_device_pass
+
+from frm_mlflow.errors import ConfigError, ExportError
+from frm_mlflow.export.flat import Flat, with_batch
+from frm_mlflow.worker.identity import agreement
+
+LEAST_COSINE = 0.999
+"""Agreement of the graph with the module on the same input, below which it is another function."""
+_WRAPPERS = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+    "_FabricModule": "_original_module",
+}
+"""Classes around a user's module (DDP, torch.compile, Lightning Fabric), and where each keeps it."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A module's program on disk, and how many samples its example inputs hold."""
+
+    path: Path
+    batch_size: int
+
+
+def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int | None = 1) -> Captured:
+    """Trace `model` in eval mode on `example` with `torch.export` and write the program below `directory`.
+
+    Parameters
+    ----------
+    model
+        On any device, in any mode, wrapped by DDP or `torch.compile` or not.
+    example
+        Arguments of one call: a tensor or array, a tuple or list of arguments, or a mapping of
+        keyword arguments (a mapping whose keys are no parameters of `forward` is one argument).
+    batch_size
+        Samples that the program takes: the example's first ones; None keeps the example's.
+
+    Raises
+    ------
+    ConfigError
+        Where the example cannot be taken for a call of the model, or the model has no data.
+    ExportError
+        Where torch cannot export the module, or the program computes something else.
+    """
+    module = unwrap(model)
+    device = _device_of(module)
+    args, kwargs = as_call(module, example)
+    flat = Flat(module, *_placed((args, kwargs), device))
+    if not flat.example:
+        raise ConfigError("the example input holds no tensor: give one call's arguments, such as torch.zeros(1, 3, 8)")
+    inputs = with_batch(flat.example, batch_size)
+    with _undisturbed(module), torch.no_grad():
+        program, outputs = _export(flat, inputs, name=type(module).__name__)
+    path = directory / "model.pt2"
+    torch.export.save(program, path)
+    _check(path, inputs, outputs, name=type(module).__name__)
+    return Captured(path, inputs[0].shape[0] if inputs[0].ndim else 1)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the user's own module inside DDP, DataParallel, `torch.compile` and Fabric, in any order."""
+    while (attribute := _WRAPPERS.get(type(model).__name__)) is not None:
+        model = getattr(model, attribute)
+    return model
+
+
+def as_call(module: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the positional and keyword arguments that `example` stands for."""
+    if example is None:
+        raise ConfigError("there is no example input: pass one call's arguments, such as torch.zeros(1, 3, 224, 224)")
+    if isinstance(example, Mapping):
+        parameters = signature(module.forward).parameters
+        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
+        if open_ended or set(example) <= set(parameters):
+            return (), dict(example)
+        return (dict(example),), {}
+    return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
+
+
+def _placed(call: tuple[tuple[Any, ...], dict[str, Any]], device: torch.device) -> Any:
+    """Return the call with every array as a tensor on the module's device."""
+
+    def place(leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray | np.generic):
+            leaf = torch.from_numpy(np.array(leaf))
+            leaf = leaf.float() if leaf.dtype == torch.float64 else leaf
+        return leaf.detach().to(device) if isinstance(leaf, Tensor) else leaf
+
+    return torch.utils._pytree.tree_map(place, call)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
+        kind = type(module).__name__
+        raise ConfigError(f"a torch.nn.Module is needed, not {kind}: pass the module that it was made from")
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(t.is_meta for t in tensors):
+        raise ConfigError("the model lies on the meta device and has no weights: load them before it is benchmarked")
+    other = {str(t.dtype) for t in tensors if t.is_floating_point()} - {"torch.float32"}
+    if other:
+        raise ConfigError(f"the model holds {', '.join(sorted(other))}; fp32 is measured: pass model.float()")
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+@contextmanager
+def _undisturbed(module: nn.Module) -> Iterator[None]:
+    """Put every part in eval mode, and back in its own; keep torch's random state as it is."""
+    modes = [(part, part.training) for part in module.modules()]
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
+        module.eval()
+        try:
+            yield
+        finally:
+            for part, mode in modes:
+                part.training = mode
+
+
+def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, tuple[Tensor, ...]]:
+    """Return the module's program on the CPU and the module's own outputs."""
+    try:
+        outputs = flat(*inputs)
+    except Exception as error:
+        raise ConfigError(
+            f"{name} fails on the example input: {type(error).__name__}: {_one_line(error)}. "
+            "Pass the arguments of one call: a tensor, a tuple of arguments or a dict of keyword arguments."
+        ) from error
+    try:
+        program = torch.export.export(flat, inputs)
+    except Exception as error:
+        raise ExportError(
+            f"torch.export cannot trace {name}: {_one_line(error)}. Avoid control flow that depends on the data, or "
+            "benchmark it from its code: frm-mlflow bench model=target model.target=module:factory runtime=torch"
+        ) from error
+    if inputs[0].device.type != "cpu":
+        program = move_to_device_pass(program, "cpu")
+    return program, outputs
+
+
+def _check(path: Path, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, name: str) -> None:
+    with torch.no_grad():
+        again = torch.export.load(path).module()(*(t.cpu() for t in inputs))
+    found = agreement([t.cpu().numpy() for t in again], [t.cpu().numpy() for t in outputs])
+    if not found.cosine >= LEAST_COSINE:
+        raise ExportError(
+            f"the graph of {name} computes something else than {name} itself (cosine {found.cosine:.4f}): it draws "
+            "random numbers in eval mode, or depends on something outside of its inputs"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
