@@ -47,8 +47,9 @@ def _any_user() -> bool:
 def _with_page() -> Flask:
     from mlflow.server import app as flask_app
 
+    from frm_mlflow.server.prefix import static_prefix
     from frm_mlflow.server.routes import blueprint
 
     if "frm" not in flask_app.blueprints:
-        flask_app.register_blueprint(blueprint(), url_prefix=os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"))
+        flask_app.register_blueprint(blueprint(), url_prefix=static_prefix())
     return flask_app

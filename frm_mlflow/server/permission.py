@@ -16,6 +16,8 @@ from urllib.parse import urlencode
 from flask import Flask
 from werkzeug.test import run_wsgi_app
 
+from frm_mlflow.server.prefix import static_prefix
+
 PAGE_SIZE = 1000
 """Experiments a call; MLflow's own UI asks for as many at most."""
 
@@ -68,12 +70,10 @@ def _experiment(item: dict[str, str]) -> Experiment:
 
 def _get(app: Flask, environ: dict[str, object], call: str, query: dict[str, str | int]) -> dict:  # type: ignore[type-arg]
     """Return MLflow's answer to a GET of its REST API, asked as the user of the request `environ`."""
-    from mlflow.server.handlers import _add_static_prefix
-
     asked = {key: value for key, value in environ.items() if not key.startswith("werkzeug.")}
     asked |= {
         "REQUEST_METHOD": "GET",
-        "PATH_INFO": _add_static_prefix(f"/ajax-api/2.0/mlflow/{call}"),
+        "PATH_INFO": f"{static_prefix()}/ajax-api/2.0/mlflow/{call}",
         "QUERY_STRING": urlencode(query),
     }
     # A context of its own: MLflow keeps the request's user and workspace in context variables.

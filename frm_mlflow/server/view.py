@@ -105,7 +105,8 @@ def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> J
     costs = pd.concat([_cost_by_model(snapshot, choice, key) for key in (first, second)], axis="columns", join="inner")
     values = costs.dropna().to_numpy(dtype=np.float64).T
     shared = ranks(values)
-    rho = float(spearman(values[:1], values[1:], min_models=MIN_COMMON_MODELS)[0][0, 0])
+    enough = values.shape[1] >= MIN_COMMON_MODELS
+    rho = float(spearman(values[:1], values[1:], min_models=MIN_COMMON_MODELS)[0][0, 0]) if enough else float("nan")
     names = costs.dropna().index
     family = snapshot.benchmarks(first).set_index(MODEL.column)[FAMILY.column]
     return {

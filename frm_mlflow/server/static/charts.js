@@ -20,6 +20,18 @@ function axis(title, extra = {}) {
   };
 }
 
+// Ticks at 1, 2 and 5, or at whole powers of ten where those would crowd.
+function logAxis(title, values, { roomLeft = 0.04 } = {}) {
+  const known = values.filter((value) => value > 0);
+  const [low, high] = known.length ? [Math.log10(Math.min(...known)), Math.log10(Math.max(...known))] : [0, 1];
+  const span = Math.max(high - low, 0.1);
+  const range = [low - roomLeft * span, high + 0.04 * span];
+  const steps = span > 3 ? [1] : [1, 2, 5];
+  const tickvals = [];
+  for (let power = Math.floor(range[0]); power <= range[1]; power++) tickvals.push(...steps.map((step) => step * 10 ** power));
+  return axis(title, { type: "log", range, tickvals, ticktext: tickvals.map((value) => number(value)) });
+}
+
 function layout(x, y, extra = {}) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -110,7 +122,8 @@ export function drawFrontier(element, points, { cost, name, styles }) {
     return familyTrace(own, family, styles[family], cost, name);
   });
   traces.unshift(frontierTrace(known, cost));
-  const figure = layout(axis(name, { type: "log" }), axis("Top-1 accuracy (%)"));
+  const room = { roomLeft: 0.16 };
+  const figure = layout(logAxis(name, known.map((p) => p[cost]), room), axis("Top-1 accuracy (%)"));
   Plotly.react(element, traces, figure, CONFIG);
   element.removeAllListeners("plotly_click");
   element.on("plotly_click", ({ points: [point] }) => {
@@ -118,7 +131,7 @@ export function drawFrontier(element, points, { cost, name, styles }) {
   });
 }
 
-export function drawComparison(element, points, { labels, name, styles }) {
+export function drawComparison(element, points, { name, styles }) {
   const ends = [points.flatMap((p) => [p.first, p.second])].flatMap((all) => [Math.min(...all), Math.max(...all)]);
   const diagonal = {
     type: "scatter",
@@ -144,7 +157,8 @@ export function drawComparison(element, points, { labels, name, styles }) {
       marker: { color: styles[family].colour, symbol: styles[family].symbol, size: 9, opacity: 0.8 },
     };
   });
-  const titles = labels.map((label) => `${plain(name)}<br>${plain(label)}`);
-  const figure = layout(axis(titles[0], { type: "log" }), axis(titles[1], { type: "log" }), { margin: { l: 84, r: 16, t: 12, b: 70 } });
+  const titles = ["first", "second"].map((which) => `${name}, ${which}`);
+  const values = (end) => points.map((p) => p[end]);
+  const figure = layout(logAxis(titles[0], values("first")), logAxis(titles[1], values("second")));
   Plotly.react(element, [diagonal, ...traces], figure, CONFIG);
 }

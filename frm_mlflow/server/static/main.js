@@ -98,7 +98,7 @@ function showComparison(answer, compared) {
   const name = answer.metrics[answer.choice.metric];
   const points = rows(compared.columns);
   $("#compare .plot").setAttribute("aria-label", `${name} on the two configurations. ${compared.summary}`);
-  drawComparison($("#compare .plot"), points, { labels: compared.labels, name, styles: answer.styles });
+  drawComparison($("#compare .plot"), points, { name, styles: answer.styles });
   tables.comparison($("#compare .table"), points, { labels: compared.labels, name });
 }
 

@@ -5,12 +5,12 @@ import * as links from "./links.js";
 const FIRST = 30;
 
 function head(columns) {
-  const cells = columns.map(({ title, words }) => h("th", { scope: "col", className: words ? "words" : "", textContent: title }));
+  const cells = columns.map(({ title, words }) => h("th", { scope: "col", className: words ?? "", textContent: title }));
   return h("thead", {}, h("tr", {}, ...cells));
 }
 
 function body(columns, rows) {
-  const line = (row) => h("tr", { className: row.frontier ? "best" : "" }, ...columns.map(({ cell, words }) => h("td", { className: words ? "words" : "" }, cell(row))));
+  const line = (row) => h("tr", { className: row.frontier ? "best" : "" }, ...columns.map(({ cell, words }) => h("td", { className: words ?? "" }, cell(row))));
   return h("tbody", {}, ...rows.map(line));
 }
 
@@ -43,16 +43,15 @@ export function models(element, points, { cost, name, label }) {
     ["params_m", "Params M"],
     ["top1", "Top-1 %"],
   ].map(([key, title]) => ({ title, cell: (row) => number(row[key]) }));
-  const flags = (row) => [row.frontier ? "on the frontier" : "", row.unstable ? `unstable: ${row.unstable}` : ""].filter(Boolean).join(" · ");
+  const flags = (row) => [row.frontier ? "frontier" : "", row.unstable ? `unstable: ${row.unstable}` : ""].filter(Boolean).join(" · ");
   const columns = [
     { title: "Place", cell: (row) => number(row.rank) },
-    { title: "Model", words: true, cell: (row) => link(links.runs(row.experiment_id, row.model, row.run_id), row.model, `${row.model}: its runs in MLflow`) },
-    { title: "Family", words: true, cell: (row) => row.family.replace("_", " ") },
+    { title: "Model", words: "name", cell: (row) => link(links.runs(row.experiment_id, row.model, row.run_id), row.model, `${row.model}: its runs in MLflow`) },
+    { title: "Family", words: "words", cell: (row) => row.family.replace("_", " ") },
     ...figures,
-    { title: "", words: true, cell: flags },
-    { title: "Run", words: true, cell: (row) => link(links.run(row.experiment_id, row.run_id), "open", `this benchmark of ${row.model} in MLflow`) },
+    { title: "Remarks", words: "words", cell: flags },
+    { title: "Run", words: "words", cell: (row) => link(links.run(row.experiment_id, row.run_id), "open", `this benchmark of ${row.model} in MLflow`) },
   ];
-  columns[columns.length - 2].title = "Remarks";
   show(element, `Models on ${label}, by ${name} (${cost === "frm" ? "baseline = 1, " : ""}lower is better)`, columns, points.toSorted(order));
 }
 
@@ -60,7 +59,7 @@ export function comparison(element, points, { labels, name }) {
   const shift = (row) => row.rank_second - row.rank_first;
   const signed = (value) => (value > 0 ? `+${number(value)}` : number(value));
   const columns = [
-    { title: "Model", words: true, cell: (row) => row.model },
+    { title: "Model", words: "name", cell: (row) => row.model },
     { title: "Place on the first", cell: (row) => number(row.rank_first) },
     { title: "Place on the second", cell: (row) => number(row.rank_second) },
     { title: "Change", cell: (row) => signed(shift(row)) },

@@ -1,0 +1,13 @@
+"""Where MLflow's routes stand: `mlflow server --static-prefix`."""
+
+from __future__ import annotations
+
+import os
+
+
+def static_prefix() -> str:
+    """Return the path before all of MLflow's routes, without a slash at its end; mostly empty.
+
+    MLflow hands it to its workers in an environment variable.
+    """
+    return os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
