@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+from frm_mlflow.config import DeviceConfig, Recognition
+from frm_mlflow.devices import Gpu, Hardware, known_devices, resolve
+from frm_mlflow.errors import DeviceMismatchError
+
+AUTO = DeviceConfig("auto", None, "auto")
+CPU = DeviceConfig("cpu", "cpu", "cpu")
+CUDA = DeviceConfig("cuda", "gpu", "cuda")
+BY_NAME = {config.name: config for config in known_devices()}
+
+
+def machine(*gpus: str, cpu: str = "AMD EPYC 7763", azure: str = "") -> Hardware:
+    found = tuple(Gpu(index, name, 80 * 1024, "580.1") for index, name in enumerate(gpus))
+    return Hardware(
+        cpu=cpu, physical_cores=8, logical_cores=16, allowed_cpus=tuple(range(16)), memory_mib=1, gpus=found,
+        azure_vm_size=azure,
+    )  # fmt: skip
+
+
+NVML_NAMES = {
+    "NVIDIA A100-SXM4-80GB": "a100",
+    "NVIDIA A100-SXM4-40GB": "a100",
+    "NVIDIA A100 80GB PCIe": "cuda",
+    "NVIDIA A100-PCIE-40GB": "cuda",
+    "NVIDIA A100-SXM4-80GB MIG": "cuda",
+    "NVIDIA H100 80GB HBM3": "h100",
+    "NVIDIA H100 PCIe": "cuda",
+    "NVIDIA H100 NVL": "cuda",
+    "NVIDIA H200": "h200",
+    "NVIDIA H200 NVL": "cuda",
+    "NVIDIA GH200 480GB": "cuda",
+    "NVIDIA L40S": "l40s",
+    "NVIDIA L40": "cuda",
+    "NVIDIA GeForce RTX 3090": "rtx_3090",
+    "NVIDIA GeForce RTX 3090 Ti": "cuda",
+    "NVIDIA GeForce RTX 4090": "rtx_4090",
+    "NVIDIA GeForce RTX 4090 D": "cuda",
+    "NVIDIA GeForce RTX 4090 Laptop GPU": "cuda",
+    "NVIDIA GeForce RTX 5090": "rtx_5090",
+    "NVIDIA GeForce RTX 5090 D": "cuda",
+    "NVIDIA RTX 6000 Ada Generation": "rtx_6000_ada",
+    "NVIDIA RTX A6000": "cuda",
+    "Tesla T4": "cuda",
+}
+
+
+@pytest.mark.parametrize(("name", "device"), NVML_NAMES.items())
+def test_auto_takes_the_recognised_device_and_no_sibling_of_it(name: str, device: str):
+    found = resolve(AUTO, hardware=machine(name), known=known_devices())
+    assert (found.name, found.tier, found.kind, found.chip, found.compute_unit) == (device, "gpu", "cuda", name, "gpu")
+
+
+@pytest.mark.parametrize("size", ["D16s_v3", "D16s_v5", "E16s_v3", "E16s_v5"])
+def test_azures_sizes_are_recognised_by_its_own_word(size: str):
+    found = resolve(AUTO, hardware=machine(azure=f"Standard_{size}"), known=known_devices())
+    assert (found.name, found.tier, found.kind) == (f"azure_{size.lower()}", "cpu", "cpu")
+    assert resolve(AUTO, hardware=machine(azure=f"Standard_{size}s"), known=known_devices()).name == "cpu"
+
+
+def test_the_paper_has_eight_gpus_and_four_cpus():
+    assert len(BY_NAME) == 12
+    assert sum(config.kind == "cuda" for config in BY_NAME.values()) == 8
+
+
+def test_auto_without_a_gpu_is_the_processor():
+    found = resolve(AUTO, hardware=machine(), known=known_devices())
+    assert (found.name, found.tier, found.kind, found.chip) == ("cpu", "cpu", "cpu", "AMD EPYC 7763")
+
+
+def test_a_named_device_is_taken_where_it_is_there():
+    assert resolve(BY_NAME["h200"], hardware=machine("NVIDIA H200"), known=known_devices()).name == "h200"
+    assert resolve(CPU, hardware=machine("NVIDIA H200"), known=known_devices()).name == "cpu"
+
+
+def test_the_index_chooses_among_gpus():
+    two = machine("Tesla T4", "NVIDIA L40S")
+    second = DeviceConfig("auto", None, "auto", index=1)
+    assert resolve(second, hardware=two, known=known_devices()).name == "l40s"
+    assert resolve(AUTO, hardware=two, known=known_devices()).name == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("config", "hardware", "words"),
+    [
+        (BY_NAME["a100"], machine(), ["device=a100", "no NVIDIA GPU", "device=cpu"]),
+        (BY_NAME["a100"], machine("NVIDIA H200"), ["device=a100", "NVIDIA H200", "device=h200"]),
+        (BY_NAME["azure_d16s_v3"], machine(), ["Standard_D16s_v3", "AMD EPYC 7763"]),
+        (CUDA, machine(), ["device=cuda", "NVML sees none"]),
+        (DeviceConfig("cuda", "gpu", "cuda", index=3), machine("Tesla T4"), ["GPU 3", "there are 1"]),
+    ],
+)
+def test_another_machine_is_refused_in_one_sentence(config: DeviceConfig, hardware: Hardware, words: list[str]):
+    with pytest.raises(DeviceMismatchError) as caught:
+        resolve(config, hardware=hardware, known=known_devices())
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+    assert message.count(". ") == 0
+    assert message.endswith(".")
+    assert caught.value.exit_code == 2
+
+
+def test_memory_and_processor_rules_hold_too():
+    small = DeviceConfig("t4", "gpu", "cuda", Recognition(gpu="T4", gpu_memory_gib=[14, 17]))
+    with pytest.raises(DeviceMismatchError, match="14 to 17 GiB"):
+        resolve(small, hardware=machine("Tesla T4"), known=())
+    milan = DeviceConfig("milan", "cpu", "cpu", Recognition(cpu=r"EPYC 77\d3"))
+    assert resolve(milan, hardware=machine(), known=()).name == "milan"
+    with pytest.raises(DeviceMismatchError, match=r"EPYC 77"):
+        resolve(milan, hardware=machine(cpu="Intel Xeon"), known=())

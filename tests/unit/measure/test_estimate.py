@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from frm_mlflow.measure import estimate
+
+
+@pytest.mark.parametrize(("quantile", "samples"), [(0.90, 64), (0.99, 662), (0.95, 130), (0.97, 219)])
+def test_quantiles_need_what_loadgens_early_stopping_needs(quantile: float, samples: int):
+    """64 and 662 are printed in MLPerf's inference rules; the bound itself is the binomial's."""
+    assert estimate.min_samples(quantile) == samples
+    assert stats.binom.cdf(1, samples, 1 - quantile) <= 0.01 < stats.binom.cdf(1, samples - 1, 1 - quantile)
+
+
+@pytest.mark.parametrize(
+    ("count", "reported"), [(63, []), (64, [0.90]), (130, [0.90, 0.95]), (662, [0.90, 0.95, 0.99])]
+)
+def test_a_quantile_without_enough_samples_is_not_reported(count: int, reported: list[float]):
+    samples = np.random.default_rng(0).gamma(2.0, size=count)
+    found = estimate.quantiles(samples)
+    assert list(found) == reported
+    assert all(value == np.quantile(samples, q) for q, value in found.items())
+
+
+def test_block_cv_is_scipys_variation():
+    medians = np.random.default_rng(0).gamma(9.0, size=12)
+    assert estimate.block_cv(medians) == pytest.approx(stats.variation(medians, ddof=1))
+    assert math.isnan(estimate.block_cv(np.array([1.0])))
+
+
+def test_drift_finds_a_machine_that_gets_slower_and_not_one_that_is_noisy():
+    rng = np.random.default_rng(0)
+    noisy = 1 + 0.02 * rng.standard_normal(60)
+    assert not estimate.drift(noisy).is_significant
+    throttled = noisy * np.linspace(1, 1.2, 60)
+    found = estimate.drift(throttled)
+    assert found.is_significant
+    assert found.change == pytest.approx(1.167 / 1.033 - 1, abs=0.03)
+
+
+def test_few_blocks_show_no_drift():
+    assert estimate.drift(np.array([1.0, 1.0, 1.0, 9.0, 9.0, 9.0])) == estimate.Drift(0.0, is_significant=False)
+
+
+def test_the_ratio_is_the_median_of_the_pairs_and_not_the_ratio_of_the_medians():
+    baseline = np.array([10.0, 20.0, 40.0] * 4)
+    model = baseline * np.array([0.5, 0.5, 0.9] * 4)
+    found = interval(model, baseline)
+    assert found.value == np.median(model / baseline) == 0.5
+    assert found.low <= 0.5 <= found.high
+
+
+def test_drift_that_both_share_cancels_in_the_ratio():
+    slower = np.linspace(1, 3, 40)
+    found = interval(0.25 * slower, slower)
+    assert found.relative_half_width == pytest.approx(0, abs=1e-12)
+
+
+def interval(model, baseline, seed: int = 0) -> estimate.Interval:
+    rng = np.random.default_rng(seed)
+    return estimate.ratio_interval(model, baseline, confidence=0.95, resamples=1000, rng=rng)
+
+
+def test_the_interval_of_independent_pairs_is_scipys_bootstraps():
+    rng = np.random.default_rng(3)
+    ratios = rng.lognormal(0, 0.1, size=60)
+    assert estimate.dependence_length(ratios) == 1
+    ours = interval(ratios, np.ones(60))
+    theirs = stats.bootstrap(
+        (ratios,), np.median, confidence_level=0.95, n_resamples=4000, method="percentile", rng=0
+    ).confidence_interval
+    assert ours.low == pytest.approx(theirs.low, rel=0.01)
+    assert ours.high == pytest.approx(theirs.high, rel=0.01)
+
+
+def test_the_median_is_of_all_runs_and_its_interval_knows_of_blocks():
+    rng = np.random.default_rng(0)
+    state = rng.normal(0, 0.1, size=(30, 1))
+    blocks = np.exp(state + rng.normal(0, 0.01, size=(30, 20)))
+    found = estimate.median_interval(blocks, confidence=0.95, resamples=1000, rng=rng)
+    assert found.value == np.median(blocks)
+    as_if_independent = stats.bootstrap((blocks.ravel(),), np.median, n_resamples=500, method="percentile", rng=0)
+    width = as_if_independent.confidence_interval
+    assert found.high - found.low > 2 * (width.high - width.low)
+
+
+def test_slow_movement_makes_neighbours_belong_together():
+    rng = np.random.default_rng(0)
+    assert estimate.dependence_length(rng.standard_normal(200)) == 1
+    walk = np.cumsum(rng.standard_normal(200))
+    assert estimate.dependence_length(walk) > 5
+    assert estimate.dependence_length(np.ones(50)) == 1
+    assert estimate.dependence_length(np.array([1.0, 2.0])) == 1
+
+
+def test_the_half_width_is_relative():
+    assert estimate.Interval(2.0, 1.9, 2.1).relative_half_width == pytest.approx(0.05)
+    assert estimate.Interval(0.0, 0.0, 0.0).relative_half_width == math.inf

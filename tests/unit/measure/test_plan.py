@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from frm_mlflow.measure.plan import runs_in_block
+
+
+@pytest.mark.parametrize(
+    ("median_s", "runs", "expected"),
+    [
+        (0.040, 100, 5),  # twenty blocks of five
+        (0.100, 100, 2),  # more would not fit into a quarter of a second
+        (0.001, 100, 20),  # five would be over within a time slice
+        (0.0001, 100, 200),
+        (1.0, 100, 1),  # one call is longer than a block
+        (0.010, 700, 25),  # as many as fit
+        (0.010, 10, 2),
+    ],
+)
+def test_a_block_is_long_enough_to_mean_something_and_short_enough_to_pair(median_s: float, runs: int, expected: int):
+    assert runs_in_block(median_s, runs=runs, block_seconds=0.25) == expected
