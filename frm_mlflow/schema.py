@@ -89,6 +89,16 @@ MEMORY_LOADED = Metric(
 MEMORY_DEVICE = Metric(
     "memory/device_mib", "device_memory_mib", "MiB", "lower", "The process's memory on the accelerator, by NVML."
 )
+EFFECTIVE_GMACS = Metric(
+    "compute/effective_gmacs",
+    "effective_gmacs",
+    "GMAC",
+    "lower",
+    "Multiply-accumulates of one sample whose weight is not zero; compute/gmacs counts a pruned network as dense.",
+)
+WEIGHT_SPARSITY = Metric(
+    "compute/weight_sparsity", "weight_sparsity", "1", "none", "Share of zeros in the weights of the counted operators."
+)
 GMACS = Metric("compute/gmacs", "gmacs", "GMAC", "lower", "Multiply-accumulates of one sample (the paper's FLOPs).")
 PARAMS_M = Metric("compute/params_m", "params_m", "1e6", "lower", "Parameters used at inference.")
 ACTIVATIONS_M = Metric(
@@ -107,6 +117,13 @@ TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; frm.accur
 
 # --- metrics: relative to the baseline -----------------------------------------------------
 RATIO_FLOPS = Metric("ratio/flops", "ratio_flops", "1", "lower", "FLOPs over the baseline's (paper eq. 2).")
+RATIO_EFFECTIVE_FLOPS = Metric(
+    "ratio/effective_flops",
+    "ratio_effective_flops",
+    "1",
+    "lower",
+    "Effective multiply-accumulates over the baseline's; no part of FRM, whose FLOPs are dense.",
+)
 RATIO_LATENCY = Metric("ratio/latency", "ratio_latency", "1", "lower", "Latency over the baseline's (paper eq. 3).")
 RATIO_LATENCY_LOW = Metric(
     "ratio/latency_low", "ratio_latency_low", "1", "lower", "Lower end of the latency ratio's 95 % interval."
@@ -161,6 +178,8 @@ SERIES = Tag(
 SOURCE_VERSION = Tag("frm.source_version", "source_version", "Version of the imported source.")
 PROVENANCE = Tag("frm.provenance", "provenance", "Original file, row, tool version and date, as JSON.")
 REASON = Tag("frm.reason", "reason", "Why a run FAILED or was KILLED.")
+MODEL_ID = Tag("frm.model_id", "model_id", "MLflow's LoggedModel that was benchmarked.")
+GATE = Tag("frm.gate", "gate", "What the gate said of a model version: pass, fail or undecided, with its reasons.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
 
 KIND_BENCHMARK = "benchmark"

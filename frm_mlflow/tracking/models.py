@@ -1,0 +1,155 @@
+"""Models that MLflow keeps: found by URI or run, downloaded; external models that stand for the catalogue's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.utils.models import _parse_model_uri  # MLflow's own reading of models:/ URIs
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
+
+from frm_mlflow import schema
+from frm_mlflow.errors import ConfigError, TrackingError
+
+REGISTRY_REMEDY = "check the name with `MlflowClient().search_registered_models()`, and that the account may read it"
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model on the server: its URI, its LoggedModel, the run that made it and its registered version."""
+
+    uri: str
+    name: str
+    model_id: str | None = None
+    run_id: str | None = None
+    version: str | None = None
+
+    def download(self, directory: Path, *, client: MlflowClient) -> Path:
+        """Return the model's files, downloaded below `directory`.
+
+        Raises
+        ------
+        TrackingError
+            Where there are none, or the server does not give them.
+        """
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(client.tracking_uri)  # models:/ URIs know no other way to their server
+        try:
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=self.uri, dst_path=str(directory)))
+        except (MlflowException, OSError) as error:
+            raise TrackingError(f"the model '{self.uri}' cannot be downloaded: {error}") from error
+        finally:
+            mlflow.set_tracking_uri(before)
+
+
+def find_model(client: MlflowClient, uri: str) -> StoredModel:
+    """Return the model behind `models:/name/3`, `models:/name@alias`, `models:/m-...` or `runs:/ID/path`.
+
+    Raises
+    ------
+    ConfigError
+        Where the URI has another form.
+    TrackingError
+        Where there is no such model, or the account may not read it.
+    """
+    try:
+        if uri.startswith("models:/"):
+            return _registered(client, uri)
+        if uri.startswith("runs:/"):
+            run_id, _, path = uri.removeprefix("runs:/").partition("/")
+            return StoredModel(uri, path.rpartition("/")[2], run_id=run_id)
+    except MlflowException as error:
+        raise TrackingError(
+            f"the model '{uri}' at {client.tracking_uri}: {error.message}; {REGISTRY_REMEDY}"
+        ) from error
+    raise ConfigError(f"'{uri}' is no model URI: models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH is")
+
+
+def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
+    """Return the one model that a run has logged.
+
+    Raises
+    ------
+    ConfigError
+        Where it logged none, or several; they are listed.
+    TrackingError
+        Where there is no such run.
+    """
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {error.message}") from error
+    outputs = (run.outputs.model_outputs if run.outputs else None) or []
+    uris = [f"models:/{output.model_id}" for output in outputs]
+    if not uris:
+        raise ConfigError(f"run '{run_id}' has logged no model: give model_uri=, or log one in the run first")
+    if len(uris) > 1:
+        raise ConfigError(f"run '{run_id}' has logged {len(uris)} models; choose one: model_uri={' or '.join(uris)}")
+    return find_model(client, uris[0])
+
+
+def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str, alias: str | None) -> None:
+    """Tag a registered version with a gate's verdict, and point `alias` to it where one is given.
+
+    Raises
+    ------
+    ConfigError
+        Where the model is no registered version.
+    TrackingError
+        Where the account may not write to the registry.
+    """
+    if model.version is None:
+        raise ConfigError(f"'{model.uri}' is no registered version: register it, or gate with tag=false and no alias")
+    try:
+        client.set_model_version_tag(model.name, model.version, schema.GATE.key, verdict)
+        if alias:
+            client.set_registered_model_alias(model.name, alias, model.version)
+    except MlflowException as error:
+        raise TrackingError(
+            f"the verdict cannot be set on version {model.version} of '{model.name}': {error.message}; "
+            "the account needs EDIT permission on the registered model (or gate with tag=false)"
+        ) from error
+
+
+def catalogue_model(client: MlflowClient, experiment_id: str, name: str, *, tags: dict[str, str]) -> str:
+    """Return the id of the experiment's external model `name`, which is created where it is missing.
+
+    An external model has no files: it lets the Models page compare an architecture across devices.
+    """
+    found = client.search_logged_models(
+        [experiment_id], filter_string=f"name = '{name}' AND tags.`{schema.MODEL.key}` = '{name}'", max_results=10
+    )
+    if found:
+        return str(min(found, key=lambda model: model.creation_timestamp).model_id)
+    own = {MLFLOW_MODEL_IS_EXTERNAL: "true", schema.MODEL.key: name}
+    model = client.create_logged_model(experiment_id, name=name, tags=own | tags, model_type="architecture")
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    return str(model.model_id)
+
+
+def _registered(client: MlflowClient, uri: str) -> StoredModel:
+    parsed = _parse_model_uri(uri)
+    if parsed.model_id is not None:
+        model = client.get_logged_model(parsed.model_id)
+        return StoredModel(uri, model.name, model.model_id, model.source_run_id)
+    version = _version(client, str(parsed.name), version=parsed.version, alias=parsed.alias)
+    pinned = f"models:/{version.name}/{version.version}"
+    return StoredModel(
+        pinned, version.name, getattr(version, "model_id", None) or None, version.run_id or None, str(version.version)
+    )
+
+
+def _version(client: MlflowClient, name: str, *, version: str | None, alias: str | None) -> ModelVersion:
+    if alias is not None:
+        return client.get_model_version_by_alias(name, alias)
+    if version is not None:
+        return client.get_model_version(name, version)
+    versions = client.search_model_versions(f"name = '{name}'")
+    if not versions:
+        raise TrackingError(f"there is no registered model '{name}': {REGISTRY_REMEDY}")
+    return max(versions, key=lambda found: int(found.version))
