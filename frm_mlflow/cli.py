@@ -191,12 +191,11 @@ def main() -> None:
     """Entry point of the console script: every error of the user's is one message and an exit code."""
     try:
         code = dispatch(sys.argv[1:])
-    except FrmError as error:
-        sys.stderr.write(f"frm-mlflow: {error}\n")
-        code = error.exit_code
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"frm-mlflow: {str(error).split('Config search path')[0].rstrip()}\n")
-        code = 2
+    except (FrmError, HydraException, OmegaConfBaseException) as error:
+        from frm_mlflow.stages.job import exit_code, sentence
+
+        sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
+        code = exit_code(error)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
