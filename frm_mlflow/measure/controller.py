@@ -49,8 +49,9 @@ def benchmark(
     """Return the measurement of `artefact`, relative to `baseline` where one is given.
 
     The baseline's and the model's workers take turns in blocks, so that what the machine does
-    meanwhile happens to both (A B A B ...). Without a baseline the model is measured alone: its
-    ratios are 1 with the interval [1, 1], which is right for the baseline's own run.
+    meanwhile happens to both; every block of the model stands between two of the baseline.
+    Without a baseline the model is measured alone: its ratios are 1 with the interval [1, 1],
+    which is right for the baseline's own run.
 
     Raises
     ------
@@ -119,11 +120,14 @@ def _take_turns(
     pair: list[Participant], *, config: MeasureConfig, rng: np.random.Generator, clock: Clock, tell: Progress
 ) -> bool:
     """Time blocks in turn until the stopping rule holds; return whether the interval got narrow enough."""
-    model = pair[-1]
+    model, around = pair[-1], pair[:-1]
     deadline = clock() + round(config.max_seconds * 1e9)
+    for baseline in around:
+        baseline.block()
     while True:
-        for participant in pair:
-            participant.block()
+        model.block()
+        for baseline in around:
+            baseline.block()
         enough = model.samples >= config.runs
         over = enough and (model.samples >= config.max_runs or clock() >= deadline)
         if over or (enough and len(model.blocks) % _CHECK_EVERY == 0):

@@ -98,19 +98,29 @@ def median_interval(blocks: Floats, *, confidence: float, resamples: int, rng: n
     return _percentile_interval(float(np.median(blocks)), medians, confidence)
 
 
-def ratio_interval(
-    model: Floats, baseline: Floats, *, confidence: float, resamples: int, rng: np.random.Generator
-) -> Interval:
-    """Return the median of paired ratios with its bootstrap interval.
+def paired_ratios(model: Floats, baseline: Floats) -> Floats:
+    """Return each model block over the geometric mean of the baseline blocks right before and after it.
 
     Parameters
     ----------
     model, baseline
-        Median latency of each block, in order; the two of a pair were measured one right after
-        the other, so what the machine did to both cancels.
+        Median latency of each block in order, the baseline's one more: B M B M ... B. What the
+        machine did to neighbours cancels, and so does a steady drift from one to the next.
     """
-    ratios = model / baseline
-    order = _resampled_blocks(ratios, resamples, rng)
+    if len(baseline) != len(model) + 1:
+        raise ValueError(f"{len(model)} blocks need {len(model) + 1} baseline blocks around them, got {len(baseline)}")
+    return np.asarray(model / np.sqrt(baseline[:-1] * baseline[1:]))
+
+
+def ratio_interval(
+    model: Floats, baseline: Floats, *, confidence: float, resamples: int, rng: np.random.Generator
+) -> Interval:
+    """Return the median of `paired_ratios` with its bootstrap interval.
+
+    Two neighbouring ratios share a baseline block, so at least two are drawn together.
+    """
+    ratios = paired_ratios(model, baseline)
+    order = _resampled_blocks(ratios, resamples, rng, at_least=2)
     return _percentile_interval(float(np.median(ratios)), np.median(ratios[order], axis=1), confidence)
 
 
@@ -133,10 +143,12 @@ def dependence_length(series: Floats) -> int:
     return int(np.clip(math.ceil(1.1447 * (a * n) ** (1 / 3)), 1, max(1, n // 4)))
 
 
-def _resampled_blocks(series: Floats, resamples: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def _resampled_blocks(
+    series: Floats, resamples: int, rng: np.random.Generator, *, at_least: int = 1
+) -> NDArray[np.intp]:
     """Return orders of a circular moving-block bootstrap, shape (resamples, len(series))."""
     n = len(series)
-    length = dependence_length(series)
+    length = max(dependence_length(series), at_least)
     starts = rng.integers(0, n, size=(resamples, math.ceil(n / length)))
     order = (starts[:, :, None] + np.arange(length)) % n
     return order.reshape(resamples, -1)[:, :n]

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulation import Machine, SimulatedWorker, artefact
+
+from frm_mlflow.config import MeasureConfig, RuntimeConfig
+from frm_mlflow.devices import Device
+from frm_mlflow.errors import IdentityError, WorkerError
+from frm_mlflow.measure import Measurement, benchmark
+
+CPU = Device("cpu", "cpu", "cpu", "a chip", "cpu")
+GPU = Device("h200", "gpu", "cuda", "NVIDIA H200", "gpu", 1)
+
+
+class Bench:
+    """A simulated machine with a baseline of 40 ms and a model of 10 ms."""
+
+    def __init__(self, folder: Path) -> None:
+        self.machine = Machine()
+        self.model_path = artefact(folder / "model", "small")
+        self.baseline_path = artefact(folder / "baseline", "big")
+        self.workers: dict[str, SimulatedWorker] = {}
+        self.settings: dict[str, dict[str, Any]] = {"model": {"latency_ms": 10.0}, "baseline": {"latency_ms": 40.0}}
+
+    def open(self, role: str) -> SimulatedWorker:
+        self.workers[role] = SimulatedWorker(self.machine, role, **self.settings[role])
+        return self.workers[role]
+
+    def run(self, *, alone: bool = False, device: Device = CPU, on_progress=None, **config) -> Measurement:
+        return benchmark(
+            artefact=self.model_path,
+            baseline=None if alone else self.baseline_path,
+            device=device,
+            runtime=RuntimeConfig("torch", threads=2, options={"mode": "fast"}),
+            config=MeasureConfig(**({"resamples": 300} | config)),
+            rng=np.random.default_rng(0),
+            open_worker=self.open,
+            clock=self.machine.clock,
+            on_progress=on_progress,
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_the_ratio_is_right_with_its_interval(bench: Bench):
+    found = bench.run().metrics
+    assert found["ratio/latency"] == pytest.approx(0.25, rel=0.01)
+    assert found["ratio/latency_low"] <= found["ratio/latency"] <= found["ratio/latency_high"]
+    assert found["latency/p50_ms"] == pytest.approx(10, rel=0.01)
+    assert found["latency/samples"] >= 100
+
+
+def test_the_ratio_does_not_see_a_machine_that_slows_down(bench: Bench):
+    bench.machine.slowness = lambda seconds: 1 + seconds / 5
+    measured = bench.run()
+    assert measured.metrics["ratio/latency"] == pytest.approx(0.25, rel=0.01)
+    assert measured.metrics["latency/p50_ms"] > 12
+    assert any(reason.startswith("drift") for reason in measured.unstable)
+
+
+def test_baseline_and_model_take_turns(bench: Bench):
+    bench.run()
+    blocks = [role for role, command in bench.machine.log if command == "run_block"]
+    assert len(blocks) >= 41
+    assert blocks == ["baseline", "model"] * (len(blocks) // 2) + ["baseline"]
+
+
+def test_everything_is_verified_before_anything_is_timed(bench: Bench):
+    bench.run()
+    commands = [command for _, command in bench.machine.log]
+    assert commands.index("run_block") > max(k for k, c in enumerate(commands) if c in ("verify", "warm_up"))
+    assert commands[-2:] == ["memory", "memory"]
+
+
+def test_both_sides_metrics_and_every_sample_are_kept(bench: Bench):
+    bench.settings["model"]["peak_mib"] = 25.0
+    measured = bench.run()
+    assert measured.metrics["ratio/memory"] == 0.25
+    assert measured.baseline_metrics["memory/peak_mib"] == 100.0
+    assert not any(key.startswith("ratio/") for key in measured.baseline_metrics)
+    samples = measured.samples
+    assert list(samples.columns) == ["role", "block", "index", "wall_ns", "cpu_ns", "device_ns"]
+    model = samples[samples["role"] == "model"]
+    assert len(model) == measured.metrics["latency/samples"]
+    assert np.median(model["wall_ns"]) / 1e6 == measured.metrics["latency/p50_ms"]
+    assert model[["block", "index"]].duplicated().sum() == 0
+    assert samples["device_ns"].isna().all()
+
+
+def test_memory_is_defined_and_versions_are_the_runtimes(bench: Bench):
+    measured = bench.run()
+    assert measured.memory_definition == "rss_peak"
+    assert measured.runtime_version == "3.2"
+    assert measured.facts["threads"] == 2
+    assert bench.workers["model"].loaded_with["options"] == {"mode": "fast"}
+
+
+def test_alone_a_model_is_its_own_baseline(bench: Bench):
+    measured = bench.run(alone=True)
+    ratios = {key: value for key, value in measured.metrics.items() if key.startswith("ratio/")}
+    assert set(ratios.values()) == {1.0}
+    assert {"ratio/latency", "ratio/latency_low", "ratio/latency_high", "ratio/memory"} == set(ratios)
+    assert measured.baseline_metrics == {}
+    assert set(measured.samples["role"]) == {"model"}
+
+
+def test_a_quiet_machine_stops_as_soon_as_the_runs_are_made(bench: Bench):
+    assert bench.run().metrics["latency/samples"] == 100
+
+
+def test_a_noisy_machine_runs_until_the_interval_is_narrow(bench: Bench):
+    for role in bench.settings:
+        bench.settings[role]["noise"] = 0.15
+    measured = bench.run(target_interval=0.02)
+    found = measured.metrics
+    assert found["latency/samples"] > 100
+    assert (found["ratio/latency_high"] - found["ratio/latency_low"]) / 2 / found["ratio/latency"] < 0.025
+    assert not any("interval" in reason for reason in measured.unstable)
+
+
+@pytest.mark.parametrize("cap", [{"max_runs": 150}, {"max_seconds": 4.0}])
+def test_a_cap_ends_it_and_is_told(bench: Bench, cap: dict[str, float]):
+    for role in bench.settings:
+        bench.settings[role]["noise"] = 0.5
+    measured = bench.run(target_interval=0.001, **cap)
+    assert "interval wider than 0.1%" in measured.unstable
+    assert 100 <= measured.metrics["latency/samples"] <= 160
+
+
+def test_the_least_runs_are_made_even_past_the_cap(bench: Bench):
+    assert bench.run(max_seconds=0.01).metrics["latency/samples"] == 100
+
+
+def test_quantiles_appear_with_their_samples(bench: Bench):
+    assert {"latency/p90_ms"} == {key for key in bench.run().metrics if key in ("latency/p90_ms", "latency/p95_ms")}
+    assert "latency/p99_ms" in bench.run(runs=700).metrics
+
+
+def test_throughput_is_for_batches(bench: Bench):
+    assert "throughput/items_per_s" not in bench.run().metrics
+    found = bench.run(batch_size=8).metrics
+    assert found["throughput/items_per_s"] == pytest.approx(8 / (found["latency/mean_ms"] / 1e3))
+
+
+def test_a_gpu_has_its_own_clock_and_memory(bench: Bench):
+    for role in bench.settings:
+        bench.settings[role]["device_events"] = True
+    measured = bench.run(device=GPU)
+    assert measured.metrics["latency/device_p50_ms"] == pytest.approx(
+        0.9 * measured.metrics["latency/p50_ms"], rel=1e-3
+    )
+    assert measured.metrics["memory/peak_mib"] == measured.metrics["memory/device_mib"] == 200.0
+    assert measured.memory_definition == "allocator_peak"
+    assert bench.workers["model"].loaded_with["device"] == "cuda"
+    assert bench.workers["model"].loaded_with["index"] == 1
+
+
+def test_another_function_is_refused_before_it_is_timed(bench: Bench):
+    bench.settings["model"]["cosine"] = 0.3
+    with pytest.raises(IdentityError, match="'small'"):
+        bench.run()
+    assert "run_block" not in {command for _, command in bench.machine.log}
+
+
+@pytest.mark.parametrize("role", ["model", "baseline"])
+@pytest.mark.parametrize("command", ["load", "warm_up", "run_block", "memory"])
+def test_a_worker_that_fails_leaves_none_open(bench: Bench, role: str, command: str):
+    bench.settings[role]["fails_at"] = command
+    with pytest.raises(WorkerError, match=f"the {role} fell over"):
+        bench.run()
+    assert all(worker.is_closed for worker in bench.workers.values())
+    assert len(bench.workers) == 2
+
+
+def test_a_model_that_never_settles_is_flagged(bench: Bench):
+    bench.settings["baseline"]["settled"] = False
+    assert "baseline not warmed up" in bench.run().unstable
+
+
+def test_progress_is_told(bench: Bench):
+    told: list[str] = []
+    bench.run(on_progress=told.append)
+    assert told[0] == "loading big"
+    assert told[-1].startswith("100 runs, ratio 0.2")
