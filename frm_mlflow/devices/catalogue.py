@@ -58,7 +58,7 @@ def _devices(chip: Mapping[str, Any]) -> Iterator[DeviceFacts]:
             year=device["year"],
             chip_year=chip["year"],
             in_paper=device.get("paper", False),
-            aliases=tuple(device.get("aliases", ())),
+            aliases=(*device.get("aliases", ()), *((chip["chip"],) if chip["tier"] == "gpu" else ())),
         )
 
 
@@ -88,7 +88,7 @@ def find(name: str) -> DeviceFacts | None:
     """Return the device that `name` names, or None.
 
     >>> find("NVIDIA H100-SXM").name, find("rtx 4090").chip, find("Pixel of mine")
-    ('h100_sxm', 'NVIDIA GeForce RTX 4090', None)
+    ('h100', 'NVIDIA GeForce RTX 4090', None)
     """
     known = _by_plain_name()
     return known.get(plain(name)) or known.get(plain(name).removeprefix("nvidia"))

@@ -211,10 +211,13 @@ def number(cell: object, file: str, row: object, *, name: str) -> float | None:
     """Return a figure, or None where the cell says that there is none (`N/A`, empty, NaN)."""
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return None
+    problem = f"{name} is '{str(cell)[:40]}', not a number"
+    if isinstance(cell, bool) or "_" in str(cell):
+        fail(file, problem, row=row)
     try:
         value = float(cell.replace(",", "") if isinstance(cell, str) else cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        fail(file, f"{name} is '{str(cell)[:40]}', not a number", row=row)
+    except (TypeError, ValueError, OverflowError):
+        fail(file, problem, row=row)
     return value if math.isfinite(value) else None
 
 

@@ -54,7 +54,7 @@ class Unknown:
 def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRecord | LeftOut:
     """Return the record of a row; a row whose device has no tier is left out, with the remedy as reason."""
     device = devices.find(options.devices.get(row.device, row.device))
-    tier = row.tier or (device.tier if device else "")
+    tier = device.tier if device else row.tier
     if tier not in schema.TIERS:
         return LeftOut(
             row.file, row.row, f"tier of device '{row.device}' unknown: set source.given.tier to gpu|cpu|edge"
@@ -64,7 +64,7 @@ def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRec
     model = aliases.identify(row.model, source=options.name, own=options.models)
     if not model.known:
         unknown.models[row.model] += 1
-    metrics, sources = _filled(row, model)
+    metrics, sources = _filled(row, model, options.name)
     return BenchmarkRecord(
         model=model.name,
         family=model.family,
@@ -117,17 +117,13 @@ def _tags(row: Row, device: DeviceFacts | None, options: SourceConfig) -> dict[s
     return {key: value for key, value in tags.items() if value}
 
 
-def _filled(row: Row, model: ModelIdentity) -> tuple[dict[str, float], dict[str, str]]:
+def _filled(row: Row, model: ModelIdentity, source: str) -> tuple[dict[str, float], dict[str, str]]:
     """Return the row's metrics, filled with published facts where the source is silent, and tags that say so.
 
     GMACs and accuracy hold for one input size; for another they stay missing.
     """
     metrics = dict(row.metrics)
-    tags = (
-        {schema.FLOPS_SOURCE.key: f"imported:{row.provenance.get('tool', 'source')}"}
-        if schema.GMACS.key in metrics
-        else {}
-    )
+    tags = {schema.FLOPS_SOURCE.key: f"imported:{source}"} if schema.GMACS.key in metrics else {}
     facts = aliases.published().get(model.name)
     if facts is not None:
         same_size = row.input_size in (None, facts.input_size)

@@ -1,0 +1,112 @@
+"""Hugging Face's optimum-benchmark: `benchmark_report.json` beside `benchmark_config.json`, or both in one file.
+
+Its MB are millions of bytes. Memory is that of the whole process on a CPU, of the CUDA allocator
+on a GPU. Generation of text has no latency of one inference and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from frm_mlflow import schema
+from frm_mlflow.config import SourceConfig
+from frm_mlflow.importers import files, logs
+from frm_mlflow.importers.contract import LeftOut, Row
+from frm_mlflow.importers.logs import Log
+
+CONFIG = "benchmark_config.json"
+TARGETS = ("forward", "call")
+SECONDS: Mapping[str, float] = {"s": 1000.0, "ms": 1.0}
+MIB_PER_MB = 1e6 / 2**20
+RUNTIMES: Mapping[str, str] = {"pytorch": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino"}
+
+
+def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    """Yield a row for each report at `path`."""
+    for log in logs.logs(path, ("benchmark_report.json", "benchmark.json", "*report.json")):
+        with files.expected_layout(log.name):
+            document = files.load_json(log.text, log.name)
+            report = document.get("report", document)
+            config = document.get("config") or _config_beside(log)
+            yield _row(log, report, config, options)
+
+
+def _config_beside(log: Log) -> Mapping[str, Any]:
+    """Return the configuration in the report's folder, an empty one where there is none."""
+    beside = log.path.with_name(log.path.name.replace("report", "config"))
+    if beside == log.path or not beside.is_file():
+        return {}
+    loaded = files.load_json(files.read_text(beside), beside.name)
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _row(log: Log, report: Mapping[str, Any], config: Mapping[str, Any], options: SourceConfig) -> Row | LeftOut:
+    target = next((name for name in TARGETS if report.get(name)), None)
+    if target is None:
+        known = ", ".join(report) or "nothing"
+        return LeftOut(log.name, "*", f"no forward pass in the report, but {known}")
+    measured = report[target]
+    if not measured.get("latency"):
+        return LeftOut(log.name, target, "no latency was tracked")
+    metrics = _latency(measured["latency"], log.name, target)
+    memory, definition = _memory(measured.get("memory") or {})
+    throughput = (measured.get("throughput") or {}).get("value")
+    if throughput:
+        metrics[schema.THROUGHPUT.key] = float(throughput)
+    return logs.row_of(
+        log,
+        logs.facts_of(options, log.path, _stated(config)),
+        row=target,
+        defaults={"runtime": "torch", "precision": "unknown"},
+        metrics=metrics | memory,
+        latency_statistic="p50",
+        memory_definition=definition,
+        provenance={"tool": "optimum-benchmark", "environment": dict(config.get("environment", {}))},
+    )
+
+
+def _latency(latency: Mapping[str, Any], file: str, target: str) -> dict[str, float]:
+    unit = latency.get("unit")
+    if unit not in SECONDS:
+        files.fail(file, f"latency in '{unit}', not in {' or '.join(SECONDS)}", row=target)
+    values = [float(value) * SECONDS[str(unit)] for value in latency["values"]]
+    if not values:
+        files.fail(file, "latency has no values", row=target)
+    return logs.summary(values)
+
+
+def _memory(memory: Mapping[str, Any]) -> tuple[dict[str, float], str]:
+    """Return peak memory in MiB with its definition: the allocator's on a GPU, else the process's."""
+    for key, definition in (("max_allocated", "allocator_peak"), ("max_ram", "process_peak")):
+        if memory.get(key):
+            return {schema.MEMORY_PEAK.key: float(memory[key]) * MIB_PER_MB}, definition
+    return {}, ""
+
+
+def _stated(config: Mapping[str, Any]) -> dict[str, Any]:
+    if not config:
+        return {}
+    backend, environment = config["backend"], config.get("environment", {})
+    shapes = config.get("scenario", {}).get("input_shapes", {})
+    on_gpu = backend.get("device") == "cuda"
+    device = (environment.get("gpu") or [""])[0] if on_gpu else environment.get("cpu", "")
+    square = shapes.get("height") if shapes.get("height") == shapes.get("width") else None
+    return {
+        "model": str(backend.get("model", "")).rpartition("/")[2],
+        "device": str(device).strip(),
+        "chip": str(device).strip(),
+        "tier": "gpu" if on_gpu else "cpu",
+        "runtime": _runtime(backend),
+        "runtime_version": f"{backend.get('name', '')} {backend.get('version', '')}".strip(),
+        "precision": str(backend.get("torch_dtype") or "float32"),
+        "compute_unit": "gpu" if on_gpu else "cpu",
+        "batch_size": shapes.get("batch_size"),
+        "input_size": square,
+    }
+
+
+def _runtime(backend: Mapping[str, Any]) -> str:
+    name = RUNTIMES.get(str(backend.get("name")), str(backend.get("name")))
+    return "torch_compile" if name == "torch" and backend.get("torch_compile") else name

@@ -1,0 +1,141 @@
+"""timm's benchmark CSVs, with accuracy from its results CSV where `source.accuracy` names one.
+
+Device, precision, memory layout, framework and CUDA version stand in the file's name:
+`benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv`. Times are the mean of one step over a batch,
+which is 512 on many GPUs and differs between models: the batch size is part of the configuration.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from frm_mlflow import schema
+from frm_mlflow.config import SourceConfig
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.importers import files, logs
+from frm_mlflow.importers.contract import LeftOut, Row
+from frm_mlflow.importers.logs import Log
+
+NAME = re.compile(
+    r"benchmark-infer-(?P<precision>[a-z0-9_]+)-(?P<layout>nchw|nhwc)-pt(?P<torch>\d+)-"
+    r"(?:cu(?P<cuda>\d+)-)?(?P<device>.+?)(?P<dynamo>-dynamo)?\.csv"
+)
+NEEDED = ("model", "infer_batch_size", "infer_step_time")
+METRICS: Mapping[str, schema.Metric] = {
+    "infer_step_time": schema.LATENCY_P50,
+    "infer_samples_per_sec": schema.THROUGHPUT,
+    "infer_gmacs": schema.GMACS,
+    "infer_macts": schema.ACTIVATIONS_M,
+    "param_count": schema.PARAMS_M,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Accuracy of one set of weights."""
+
+    top1: float
+    top5: float
+    weights: str
+
+
+def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    """Yield a row for each line of the benchmark CSVs at `path`."""
+    accuracy = _accuracies(Path(options.accuracy)) if options.accuracy else {}
+    for log in logs.logs(path, ("benchmark-*.csv",)):
+        if Path(log.name).name.startswith("benchmark-train-"):
+            yield LeftOut(log.name, "*", "times of training, not of inference")
+            continue
+        with files.expected_layout(log.name):
+            yield from _rows(log, options, accuracy)
+
+
+def _rows(log: Log, options: SourceConfig, accuracy: Mapping[tuple[str, int], Accuracy]) -> Iterator[Row | LeftOut]:
+    stated = _from_name(Path(log.name).name)
+    facts = logs.facts_of(options, log.path, {"model": "?", "device": "?"} | stated)
+    if facts["device"] == "?":
+        raise ConfigError(f"{log.name} is not named as timm names its benchmarks: set source.given.device=NAME")
+    for line, cells in files.read_csv(log.text, log.name):
+        missing = [name for name in NEEDED if name not in cells]
+        if missing:
+            files.fail(log.name, f"has no column {', '.join(missing)}: not timm's inference benchmark", row=1)
+        yield _row(log, line, cells, facts, accuracy)
+
+
+def _row(
+    log: Log,
+    line: int,
+    cells: Mapping[str, str],
+    facts: Mapping[str, object],
+    accuracy: Mapping[tuple[str, int], Accuracy],
+) -> Row | LeftOut:
+    model = files.word(cells["model"], log.name, line)
+    values = {key.key: files.number(cells.get(name), log.name, line, name=name) for name, key in METRICS.items()}
+    metrics = {key: value for key, value in values.items() if value}
+    if schema.LATENCY_P50.key not in metrics:
+        return LeftOut(log.name, str(line), "no step time")
+    metrics[schema.LATENCY_MEAN.key] = metrics[schema.LATENCY_P50.key]
+    size = files.whole(cells.get("infer_img_size"), log.name, line, name="infer_img_size")
+    batch = files.whole(cells["infer_batch_size"], log.name, line, name="infer_batch_size")
+    tags = {}
+    known = accuracy.get((model.partition(".")[0], size or 0))
+    if known:
+        metrics |= {schema.TOP1.key: known.top1, schema.TOP5.key: known.top5}
+        tags[schema.ACCURACY_SOURCE.key] = f"timm results: {known.weights} at {size}"
+    return logs.row_of(
+        log,
+        dict(facts) | {"model": model, "input_size": size, "batch_size": batch},
+        row=str(line),
+        defaults={"runtime": "torch", "precision": "unknown"},
+        metrics=metrics,
+        latency_statistic="mean",
+        series=f"{log.name}:{model}@{size}/{batch}",
+        tags=tags,
+        provenance={"tool": "timm benchmark.py"},
+    )
+
+
+def _from_name(name: str) -> dict[str, str]:
+    """Return what a file's name says; nothing where it is not named as timm names them."""
+    found = NAME.fullmatch(name)
+    if found is None:
+        return {}
+    on_cpu = found["device"].startswith("cpu-") or not found["cuda"]
+    versions = [f"torch {_dotted(found['torch'])}"]
+    if found["cuda"]:
+        versions.append(f"cuda {found['cuda'][:-1]}.{found['cuda'][-1]}")
+    return {
+        "device": found["device"].removeprefix("cpu-"),
+        "tier": "cpu" if on_cpu else "gpu",
+        "compute_unit": "cpu" if on_cpu else "gpu",
+        "precision": found["precision"],
+        "runtime": "torch_compile" if found["dynamo"] else "torch",
+        "runtime_version": " ".join([*versions, found["layout"]]),
+    }
+
+
+def _dotted(digits: str) -> str:
+    """Return `pt113` as 1.13 and `pt240` as 2.4.0.
+
+    >>> _dotted("113"), _dotted("240")
+    ('1.13', '2.4.0')
+    """
+    return f"1.{digits[1:]}" if digits.startswith("1") else ".".join(digits)
+
+
+def _accuracies(path: Path) -> dict[tuple[str, int], Accuracy]:
+    """Return (architecture, input size) to the accuracy of the best of its weights at that size."""
+    found: dict[tuple[str, int], Accuracy] = {}
+    for line, cells in files.read_csv(files.read_text(path), path.name):
+        with files.expected_layout(path.name):
+            weights = files.word(cells["model"], path.name, line)
+            size = files.whole(cells["img_size"], path.name, line, name="img_size")
+            top1 = files.number(cells["top1"], path.name, line, name="top1")
+            top5 = files.number(cells["top5"], path.name, line, name="top5")
+        key = (weights.partition(".")[0], size or 0)
+        if top1 is not None and top5 is not None and (key not in found or top1 > found[key].top1):
+            found[key] = Accuracy(top1, top5, weights)
+    return found
