@@ -54,10 +54,15 @@ class ClusterMeans:
     @classmethod
     def of(cls, values: Floats, clusters: ArrayLike) -> ClusterMeans:
         """Collect `values` (N, J) by the cluster of each row; NaN cells are ignored."""
-        names, code = np.unique(_array(clusters), return_inverse=True)
         known = np.isfinite(values)
+        return cls.of_sums(np.where(known, values, 0.0), known.astype(np.float64), clusters)
+
+    @classmethod
+    def of_sums(cls, sums: Floats, counts: Floats, clusters: ArrayLike) -> ClusterMeans:
+        """Collect rows that are sums over several cases already, with the number of cases, both (N, J)."""
+        names, code = np.unique(_array(clusters), return_inverse=True)
         member = (np.arange(names.size)[:, None] == code[None, :]).astype(np.float64)
-        return cls(sums=member @ np.where(known, values, 0.0), counts=member @ known)
+        return cls(sums=member @ sums, counts=member @ counts)
 
     @property
     def n_clusters(self) -> Integers:
@@ -80,6 +85,13 @@ class ClusterMeans:
         drawn = resample_counts(len(self.sums), resamples=resamples, rng=rng)
         return _quotient(drawn @ self.sums, drawn @ self.counts)
 
+    def intervals(self, *, rng: np.random.Generator, resamples: int = 2000, confidence: float = 0.95) -> list[Interval]:
+        """Mean of each column with its interval."""
+        if len(self.sums) < MIN_CLUSTERS:
+            return [_none(float(e), int(n)) for e, n in zip(self.mean, self.n_clusters, strict=True)]
+        drawn = self.resampled(resamples, rng)
+        return intervals(self.mean, drawn, self.left_one_out, n_clusters=self.n_clusters, confidence=confidence)
+
 
 def mean_intervals(
     values: Floats, clusters: ArrayLike, *, rng: np.random.Generator, resamples: int = 2000, confidence: float = 0.95
@@ -88,11 +100,7 @@ def mean_intervals(
 
     `clusters` names the chip (or device) of each of the N rows.
     """
-    means = ClusterMeans.of(values, clusters)
-    if len(means.sums) < MIN_CLUSTERS:
-        return [_none(float(e), int(n)) for e, n in zip(means.mean, means.n_clusters, strict=True)]
-    resampled = means.resampled(resamples, rng)
-    return intervals(means.mean, resampled, means.left_one_out, n_clusters=means.n_clusters, confidence=confidence)
+    return ClusterMeans.of(values, clusters).intervals(rng=rng, resamples=resamples, confidence=confidence)
 
 
 def mean_interval(

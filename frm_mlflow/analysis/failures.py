@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers
-from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.bootstrap import ClusterMeans
 from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
 from frm_mlflow.analysis.fleet import Fleet, Selection
 from frm_mlflow.analysis.frontier_transfer import transferred
@@ -83,10 +83,8 @@ def _by_group(
         for source, target in permutations(sorted(set(fleet.tiers)), 2):
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                rates = failures / cases
-            there = fleet.chips[fleet.tiers == target]
-            groups = mean_intervals(rates, there, rng=rng, resamples=options.resamples, confidence=options.confidence)
+            rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.tiers == target])
+            groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}
                 | {"failure_rate": interval.estimate, **interval_cells(interval), "cases": int(cases[:, place].sum())}

@@ -157,8 +157,8 @@ def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> lis
     for row in share[share["unit"] == "row"].to_dict("records"):
         chip = chips.loc[(row["tier"], row["other"])]
         found.append(
-            f"{row['tier']} against {row['other']}: {percent(row['significant_uncorrected'])} of {row['models']} models "
-            "differ significantly if every configuration counts as independent "
+            f"{row['tier']} against {row['other']}: {percent(row['significant_uncorrected'])} of {row['models']} "
+            "models differ significantly if every configuration counts as independent "
             f"({percent(row['significant_holm'])} after Holm's correction), {percent(float(chip['significant_holm']))} "
             f"if a chip counts once; with so many chips {percent(float(chip['can_be_significant']))} of them could "
             f"reach p < {options.alpha:g} at all. The median ratio differs by {percent(row['mean_absolute_delta'])} "

@@ -79,8 +79,8 @@ def summary_markdown(report: AnalysisReport) -> str:
     fleet = selection.fleet
     lines = [
         f"**{int(fleet.measured.sum())} benchmarks** of {len(fleet.models)} models on {len(fleet.labels)} "
-        f"configurations, {len(set(fleet.devices))} devices and {len(set(fleet.chips))} chips. Baseline {fleet.baseline}. "
-        f"Data digest `{report.digest}`.",
+        f"configurations, {len(set(fleet.devices))} devices and {len(set(fleet.chips))} chips. "
+        f"Baseline {fleet.baseline}. Data digest `{report.digest}`.",
         "",
     ]
     for name, result in report.results.items():

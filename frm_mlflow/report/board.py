@@ -1,0 +1,157 @@
+"""One configuration's models as columns: what its chart and its table show, on the page and in the report.
+
+The results are plain data, with None where nothing was measured. Text in them is text: whoever
+shows it escapes it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, Mask
+from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
+from frm_mlflow.analysis.frm import FRM_E_COMPONENTS, frm
+from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.analysis.ranks import ranks
+from frm_mlflow.report.figures import FAMILY_SYMBOLS, colour
+from frm_mlflow.schema import (
+    ENERGY,
+    FRM,
+    FRM_E,
+    GMACS,
+    LATENCY_P50,
+    LATENCY_P50_HIGH,
+    LATENCY_P50_LOW,
+    MEMORY_PEAK,
+    PARAMS_M,
+    RATIO_LATENCY_HIGH,
+    RATIO_LATENCY_LOW,
+    SOURCE,
+    UNSTABLE,
+)
+
+Json: TypeAlias = dict[str, Any]
+
+METRIC_NAMES: dict[str, str] = {
+    FRM.column: "FRM",
+    LATENCY_P50.column: "Latency (ms)",
+    MEMORY_PEAK.column: "Peak memory (MiB)",
+    GMACS.column: "FLOPs (GMACs)",
+    PARAMS_M.column: "Parameters (millions)",
+    ENERGY.column: "Energy per inference (mJ)",
+    FRM_E.column: "FRM with energy",
+}
+"""Costs that can be set against accuracy, as people read them."""
+STYLES: dict[str, dict[str, str]] = {
+    family: {"colour": colour(index), "symbol": symbol} for index, (family, symbol) in enumerate(FAMILY_SYMBOLS.items())
+}
+"""Colour and symbol of each family."""
+
+
+def board(rows: pd.DataFrame, *, baseline: str, metric: str) -> Json:
+    """Return the models of one configuration, sorted by name, and a sentence on their frontier.
+
+    `rows` are usable benchmarks of one configuration (`report.snapshot`), `metric` a key of
+    `METRIC_NAMES`: the cost that ranks and frontier go by. `low` and `high` are the ends of the
+    cost's 95 % interval, where the measurement has one.
+    """
+    fleet = fleet_from_rows(rows, baseline=baseline)
+    costs = {name: values[0] for name, values in all_costs(fleet).items()}
+    low, high = _interval(fleet, rows, metric)
+    best = frontier(costs[metric], fleet.top1[0])
+    columns = {
+        "model": list(fleet.models),
+        "family": [family if family in STYLES else "other" for family in fleet.families],
+        "top1": numbers(fleet.top1[0]),
+        **{name: numbers(values) for name, values in costs.items()},
+        "low": numbers(low),
+        "high": numbers(high),
+        "rank": numbers(ranks(costs[metric])),
+        "frontier": best.tolist(),
+        "unstable": rows[UNSTABLE.column].tolist(),
+        "source": rows[SOURCE.column].tolist(),
+        "run_id": rows["run_id"].tolist(),
+        "experiment_id": rows["experiment_id"].tolist(),
+    }
+    return {"columns": columns, "summary": _summary(fleet, costs[metric], best, metric, baseline)}
+
+
+def all_costs(fleet: Fleet) -> dict[str, Floats]:
+    """Return every cost of `METRIC_NAMES` as a (configurations, models) matrix."""
+    return {
+        FRM.column: fleet.frm(),
+        LATENCY_P50.column: fleet.latency_ms,
+        MEMORY_PEAK.column: fleet.memory_mib,
+        GMACS.column: fleet.gmacs,
+        PARAMS_M.column: fleet.params_m,
+        ENERGY.column: fleet.energy_mj,
+        FRM_E.column: fleet.frm(components=FRM_E_COMPONENTS),
+    }
+
+
+def number(value: float) -> float | None:
+    """Return a number with six digits, None where it is not known: JSON has no NaN."""
+    return float(f"{value:.6g}") if np.isfinite(value) else None
+
+
+def numbers(values: Floats) -> list[float | None]:
+    """Return `number` of each value."""
+    return [number(value) for value in values.tolist()]
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "model"), count(2, "model")
+    ('1 model', '2 models')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
+    """Return the ends of the 95 % interval that the measurements carry: of latency, and of FRM through its ratio."""
+    nothing = np.full(len(rows), np.nan)
+    if metric == LATENCY_P50.column:
+        return _column(rows, LATENCY_P50_LOW.column), _column(rows, LATENCY_P50_HIGH.column)
+    if metric != FRM.column:
+        return nothing, nothing
+    ratios = fleet.ratios()
+    interleaved = np.isfinite(fleet.recorded_ratios["latency"][0])
+    ends = (_column(rows, end.column) for end in (RATIO_LATENCY_LOW, RATIO_LATENCY_HIGH))
+    low, high = (np.where(interleaved, frm(ratios["flops"][0], end, ratios["memory"][0]), np.nan) for end in ends)
+    return low, high
+
+
+def _summary(fleet: Fleet, cost: Floats, best: Mask, metric: str, baseline: str) -> str:
+    total, known = len(fleet.models), np.isfinite(cost) & np.isfinite(fleet.top1[0])
+    name = METRIC_NAMES[metric]
+    if not known.any():
+        reason = _why_nothing(fleet, metric, baseline)
+        return f"None of {count(total, 'model')} here has both accuracy and {name}{reason}."
+    first, last = (np.flatnonzero(best)[order(cost[best])] for order in (np.argmin, np.argmax))
+    parts = [f"{int(best.sum())} of {count(int(known.sum()), 'model')} are on the frontier of accuracy and {name}."]
+    if first != last:
+        parts.append(f"It runs from {_point(fleet, cost, first)} to {_point(fleet, cost, last)}.")
+    else:
+        parts.append(f"It is {_point(fleet, cost, first)}.")
+    if known.sum() < total:
+        missing = total - int(known.sum())
+        parts.append(f"{count(missing, 'model')} without accuracy or {name} cannot be placed.")
+    return " ".join(parts)
+
+
+def _why_nothing(fleet: Fleet, metric: str, baseline: str) -> str:
+    if metric in (FRM.column, FRM_E.column) and baseline not in fleet.models:
+        return f": the baseline {baseline} was not measured here, choose another one"
+    return ""
+
+
+def _point(fleet: Fleet, cost: Floats, index: int) -> str:
+    return f"{fleet.models[index]} ({cost[index]:.3g} at {fleet.top1[0][index]:.1f} %)"
+
+
+def _column(rows: pd.DataFrame, name: str) -> Floats:
+    return rows[name].to_numpy(dtype=np.float64)

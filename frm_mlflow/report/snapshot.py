@@ -1,0 +1,75 @@
+"""The benchmarks of some experiments, prepared once for each version of the data.
+
+What the page asks for is then a selection of rows: a filter change reads no run and computes
+no configuration again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frm_mlflow.analysis.labels import configuration_labels
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.rows import KEY_COLUMNS, LeftOut, usable_rows
+from frm_mlflow.records import content_hash
+from frm_mlflow.schema import MODEL, SOURCE, TIER
+
+Positions: TypeAlias = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """One version of the data.
+
+    `rows` are the usable benchmarks, each model once a configuration. `configurations` has a row
+    for each configuration: the columns of `KEY_COLUMNS`, `tier`, `source`, `label`, `models` and,
+    as its index, a key that stays the same when more benchmarks arrive.
+    """
+
+    digest: str
+    rows: pd.DataFrame
+    configurations: pd.DataFrame
+    positions: dict[str, Positions]
+    left_out: tuple[LeftOut, ...]
+
+    def benchmarks(self, key: str) -> pd.DataFrame:
+        """Return the benchmarks of one configuration, sorted by model."""
+        return self.rows.iloc[self.positions[key]]
+
+
+def prepare(frame: pd.DataFrame, *, digest: str) -> Snapshot:
+    """Return the snapshot of a tidy frame.
+
+    Devices that republish a sibling's job keep their rows: on the page somebody looks for the
+    device by its name, and nothing is averaged over devices.
+    """
+    rows, left_out = usable_rows(frame, AnalysisOptions(count_duplicates=True))
+    rows = rows.iloc[np.argsort(rows[MODEL.column].to_numpy(dtype=str), kind="stable")]
+    group = rows.groupby(list(KEY_COLUMNS), sort=True).ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(rows) else []
+    keys = {_key(rows.iloc[index[0]]): index for index in parts}
+    return Snapshot(
+        digest=digest,
+        rows=rows,
+        configurations=_table(rows, keys),
+        positions=keys,
+        left_out=tuple(left_out),
+    )
+
+
+def _key(row: pd.Series) -> str:
+    return content_hash([row[name] for name in KEY_COLUMNS])[:10]
+
+
+def _table(rows: pd.DataFrame, keys: dict[str, Positions]) -> pd.DataFrame:
+    first = [int(index[0]) for index in keys.values()]
+    table = rows.iloc[first][[*KEY_COLUMNS, TIER.column, SOURCE.column]]
+    return table.assign(
+        label=configuration_labels(table[list(KEY_COLUMNS)]), models=[len(index) for index in keys.values()]
+    ).set_axis(list(keys), axis="index")

@@ -1,0 +1,205 @@
+// The two charts. Colours come from the style sheet, so that both themes are one drawing.
+/* global Plotly */
+import { number, plain } from "./dom.js";
+
+export const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+const LABEL_GAP = 0.05;
+const MOST_LABELS = 14;
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+function axis(title, extra = {}) {
+  return {
+    title: { text: title },
+    gridcolor: colour("grid"),
+    linecolor: colour("line"),
+    zeroline: false,
+    exponentformat: "none",
+    ...extra,
+  };
+}
+
+// Ticks at 1, 2 and 5, or at whole powers of ten where those would crowd.
+function logAxis(title, values, { roomLeft = 0.04 } = {}) {
+  const known = values.filter((value) => value > 0);
+  const [low, high] = known.length ? [Math.log10(Math.min(...known)), Math.log10(Math.max(...known))] : [0, 1];
+  const span = Math.max(high - low, 0.1);
+  const range = [low - roomLeft * span, high + 0.04 * span];
+  const steps = span > 3 ? [1] : [1, 2, 5];
+  const tickvals = [];
+  for (let power = Math.floor(range[0]); power <= range[1]; power++) tickvals.push(...steps.map((step) => step * 10 ** power));
+  return axis(title, { type: "log", range, tickvals, ticktext: tickvals.map((value) => number(value)) });
+}
+
+function layout(x, y, extra = {}) {
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
+    margin: { l: 64, r: 16, t: 12, b: 52 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+    hoverlabel: { align: "left" },
+    hovermode: "closest",
+    xaxis: x,
+    yaxis: y,
+    ...extra,
+  };
+}
+
+// Names as many frontier points as stay readable: the ends first, then whatever does not cover a name.
+function labelled(points, { x, y }) {
+  const at = points.map((p) => [Math.log(p[x]), p[y]]);
+  const span = (axisIndex) => Math.max(...at.map((p) => p[axisIndex])) - Math.min(...at.map((p) => p[axisIndex])) || 1;
+  const [width, height] = [span(0), span(1)];
+  const order = [0, points.length - 1, ...points.keys()];
+  const kept = new Set();
+  for (const index of order) {
+    const free = [...kept].every(
+      (other) =>
+        other !== index &&
+        (Math.abs(at[other][0] - at[index][0]) / width > 2 * LABEL_GAP || Math.abs(at[other][1] - at[index][1]) / height > LABEL_GAP),
+    );
+    if (free && kept.size < MOST_LABELS) kept.add(index);
+  }
+  return points.map((p, index) => (kept.has(index) ? plain(p.model) : ""));
+}
+
+function hover(point, cost, name) {
+  const interval = point.low === null ? "" : ` (${number(point.low)} to ${number(point.high)})`;
+  const flag = point.unstable ? `<br>unstable: ${plain(point.unstable)}` : "";
+  return `<b>${plain(point.model)}</b><br>${plain(name)} ${number(point[cost])}${interval}<br>top-1 ${number(point.top1)} %<br>${plain(point.family)}${flag}`;
+}
+
+function errors(points, cost) {
+  const known = points.some((p) => p.low !== null);
+  if (!known) return undefined;
+  const reach = (end, sign) => points.map((p) => (p[end] === null ? 0 : sign * (p[end] - p[cost])));
+  return { type: "data", symmetric: false, array: reach("high", 1), arrayminus: reach("low", -1), thickness: 1, width: 2 };
+}
+
+function familyTrace(points, family, style, cost, name) {
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: family.replace("_", " "),
+    x: points.map((p) => p[cost]),
+    y: points.map((p) => p.top1),
+    error_x: errors(points, cost),
+    hovertext: points.map((p) => hover(p, cost, name)),
+    hoverinfo: "text",
+    customdata: points.map((p) => p.href ?? null),
+    marker: {
+      color: style.colour,
+      symbol: style.symbol,
+      size: points.map((p) => (p.frontier ? 10 : 8)),
+      opacity: points.map((p) => (p.frontier ? 1 : 0.5)),
+    },
+  };
+}
+
+function frontierTrace(points, cost) {
+  const best = points.filter((p) => p.frontier).sort((a, b) => a[cost] - b[cost]);
+  return {
+    type: "scatter",
+    mode: "lines+text",
+    name: "frontier",
+    x: best.map((p) => p[cost]),
+    y: best.map((p) => p.top1),
+    text: labelled(best, { x: cost, y: "top1" }),
+    textposition: "top left",
+    textfont: { size: 12, color: colour("ink") },
+    line: { shape: "hv", color: colour("ink"), width: 1.5 },
+    hoverinfo: "skip",
+  };
+}
+
+export function drawFrontier(element, points, { cost, name, styles }) {
+  const known = points.filter((p) => p[cost] !== null && p.top1 !== null);
+  const families = Object.keys(styles).filter((family) => known.some((p) => p.family === family));
+  const traces = families.map((family) => {
+    const own = known.filter((p) => p.family === family);
+    return familyTrace(own, family, styles[family], cost, name);
+  });
+  traces.unshift(frontierTrace(known, cost));
+  const room = { roomLeft: 0.16 };
+  const figure = layout(logAxis(name, known.map((p) => p[cost]), room), axis("Top-1 accuracy (%)"));
+  Plotly.react(element, traces, figure, CONFIG);
+  element.removeAllListeners?.("plotly_click");
+  element.on("plotly_click", ({ points: [point] }) => {
+    if (point.customdata) window.open(point.customdata, "_blank", "noopener");
+  });
+}
+
+export function drawComparison(element, points, { name, styles }) {
+  const ends = [points.flatMap((p) => [p.first, p.second])].flatMap((all) => [Math.min(...all), Math.max(...all)]);
+  const diagonal = {
+    type: "scatter",
+    mode: "lines",
+    name: "equal",
+    x: ends,
+    y: ends,
+    line: { dash: "dot", color: colour("quiet"), width: 1 },
+    hoverinfo: "skip",
+  };
+  const families = Object.keys(styles).filter((family) => points.some((p) => p.family === family));
+  const traces = families.map((family) => {
+    const own = points.filter((p) => p.family === family);
+    const text = (p) => `<b>${plain(p.model)}</b><br>${number(p.first)}, place ${p.rank_first}<br>${number(p.second)}, place ${p.rank_second}`;
+    return {
+      type: "scatter",
+      mode: "markers",
+      name: family.replace("_", " "),
+      x: own.map((p) => p.first),
+      y: own.map((p) => p.second),
+      hovertext: own.map(text),
+      hoverinfo: "text",
+      marker: { color: styles[family].colour, symbol: styles[family].symbol, size: 9, opacity: 0.8 },
+    };
+  });
+  const titles = ["first", "second"].map((which) => `${name}, ${which}`);
+  const values = (end) => points.map((p) => p[end]);
+  const figure = layout(logAxis(titles[0], values("first")), logAxis(titles[1], values("second")));
+  Plotly.react(element, [diagonal, ...traces], figure, CONFIG);
+}
+
+const SLOPES = [
+  ["gmacs", "FLOPs"],
+  ["frm", "FRM"],
+  ["latency_ms", "Latency"],
+];
+
+// Each model's place by FLOPs, by FRM and by latency; those that move most are dark and named.
+export function drawSlopes(element, points, { styles, threshold = 2 }) {
+  const known = points.filter((p) => SLOPES.every(([key]) => p[key] !== null));
+  const places = Object.fromEntries(SLOPES.map(([key]) => [key, known.map((p) => p[`rank_${key}`])]));
+  const traces = known.map((point, index) => {
+    const y = SLOPES.map(([key]) => places[key][index]);
+    const moves = Math.max(Math.abs(y[1] - y[0]), Math.abs(y[2] - y[1])) >= threshold;
+    return {
+      type: "scatter",
+      mode: "lines+markers+text",
+      x: SLOPES.map(([, title]) => title),
+      y,
+      text: [plain(point.model), "", ""],
+      textposition: "middle left",
+      textfont: { size: 11, color: colour(moves ? "ink" : "quiet") },
+      hovertext: y.map((place, at) => `<b>${plain(point.model)}</b><br>place ${place} by ${SLOPES[at][1]}`),
+      hoverinfo: "text",
+      opacity: moves ? 1 : 0.35,
+      line: { color: styles[point.family].colour, width: moves ? 2 : 1 },
+      marker: { symbol: styles[point.family].symbol, size: 7 },
+    };
+  });
+  const place = axis("Place (1 is the cheapest)", { autorange: "reversed", rangemode: "tozero" });
+  const figure = layout(axis("", { range: [-0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length) });
+  Plotly.react(element, traces, figure, CONFIG);
+}
+
+// A figure that was drawn elsewhere, in this page's colours.
+export function drawFigure(element, { data, layout: own }) {
+  const themed = layout({}, {});
+  const both = (key) => ({ ...own[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true });
+  const axes = Object.fromEntries(Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((key) => /^[xy]axis/.test(key)).map((key) => [key, both(key)]));
+  const frame = { paper_bgcolor: themed.paper_bgcolor, plot_bgcolor: themed.plot_bgcolor, font: { ...own.font, ...themed.font } };
+  Plotly.react(element, data, { ...own, ...frame, ...axes, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
+}
