@@ -136,6 +136,16 @@ RATIO_ENERGY = Metric("ratio/energy", "ratio_energy", "1", "lower", "Energy over
 FRM = Metric("frm", "frm", "1", "lower", "Geometric mean of the FLOPs, latency and memory ratios (paper eq. 1).")
 FRM_E = Metric("frm_e", "frm_e", "1", "lower", "FRM with the energy ratio as a fourth component (paper 2.1).")
 
+# --- metrics: bookkeeping --------------------------------------------------------------------
+WRITTEN = Metric(
+    "tracking/written_s",
+    "written_s",
+    "s",
+    "none",
+    "When a run was written to although its own end is earlier (an import, a resend, a write-back); since 1970.",
+)
+RANK_FRM = Metric("rank/frm", "rank_frm", "1", "lower", "Rank by FRM in its configuration, written back by analyze.")
+
 # --- tags ----------------------------------------------------------------------------------
 KIND = Tag("frm.kind", "kind", "What the run is: benchmark, sweep, analysis, prediction.")
 SCHEMA = Tag("frm.schema", "schema", "Version of this schema.")
@@ -180,6 +190,7 @@ PROVENANCE = Tag("frm.provenance", "provenance", "Original file, row, tool versi
 REASON = Tag("frm.reason", "reason", "Why a run FAILED or was KILLED.")
 MODEL_ID = Tag("frm.model_id", "model_id", "MLflow's LoggedModel that was benchmarked.")
 GATE = Tag("frm.gate", "gate", "What the gate said of a model version: pass, fail or undecided, with its reasons.")
+DIGEST = Tag("frm.digest", "digest", "Hash of the runs, and of their metrics, that an analysis or prediction used.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
 
 KIND_BENCHMARK = "benchmark"

@@ -1,0 +1,136 @@
+"""Many records at once: an import's thousands of rows, each logged exactly once.
+
+A record costs three requests (create with all tags, one batch of metrics and params, end), and
+several are under way at once. A record that is on the server already costs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
+
+from mlflow import MlflowClient
+
+from frm_mlflow import schema
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.tracking import rest
+from frm_mlflow.tracking.entry import FINISHED, RunEntry, create, log_values, record_entry
+from frm_mlflow.tracking.pages import Selection, pages, tag_is
+from frm_mlflow.tracking.server import ensure_experiment
+from frm_mlflow.tracking.spool import SERVER_ERRORS
+
+WORKERS = 4
+CHUNK = 256
+"""Records in flight; an interrupt is obeyed after them."""
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class BulkReport:
+    """What `log_records` did: runs added, records that were there already, and those that could not be logged."""
+
+    added: int
+    present: int
+    failures: tuple[tuple[str, str], ...] = ()
+    """Record name and reason."""
+
+    @property
+    def failed(self) -> int:
+        """How many records could not be logged; the same import again logs them."""
+        return len(self.failures)
+
+
+def log_records(
+    client: MlflowClient,
+    experiment: str,
+    records: Iterable[BenchmarkRecord],
+    *,
+    parent_run_id: str | None = None,
+    workers: int = WORKERS,
+    on_progress: OnProgress | None = None,
+) -> BulkReport:
+    """Log each record as a FINISHED run of its own, unless the experiment has it.
+
+    An import that was interrupted goes on where it ended: what is finished is skipped by its
+    `frm.record_id`, what was half logged is completed. Two records with one id are one.
+
+    Parameters
+    ----------
+    parent_run_id
+        The run to put them below.
+    workers
+        Requests under way at once to a server; a database file is written by one.
+    on_progress
+        Called with the number of records handled and the total.
+    """
+    experiment_id = ensure_experiment(client, experiment)
+    wanted = {record.record_id: record for record in records}
+    known = known_records(client, experiment_id, sources=sorted({record.source for record in wanted.values()}))
+    missing = [record for record_id, record in wanted.items() if not known.get(record_id, Known("", "")).finished]
+    entries = (
+        record_entry(
+            record,
+            tracking_uri=client.tracking_uri,
+            experiment=experiment,
+            run_id=known[record.record_id].run_id if record.record_id in known else None,
+            parent_run_id=parent_run_id,
+        )
+        for record in missing
+    )
+    present, failures = len(wanted) - len(missing), []
+    with ThreadPoolExecutor(workers if rest.is_http(client.tracking_uri) else 1) as pool:
+        for done, (entry, reason) in enumerate(_logged(pool, client, experiment_id, entries), start=1):
+            if reason:
+                failures.append((entry.name, reason))
+            if on_progress:
+                on_progress(present + done, len(wanted))
+    return BulkReport(len(missing) - len(failures), present, tuple(failures))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run that the server has for a record."""
+
+    run_id: str
+    status: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the record is logged completely."""
+        return self.status == FINISHED
+
+
+def known_records(client: MlflowClient, experiment_id: str, *, sources: Iterable[str]) -> dict[str, Known]:
+    """Return the run of every record of these sources by its record id, a finished one before an unfinished one."""
+    known: dict[str, Known] = {}
+    for source in sources:
+        conditions = (tag_is(schema.KIND.key, schema.KIND_BENCHMARK), tag_is(schema.SOURCE.key, source))
+        for rows in pages(Selection(client, (experiment_id,), conditions)):
+            for row in rows:
+                record_id = row.get(schema.RECORD_ID.column, "")
+                if not known.get(record_id, Known("", "")).finished:
+                    known[record_id] = Known(row["run_id"], row["status"])
+    return known
+
+
+def _logged(
+    pool: ThreadPoolExecutor, client: MlflowClient, experiment_id: str, entries: Iterator[RunEntry]
+) -> Iterator[tuple[RunEntry, str]]:
+    """Yield each entry once it is logged, with the reason where it could not be."""
+    while chunk := list(islice(entries, CHUNK)):
+        futures: dict[Future[None], RunEntry] = {pool.submit(_log, client, experiment_id, e): e for e in chunk}
+        for future in as_completed(futures):
+            error = future.exception()
+            if error is not None and not isinstance(error, SERVER_ERRORS):
+                raise error
+            yield futures[future], str(error) if error else ""
+
+
+def _log(client: MlflowClient, experiment_id: str, entry: RunEntry) -> None:
+    run_id = entry.run_id or create(client, experiment_id, entry)
+    tags = entry.tags if entry.run_id else {}
+    log_values(client, run_id, metrics=entry.metrics, params=entry.params, tags=tags, time_ms=entry.end_ms)
+    client.set_terminated(run_id, FINISHED, end_time=entry.end_ms)
