@@ -139,7 +139,8 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
             result.append(f"{word[2:]}={rest.pop(0)}")
         else:
             result.append(f"{word[2:]}=true")
-    return result
+    # Hydra's parser takes overrides in one piece, so a `-m` between two of them goes first.
+    return sorted(result, key=lambda word: word not in {"-m", "--multirun"})
 
 
 def _usage() -> str:

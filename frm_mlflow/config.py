@@ -191,6 +191,40 @@ class BenchConfig:
     json: bool = False
 
 
+@dataclass(frozen=True)
+class AttachConfig:
+    """The settings of `frm-mlflow attach` (`conf/attach.yaml`) and of `frm_mlflow.log_frm`."""
+
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    model_uri: str | None = None
+    run_id: str | None = None
+    into: str = "child"
+    prefix: str = ""
+    name: str | None = None
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.into not in ("child", "run"):
+            raise ConfigError(f"into must be child or run, got '{self.into}'")
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """The settings of `frm-mlflow ingest` (`conf/ingest.yaml`)."""
+
+    source: SourceConfig
+    tracking: TrackingConfig
+    path: str | None = None
+    dry_run: bool = False
+    json: bool = False
+
+
 ConfigT = TypeVar("ConfigT")
 
 

@@ -72,8 +72,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
     for runtime in asked.runtimes or [""]:
         for precision in asked.precisions or [""]:
             common = _choose(kept, runtime=runtime, precision=precision)
-            reference = _with_model(common, asked.baseline)
-            chosen = [_with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
+            reference = with_model(common, asked.baseline)
+            chosen = [with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
             plans += _plans([compose(item) for item in (reference, *chosen)])
     return tuple(plans)
 
@@ -92,7 +92,7 @@ def _choose(overrides: Sequence[str], **groups: str) -> list[str]:
     return [o for o in overrides if _key(o) not in given] + [f"{group}={name}" for group, name in given.items()]
 
 
-def _with_model(overrides: Sequence[str], name: str) -> list[str]:
+def with_model(overrides: Sequence[str], name: str) -> list[str]:
     """Choose the model `name`; of the model's own settings only the input's size and the seed carry over."""
     carried = {"model.input_size", "model.seed"}
     rest = [o for o in overrides if _key(o) != "model" and (not _key(o).startswith("model.") or _key(o) in carried)]

@@ -79,3 +79,27 @@ class SweepProgress:
         self.out.print(
             f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False, soft_wrap=True
         )
+
+
+Count = Callable[..., None]
+"""Takes how many are done, of how many, and optionally what is being done."""
+
+
+def _uncounted(*_: object) -> None:
+    """Take the place of a bar where nobody watches."""
+
+
+@contextmanager
+def counting(label: str, *, out: Console) -> Iterator[Count]:
+    """Show a bar with the time left, in a terminal, for work that counts its steps."""
+    if not out.is_terminal:
+        yield _uncounted
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=out, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+
+        def update(done: int, total: int, step: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=f"{label}: {step}" if step else label)
+
+        yield update

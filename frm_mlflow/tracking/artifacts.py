@@ -56,6 +56,12 @@ def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> N
         client.log_artifact(run_id, str(file), None if folder == "." else folder)
 
 
+def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Log every file in `folder`, with the folders in it, as artifacts."""
+    with _refusals(client, folder.name):
+        client.log_artifacts(run_id, str(folder))
+
+
 def describe(client: MlflowClient, run_id: str, markdown: str) -> None:
     """Set the run's description, which the UI shows as Markdown."""
     with _refusals(client, "the description"):

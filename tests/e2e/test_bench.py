@@ -86,7 +86,12 @@ def test_a_model_that_fails_is_a_failed_child_and_the_exit_code_is_1(
 def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
     mlflow_server: str, environment: dict[str, str]
 ) -> None:
-    own = ("models=[mobilenet_v3_small,resnet18]", "measure.runs=2000", "tracking.experiment=interrupted")
+    own = (
+        "models=[mobilenet_v3_small,resnet18]",
+        "measure.runs=1000",
+        "measure.max_runs=1000",
+        "tracking.experiment=interrupted",
+    )
     process = subprocess.Popen([FRM_MLFLOW, "bench", *SMALL, *own], env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:

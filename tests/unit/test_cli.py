@@ -16,6 +16,7 @@ from frm_mlflow.errors import ConfigError
         (["--json"], ["json=true"]),
         (["--json", "device=cpu"], ["json=true", "device=cpu"]),
         (["-m", "model=a,b"], ["-m", "model=a,b"]),
+        (["device=cpu", "-m", "model=a,b", "x=1"], ["-m", "device=cpu", "model=a,b", "x=1"]),
         (["--cfg", "job"], ["--cfg", "job"]),
         (["--help"], ["--help"]),
         (["-sc", "query=bash"], ["-sc", "query=bash"]),
