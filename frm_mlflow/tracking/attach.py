@@ -154,7 +154,8 @@ def _refuse_overwriting(run: Run, record: BenchmarkRecord, prefix: str) -> None:
     if there != here:
         raise ConfigError(
             f"run '{run.info.run_id}' carries a benchmark of {' · '.join(filter(None, there))} already, "
-            f"and this one is of {' · '.join(filter(None, here))}: give it a prefix of its own, or log it to a run below (into=child)"
+            f"and this one is of {' · '.join(filter(None, here))}: give it a prefix of its own, "
+            "or log it to a run below (into=child)"
         )
 
 
