@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from frm_mlflow.analysis.arrays import Floats, Integers, Mask
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask, column_means
 
 MIN_CLUSTERS = 5
 """With fewer clusters an interval would say more about the number of clusters than about the data."""
@@ -163,7 +163,7 @@ def _bca_levels(estimate: Floats, resampled: Floats, left_one_out: Floats, tails
     """Return the quantile levels (2, J) and for which columns they are BCa's."""
     below = (np.sum(resampled < estimate, axis=0) + 0.5 * np.sum(resampled == estimate, axis=0)) / len(resampled)
     bias = ndtri(below)
-    deviation = np.nanmean(left_one_out, axis=0, keepdims=True) - left_one_out
+    deviation = column_means(left_one_out) - left_one_out
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.nansum(deviation**2, axis=0)
         acceleration = np.nansum(deviation**3, axis=0) / (6 * spread**1.5)

@@ -104,11 +104,10 @@ def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, 
     cost, value = (np.take_along_axis(v, order, axis=1) for v in (np.log(objective), top1))
     chosen, common = (np.take_along_axis(mask, order[None], axis=2) for mask in (part.predicted, part.common))
     lowest = np.min(np.where(common, value, np.inf), axis=2, keepdims=True)
+    lowest = np.where(np.isfinite(lowest), lowest, 0.0)
     best, reached = (np.maximum.accumulate(np.where(mask, value, lowest), axis=2) - lowest for mask in (common, chosen))
-    return {
-        "hypervolume": _area(reached, cost, common) / _area(best, cost, common),
-        "regret": _regret(best - reached, cost, common),
-    }
+    share = _area(reached, cost, common) / _area(best, cost, common)
+    return {"hypervolume": share, "regret": _regret(best - reached, cost, common)}
 
 
 def _area(heights: Floats, cost: Floats, common: Mask) -> Floats:

@@ -94,7 +94,8 @@ def tier_scores(
                 | {"f1": interval.estimate, **interval_cells(interval), **means}
                 | {"pairs": int(np.isfinite(scores.f1[block][apart]).sum())}
             )
-    return pd.DataFrame(rows)
+    keys = ["source", "target", "objective", "predictor"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*keys, "f1", "low", "high"])
 
 
 def source_scores(

@@ -25,6 +25,8 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     tiers = sorted(set(fleet.tiers))
     if len(tiers) < 2:
         raise DataError(f"interaction needs two tiers; all configurations are {tiers[0]}")
+    if set(fleet.models) <= {fleet.baseline}:
+        raise DataError(f"interaction needs a model beside the baseline {fleet.baseline}")
     tests = pd.concat([model_tests(fleet, unit, options, rng) for unit in UNITS], ignore_index=True)
     tables = {"tests": tests, "share": significant_share(tests, options), "within_tier": within_tier(fleet)}
     return Result(tables=tables, sentences=tuple(_sentences(tables, options)))

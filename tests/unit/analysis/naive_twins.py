@@ -1,6 +1,6 @@
 """Every analysis as a person would write it first: pandas rows, SciPy, nested loops. The fast code must agree."""
 
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pandas as pd
@@ -143,7 +143,7 @@ def area(chosen: set[str], costs: pd.Series, top1: pd.Series) -> float:
     """Area under the chosen models' staircase in log cost, up to the dearest model and over the least accurate one."""
     budgets = sorted(costs)
     total = 0.0
-    for low, high in zip(budgets, budgets[1:], strict=False):
+    for low, high in pairwise(budgets):
         reached = [top1[m] for m in chosen if costs[m] <= low]
         total += (np.log(high) - np.log(low)) * ((max(reached) if reached else top1.min()) - top1.min())
     return total

@@ -1,0 +1,202 @@
+"""Which rows are analysed: each rule alone, by hand-made frames."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from frm_mlflow.analysis.fleet import select_fleet
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.rows import missing_metrics, usable_rows
+from frm_mlflow.errors import ConfigError, DataError
+from frm_mlflow.frame import from_runs
+
+END = pd.Timestamp("2026-01-01", tz="UTC")
+MODELS = ("resnet50", "a", "b", "c", "d", "e")
+
+
+def row(model="a", **changes):
+    number = {name: place + 1 for place, name in enumerate(MODELS)}.get(model, 9)
+    facts = {"run_id": f"{model}-{changes.get('device', 'phone')}", "kind": "benchmark", "status": "FINISHED"}
+    facts |= {"device": "phone", "tier": "edge", "runtime": "tflite", "precision": "fp32", "batch_size": 1}
+    facts |= {"resolution": "native", "compute_unit": "cpu", "model": model, "end_time": END}
+    facts |= {"latency_ms": 10.0 * number, "memory_mib": 5.0 * number, "gmacs": 1.0 * number, "top1": 60.0 + number}
+    return facts | changes
+
+
+def frame(*rows):
+    return from_runs(rows)
+
+
+def device(name, **changes):
+    return [row(model, device=name, **changes) for model in MODELS]
+
+
+def reasons(left_out):
+    return {item.reason: item.rows for item in left_out}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": "FAILED"}, "not a finished benchmark"),
+        ({"status": "RUNNING"}, "not a finished benchmark"),
+        ({"kind": "sweep"}, "not a finished benchmark"),
+        ({"device": ""}, "no model, device or known tier"),
+        ({"tier": "toaster"}, "no model, device or known tier"),
+        ({"latency_ms": np.nan}, "latency missing, infinite or not above zero"),
+        ({"latency_ms": np.inf}, "latency missing, infinite or not above zero"),
+        ({"latency_ms": 0.0}, "latency missing, infinite or not above zero"),
+        ({"latency_ms": -3.0}, "latency missing, infinite or not above zero"),
+    ],
+)
+def test_unusable_rows_are_counted(changes, reason):
+    rows, left_out = usable_rows(frame(row(), row("b", **changes)), AnalysisOptions())
+    assert rows["model"].tolist() == ["a"]
+    assert reasons(left_out) == {reason: 1}
+
+
+def test_the_commonest_flops_convention_stays_and_the_others_are_refused():
+    rows, left_out = usable_rows(
+        frame(*(row(m, flops_convention="macs") for m in "abc"), row("d", flops_convention="flops"), row("e")),
+        AnalysisOptions(),
+    )
+    assert set(rows["model"]) == {"a", "b", "c", "e"}
+    assert reasons(left_out) == {"another FLOPs convention than most rows": 1}
+    assert left_out[0].detail == "flops: 1"
+
+
+def test_another_input_size_than_usual_is_left_out():
+    rows, left_out = usable_rows(
+        frame(
+            row(device="x", input_size=224),
+            row(device="y", input_size=224),
+            row(device="z", input_size=299),
+            row(device="u"),
+        ),
+        AnalysisOptions(),
+    )
+    assert set(rows["device"]) == {"x", "y", "u"}
+    assert reasons(left_out) == {"another input size than the model's usual one": 1}
+
+
+@pytest.mark.parametrize(("rule", "latency"), [("newest", 30.0), ("best", 10.0), ("median", 20.0)])
+def test_duplicates_of_one_configuration(rule, latency):
+    days = [pd.Timestamp(f"2026-01-0{day}", tz="UTC") for day in (1, 2, 3)]
+    copies = [row(latency_ms=value, end_time=day) for value, day in zip((10.0, 20.0, 30.0), days, strict=True)]
+    rows, left_out = usable_rows(frame(*reversed(copies)), AnalysisOptions(duplicates=rule))
+    assert rows["latency_ms"].tolist() == [latency]
+    assert reasons(left_out) == {f"another benchmark of the same configuration (kept: {rule})": 2}
+
+
+def test_median_of_four_is_a_row_that_was_measured():
+    rows, _ = usable_rows(
+        frame(*(row(latency_ms=v) for v in (4.0, 1.0, 3.0, 2.0))), AnalysisOptions(duplicates="median")
+    )
+    assert rows["latency_ms"].tolist() == [2.0]
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(ConfigError, match="newest, best, median"):
+        AnalysisOptions(duplicates="first")
+
+
+def test_a_job_under_two_device_names_counts_once_under_the_one_with_more_rows():
+    jobs = [row(m, device="galaxy", job_id=f"job-{m}") for m in "abcd"]
+    republished = [row(m, device="alias", job_id=f"job-{m}") for m in "ab"]
+    rows, left_out = usable_rows(frame(*republished, *jobs), AnalysisOptions())
+    assert rows["device"].unique().tolist() == ["galaxy"]
+    assert reasons(left_out) == {"job republished under another device": 2}
+    rows, left_out = usable_rows(frame(*republished, *jobs), AnalysisOptions(count_duplicates=True))
+    assert (len(rows), left_out) == (6, [])
+
+
+def test_a_job_counts_under_the_device_that_ran_it():
+    rows = [row(m, device=d, job_id=f"job-{m}", measured_on="zulu") for m in "ab" for d in ("alpha", "zulu")]
+    kept, _ = usable_rows(frame(*rows, row("c", device="alpha")), AnalysisOptions())
+    assert kept[kept["model"] != "c"]["device"].unique().tolist() == ["zulu"]
+
+
+def test_of_a_series_the_newest_version_counts():
+    old = row(series="s", runtime_version="1", end_time=pd.Timestamp("2025-01-01", tz="UTC"))
+    rows, left_out = usable_rows(
+        frame(old, row(series="s", runtime_version="2"), row("b"), row("c")), AnalysisOptions()
+    )
+    assert sorted(rows["runtime_version"]) == ["", "", "2"]
+    assert reasons(left_out) == {"superseded by a newer version of its source": 1}
+
+
+def test_latency_statistics_and_memory_definitions_are_split_never_mixed():
+    mean = device("phone", latency_statistic="mean")
+    fleet = select_fleet(frame(*device("phone", latency_statistic="p50"), *mean), AnalysisOptions()).fleet
+    assert len(fleet.labels) == 2
+    assert all("mean" in label or "p50" in label for label in fleet.labels)
+
+
+def test_a_row_without_memory_does_not_split_its_configuration():
+    rows = device("phone", memory_definition="rss_peak")
+    rows[2] |= {"memory_definition": "", "memory_mib": np.nan}
+    assert len(select_fleet(frame(*rows), AnalysisOptions()).fleet.labels) == 1
+
+
+def test_a_configuration_without_baseline_is_left_out_and_named():
+    rows = [*device("phone"), *(row(m, device="tablet") for m in "abcde")]
+    selection = select_fleet(frame(*rows), AnalysisOptions())
+    assert selection.fleet.devices.tolist() == ["phone"]
+    left = selection.left_out.iloc[0]
+    assert (left["reason"], left["rows"]) == ("no baseline resnet50", 5)
+    assert "tablet" in left["detail"]
+
+
+def test_near_duplicate_devices_count_once():
+    twin = [r | {"device": "twin", "latency_ms": r["latency_ms"] * 1.005} for r in device("phone", chip="soc")]
+    other = [r | {"device": "other", "latency_ms": r["latency_ms"] * 1.05} for r in device("phone", chip="soc")]
+    rows = frame(*device("phone", chip="soc"), *twin, *other)
+    selection = select_fleet(rows, AnalysisOptions())
+    assert sorted(selection.fleet.devices) == ["other", "phone"]
+    assert selection.left_out["reason"].str.startswith("near-duplicate device").tolist() == [True]
+    assert len(select_fleet(rows, AnalysisOptions(count_duplicates=True)).fleet.labels) == 3
+
+
+def test_same_numbers_on_another_chip_are_no_duplicate():
+    rows = frame(
+        *device("phone", chip="soc"), *device("twin", chip="soc 2"), *device("nameless"), *device("nameless too")
+    )
+    assert len(select_fleet(rows, AnalysisOptions()).fleet.labels) == 4
+
+
+def test_swapped_ranks_are_no_duplicate():
+    swapped = device("twin", chip="soc")
+    swapped[1]["latency_ms"], swapped[2]["latency_ms"] = swapped[2]["latency_ms"], swapped[1]["latency_ms"]
+    assert len(select_fleet(frame(*device("phone", chip="soc"), *swapped), AnalysisOptions()).fleet.labels) == 2
+
+
+def test_other_batch_sizes_and_resolutions_are_not_compared():
+    rows = [*device("phone"), *device("tablet"), *device("phone", batch_size=8), *device("phone", resolution="320")]
+    selection = select_fleet(frame(*rows), AnalysisOptions())
+    assert (len(selection.fleet.labels), len(selection.comparable.labels)) == (4, 2)
+    assert select_fleet(frame(*rows), AnalysisOptions(batch_size=8)).comparable.devices.tolist() == ["phone"]
+    with pytest.raises(DataError, match=r"no benchmark with batch_size 3; there are 1, 8"):
+        select_fleet(frame(*rows), AnalysisOptions(batch_size=3))
+
+
+def test_no_rows_say_which_rule_removed_how_many():
+    with pytest.raises(DataError, match=r"among 2 rows \(not a finished benchmark: 2\)"):
+        select_fleet(frame(row(status="FAILED"), row("b", status="KILLED")), AnalysisOptions())
+    with pytest.raises(DataError, match="the query returned none"):
+        select_fleet(frame(), AnalysisOptions())
+
+
+def test_missing_and_infinite_metrics_are_counted():
+    table = missing_metrics(
+        frame(row(), row("b", memory_mib=np.nan), row("c", memory_mib=np.inf), row("d", top1=np.nan))
+    )
+    assert table.set_index("metric").loc["memory_mib"].to_dict() == {"missing": 1, "infinite": 1}
+    assert table.set_index("metric").loc["top1"].to_dict() == {"missing": 1, "infinite": 0}
+    assert "energy_mj" not in set(table["metric"])
+
+
+def test_the_frame_is_not_changed():
+    rows = frame(*device("phone"), row(status="FAILED"))
+    before = rows.copy()
+    select_fleet(rows, AnalysisOptions())
+    pd.testing.assert_frame_equal(rows, before)
