@@ -31,7 +31,6 @@ Progress = Callable[[str], None]
 
 _CHECK_EVERY = 5
 """Pairs between two looks at the interval."""
-_CHECK_RESAMPLES = 500
 
 
 def benchmark(
@@ -78,7 +77,7 @@ def benchmark(
         identities = _prepare(pair, device=device, runtime=runtime, threads=threads, config=config, tell=tell)
         phases.done("load_and_warm_up")
         before = conditions(device)
-        is_settled = _take_turns(pair, config=config, rng=rng, clock=clock, tell=tell)
+        interval = _take_turns(pair, config=config, rng=rng, clock=clock, tell=tell)
         phases.done("timed")
         after = conditions(device)
         memories = [p.memory() for p in pair]
@@ -87,7 +86,7 @@ def benchmark(
         pair,
         identities=identities,
         memories=memories,
-        is_settled=is_settled,
+        interval=interval,
         device=device,
         config=config,
         rng=rng,
@@ -118,8 +117,8 @@ def _prepare(
 
 def _take_turns(
     pair: list[Participant], *, config: MeasureConfig, rng: np.random.Generator, clock: Clock, tell: Progress
-) -> bool:
-    """Time blocks in turn until the stopping rule holds; return whether the interval got narrow enough."""
+) -> Interval:
+    """Time blocks in turn until the stopping rule holds; return the interval that it looked at last."""
     model, around = pair[-1], pair[:-1]
     deadline = clock() + round(config.max_seconds * 1e9)
     for baseline in around:
@@ -128,30 +127,24 @@ def _take_turns(
         model.block()
         for baseline in around:
             baseline.block()
-        enough = model.samples >= config.runs
-        over = enough and (model.samples >= config.max_runs or clock() >= deadline)
-        if over or (enough and len(model.blocks) % _CHECK_EVERY == 0):
-            interval = _interval(pair, config=config, resamples=_CHECK_RESAMPLES, rng=rng)
+        if model.samples < config.runs:
+            continue
+        over = model.samples >= config.max_runs or clock() >= deadline
+        if over or len(model.blocks) % _CHECK_EVERY == 0:
+            interval = _interval(pair, config=config, rng=rng)
             tell(f"{model.samples} runs, {_progress(pair, interval)}")
-            is_settled = interval.relative_half_width <= config.target_interval
-            if over or is_settled:
-                return is_settled
+            if over or interval.relative_half_width <= config.target_interval:
+                return interval
 
 
-def _interval(pair: list[Participant], *, config: MeasureConfig, resamples: int, rng: np.random.Generator) -> Interval:
+def _interval(pair: list[Participant], *, config: MeasureConfig, rng: np.random.Generator) -> Interval:
     """Return the interval that the stopping rule is about: of the ratio, or of the median where there is none."""
-    model = pair[-1]
+    model, confidence, resamples = pair[-1], config.confidence, config.resamples
     if len(pair) == 1:
-        return estimate.median_interval(
-            model.times("wall_ns"), confidence=config.confidence, resamples=resamples, rng=rng
-        )
-    return estimate.ratio_interval(
-        model.block_medians(),
-        pair[0].block_medians(),
-        confidence=config.confidence,
-        resamples=resamples,
-        rng=rng,
-    )
+        wall_ns = model.times("wall_ns")
+        return estimate.median_interval(wall_ns, confidence=confidence, resamples=resamples, rng=rng)
+    medians = model.block_medians(), pair[0].block_medians()
+    return estimate.ratio_interval(*medians, confidence=confidence, resamples=resamples, rng=rng)
 
 
 def _measurement(
@@ -159,7 +152,7 @@ def _measurement(
     *,
     identities: list[Identity],
     memories: list[dict[str, Any]],
-    is_settled: bool,
+    interval: Interval,
     device: Device,
     config: MeasureConfig,
     rng: np.random.Generator,
@@ -172,12 +165,12 @@ def _measurement(
         definitions.append(definition)
     model, own = pair[-1], metrics[-1]
     alone = len(pair) == 1
-    ratio = Interval(1.0, 1.0, 1.0) if alone else _interval(pair, config=config, resamples=config.resamples, rng=rng)
+    ratio = Interval(1.0, 1.0, 1.0) if alone else interval
     return Measurement(
         metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
-        unstable=_unstable(pair, is_settled=is_settled, config=config, on_cpu=device.kind == "cpu"),
+        unstable=_unstable(pair, interval, config=config, on_cpu=device.kind == "cpu"),
         versions=model.loaded["versions"],
         identity=identities[-1],
         baseline_identity=None if alone else identities[0],
@@ -186,7 +179,7 @@ def _measurement(
     )
 
 
-def _unstable(pair: list[Participant], *, is_settled: bool, config: MeasureConfig, on_cpu: bool) -> tuple[str, ...]:
+def _unstable(pair: list[Participant], interval: Interval, *, config: MeasureConfig, on_cpu: bool) -> tuple[str, ...]:
     """Return every reason to doubt the figures: of the model, of the baseline, of the interval."""
     reasons = [
         reason if p.role == MODEL else f"{p.role} {reason}"
@@ -194,7 +187,7 @@ def _unstable(pair: list[Participant], *, is_settled: bool, config: MeasureConfi
         for reason in instabilities(p.times("wall_ns"), p.times("cpu_ns"), on_cpu=on_cpu)
     ]
     reasons += [f"{p.role} not warmed up" for p in pair if not p.warmed["settled"]]
-    if not is_settled:
+    if interval.relative_half_width > config.target_interval:
         reasons.append(f"interval wider than {config.target_interval:.1%}")
     return tuple(reasons)
 
