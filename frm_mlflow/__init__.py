@@ -4,4 +4,31 @@ Importing this package is cheap on purpose: MLflow imports it for its plugin hoo
 worker on a Jetson imports it without torch, mlflow or pandas being there.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from frm_mlflow.integrations.autolog import autolog
+    from frm_mlflow.stages.attach import FrmResult, log_frm
+
 __version__ = "0.1.0"
+__all__ = ["FrmResult", "__version__", "autolog", "log_frm"]
+
+_HOME = {
+    "FrmResult": "frm_mlflow.stages.attach",
+    "autolog": "frm_mlflow.integrations.autolog",
+    "log_frm": "frm_mlflow.stages.attach",
+}
+"""Public names that are imported when they are first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'frm_mlflow' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

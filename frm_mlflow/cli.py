@@ -23,6 +23,7 @@ from frm_mlflow.errors import FrmError
 
 RUNNERS: dict[str, str] = {
     "bench": "benchmark models on this machine and log a run each",
+    "attach": "benchmark a model that MLflow has logged, and log it to its run",
     "ingest": "import what other tools have measured",
     "analyze": "compute the paper's analyses from the tracking server",
     "predict": "predict latency and the Pareto frontier on a device nobody measured",

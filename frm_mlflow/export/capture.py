@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from frm_mlflow.errors import ConfigError, ExportError
-from frm_mlflow.export.flat import Flat, with_batch
+from frm_mlflow.export.flat import Call, Flat, with_batch
 from frm_mlflow.worker.identity import agreement
 
 LEAST_COSINE = 0.999
@@ -49,7 +49,8 @@ def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int 
         On any device, in any mode, wrapped by DDP or `torch.compile` or not.
     example
         Arguments of one call: a tensor or array, a tuple or list of arguments, or a mapping of
-        keyword arguments (a mapping whose keys are no parameters of `forward` is one argument).
+        keyword arguments (a mapping whose keys are no parameters of `forward` is one argument);
+        a `Call` where both kinds are needed.
     batch_size
         Samples that the program takes: the example's first ones; None keeps the example's.
 
@@ -62,8 +63,8 @@ def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int 
     """
     module = unwrap(model)
     device = _device_of(module)
-    args, kwargs = as_call(module, example)
-    flat = Flat(module, *_placed((args, kwargs), device))
+    call = as_call(module, example)
+    flat = Flat(module, *_placed((call.args, dict(call.kwargs)), device))
     if not flat.example:
         raise ConfigError("the example input holds no tensor: give one call's arguments, such as torch.zeros(1, 3, 8)")
     inputs = with_batch(flat.example, batch_size)
@@ -82,23 +83,33 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
-def as_call(module: nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the positional and keyword arguments that `example` stands for."""
+def as_call(module: nn.Module, example: Any) -> Call:
+    """Return the call of `module` that `example` stands for.
+
+    Raises
+    ------
+    ConfigError
+        Where there is no example.
+    """
+    if isinstance(example, Call):
+        return example
     if example is None:
         raise ConfigError("there is no example input: pass one call's arguments, such as torch.zeros(1, 3, 224, 224)")
     if isinstance(example, Mapping):
         parameters = signature(module.forward).parameters
         open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
         if open_ended or set(example) <= set(parameters):
-            return (), dict(example)
-        return (dict(example),), {}
-    return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
+            return Call(kwargs=dict(example))
+        return Call((dict(example),))
+    return Call(tuple(example)) if isinstance(example, tuple | list) else Call((example,))
 
 
 def _placed(call: tuple[tuple[Any, ...], dict[str, Any]], device: torch.device) -> Any:
     """Return the call with every array as a tensor on the module's device."""
 
     def place(leaf: Any) -> Any:
+        if hasattr(leaf, "to_numpy"):  # a pandas table
+            leaf = leaf.to_numpy(np.float32)
         if isinstance(leaf, np.ndarray | np.generic):
             leaf = torch.from_numpy(np.array(leaf))
             leaf = leaf.float() if leaf.dtype == torch.float64 else leaf

@@ -1,0 +1,228 @@
+"""`frm_mlflow.autolog()`: FRM of every model that training or logging leaves behind, once a model.
+
+Four functions of other libraries are wrapped, when and if they are imported: `fit` of Lightning's
+Trainer, `train` of Transformers' Trainer, `mlflow.pytorch.log_model` and `mlflow.onnx.log_model`.
+Each does its work first and unchanged; what follows cannot fail it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlflow
+from mlflow.utils.import_hooks import register_post_import_hook
+
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.integrations.guard import FrmSettings, log_guarded, logger
+from frm_mlflow.stages.attach import FrmResult
+from frm_mlflow.tracking import attach as tracking_attach
+from frm_mlflow.tracking import server
+
+Wrapper = Callable[..., Any]
+
+_settings: FrmSettings | None = None
+_done: weakref.WeakKeyDictionary[Any, FrmResult | None] = weakref.WeakKeyDictionary()
+"""What came of each torch model that was benchmarked (None: it failed)."""
+_done_files: dict[str, FrmResult | None] = {}
+"""The same for ONNX models, which are data, by their content."""
+
+
+def autolog(
+    *,
+    disable: bool = False,
+    device: str = "auto",
+    baseline: str = "resnet50",
+    runtime: str = "onnxruntime",
+    measure: str = "quick",
+    batch_size: int = 1,
+    prefix: str = "",
+    overrides: Sequence[str] = (),
+) -> None:
+    """Benchmark each model once when its training ends or when it is logged, into its own run.
+
+    It works for PyTorch Lightning (`Trainer.fit`), Hugging Face (`Trainer.train`), and any
+    `mlflow.pytorch.log_model` and `mlflow.onnx.log_model`. What training computes is not changed.
+    A benchmark that fails is warned of and tagged (`frm.reason`); the training goes on.
+
+    Parameters
+    ----------
+    disable
+        Stop it.
+    device, baseline, runtime, measure, batch_size, prefix, overrides
+        As for `log_frm`; `measure` is the protocol that takes seconds.
+    """
+    global _settings
+    if disable:
+        _settings = None
+        return
+    _settings = FrmSettings(
+        device=device,
+        baseline=baseline,
+        runtime=runtime,
+        measure=measure,
+        batch_size=batch_size,
+        prefix=prefix,
+        overrides=tuple(overrides),
+    )
+    for module in ("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"):
+        register_post_import_hook(_wrap_lightning, module, overwrite=True)
+    register_post_import_hook(_wrap_transformers, "transformers.trainer", overwrite=True)
+    for module in ("mlflow.pytorch", "mlflow.onnx"):
+        register_post_import_hook(_wrap_log_model, module, overwrite=True)
+
+
+def _wrap_lightning(module: Any) -> None:
+    _wrap(module.Trainer, "fit", _fit)
+
+
+def _wrap_transformers(module: Any) -> None:
+    _wrap(module.Trainer, "train", _train)
+
+
+def _wrap_log_model(module: Any) -> None:
+    _wrap(module, "log_model", _log_model)
+
+
+def _wrap(owner: Any, name: str, wrapper: Wrapper) -> None:
+    """Replace a function by one that calls `wrapper` with it while autologging is on."""
+    original = getattr(owner, name)
+    if hasattr(original, "_frm_original"):
+        return
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if _settings is None:
+            return original(*args, **kwargs)
+        return wrapper(original, _settings, *args, **kwargs)
+
+    wrapped._frm_original = original  # type: ignore[attr-defined]
+    setattr(owner, name, wrapped)
+
+
+def _fit(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Lightning's `Trainer.fit`, then the benchmark."""
+    from frm_mlflow.integrations.watch import FirstCall
+
+    model = inspect.signature(original).bind(trainer, *args, **kwargs).arguments["model"]
+    watch = FirstCall(model, samples=settings.batch_size)
+    try:
+        result = original(trainer, *args, **kwargs)
+    finally:
+        watch.stop()
+    if trainer.is_global_zero and not trainer.interrupted:
+        example = getattr(model, "example_input_array", None)
+        with run_of_training(trainer) as (run_id, uri):
+            _once(model, watch.call if example is None else example, settings, run_id=run_id, tracking_uri=uri)
+    return result
+
+
+def _train(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Hugging Face's `Trainer.train`, then the benchmark."""
+    from frm_mlflow.integrations.watch import LABELS, FirstCall
+
+    watch = FirstCall(trainer.model, ignored=LABELS | set(trainer.label_names or ()), samples=settings.batch_size)
+    runs = _RunSeen()
+    trainer.add_callback(runs.callback())
+    try:
+        result = original(trainer, *args, **kwargs)
+    finally:
+        watch.stop()
+        trainer.remove_callback(runs.made)
+    if trainer.is_world_process_zero():
+        with _run(runs.run_id) as run_id:
+            _once(trainer.model, watch.call, settings, run_id=run_id)
+    return result
+
+
+def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: Any) -> Any:
+    """`mlflow.pytorch.log_model` or `mlflow.onnx.log_model`, then the benchmark."""
+    info = original(*args, **kwargs)
+    arguments = inspect.signature(original).bind(*args, **kwargs).arguments
+    model = next(iter(arguments.values()))
+    with _run(info.run_id) as run_id:
+        _once(model, arguments.get("input_example"), settings, run_id=run_id, model_id=info.model_id)
+    return info
+
+
+def _once(
+    model: Any,
+    example: Any,
+    settings: FrmSettings,
+    *,
+    run_id: str,
+    model_id: str | None = None,
+    tracking_uri: str | None = None,
+) -> None:
+    """Benchmark a model that was not benchmarked yet; link one that was to the LoggedModel that it now is."""
+    key, done = _place(model)
+    if key not in done:
+        done[key] = log_guarded(model, example, settings, run_id=run_id, model_id=model_id, tracking_uri=tracking_uri)
+        return
+    earlier = done[key]
+    if earlier is None or model_id is None or earlier.run_id is None or earlier.model_id == model_id:
+        return
+    try:
+        tracking_attach.link(server.connect(tracking_uri), earlier.run_id, model_id, earlier.record)
+    except TrackingError as error:
+        logger.warning("the model was benchmarked, but its FRM is not linked to it: %s", error)
+
+
+def _place(model: Any) -> tuple[Any, Any]:
+    """Return the key under which a model is remembered, and where."""
+    if hasattr(model, "SerializeToString"):
+        return hashlib.sha256(model.SerializeToString()).hexdigest(), _done_files
+    from frm_mlflow.export.capture import unwrap
+
+    return unwrap(model), _done
+
+
+@contextmanager
+def run_of_training(trainer: Any) -> Iterator[tuple[str, str | None]]:
+    """Yield the run of a Lightning trainer and its server: the `MLFlowLogger`'s, the active one, else a new one."""
+    for candidate in trainer.loggers:
+        if type(candidate).__name__ == "MLFlowLogger" and candidate.run_id is not None:
+            yield candidate.run_id, candidate._tracking_uri
+            return
+    with _run(None) as run_id:
+        yield run_id, None
+
+
+@contextmanager
+def _run(seen: str | None) -> Iterator[str]:
+    """Yield the run that was seen in training, the active one, or a new one for the benchmark alone."""
+    active = mlflow.active_run()
+    known = seen or (active.info.run_id if active is not None else None)
+    if known is not None:
+        yield known
+        return
+    with mlflow.start_run() as run:
+        yield run.info.run_id
+
+
+class _RunSeen:
+    """The run that is active while a Hugging Face trainer trains: its own MLflow callback may end it before we look."""
+
+    def __init__(self) -> None:
+        self.run_id: str | None = None
+        self.made: Any = None
+
+    def callback(self) -> Any:
+        """Return the trainer callback that looks."""
+        from transformers import TrainerCallback
+
+        seen = self
+
+        class Look(TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+                active = mlflow.active_run()
+                if seen.run_id is None and active is not None:
+                    seen.run_id = active.info.run_id
+
+        self.made = Look()
+        return self.made

@@ -1,0 +1,117 @@
+"""`mlflow.models.evaluate(..., model_type="frm", evaluators="frm")`: MLflow's evaluator plugin."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.models.evaluation import EvaluationResult
+from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
+from mlflow.models.evaluation.base import ModelEvaluator
+
+from frm_mlflow.errors import ConfigError
+
+MODEL_TYPE = "frm"
+SETTINGS = frozenset(("device", "baseline", "runtime", "measure", "batch_size", "name", "prefix", "overrides"))
+"""Keys of `evaluator_config`; they are those of `log_frm`."""
+
+
+class FrmEvaluator(ModelEvaluator):
+    """Benchmarks a logged model on this machine.
+
+    It takes part where `model_type="frm"`, or where it is given settings of its own (which lets it
+    run beside the default evaluator: `evaluators=["default", "frm"], evaluator_config={"frm": {...}}`).
+    """
+
+    @classmethod
+    def can_evaluate(cls, *, model_type: str | None, evaluator_config: dict[str, Any] | None, **_: Any) -> bool:
+        """Whether it was asked for: by the model type, or by settings that are its own."""
+        config = evaluator_config or {}
+        return model_type == MODEL_TYPE or (bool(config) and set(config) <= SETTINGS)
+
+    def evaluate(
+        self,
+        *,
+        model_type: str | None,  # noqa: ARG002 - MLflow's signature
+        dataset: Any,
+        run_id: str,
+        evaluator_config: dict[str, Any] | None,
+        model: Any = None,
+        model_id: str | None = None,
+        **_: Any,
+    ) -> EvaluationResult:
+        """Benchmark `model` beside the baseline and log it to the evaluation's run.
+
+        Raises
+        ------
+        ConfigError
+            For a setting that does not exist, or a model that has no files (a function, an endpoint).
+        FrmError
+            Where the benchmark fails.
+        """
+        from frm_mlflow.stages.attach import benchmark_beside, settings
+        from frm_mlflow.stages.compose import zoo_model
+        from frm_mlflow.tracking import attach, models, server
+        from frm_mlflow.tracking.flavors import measurable
+
+        options = _checked(evaluator_config)
+        prefix, name, batch_size = options.pop("prefix", ""), options.pop("name", None), options.pop("batch_size", 1)
+        config = settings(**options)
+        config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
+        client = server.connect(config.tracking.uri)
+        stored = models.find_model(client, _uri_of(model))
+        with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
+            path = stored.download(Path(scratch), client=client)
+            example = _example(model, dataset)
+            subject = measurable(path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example)
+            done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
+        metrics = {prefix + key: value for key, value in done.record.metrics.items()}
+        # With a model_id MLflow logs the metrics that are returned here itself.
+        logged = replace(done.record, metrics={}) if model_id is not None else done.record
+        attach.attach(client, run_id, logged, prefix=prefix, attachments=done.attachments)
+        return EvaluationResult(metrics, _artifacts(client, run_id, prefix, metrics, done.record.all_tags()))
+
+
+def _checked(config: dict[str, Any] | None) -> dict[str, Any]:
+    options = dict(config or {})
+    unknown = sorted(set(options) - SETTINGS)
+    if unknown:
+        raise ConfigError(
+            f"evaluator_config: unknown {', '.join(unknown)}; the evaluator 'frm' takes {', '.join(sorted(SETTINGS))}"
+        )
+    return options
+
+
+def _uri_of(model: Any) -> str:
+    """Return the URI of the files that a pyfunc model was loaded from."""
+    metadata = getattr(model, "metadata", None)
+    if metadata is not None and getattr(metadata, "model_id", None):
+        return f"models:/{metadata.model_id}"
+    if metadata is not None and metadata.run_id:
+        return f"runs:/{metadata.run_id}/{metadata.artifact_path}"
+    raise ConfigError("the evaluator 'frm' measures a model's files: pass a model URI, not a function or an endpoint")
+
+
+def _example(model: Any, dataset: Any) -> Any:
+    """Return the data's first row in the shape of the model's input; None where the model has its own example."""
+    if model.metadata.saved_input_example_info is not None:
+        return None
+    rows = np.asarray(dataset.features_data)[:1].astype(np.float32)
+    inputs = model.metadata.get_input_schema()
+    if inputs is not None and inputs.is_tensor_spec() and len(inputs.inputs) == 1:
+        return rows.reshape(1, *[int(size) for size in inputs.inputs[0].shape[1:]])
+    return rows
+
+
+def _artifacts(
+    client: mlflow.MlflowClient, run_id: str, prefix: str, metrics: dict[str, float], tags: dict[str, str]
+) -> dict[str, JsonEvaluationArtifact]:
+    content = {"metrics": metrics, "tags": tags}
+    name = f"{prefix.rstrip('/')}/frm.json" if prefix else "frm.json"
+    client.log_dict(run_id, content, name)
+    uri = f"{client.get_run(run_id).info.artifact_uri}/{name}"
+    return {f"{prefix}frm": JsonEvaluationArtifact(uri=uri, content=content)}

@@ -1,0 +1,76 @@
+"""Benchmarks that a training run can afford: a failed one is warned of and tagged, never raised."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from frm_mlflow import schema
+from frm_mlflow.stages.attach import FrmResult, log_frm
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrmSettings:
+    """What `log_frm` is told by a hook; `measure` is the protocol of seconds by default."""
+
+    device: str = "auto"
+    baseline: str = "resnet50"
+    runtime: str = "onnxruntime"
+    measure: str = "quick"
+    batch_size: int = 1
+    name: str | None = None
+    prefix: str = ""
+    overrides: tuple[str, ...] = ()
+
+    def at(self, tracking_uri: str | None) -> FrmSettings:
+        """Return the settings with another tracking server, where one is named."""
+        if tracking_uri is None:
+            return self
+        return replace(self, overrides=(*self.overrides, f"tracking.uri='{tracking_uri}'"))
+
+
+def log_guarded(
+    model: Any,
+    example: Any,
+    settings: FrmSettings,
+    *,
+    run_id: str,
+    step: int | None = None,
+    model_id: str | None = None,
+    tracking_uri: str | None = None,
+) -> FrmResult | None:
+    """Benchmark a model and log it to `run_id`; on failure warn, tag the run with the reason and return None."""
+    chosen = settings.at(tracking_uri)
+    try:
+        return log_frm(
+            model,
+            example,
+            device=chosen.device,
+            baseline=chosen.baseline,
+            runtime=chosen.runtime,
+            measure=chosen.measure,
+            batch_size=chosen.batch_size,
+            name=chosen.name,
+            prefix=chosen.prefix,
+            step=step,
+            run_id=run_id,
+            model_id=model_id,
+            overrides=chosen.overrides,
+        )
+    except Exception as error:  # whatever a benchmark meets, the training that it hangs on goes on
+        logger.warning("FRM was not measured: %s", error)
+        _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", f"FRM was not measured: {error}", tracking_uri)
+        return None
+
+
+def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> None:
+    try:
+        MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value[:5000])
+    except Exception as error:  # the server may be what failed in the first place
+        logger.warning("the run could not be tagged with the reason: %s", error)

@@ -1,0 +1,81 @@
+"""FRM in PyTorch Lightning: at the end of training, or as a curve over epochs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from frm_mlflow.errors import ConfigError, MissingExtraError
+from frm_mlflow.integrations.autolog import run_of_training
+from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.watch import FirstCall
+
+
+def _base() -> Any:
+    """Return the callback class of whichever Lightning is installed."""
+    for package in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            return importlib.import_module(f"{package}.callbacks").Callback
+        except ModuleNotFoundError:
+            continue
+    raise MissingExtraError("lightning", "lightning", "FRMCallback")
+
+
+class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
+    """Benchmarks the trained module and logs it to the training's run.
+
+    Parameters
+    ----------
+    every_n_epochs
+        Benchmark after every so many epochs too; the metrics carry the global step, so that FRM
+        is a curve while a network is pruned, distilled or searched.
+    example_input
+        Arguments of one call of `forward`; by default the module's `example_input_array`, else the
+        first call that training makes.
+    settings
+        What `log_frm` takes: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+
+    The run is that of the trainer's `MLFlowLogger`, else MLflow's active one.
+    """
+
+    def __init__(self, *, every_n_epochs: int | None = None, example_input: Any = None, **settings: Any) -> None:
+        if every_n_epochs is not None and every_n_epochs < 1:
+            raise ConfigError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        super().__init__()
+        self._every = every_n_epochs
+        self._example = example_input
+        self._settings = FrmSettings(**settings)
+        self._watch: FirstCall | None = None
+        self._logged_at: int | None = None
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
+        """Start to look for an example."""
+        self._watch = FirstCall(pl_module, samples=self._settings.batch_size)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Benchmark, where this epoch is one of the wanted."""
+        if self._every is not None and (trainer.current_epoch + 1) % self._every == 0:
+            self._log(trainer, pl_module)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Benchmark what training has left, unless the last epoch was benchmarked."""
+        if self._watch is not None:
+            self._watch.stop()
+        if self._logged_at != trainer.global_step:
+            self._log(trainer, pl_module)
+
+    def _log(self, trainer: Any, pl_module: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        self._logged_at = trainer.global_step
+        seen = self._watch.call if self._watch is not None else None
+        example = self._example if self._example is not None else pl_module.example_input_array
+        with run_of_training(trainer) as (run_id, uri):
+            log_guarded(
+                pl_module,
+                example if example is not None else seen,
+                self._settings,
+                run_id=run_id,
+                step=trainer.global_step,
+                tracking_uri=uri,
+            )

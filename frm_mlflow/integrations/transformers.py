@@ -1,0 +1,77 @@
+"""FRM in Hugging Face's Trainer: at the end of training, or as a curve over epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+
+from frm_mlflow.errors import ConfigError, MissingExtraError
+from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.watch import FirstCall
+
+try:
+    from transformers import TrainerCallback
+except ModuleNotFoundError as error:
+    raise MissingExtraError("transformers", "transformers", "FRMCallback") from error
+
+
+class FRMCallback(TrainerCallback):
+    """Benchmarks the trained model and logs it to the run that is active while it trains.
+
+    Parameters
+    ----------
+    every_n_epochs
+        Benchmark after every so many epochs too; the metrics carry the global step.
+    example_input
+        Keyword arguments of one call of the model; by default those of training's first call, without labels.
+    settings
+        What `log_frm` takes: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+    """
+
+    def __init__(self, *, every_n_epochs: int | None = None, example_input: Any = None, **settings: Any) -> None:
+        if every_n_epochs is not None and every_n_epochs < 1:
+            raise ConfigError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self._every = every_n_epochs
+        self._example = example_input
+        self._settings = FrmSettings(**settings)
+        self._watch: FirstCall | None = None
+        self._run_id: str | None = None
+        self._logged_at: int | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Start to look for an example."""
+        self._watch = FirstCall(kwargs["model"], samples=self._settings.batch_size)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Remember the run: MLflow's own callback may end it before training's end reaches this one."""
+        if self._run_id is None and (run := mlflow.active_run()) is not None:
+            self._run_id = run.info.run_id
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Benchmark, where this epoch is one of the wanted."""
+        if self._every is not None and round(state.epoch) % self._every == 0:
+            self._log(state, kwargs["model"])
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        """Benchmark what training has left, unless the last epoch was benchmarked."""
+        if self._watch is not None:
+            self._watch.stop()
+        if self._logged_at != state.global_step:
+            self._log(state, kwargs["model"])
+
+    def _log(self, state: Any, model: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        self._logged_at = state.global_step
+        seen = self._watch.call if self._watch is not None else None
+        run_id = self._run_id or _active_run_id()
+        if run_id is None:
+            raise ConfigError("there is no active MLflow run: train within `with mlflow.start_run():`")
+        example = self._example if self._example is not None else seen
+        log_guarded(model, example, self._settings, run_id=run_id, step=state.global_step)
+
+
+def _active_run_id() -> str | None:
+    run = mlflow.active_run()
+    return None if run is None else str(run.info.run_id)
