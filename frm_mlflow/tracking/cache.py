@@ -1,0 +1,216 @@
+"""A server's ended benchmark runs on disk, brought up to date instead of read again.
+
+One Parquet file holds the runs of one selection; it is replaced as a whole, under a lock. A
+refresh asks the server only for what may have changed:
+
+1. runs that ended, or were written to by frm-mlflow, after the newest that is known;
+2. the trash: runs that were deleted leave, runs that were restored come back;
+3. whether the number of runs agrees, and where it does not, in which span of end times (runs that
+   were purged, or logged with an end in the past);
+4. some known runs, those that were looked at longest ago, in case they were changed by hand.
+
+Steps 1 to 3 find every run that came or went. A run whose values were changed by other software,
+without ending it again, is found by step 4: at once among up to `RECHECKED` runs, else within
+(number of runs / `RECHECKED`) refreshes. `docs/adr/0031` weighs this.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from frm_mlflow import schema
+from frm_mlflow.frame import tidy
+from frm_mlflow.records import content_hash
+from frm_mlflow.tracking.pages import NOT_FINITE, Row, Selection, counts, pages
+from frm_mlflow.tracking.server import cache_home
+
+FORMAT = 1
+CHECKED = "checked_s"
+"""Further column of a cached run: when it was read, in seconds since the epoch."""
+RECHECKED = 200
+"""Known runs that one refresh reads again."""
+LEAF = 200
+"""A span of end times with at most so many known runs is read as a whole where its number is wrong."""
+OVERLAP_S = 2.0
+"""Writers' clocks may differ by this much without a write-back being found later."""
+IDS_PER_REQUEST = 100
+DELETED_KEY = b"frm_mlflow_deleted"
+
+OnProgress = Callable[[int], None]
+"""Called with the number of runs that the request under way has read so far."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Ended runs as a tidy frame with `NOT_FINITE` and `CHECKED`, one row a run id; and the known trash."""
+
+    frame: pd.DataFrame
+    deleted: frozenset[str] = frozenset()
+
+    def with_rows(self, fresh: pd.DataFrame) -> Runs:
+        """Return the runs with those of `fresh` added or replaced."""
+        if fresh.empty:
+            return self
+        kept = self.without(fresh["run_id"]).frame
+        return replace(self, frame=fresh if kept.empty else pd.concat([kept, fresh], ignore_index=True))
+
+    def without(self, run_ids: Iterable[str]) -> Runs:
+        """Return the runs without these."""
+        gone = self.frame["run_id"].isin(set(run_ids))
+        return replace(self, frame=self.frame[~gone].reset_index(drop=True)) if gone.any() else self
+
+
+def frame_of(rows: Iterable[Row], *, now_s: float) -> pd.DataFrame:
+    """Return rows of `tracking.pages` as a tidy frame with `NOT_FINITE` and `CHECKED`; one row a run id."""
+    table = pd.DataFrame(list(rows), columns=[*schema.FRAME_COLUMNS, NOT_FINITE])
+    table = table.drop_duplicates("run_id", keep="last", ignore_index=True)
+    for column in ("start_time", "end_time"):
+        table[column] = pd.to_datetime(table[column].astype("Int64"), unit="ms", utc=True)
+    result = tidy(table)
+    result[NOT_FINITE] = table[NOT_FINITE].astype(str)
+    result[CHECKED] = now_s
+    return result
+
+
+def refreshed(
+    selection: Selection,
+    *,
+    folder: Path | None = None,
+    clock: Callable[[], float] = time.time,
+    on_progress: OnProgress | None = None,
+) -> Runs:
+    """Return the selected runs that have ended, as the server has them now, and keep them in `folder`.
+
+    Two processes that refresh the same runs take turns. A file that cannot be read is made anew.
+
+    Parameters
+    ----------
+    selection
+        Which runs; the first read takes about as long as MLflow's own search.
+    folder
+        Where the file is; None takes `frm-mlflow/runs` in the user's cache folder.
+    """
+    path = file_of(selection, folder or cache_home() / "runs")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        runs = refresh(load(path), selection, now_s=clock(), on_progress=on_progress)
+        save(runs, path)
+    return runs
+
+
+def refresh(known: Runs | None, selection: Selection, *, now_s: float, on_progress: OnProgress | None = None) -> Runs:
+    """Return what `known` is on the server now; None reads everything."""
+    read = _Reader(selection.where("attributes.end_time > 0"), now_s, on_progress)
+    runs = _with_trash(_with_newer(known, read), read) if known else Runs(read.frame(), frozenset(read.trash()))
+    runs = _repaired(runs, read, low=0, high=_newest_ms(runs))
+    return _rechecked(runs, read)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads runs of one selection, all at one time."""
+
+    selection: Selection
+    now_s: float
+    on_progress: OnProgress | None
+
+    def frame(self, *conditions: str) -> pd.DataFrame:
+        rows: list[Row] = []
+        for page in pages(self.selection.where(*conditions)):
+            rows += page
+            if self.on_progress and page:
+                self.on_progress(len(rows))
+        return frame_of(rows, now_s=self.now_s)
+
+    def frame_of_ids(self, run_ids: Sequence[str]) -> pd.DataFrame:
+        chunks = (run_ids[at : at + IDS_PER_REQUEST] for at in range(0, len(run_ids), IDS_PER_REQUEST))
+        quoted = (", ".join(f"'{run_id}'" for run_id in chunk) for chunk in chunks)
+        frames = [self.frame(f"attributes.run_id IN ({ids})") for ids in quoted]
+        return pd.concat(frames, ignore_index=True) if frames else frame_of((), now_s=self.now_s)
+
+    def trash(self) -> list[str]:
+        return [row["run_id"] for page in pages(self.selection, deleted=True) for row in page]
+
+    def agrees(self, number: int, *conditions: str) -> bool:
+        return counts(self.selection.where(*conditions), number)
+
+
+def _with_newer(runs: Runs, read: _Reader) -> Runs:
+    written = runs.frame[schema.WRITTEN.column].max()
+    written_s = 0.0 if pd.isna(written) else written - OVERLAP_S
+    ended = read.frame(f"attributes.end_time > {_newest_ms(runs)}")
+    return runs.with_rows(ended).with_rows(read.frame(f"metrics.`{schema.WRITTEN.key}` > {written_s}"))
+
+
+def _with_trash(runs: Runs, read: _Reader) -> Runs:
+    trash = frozenset(read.trash())
+    restored = read.frame_of_ids(sorted(runs.deleted - trash))
+    return replace(runs.without(trash).with_rows(restored), deleted=trash)
+
+
+def _repaired(runs: Runs, read: _Reader, *, low: int, high: int) -> Runs:
+    """Return the runs with those that ended after `low` and until `high` (ms) as they are on the server."""
+    ends = _end_ms(runs)
+    inside = ends[(ends > low) & (ends <= high)]
+    span = (f"attributes.end_time > {low}", f"attributes.end_time <= {high}")
+    if read.agrees(len(inside), *span):
+        return runs
+    middle = int(inside.median()) if len(inside) > LEAF else high
+    if middle >= high or len(inside) <= LEAF:
+        return runs.without(runs.frame.loc[inside.index, "run_id"]).with_rows(read.frame(*span))
+    return _repaired(_repaired(runs, read, low=low, high=middle), read, low=middle, high=high)
+
+
+def _rechecked(runs: Runs, read: _Reader) -> Runs:
+    older = runs.frame[runs.frame[CHECKED] < read.now_s]
+    due = older.sort_values([CHECKED, "end_time"], ascending=[True, False])["run_id"].head(RECHECKED).tolist()
+    return runs.without(due).with_rows(read.frame_of_ids(due))
+
+
+def _end_ms(runs: Runs) -> pd.Series[int]:
+    milliseconds: pd.Series[int] = runs.frame["end_time"].dt.as_unit("ms").astype("int64")
+    return milliseconds
+
+
+def _newest_ms(runs: Runs) -> int:
+    return 0 if runs.frame.empty else int(_end_ms(runs).max())
+
+
+def file_of(selection: Selection, folder: Path) -> Path:
+    """Return the file that holds this selection's runs."""
+    key = [FORMAT, selection.client.tracking_uri, selection.experiment_ids, selection.filter, schema.FRAME_COLUMNS]
+    return folder / f"{content_hash(key)}.parquet"
+
+
+def load(path: Path) -> Runs | None:
+    """Return the runs in a file; None where there is none or it is broken."""
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    deleted = json.loads((table.schema.metadata or {}).get(DELETED_KEY, b"[]"))
+    return Runs(table.to_pandas(), frozenset(deleted))
+
+
+def save(runs: Runs, path: Path) -> None:
+    """Replace the file as a whole; a reader sees the old one or the new one."""
+    table = pa.Table.from_pandas(runs.frame, preserve_index=False)
+    metadata = {**(table.schema.metadata or {}), DELETED_KEY: json.dumps(sorted(runs.deleted)).encode()}
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    os.close(handle)
+    try:
+        pq.write_table(table.replace_schema_metadata(metadata), name)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
