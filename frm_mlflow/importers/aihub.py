@@ -24,6 +24,8 @@ from frm_mlflow.importers.contract import LeftOut, Row
 
 CLASSIFICATION = "Image Classification"
 PASSED = "passed"
+PRECISIONS = {"w8a8": "int8"}
+"""The newer layout's words for what the older one calls otherwise."""
 INPUT_SIZES = {"efficientvit_l2_cls": 384, "inception_v3": 299, "mobile_vit": 256, "nasnet": 331}
 """Side of the input that `get_input_spec` in the models' `model.py` sets, where the manifest says 224."""
 
@@ -98,10 +100,16 @@ def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator
 
 
 class _Model:
-    """What the manifest and the numerics say of a model, whatever the device."""
+    """What the manifest and the numerics say of a model, whatever the device.
+
+    In the older layout a quantised model has a folder of its own (`resnet50_quantized`), and
+    `convnext_tiny_w8a16_quantized` calls itself int8: the folder's name is right.
+    """
 
     def __init__(self, folder: str, manifest: Mapping[str, Any], numerics: Any, file: str) -> None:
-        self.name = re.sub(r"_?(w8a8|w8a16)?_?quantized$", "", folder)
+        suffix = re.search(r"(?:_(w\d+a\d+))?_?quantized$", folder)
+        self.name = folder[: suffix.start()] if suffix else folder
+        self.quantised_as = (suffix.group(1) or "") if suffix else ""
         self.file = file
         self.use_case = str(manifest.get("use_case", ""))
         details = manifest.get("technical_details") or {}
@@ -152,13 +160,15 @@ def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
     name = model.name if not job.is_component else f"{model.name}/{job.component}"
     measured_on = package.borrowed_from.get(job.device, "")
     unit = _compute_unit(job)
+    precision = _precision(model.quantised_as or job.precision, unit)
+    repeat = job.row.partition("#")[2]
     return Row(
         file=job.file,
         row=job.row,
         model=name,
         device=job.device,
         runtime=job.runtime,
-        precision=_precision(job.precision, unit),
+        precision=precision,
         compute_unit=unit,
         tier="edge",
         chip=job.chip or package.chips.get(job.device, ""),
@@ -168,7 +178,7 @@ def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
         latency_statistic="min",
         memory_definition="range_max",
         version=package.version,
-        series=f"{name}/{job.row}",
+        series=f"{name}/{job.device}/{job.runtime}/{precision}/{repeat}",
         date=job.date,
         tags=_tags(job, model, measured_on),
         provenance=_provenance(job, model),
@@ -197,7 +207,7 @@ def _tags(job: Job, model: _Model, measured_on: str) -> dict[str, str]:
 
 
 def _provenance(job: Job, model: _Model) -> dict[str, object]:
-    said = {"model": job.component, "runtime": job.runtime, "precision": job.precision}
+    said: dict[str, object] = {"component": job.component, "runtime": job.runtime, "precision": job.precision}
     said |= {"primary_compute_unit": job.primary_unit, "checkpoint": model.checkpoint, "use_case": model.use_case}
     return said | {"tool_versions": dict(job.tool_versions)}
 
@@ -216,9 +226,9 @@ def _compute_unit(job: Job) -> str:
 
 
 def _precision(stated: str, unit: str) -> str:
-    """Return what ran for `float`: fp32 on a CPU, fp16 on Hexagon and Adreno, as the older layout itself says."""
+    """Return what ran: `float` is fp32 on a CPU, fp16 on Hexagon and Adreno, as the older layout itself says."""
     if stated != "float":
-        return stated
+        return PRECISIONS.get(stated, stated)
     return {"cpu": "fp32", "mixed": "float"}.get(unit, "fp16")
 
 

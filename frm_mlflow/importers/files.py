@@ -177,8 +177,7 @@ def load_json(text: str, file: str) -> Any:
 
 def read_csv(text: str, file: str) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield (row number in the file, column to cell); every row must have the header's length."""
-    lines = lines_of(text, file)
-    reader = csv.reader(lines, strict=True)
+    reader = csv.reader((line + "\n" for line in lines_of(text, file)), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
         if not header or len(set(header)) != len(header):

@@ -92,7 +92,9 @@ def test_what_a_file_does_not_say_must_be_given() -> None:
 
 
 def test_perf_test_prints_seconds_and_bytes() -> None:
-    record = single("onnxruntime_perf_test", "onnxruntime_perf_test/mobilenet_v2.txt", model="{stem}", device="i7_12700h")
+    record = single(
+        "onnxruntime_perf_test", "onnxruntime_perf_test/mobilenet_v2.txt", model="{stem}", device="i7_12700h"
+    )
 
     assert record.model == "mobilenet_v2"
     assert metric(record, schema.LATENCY_P50) == pytest.approx(8.04512)
@@ -102,7 +104,9 @@ def test_perf_test_prints_seconds_and_bytes() -> None:
 
 
 def test_perf_test_in_its_older_wording() -> None:
-    record = single("onnxruntime_perf_test", "onnxruntime_perf_test/resnet50_old.txt", model="resnet50", device="x", tier="cpu")
+    record = single(
+        "onnxruntime_perf_test", "onnxruntime_perf_test/resnet50_old.txt", model="resnet50", device="x", tier="cpu"
+    )
 
     assert metric(record, schema.LATENCY_P50) == pytest.approx(58.7108)
     assert metric(record, schema.LATENCY_SAMPLES) == 1000
@@ -141,7 +145,9 @@ def test_benchmark_model_of_old_knows_no_median_and_says_so() -> None:
 
 
 def test_a_profile_is_the_sum_of_the_regular_runs_and_says_so() -> None:
-    record = single("benchmark_model", "benchmark_model/resnet18_profile.csv", model="resnet18", device="Google Pixel 2")
+    record = single(
+        "benchmark_model", "benchmark_model/resnet18_profile.csv", model="resnet18", device="Google Pixel 2"
+    )
 
     assert metric(record, schema.LATENCY_P50) == pytest.approx(20.0142)
     assert record.tags[schema.LATENCY_STATISTIC.key] == "profiled_mean"
@@ -149,10 +155,17 @@ def test_a_profile_is_the_sum_of_the_regular_runs_and_says_so() -> None:
 
 def test_a_run_that_fell_back_to_the_cpu_is_a_cpu_run(tmp_path: Path) -> None:
     text = (DATA / "benchmark_model/mobilenet_v2.txt").read_text()
-    fallen = text.replace("64 out of 66 node(s) with delegate (TfLiteXNNPackDelegate)", "10 out of 66 node(s) with delegate (TfLiteGpuDelegateV2)")
+    fallen = text.replace(
+        "64 out of 66 node(s) with delegate (TfLiteXNNPackDelegate)",
+        "10 out of 66 node(s) with delegate (TfLiteGpuDelegateV2)",
+    )
     (tmp_path / "log.txt").write_text(fallen)
 
-    (record,) = read("benchmark_model", tmp_path / "log.txt", SourceConfig(name="benchmark_model", given={"device": "Google Pixel 7"})).records
+    (record,) = read(
+        "benchmark_model",
+        tmp_path / "log.txt",
+        SourceConfig(name="benchmark_model", given={"device": "Google Pixel 7"}),
+    ).records
 
     assert record.configuration.compute_unit == "cpu"
     assert record.tags[schema.LAYERS.key] == "gpu=10 cpu=56"
@@ -166,7 +179,11 @@ def test_optimum_benchmark_counts_in_seconds_and_millions_of_bytes() -> None:
 
     record = single("optimum-benchmark", "optimum-benchmark")
 
-    assert (record.model, record.configuration.runtime, record.configuration.precision) == ("mobilenet_v2", "torch", "fp32")
+    assert (record.model, record.configuration.runtime, record.configuration.precision) == (
+        "mobilenet_v2",
+        "torch",
+        "fp32",
+    )
     assert metric(record, schema.LATENCY_P50) == pytest.approx(report["latency"]["p50"] * 1000)
     assert metric(record, schema.MEMORY_PEAK) == pytest.approx(report["memory"]["max_ram"] * 1e6 / 1048576)
     assert metric(record, schema.LATENCY_SAMPLES) == 70
@@ -175,7 +192,10 @@ def test_optimum_benchmark_counts_in_seconds_and_millions_of_bytes() -> None:
 
 
 def test_optimum_benchmark_in_one_file_is_the_same(tmp_path: Path) -> None:
-    parts = {part: json.loads((DATA / f"optimum-benchmark/benchmark_{part}.json").read_text()) for part in ("config", "report")}
+    parts = {
+        part: json.loads((DATA / f"optimum-benchmark/benchmark_{part}.json").read_text())
+        for part in ("config", "report")
+    }
     (tmp_path / "benchmark.json").write_text(json.dumps(parts))
 
     (record,) = read("optimum-benchmark", tmp_path).records
@@ -272,6 +292,8 @@ def test_timms_names_are_the_catalogues() -> None:
 
 
 def test_training_times_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv").write_text("model,train_samples_per_sec\nresnet50,1\n")
+    (tmp_path / "benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv").write_text(
+        "model,train_samples_per_sec\nresnet50,1\n"
+    )
 
     assert read("timm", tmp_path).reasons == {"times of training, not of inference": 1}

@@ -1,0 +1,159 @@
+"""CSV and parquet tables with columns mapped and units converted; hostile cells."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from frm_mlflow import schema
+from frm_mlflow.config import SourceConfig
+from frm_mlflow.errors import ConfigError, ImportFileError
+from frm_mlflow.importers import Import, read
+
+TABLE = "model,device,tier,latency_ms,memory_mib\nresnet18,box,cpu,12.5,60\nmobilenet_v2,box,cpu,5,20\n"
+
+
+def table(tmp_path: Path, text: str, *, name: str = "table.csv", **options: object) -> Import:
+    (tmp_path / name).write_text(text)
+    return read("csv", tmp_path / name, SourceConfig(name="csv", **options))
+
+
+def test_columns_under_our_names_need_no_mapping(tmp_path: Path) -> None:
+    first, second = table(tmp_path, TABLE).records
+
+    assert (first.model, first.configuration.device, first.metrics[schema.LATENCY_P50.key]) == ("resnet18", "box", 12.5)
+    assert first.metrics[schema.GMACS.key] == 1.814
+    assert first.tags[schema.LATENCY_STATISTIC.key] == "unknown"
+    assert second.record_id != first.record_id
+
+
+def test_columns_and_units_are_mapped(tmp_path: Path) -> None:
+    text = "net,time,peak,flops,acc\nResNet-18,12500,62914560,3.6,0.69\n"
+    columns = {"model": "net", "latency_ms": "time", "memory_mib": "peak", "gmacs": "flops", "top1": "acc"}
+    units = {"latency_ms": "us", "memory_mib": "bytes", "gmacs": "gflop", "top1": "fraction"}
+    given = {"device": "Samsung Galaxy S23", "precision": "float32", "runtime": "tflite", "latency_statistic": "p50"}
+
+    (record,) = table(tmp_path, text, columns=columns, units=units, given=given).records
+
+    assert record.model == "resnet18"
+    assert record.metrics[schema.LATENCY_P50.key] == pytest.approx(12.5)
+    assert record.metrics[schema.MEMORY_PEAK.key] == pytest.approx(60)
+    assert record.metrics[schema.GMACS.key] == pytest.approx(1.8)
+    assert record.metrics[schema.TOP1.key] == pytest.approx(69)
+    c = record.configuration
+    assert (c.tier, c.chip, c.precision, c.runtime) == ("edge", "Snapdragon 8 Gen 2", "fp32", "litert")
+    assert record.tags[schema.LATENCY_STATISTIC.key] == "p50"
+    assert record.tags[schema.FLOPS_SOURCE.key] == "imported:csv"
+
+
+def test_a_parquet_table_is_the_same_table(tmp_path: Path) -> None:
+    pd.DataFrame({"model": ["resnet18"], "device": ["box"], "tier": ["cpu"], "latency_ms": [12.5]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+
+    (record,) = read("parquet", tmp_path / "t.parquet").records
+
+    assert (record.model, record.metrics[schema.LATENCY_P50.key]) == ("resnet18", 12.5)
+
+
+def test_a_missing_figure_leaves_the_row_out_and_zero_is_no_figure(tmp_path: Path) -> None:
+    text = "model,device,tier,latency_ms\na,box,cpu,N/A\nb,box,cpu,\nc,box,cpu,0\nd,box,cpu,3\n"
+
+    found = table(tmp_path, text)
+
+    assert [record.model for record in found.records] == ["d"]
+    assert found.reasons == {"neither a latency nor a peak memory": 3}
+    assert [item.row for item in found.left_out] == ["2", "3", "4"]
+
+
+def test_a_device_without_a_tier_is_left_out_with_the_remedy(tmp_path: Path) -> None:
+    found = table(tmp_path, "model,device,latency_ms\nresnet18,box,3\n")
+
+    assert "source.given.tier" in next(iter(found.reasons))
+    assert len(table(tmp_path, "model,device,latency_ms\nresnet18,box,3\n", given={"tier": "cpu"}).records) == 1
+
+
+def test_an_edited_file_is_a_new_version_of_its_series(tmp_path: Path) -> None:
+    before = table(tmp_path, TABLE).records[0]
+    same = table(tmp_path, TABLE).records[0]
+    after = table(tmp_path, TABLE.replace("12.5", "11.5")).records[0]
+
+    assert before.record_id == same.record_id != after.record_id
+    assert before.tags[schema.SERIES.key] == after.tags[schema.SERIES.key]
+
+
+@pytest.mark.parametrize(
+    ("cell", "match"),
+    [
+        ("=HYPERLINK(0)", r"table\.csv, row 2: '=HYPERLINK.*formula"),
+        ("@SUM(1)", "formula"),
+        ("+cmd|' /C calc'!A0", "formula"),
+        ("-cmd|x", "formula"),
+        ("x" * 300, "longer than 250"),
+        ('"a\nb"', "control characters"),
+    ],
+)
+def test_a_cell_that_a_spreadsheet_would_execute_is_refused(tmp_path: Path, cell: str, match: str) -> None:
+    with pytest.raises(ImportFileError, match=match):
+        table(tmp_path, f"model,device,tier,latency_ms\n{cell},box,cpu,3\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("model,device,tier,latency_ms\nresnet18,box,cpu,fast\n", r"row 2: latency_ms is 'fast'"),
+        ("model,device,tier,latency_ms\nresnet18,box,cpu,=1+1\n", r"row 2: latency_ms is '=1\+1'"),
+        (
+            "model,device,tier,latency_ms\nresnet18,box,cpu,3\nresnet18,bo\n",
+            r"row 3: has 2 cells where the header has 4",
+        ),
+        ("model,model\na,b\n", "row 1: .*column twice"),
+        ('model,device,tier,latency_ms\n"resnet18,box,cpu,3\n', "not CSV|control"),
+        ("model,device,tier,latency_ms,batch_size\nresnet18,box,cpu,3,1.5\n", "positive whole number"),
+        ("model,device,tier,latency_ms,date\nresnet18,box,cpu,3,yesterday\n", "2026-01-31"),
+        ("", "no header"),
+    ],
+)
+def test_a_broken_table_names_file_and_row(tmp_path: Path, text: str, match: str) -> None:
+    with pytest.raises(ImportFileError, match=match):
+        table(tmp_path, text)
+
+
+def test_a_line_of_ten_megabytes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImportFileError, match=r"table\.csv, row 2: the line is 10,000,0\d\d characters"):
+        table(tmp_path, "model,device,tier,latency_ms\n" + "x" * 10_000_000 + ",box,cpu,3\n")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00model")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and then nothing")
+
+    with pytest.raises(ImportFileError, match="UTF-8"):
+        read("csv", tmp_path / "t.csv")
+    with pytest.raises(ImportFileError, match="not a parquet table"):
+        read("parquet", tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"columns": {"speed": "latency_ms"}}, "does not know speed"),
+        ({"columns": {"latency_ms": "time"}}, "has no column time; it has model"),
+        ({"units": {"latency_ms": "fortnights"}}, "one of ns, us, ms, s"),
+        ({"units": {"model": "us"}}, "no metric"),
+    ],
+)
+def test_a_wrong_mapping_says_what_would_be_right(tmp_path: Path, options: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        table(tmp_path, TABLE, **options)
+
+
+def test_an_unknown_source_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no importer is called 'geekbench'; installed: aihub, benchmark_model, csv"):
+        read("geekbench", tmp_path)
+    with pytest.raises(ImportFileError, match="no such file"):
+        read("csv", tmp_path / "gone.csv")
+    with pytest.raises(ConfigError, match="source=csv needs path="):
+        read("csv", None)
+    with pytest.raises(ImportFileError, match="holds no results"):
+        read("csv", tmp_path)
