@@ -25,7 +25,7 @@ from frm_mlflow.report.analysis import render, summary_markdown
 from frm_mlflow.stages.history import read_history
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
-from frm_mlflow.tracking.query import write_back
+from frm_mlflow.tracking.write_back import write_back
 
 
 @dataclass(frozen=True)

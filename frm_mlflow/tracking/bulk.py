@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from frm_mlflow import schema
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking import rest
-from frm_mlflow.tracking.entry import FINISHED, RunEntry, create, log_values, record_entry
+from frm_mlflow.tracking.entry import FINISHED, RunEntry, create, log_values, record_entry, written_now
 from frm_mlflow.tracking.pages import Selection, pages, tag_is
 from frm_mlflow.tracking.server import ensure_experiment
 from frm_mlflow.tracking.spool import SERVER_ERRORS
@@ -71,12 +71,14 @@ def log_records(
     known = known_records(client, experiment_id, sources=sorted({record.source for record in wanted.values()}))
     missing = [record for record_id, record in wanted.items() if not known.get(record_id, Known("", "")).finished]
     entries = (
-        record_entry(
-            record,
-            tracking_uri=client.tracking_uri,
-            experiment=experiment,
-            run_id=known[record.record_id].run_id if record.record_id in known else None,
-            parent_run_id=parent_run_id,
+        written_now(
+            record_entry(
+                record,
+                tracking_uri=client.tracking_uri,
+                experiment=experiment,
+                run_id=known[record.record_id].run_id if record.record_id in known else None,
+                parent_run_id=parent_run_id,
+            )
         )
         for record in missing
     )

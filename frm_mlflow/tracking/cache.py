@@ -48,7 +48,7 @@ IDS_PER_REQUEST = 100
 DELETED_KEY = b"frm_mlflow_deleted"
 
 OnProgress = Callable[[int], None]
-"""Called with the number of runs that the request under way has read so far."""
+"""Called with the number of runs that were read so far."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
-from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, Sent, send
+from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, Sent, send, written_now
 from frm_mlflow.tracking.server import cache_home, check_answer, connect
 
 logger = logging.getLogger(__name__)
@@ -81,9 +81,11 @@ def claimed(folder: Path) -> Iterator[bool]:
             Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def deliver(client: MlflowClient, folder: Path) -> Sent:
-    """Send the kept run in `folder` and remove the folder."""
-    sent = send(client, RunEntry.read(folder), folder / ARTIFACTS_FOLDER)
+def deliver(client: MlflowClient, folder: Path, *, late: bool = False) -> Sent:
+    """Send the kept run in `folder`, marked where it is sent `late`, and remove the folder."""
+    entry = RunEntry.read(folder)
+    marked = written_now(entry) if late and entry.record_id else entry
+    sent = send(client, marked, folder / ARTIFACTS_FOLDER)
     shutil.rmtree(folder)
     return sent
 
@@ -138,7 +140,7 @@ def _resend_one(folder: Path, uri: str | None, clients: dict[str, MlflowClient |
             return "another process is sending it"
         try:
             client = _client(uri or RunEntry.read(folder).tracking_uri, clients)
-            return str(client) if isinstance(client, TrackingError) else deliver(client, folder)
+            return str(client) if isinstance(client, TrackingError) else deliver(client, folder, late=True)
         except (*SERVER_ERRORS, FrmError) as error:
             return str(error)
 
