@@ -70,6 +70,7 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str) -> Json:
         "low": numbers(low),
         "high": numbers(high),
         "rank": numbers(ranks(costs[metric])),
+        **_slope_ranks(costs),
         "frontier": best.tolist(),
         "unstable": rows[UNSTABLE.column].tolist(),
         "source": rows[SOURCE.column].tolist(),
@@ -109,6 +110,13 @@ def count(number: int, noun: str) -> str:
     ('1 model', '2 models')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _slope_ranks(costs: dict[str, Floats]) -> dict[str, list[float | None]]:
+    """Return the places by FLOPs, FRM and latency among the models that have all three."""
+    names = (GMACS.column, FRM.column, LATENCY_P50.column)
+    comparable = np.isfinite([costs[name] for name in names]).all(axis=0)
+    return {f"rank_{name}": numbers(ranks(np.where(comparable, costs[name], np.nan))) for name in names}
 
 
 def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:

@@ -6,35 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.schema import (
-    BATCH_SIZE,
-    DEVICE,
-    ENERGY,
-    FRM,
-    FRM_E,
-    GMACS,
-    LATENCY_P50,
-    MEMORY_PEAK,
-    PARAMS_M,
-    PRECISION,
-    RUNTIME,
-    TIER,
-    Metric,
-)
+from frm_mlflow.report.board import METRIC_NAMES
+from frm_mlflow.schema import BATCH_SIZE, DEVICE, FRM, PRECISION, RUNTIME, TIER
 
-METRICS: dict[str, Metric] = {
-    metric.column: metric for metric in (FRM, LATENCY_P50, MEMORY_PEAK, GMACS, PARAMS_M, ENERGY, FRM_E)
-}
-"""Costs that can be set against accuracy."""
-METRIC_NAMES: dict[str, str] = {
-    FRM.column: "FRM",
-    LATENCY_P50.column: "Latency (ms)",
-    MEMORY_PEAK.column: "Peak memory (MiB)",
-    GMACS.column: "FLOPs (GMACs)",
-    PARAMS_M.column: "Parameters (millions)",
-    ENERGY.column: "Energy per inference (mJ)",
-    FRM_E.column: "FRM with energy",
-}
 FILTERS: tuple[str, ...] = tuple(tag.column for tag in (TIER, DEVICE, RUNTIME, PRECISION, BATCH_SIZE))
 """Columns of a configuration that the page filters by."""
 DEFAULT_BASELINE = "resnet50"
@@ -64,8 +38,8 @@ def choice_of(query: Mapping[str, str]) -> Choice:
     if too_long:
         raise ConfigError(f"{', '.join(too_long)}: at most {_LONGEST} characters")
     metric = query.get("metric") or FRM.column
-    if metric not in METRICS:
-        raise ConfigError(f"metric must be one of {', '.join(METRICS)}, got '{metric}'")
+    if metric not in METRIC_NAMES:
+        raise ConfigError(f"metric must be one of {', '.join(METRIC_NAMES)}, got '{metric}'")
     return Choice(
         filters={name: query[name] for name in FILTERS if query.get(name)},
         configuration=query.get("configuration", ""),

@@ -16,10 +16,10 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, redirect, re
 from werkzeug.wrappers import Response as AnyResponse
 
 from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.server import view
 from frm_mlflow.server.choice import Choice, choice_of
 from frm_mlflow.server.permission import RefusedError, readable_experiments, require_readable
-from frm_mlflow.server.snapshot import Snapshot
 from frm_mlflow.server.source import read_benchmarks
 from frm_mlflow.server.store import Reading, Store
 
@@ -78,8 +78,10 @@ def _with_headers(response: Response) -> Response:
 
 @cache
 def _assets() -> Mapping[str, bytes]:
-    folder = resources.files("frm_mlflow.server") / "static"
-    return {item.name: item.read_bytes() for item in folder.iterdir() if item.name != "index.html"}
+    """Return the page's own files and those that it shares with the report, by name."""
+    folders = [resources.files(package) / "static" for package in ("frm_mlflow.report", "frm_mlflow.server")]
+    files = [item for folder in folders for item in folder.iterdir()]
+    return {item.name: item.read_bytes() for item in files if item.name != "index.html"}
 
 
 def _index() -> Answer:
@@ -137,9 +139,9 @@ def _with_snapshot(store: Store, answer: Callable[[Snapshot, Choice], dict[str, 
         raise ConfigError(f"experiment must be given between 1 and {MAX_EXPERIMENTS} times, got {len(ids)}")
     allowed = require_readable(current_app, request.environ, ids)
     choice = choice_of(request.args.to_dict())
-    snapshot = store.get(tuple(each.name for each in allowed))
+    snapshot = store.get(tuple(each.id for each in allowed))
     if isinstance(snapshot, Reading):
-        response = jsonify({"reading": {"done": snapshot.done, "total": snapshot.total}})
+        response = jsonify({"reading": snapshot.runs})
         response.status_code = 202
         return response
     return jsonify(answer(snapshot, choice))
@@ -150,7 +152,6 @@ def _view(snapshot: Snapshot, choice: Choice) -> dict[str, Any]:
     configuration = shown["choice"]["configuration"]
     return {
         **shown,
-        "styles": view.STYLES,
         "shown": view.models(snapshot, choice, configuration) if configuration else None,
     }
 

@@ -1,29 +1,46 @@
-"""Where the page's benchmarks come from: the server's own store, through `tracking.query` and its cache."""
+"""Where the page's benchmarks come from: the server's own store, through `tracking`'s cache of runs.
+
+The cache is brought up to date and not read again, and all workers of a server share it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 from mlflow import MlflowClient
 
+from frm_mlflow import schema
+from frm_mlflow.records import content_hash
 from frm_mlflow.server.store import Experiments
+from frm_mlflow.tracking.cache import refreshed
+from frm_mlflow.tracking.entry import FINISHED
+from frm_mlflow.tracking.pages import Selection
+from frm_mlflow.tracking.query import IS_BENCHMARK, digest
+from frm_mlflow.tracking.server import cache_home
 
 
-def read_benchmarks(experiments: Experiments, *, on_progress: Callable[[int, int], None]) -> tuple[pd.DataFrame, str]:
-    """Return the benchmarks of `experiments` as a tidy frame, and the digest of its content.
+def read_benchmarks(experiments: Experiments, *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
+    """Return the benchmarks of the experiments with these ids as a tidy frame, and the digest of its content.
 
     The store is read without the user's credentials: who may read an experiment is decided
     before, for each request (`frm_mlflow.server.permission`).
     """
-    from frm_mlflow.tracking.query import benchmarks
-
-    found = benchmarks(_client(), experiments, cache="default", on_progress=on_progress)
-    return found.frame, found.digest
+    uri = os.environ["_MLFLOW_SERVER_FILE_STORE"]
+    selection = Selection(_client(uri), experiments).where(IS_BENCHMARK)
+    runs = refreshed(selection, folder=_folder(uri), on_progress=on_progress).frame
+    frame = runs.loc[runs["status"] == FINISHED, list(schema.FRAME_COLUMNS)].reset_index(drop=True)
+    return frame, digest(frame)
 
 
 @cache
-def _client() -> MlflowClient:
-    return MlflowClient(os.environ["_MLFLOW_SERVER_FILE_STORE"])
+def _client(uri: str) -> MlflowClient:
+    return MlflowClient(uri)
+
+
+def _folder(uri: str) -> Path:
+    """Return a folder of this server's own: a relative `sqlite:///` URI names another database elsewhere."""
+    return cache_home() / "server" / content_hash([uri, str(Path.cwd())])

@@ -18,10 +18,10 @@ from typing import Protocol, TypeAlias
 import pandas as pd
 
 from frm_mlflow.errors import FrmError
-from frm_mlflow.server.snapshot import Snapshot, prepare
+from frm_mlflow.report.snapshot import Snapshot, prepare
 
 Experiments: TypeAlias = tuple[str, ...]
-"""Names of experiments, as `tracking.query` takes them."""
+"""Ids of experiments."""
 
 _logger = logging.getLogger(__name__)
 
@@ -29,18 +29,15 @@ _logger = logging.getLogger(__name__)
 class Read(Protocol):
     """Reads the benchmarks of experiments: a tidy frame and the digest of its content."""
 
-    def __call__(
-        self, experiments: Experiments, *, on_progress: Callable[[int, int], None]
-    ) -> tuple[pd.DataFrame, str]:
-        """Return the frame and its digest; `on_progress` is told the runs read and their number."""
+    def __call__(self, experiments: Experiments, *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
+        """Return the frame and its digest; `on_progress` is told the number of runs read so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A first read that is under way: runs so far, and how many there are (0 where that is not known)."""
+    """A first read that is under way, and the number of runs so far."""
 
-    done: int
-    total: int
+    runs: int
 
 
 @dataclass(slots=True)
@@ -48,7 +45,7 @@ class _Entry:
     snapshot: Snapshot | None = None
     read_at: float = 0.0
     error: FrmError | None = None
-    progress: tuple[int, int] = (0, 0)
+    runs: int = 0
     answered: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -72,7 +69,7 @@ class Store:
         self,
         read: Read,
         *,
-        fresh_s: float = 15.0,
+        fresh_s: float = 30.0,
         patience_s: float = 1.0,
         capacity: int = 8,
         clock: Callable[[], float] = time.monotonic,
@@ -99,8 +96,7 @@ class Store:
             return entry.snapshot
         if entry.error is not None:
             raise entry.error
-        done, total = entry.progress
-        return Reading(done=done, total=total)
+        return Reading(runs=entry.runs)
 
     def _entry(self, experiments: Experiments) -> _Entry:
         with self._lock:
@@ -119,8 +115,8 @@ class Store:
             return entry
 
     def _refresh(self, experiments: Experiments, entry: _Entry) -> None:
-        def progress(done: int, total: int) -> None:
-            entry.progress = (done, total)
+        def progress(runs: int) -> None:
+            entry.runs = runs
 
         try:
             frame, digest = self._read(experiments, on_progress=progress)

@@ -12,38 +12,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Mask
-from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
-from frm_mlflow.analysis.frm import FRM_E_COMPONENTS, frm
-from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.analysis.arrays import Floats
+from frm_mlflow.analysis.fleet import fleet_from_rows
 from frm_mlflow.analysis.ranks import ranks, spearman
-from frm_mlflow.report.figures import FAMILY_SYMBOLS, colour
-from frm_mlflow.schema import (
-    ENERGY,
-    FAMILY,
-    FRM,
-    FRM_E,
-    GMACS,
-    LATENCY_P50,
-    LATENCY_P50_HIGH,
-    LATENCY_P50_LOW,
-    MEMORY_PEAK,
-    MODEL,
-    PARAMS_M,
-    RATIO_LATENCY_HIGH,
-    RATIO_LATENCY_LOW,
-    SOURCE,
-    UNSTABLE,
-)
-from frm_mlflow.server.choice import FILTERS, METRIC_NAMES, Choice
-from frm_mlflow.server.snapshot import Snapshot
+from frm_mlflow.report.board import METRIC_NAMES, STYLES, all_costs, board, count, number, numbers
+from frm_mlflow.report.snapshot import Snapshot
+from frm_mlflow.schema import FAMILY, MODEL
+from frm_mlflow.server.choice import FILTERS, Choice
 
 Json: TypeAlias = dict[str, Any]
 
-STYLES: dict[str, dict[str, str]] = {
-    family: {"colour": colour(index), "symbol": symbol} for index, (family, symbol) in enumerate(FAMILY_SYMBOLS.items())
-}
-"""Colour and symbol of each family, as in the report's figures."""
 MIN_COMMON_MODELS = 3
 """Below this many models in common two rankings are not correlated."""
 
@@ -62,6 +40,7 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
         "configurations": _entries(passing),
         "others": _entries(table.drop(index=chosen)) if chosen else [],
         "metrics": METRIC_NAMES,
+        "styles": STYLES,
         "baselines": _baselines(snapshot, chosen, choice.baseline),
         "choice": {
             **{name: choice.filters.get(name, "") for name in FILTERS},
@@ -74,30 +53,9 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
 
 
 def models(snapshot: Snapshot, choice: Choice, configuration: str) -> Json:
-    """Return the models of one configuration as columns, with the frontier of accuracy and the chosen cost."""
-    rows = snapshot.benchmarks(configuration)
-    fleet = fleet_from_rows(rows, baseline=choice.baseline)
-    costs = {name: values[0] for name, values in _costs(fleet).items()}
-    low, high = _interval(fleet, rows, choice.metric)
-    best = frontier(costs[choice.metric], fleet.top1[0])
-    return {
-        "label": str(snapshot.configurations.loc[configuration, "label"]),
-        "columns": {
-            "model": list(fleet.models),
-            "family": list(fleet.families),
-            "top1": _numbers(fleet.top1[0]),
-            **{name: _numbers(values) for name, values in costs.items()},
-            "low": _numbers(low),
-            "high": _numbers(high),
-            "rank": _numbers(ranks(costs[choice.metric])),
-            "frontier": best.tolist(),
-            "unstable": rows[UNSTABLE.column].tolist(),
-            "source": rows[SOURCE.column].tolist(),
-            "run_id": rows["run_id"].tolist(),
-            "experiment_id": rows["experiment_id"].tolist(),
-        },
-        "summary": _models_summary(fleet, costs[choice.metric], best, choice),
-    }
+    """Return the models of one configuration, with the frontier of accuracy and the chosen cost."""
+    shown = board(snapshot.benchmarks(configuration), baseline=choice.baseline, metric=choice.metric)
+    return {"label": str(snapshot.configurations.loc[configuration, "label"]), **shown}
 
 
 def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> Json:
@@ -114,45 +72,19 @@ def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> J
         "columns": {
             "model": names.tolist(),
             "family": family.reindex(names).tolist(),
-            "first": _numbers(values[0]),
-            "second": _numbers(values[1]),
-            "rank_first": _numbers(shared[0]),
-            "rank_second": _numbers(shared[1]),
+            "first": numbers(values[0]),
+            "second": numbers(values[1]),
+            "rank_first": numbers(shared[0]),
+            "rank_second": numbers(shared[1]),
         },
-        "spearman": _number(rho),
+        "spearman": number(rho),
         "summary": _comparison_summary(list(names), shared, rho, choice),
     }
 
 
 def _cost_by_model(snapshot: Snapshot, choice: Choice, key: str) -> pd.Series:
     fleet = fleet_from_rows(snapshot.benchmarks(key), baseline=choice.baseline)
-    return pd.Series(_costs(fleet)[choice.metric][0], index=list(fleet.models), name=key)
-
-
-def _costs(fleet: Fleet) -> dict[str, Floats]:
-    return {
-        FRM.column: fleet.frm(),
-        LATENCY_P50.column: fleet.latency_ms,
-        MEMORY_PEAK.column: fleet.memory_mib,
-        GMACS.column: fleet.gmacs,
-        PARAMS_M.column: fleet.params_m,
-        ENERGY.column: fleet.energy_mj,
-        FRM_E.column: fleet.frm(components=FRM_E_COMPONENTS),
-    }
-
-
-def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
-    """Return the ends of the 95 % interval that the measurements carry: of latency, and of FRM through its ratio."""
-    nothing = np.full(len(rows), np.nan)
-    if metric == LATENCY_P50.column:
-        return _column(rows, LATENCY_P50_LOW.column), _column(rows, LATENCY_P50_HIGH.column)
-    if metric != FRM.column:
-        return nothing, nothing
-    ratios = fleet.ratios()
-    interleaved = np.isfinite(fleet.recorded_ratios["latency"][0])
-    ends = (_column(rows, end.column) for end in (RATIO_LATENCY_LOW, RATIO_LATENCY_HIGH))
-    low, high = (np.where(interleaved, frm(ratios["flops"][0], end, ratios["memory"][0]), np.nan) for end in ends)
-    return low, high
+    return pd.Series(all_costs(fleet)[choice.metric][0], index=list(fleet.models), name=key)
 
 
 def _passes(table: pd.DataFrame, filters: Mapping[str, str]) -> pd.Series:
@@ -185,38 +117,10 @@ def _baselines(snapshot: Snapshot, configuration: str, chosen: str) -> list[str]
     return sorted(measured | {chosen}, key=str.casefold)
 
 
-def _models_summary(fleet: Fleet, cost: Floats, best: Mask, choice: Choice) -> str:
-    total, known = len(fleet.models), np.isfinite(cost) & np.isfinite(fleet.top1[0])
-    metric = METRIC_NAMES[choice.metric]
-    if not known.any():
-        reason = _why_nothing(fleet, choice)
-        return f"None of {_count(total, 'model')} here has both accuracy and {metric}{reason}."
-    first, last = (np.flatnonzero(best)[order(cost[best])] for order in (np.argmin, np.argmax))
-    parts = [f"{int(best.sum())} of {_count(int(known.sum()), 'model')} are on the frontier of accuracy and {metric}."]
-    if first != last:
-        parts.append(f"It runs from {_point(fleet, cost, first)} to {_point(fleet, cost, last)}.")
-    else:
-        parts.append(f"It is {_point(fleet, cost, first)}.")
-    if known.sum() < total:
-        missing = total - int(known.sum())
-        parts.append(f"{_count(missing, 'model')} without accuracy or {metric} cannot be placed.")
-    return " ".join(parts)
-
-
-def _why_nothing(fleet: Fleet, choice: Choice) -> str:
-    if choice.metric in (FRM.column, FRM_E.column) and choice.baseline not in fleet.models:
-        return f": the baseline {choice.baseline} was not measured here, choose another one"
-    return ""
-
-
-def _point(fleet: Fleet, cost: Floats, index: int) -> str:
-    return f"{fleet.models[index]} ({cost[index]:.3g} at {fleet.top1[0][index]:.1f} %)"
-
-
 def _comparison_summary(names: list[str], shared: Floats, rho: float, choice: Choice) -> str:
     metric = METRIC_NAMES[choice.metric]
     if len(names) < MIN_COMMON_MODELS:
-        return f"The two have {_count(len(names), 'model')} with {metric} in common; {MIN_COMMON_MODELS} are needed."
+        return f"The two have {count(len(names), 'model')} with {metric} in common; {MIN_COMMON_MODELS} are needed."
     shift = shared[1] - shared[0]
     most = int(np.argmax(np.abs(shift)))
     agreement = f"Over {len(names)} common models the rankings by {metric} agree with Spearman's rho {rho:.3f}."
@@ -224,19 +128,3 @@ def _comparison_summary(names: list[str], shared: Floats, rho: float, choice: Ch
         return f"{agreement} No model changes its place."
     way = "falls" if shift[most] > 0 else "rises"
     return f"{agreement} {names[most]} {way} most: from place {shared[0, most]:g} to {shared[1, most]:g}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _column(rows: pd.DataFrame, name: str) -> Floats:
-    return rows[name].to_numpy(dtype=np.float64)
-
-
-def _numbers(values: Floats) -> list[float | None]:
-    return [_number(value) for value in values.tolist()]
-
-
-def _number(value: float) -> float | None:
-    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -113,6 +113,26 @@ function frontierTrace(points, cost) {
   };
 }
 
+// Between the frontier at the lower and at the upper ends of the intervals.
+function bandTrace(points, cost) {
+  const best = points.filter((p) => p.frontier && p.low !== null).sort((a, b) => a[cost] - b[cost]);
+  const corners = (end) => best.flatMap((p, i) => [[p[end], p.top1], ...(i + 1 < best.length ? [[best[i + 1][end], p.top1]] : [])]);
+  const outline = [...corners("low"), ...corners("high").reverse()];
+  return {
+    type: "scatter",
+    mode: "lines",
+    fill: "toself",
+    name: "95 % interval",
+    x: outline.map(([x]) => x),
+    y: outline.map(([, y]) => y),
+    line: { width: 0 },
+    fillcolor: "rgba(127, 140, 155, 0.3)",
+    hoverinfo: "skip",
+    visible: best.length > 0,
+    showlegend: best.length > 0,
+  };
+}
+
 export function drawFrontier(element, points, { cost, name, styles }) {
   const known = points.filter((p) => p[cost] !== null && p.top1 !== null);
   const families = Object.keys(styles).filter((family) => known.some((p) => p.family === family));
@@ -120,7 +140,7 @@ export function drawFrontier(element, points, { cost, name, styles }) {
     const own = known.filter((p) => p.family === family);
     return familyTrace(own, family, styles[family], cost, name);
   });
-  traces.unshift(frontierTrace(known, cost));
+  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost));
   const room = { roomLeft: 0.16 };
   const figure = layout(logAxis(name, known.map((p) => p[cost]), room), axis("Top-1 accuracy (%)"));
   Plotly.react(element, traces, figure, CONFIG);
@@ -170,7 +190,7 @@ const SLOPES = [
 
 // Each model's place by FLOPs, by FRM and by latency; those that move most are dark and named.
 export function drawSlopes(element, points, { styles, threshold = 2 }) {
-  const known = points.filter((p) => SLOPES.every(([key]) => p[key] !== null));
+  const known = points.filter((p) => p.rank_frm !== null);
   const places = Object.fromEntries(SLOPES.map(([key]) => [key, known.map((p) => p[`rank_${key}`])]));
   const traces = known.map((point, index) => {
     const y = SLOPES.map(([key]) => places[key][index]);
@@ -195,11 +215,15 @@ export function drawSlopes(element, points, { styles, threshold = 2 }) {
   Plotly.react(element, traces, figure, CONFIG);
 }
 
+const LONGEST_LABEL = 38;
+const shortened = (text) => (text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 1)}…` : text);
+
 // A figure that was drawn elsewhere, in this page's colours.
 export function drawFigure(element, { data, layout: own }) {
   const themed = layout({}, {});
   const both = (key) => ({ ...own[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true });
   const axes = Object.fromEntries(Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((key) => /^[xy]axis/.test(key)).map((key) => [key, both(key)]));
+  if (data[0]?.type === "heatmap") Object.assign(axes.yaxis, { tickvals: data[0].y, ticktext: data[0].y.map(shortened) });
   const frame = { paper_bgcolor: themed.paper_bgcolor, plot_bgcolor: themed.plot_bgcolor, font: { ...own.font, ...themed.font } };
   Plotly.react(element, data, { ...own, ...frame, ...axes, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
 }

@@ -2,9 +2,9 @@
 import { $, fill, h } from "./dom.js";
 import { Problem, get } from "./api.js";
 import { drawComparison, drawFrontier } from "./charts.js";
-import { rows } from "./links.js";
+import { linked, rows } from "./links.js";
 import * as state from "./state.js";
-import * as tables from "./tables.js";
+import { comparisonTable, modelTable } from "./tables.js";
 
 const FILTERS = ["tier", "device", "runtime", "precision", "batch_size"];
 const SLOW_MS = 8000;
@@ -12,11 +12,11 @@ let experiments = [];
 let shown = null;
 let running = null;
 
-function say(text, { problem = false, progress = null, retry = false } = {}) {
+function say(text, { problem = false, progress = false, retry = false } = {}) {
   const box = $("#message");
   box.className = problem ? "problem" : "";
   const parts = text ? [h("p", { textContent: text })] : [];
-  if (progress) parts.push(h("progress", { "aria-label": text, ...(progress.total ? { max: progress.total, value: progress.done } : {}) }));
+  if (progress) parts.push(h("progress", { "aria-label": text }));
   if (retry) {
     const button = h("button", { type: "button", textContent: "Try again" });
     button.addEventListener("click", update);
@@ -25,8 +25,8 @@ function say(text, { problem = false, progress = null, retry = false } = {}) {
   box.replaceChildren(...parts);
 }
 
-function reading({ done, total }) {
-  say(`Reading the runs for the first time: ${done}${total ? ` of ${total}` : ""}. Next time they come from the cache.`, { progress: { done, total } });
+function reading(runs) {
+  say(`Reading the runs for the first time: ${runs} so far. Next time they come from the cache.`, { progress: true });
 }
 
 function hideAll() {
@@ -76,7 +76,7 @@ function showFrontier(answer) {
   const { label, columns, summary } = answer.shown;
   const cost = answer.choice.metric;
   const name = answer.metrics[cost];
-  const points = rows(columns);
+  const points = linked(rows(columns));
   $("#frontier").hidden = false;
   $("#frontier h1").textContent = label;
   $("#frontier .summary").textContent = summary;
@@ -84,7 +84,7 @@ function showFrontier(answer) {
   plot.setAttribute("aria-label", `Accuracy against ${name} on ${label}. ${summary}`);
   const named = cost === "frm" ? `FRM (${answer.choice.baseline} = 1)` : name;
   drawFrontier(plot, points, { cost, name: named, styles: answer.styles });
-  tables.models($("#frontier .table"), points, { cost, name, label });
+  modelTable($("#frontier .table"), points, { cost, name, label });
 }
 
 function showComparison(answer, compared) {
@@ -99,7 +99,7 @@ function showComparison(answer, compared) {
   const points = rows(compared.columns);
   $("#compare .plot").setAttribute("aria-label", `${name} on the two configurations. ${compared.summary}`);
   drawComparison($("#compare .plot"), points, { name, styles: answer.styles });
-  tables.comparison($("#compare .table"), points, { labels: compared.labels, name });
+  comparisonTable($("#compare .table"), points, { labels: compared.labels, name });
 }
 
 async function show(query, signal) {
@@ -142,7 +142,7 @@ async function update() {
   for (const id of chosen) query.append("experiment", id);
   showView(query);
   $("main").setAttribute("aria-busy", "true");
-  const slow = setTimeout(() => say("The server is slow to answer; still waiting …", { progress: {} }), SLOW_MS);
+  const slow = setTimeout(() => say("The server is slow to answer; still waiting …", { progress: true }), SLOW_MS);
   try {
     if (!experiments.length) experiments = (await get("experiments", "", { signal: own.signal })).experiments;
     if (!experiments.length) {

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from frm_mlflow.errors import FrmError, TrackingError
-from frm_mlflow.server.snapshot import Snapshot
+from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.server.store import Reading, Store
 from tests.unit.server.conftest import PHONE, benchmarks
 
@@ -24,12 +24,10 @@ class Source:
         self.may_go.set()
         self.error: Exception | None = None
 
-    def __call__(
-        self, experiments: tuple[str, ...], *, on_progress: Callable[[int, int], None]
-    ) -> tuple[pd.DataFrame, str]:
+    def __call__(self, experiments: tuple[str, ...], *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
         assert experiments
         self.reads += 1
-        on_progress(3, 10)
+        on_progress(3)
         assert self.may_go.wait(30)
         if self.error:
             raise self.error
@@ -55,7 +53,7 @@ def test_a_slow_first_read_answers_with_its_progress() -> None:
     source = Source()
     source.may_go.clear()
     store = Store(source, patience_s=0.01)
-    wait_for(lambda: store.get(ONE) == Reading(done=3, total=10))
+    wait_for(lambda: store.get(ONE) == Reading(runs=3))
     source.may_go.set()
     wait_for(lambda: isinstance(store.get(ONE), Snapshot))
     assert source.reads == 1

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.report.snapshot import Snapshot, prepare
 from frm_mlflow.server import view
 from frm_mlflow.server.choice import Choice, choice_of
-from frm_mlflow.server.snapshot import Snapshot, prepare
 from tests.unit.server.conftest import NASTY, PHONE, benchmarks
 
 

@@ -1,0 +1,158 @@
+"""What the report says, before it is a page: sections of sentences, figures and tables.
+
+Nothing is computed here; results of `analysis` and `prediction` are put in order and in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
+from frm_mlflow.report.analysis_figures import figures_of
+from frm_mlflow.report.board import Json, board, count
+from frm_mlflow.report.figures import Figure
+from frm_mlflow.report.page_figures import rank_heat_map
+from frm_mlflow.report.snapshot import Snapshot
+from frm_mlflow.schema import FRM, MODEL, SOURCE, SOURCE_MEASURED, UNSTABLE
+
+MOST_BOARDS = 400
+MOST_BOARD_ROWS = 20_000
+"""Configurations and rows of the explorer: what keeps the page a few megabytes."""
+_HEADINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "frm": "FRM on every configuration",
+        "disagreement": "Where FLOPs and FRM disagree",
+        "transfer": "Does a ranking hold on another device?",
+        "stability": "Is FRM more stable than latency, and why?",
+        "interaction": "Do models behave differently on another tier?",
+        "pareto": "Does a frontier transfer?",
+        "failures": "Which transfers fail?",
+        "sensitivity": "What else moves a ranking?",
+        "cost": "What measuring one device saves",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading with its question, sentences, figures by caption and tables by caption."""
+
+    id: str
+    heading: str
+    question: str
+    sentences: tuple[str, ...]
+    figures: Mapping[str, Figure] = field(default_factory=lambda: MappingProxyType({}))
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """All that the page shows."""
+
+    title: str
+    made_at: datetime
+    summary: tuple[tuple[str, str], ...]
+    """Sentences, each with the id of the section that shows more; the first stands for the whole."""
+    boards: tuple[Json, ...]
+    boards_left_out: int
+    baseline: str
+    sections: tuple[Section, ...]
+    left_out: pd.DataFrame
+    options: Mapping[str, object]
+    environment: Mapping[str, str]
+
+
+def contents_of(
+    report: AnalysisReport,
+    snapshot: Snapshot,
+    *,
+    title: str,
+    made_at: datetime,
+    environment: Mapping[str, str],
+    options: Mapping[str, object],
+    predictions: Sequence[Section] = (),
+) -> Contents:
+    """Put results in order: the summary in sentences, the explorer's boards, one section an analysis.
+
+    `predictions` are sections of their own; `options` what the analyses were run with.
+    """
+    analyses = [_section(name, report) for name in ANALYSES if name in report.results or name in report.refused]
+    sections = (*analyses, *predictions)
+    chosen = _chosen_boards(snapshot, report.options.baseline)
+    return Contents(
+        title=title,
+        made_at=made_at,
+        summary=(("data", _data_sentence(report, snapshot)), *_findings(sections, report)),
+        boards=tuple(_board(snapshot, key, report.options.baseline) for key in chosen),
+        boards_left_out=len(snapshot.configurations) - len(chosen),
+        baseline=report.options.baseline,
+        sections=sections,
+        left_out=report.selection.left_out,
+        options=options,
+        environment=environment,
+    )
+
+
+def _section(name: str, report: AnalysisReport) -> Section:
+    analysis = ANALYSES[name]
+    heading, question = _HEADINGS[name], f"{analysis.question} (paper: {analysis.paper})"
+    result = report.results.get(name)
+    if result is None:
+        return Section(
+            id=name, heading=heading, question=question, sentences=(f"Not answered: {report.refused[name]}.",)
+        )
+    figures = {_caption(figure): figure for figure in figures_of(name, result.tables).values()}
+    if name == "frm" and (places := rank_heat_map(result.tables["leaderboard"])):
+        figures[_caption(places)] = places
+    tables = {key.replace("_", " "): table for key, table in result.tables.items() if len(table)}
+    return Section(
+        id=name, heading=heading, question=question, sentences=result.sentences, figures=figures, tables=tables
+    )
+
+
+def _caption(figure: Figure) -> str:
+    return str(figure.layout.title.text)
+
+
+def _data_sentence(report: AnalysisReport, snapshot: Snapshot) -> str:
+    fleet, rows = report.selection.fleet, snapshot.rows
+    measured = int((rows[SOURCE.column] == SOURCE_MEASURED).sum())
+    unstable = int((rows[UNSTABLE.column] != "").sum())
+    flagged = f" {count(unstable, 'measurement')} flagged as unstable." if unstable else ""
+    return (
+        f"{count(len(rows), 'benchmark')} ({measured} measured here, {len(rows) - measured} imported) of "
+        f"{count(len(set(rows['model'])), 'model')} on {count(len(snapshot.configurations), 'configuration')} and "
+        f"{count(rows['device'].nunique(), 'device')}; the analyses use {int(fleet.measured.sum())} of them on "
+        f"{count(len(set(fleet.chips)), 'chip')}, relative to {report.options.baseline}.{flagged}"
+    )
+
+
+def _findings(sections: Sequence[Section], report: AnalysisReport) -> list[tuple[str, str]]:
+    answered = [section for section in sections if section.id not in report.refused]
+    found = [(section.id, section.sentences[0]) for section in answered if section.sentences]
+    if report.refused:
+        names = ", ".join(_HEADINGS[name].lower() for name in report.refused)
+        found.append((next(iter(report.refused)), f"These runs cannot answer: {names}"))
+    return found
+
+
+def _chosen_boards(snapshot: Snapshot, baseline: str) -> list[str]:
+    """Return the configurations that have an FRM, those with the most models first, up to what a page carries."""
+    with_baseline = snapshot.rows[MODEL.column] == baseline
+    keys = [key for key, index in snapshot.positions.items() if with_baseline.to_numpy()[index].any()]
+    table = snapshot.configurations.loc[keys]
+    table = table.sort_values(["models", "label"], ascending=[False, True], kind="stable").head(MOST_BOARDS)
+    fits = np.cumsum(table["models"].to_numpy()) <= MOST_BOARD_ROWS
+    fits[:1] = True
+    return [str(key) for key in table.index[fits]]
+
+
+def _board(snapshot: Snapshot, key: str, baseline: str) -> Json:
+    shown = board(snapshot.benchmarks(key), baseline=baseline, metric=FRM.column)
+    return {"label": str(snapshot.configurations.loc[key, "label"]), **shown}
