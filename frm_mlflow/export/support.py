@@ -47,7 +47,7 @@ RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
             exporter="to_onnx",
             extra="bench",
             packages=_TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"},
-            cpu=("fp32",),
+            cpu=("fp32", "int8"),
             cuda=("fp32", "fp16"),
         ),
         "torchscript": RuntimeSupport(

@@ -39,23 +39,33 @@ def redraw_idle_parameters(module: nn.Module, *, generator: torch.Generator) -> 
     """Redraw in place every parameter that holds one value throughout.
 
     A bias or position of zero, a scale of zero or one: training moves each, a compiler folds
-    it away. Scales are drawn from U(0.5, 1.5); layer scales that start near zero (ConvNeXt's
-    1e-6) from U(0.05, 0.15); what is added from N(0, 0.02).
+    it away. What each is drawn from says `_redraw`.
     """
     for name, parameter in module.named_parameters():
         if not parameter.is_floating_point() or parameter.numel() == 0:
             continue
         values = parameter.detach()
         first = float(values.flatten()[0])
-        if not bool((values == first).all()) or (values.numel() == 1 and first != 0.0):
-            continue
-        is_scale = first != 0.0 or (values.ndim <= 1 and name.rpartition(".")[2] in _SCALE_NAMES)
-        if not is_scale:
-            values.normal_(0.0, 0.02, generator=generator)
-        elif 0.0 < abs(first) < 0.1:
-            values.uniform_(0.05, 0.15, generator=generator)
-        else:
-            values.uniform_(0.5, 1.5, generator=generator)
+        if bool((values == first).all()) and (values.numel() > 1 or first == 0.0):
+            _redraw(values, first, name=name.rpartition(".")[2], generator=generator)
+
+
+def _redraw(values: Tensor, first: float, *, name: str, generator: torch.Generator) -> None:
+    """Draw what training makes of a start at `first`, roughly.
+
+    A scale that starts at one stays near it. One that starts near zero lets a residual branch
+    in slowly and ends small: were it drawn near one, each block would amplify the last one's
+    rounding, as no trained network does. A table of attention biases ends at some units.
+    """
+    if first == 0.0 and values.ndim <= 1 and name in _SCALE_NAMES:
+        values.uniform_(0.1, 0.5, generator=generator)
+    elif first == 0.0:
+        deviation = 1.0 if values.ndim > 1 and "bias" in name else 0.02
+        values.normal_(0.0, deviation, generator=generator)
+    elif abs(first) < 0.1:
+        values.uniform_(0.05, 0.15, generator=generator)
+    else:
+        values.uniform_(0.5, 1.5, generator=generator)
 
 
 @torch.no_grad()

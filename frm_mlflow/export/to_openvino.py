@@ -1,0 +1,79 @@
+"""OpenVINO: an intermediate representation with float32 or int8 weights.
+
+Half precisions are a hint to the runtime, given by the loader; the worker reads back what ran.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+import torch
+
+from frm_mlflow.export.calibration import calibration_batches
+from frm_mlflow.export.subject import Converted, Subject
+
+_PRODUCTS = {
+    **dict.fromkeys(("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul", "Einsum"), 1),
+    "ScaledDotProductAttention": 2,
+}
+_HINTS = {"fp32": "f32", "int8": "f32", "fp16": "f16", "bf16": "bf16"}
+
+
+def convert(subject: Subject, directory: Path) -> Converted:
+    """Convert the network by OpenVINO's PyTorch front end; int8 by NNCF's static quantisation."""
+    file = directory / "model.xml"
+    precision = subject.precision.name
+    model = _static_model(subject)
+    if precision == "int8":
+        model = _quantised(model, subject)
+    ov.save_model(model, file, compress_to_fp16=False)
+    operators = Counter(operator.get_type_name() for operator in model.get_ops())
+    for name in ("Constant", "Parameter", "Result", "Convert"):
+        operators.pop(name, None)
+    products = [operator for operator in model.get_ops() if operator.get_type_name() in _PRODUCTS]
+    floats = [operator for operator in products if not _is_quantised(operator)]
+    return Converted(
+        file=file,
+        precision=precision,
+        inputs=subject.built.inputs,
+        outputs=subject.output_specs,
+        nodes=sum(operators.values()),
+        compute_nodes=sum(_PRODUCTS[operator.get_type_name()] for operator in products),
+        float_nodes=sum(_PRODUCTS[operator.get_type_name()] for operator in floats),
+        loader={"inference_precision": _HINTS[precision]},
+    )
+
+
+def _static_model(subject: Subject) -> Any:
+    example = tuple(torch.from_numpy(array) for array in subject.inputs)
+    shapes = [list(array.shape) for array in subject.inputs]
+    model = ov.convert_model(subject.built.module, example_input=example, input=shapes)
+    for port, spec in zip(model.inputs, subject.built.inputs, strict=True):
+        port.get_tensor().set_names({spec.name})
+    return model
+
+
+def _quantised(model: Any, subject: Subject) -> Any:
+    import nncf
+
+    batches = calibration_batches(subject)
+    return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+
+
+def _is_quantised(operator: Any) -> bool:
+    """Whether the operator's data comes out of a quantiser, over any number of moves of data."""
+    source = operator.input_value(0).get_node()
+    while source.get_type_name() in (
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Gather",
+        "VariadicSplit",
+        "Split",
+    ):
+        source = source.input_value(0).get_node()
+    return bool(source.get_type_name() == "FakeQuantize")
