@@ -140,8 +140,18 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
             result.append(f"{word[2:]}={rest.pop(0)}")
         else:
             result.append(f"{word[2:]}=true")
+    result = [_quoted(word) for word in result]
     # Hydra's parser takes overrides in one piece, so a `-m` between two of them goes first.
     return sorted(result, key=lambda word: word not in {"-m", "--multirun"})
+
+
+def _quoted(override: str) -> str:
+    """Quote the value of `filter=...`: MLflow's filter syntax has characters that Hydra's grammar refuses."""
+    key, equals, value = override.partition("=")
+    if key != "filter" or not equals or value[:1] == value[-1:] == '"':
+        return override
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def _usage() -> str:

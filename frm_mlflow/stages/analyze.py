@@ -22,7 +22,7 @@ from frm_mlflow.analysis.registry import AnalysisReport, chosen_analyses, run_al
 from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.errors import DataError
 from frm_mlflow.report.analysis import render, summary_markdown
-from frm_mlflow.stages.history import read_history
+from frm_mlflow.stages.history import experiments_of, listed, read_history
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
 from frm_mlflow.tracking.write_back import write_back
@@ -36,7 +36,7 @@ class AnalyzeConfig:
     options: AnalysisOptions
     analysis: Any = "all"
     """One name, several separated by commas, or a list."""
-    experiments: list[str] | None = None
+    experiments: Any = None
     filter: str = ""
     baseline: str = "resnet50"
     write_back: bool = False
@@ -46,7 +46,7 @@ class AnalyzeConfig:
     @property
     def names(self) -> list[str]:
         """The analyses by name."""
-        return self.analysis.split(",") if isinstance(self.analysis, str) else [str(name) for name in self.analysis]
+        return listed(self.analysis)
 
 
 def analyze(config: DictConfig) -> None:
@@ -64,7 +64,7 @@ def analyze(config: DictConfig) -> None:
     chosen_analyses(names)
     out = console()
     client = server.connect(settings.tracking.uri)
-    experiments = settings.experiments or [settings.tracking.experiment]
+    experiments = experiments_of(client, settings.experiments, settings.tracking)
     history = read_history(client, experiments, where=settings.filter, refresh=settings.refresh, out=out)
     with counting("analysing", out=out) as progress:
         report = run_all(

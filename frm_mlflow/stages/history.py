@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mlflow import MlflowClient
 from rich.console import Console
 
+from frm_mlflow.config import TrackingConfig
 from frm_mlflow.stages.progress import counting
+from frm_mlflow.tracking.project_env import project_experiment
 from frm_mlflow.tracking.query import BenchmarkFrame, benchmarks
+
+
+def listed(value: Any) -> list[str]:
+    """Return a setting that is one name, several separated by commas, or a list, as a list; null is no name."""
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    return [str(name) for name in value or () if name is not None]
+
+
+def experiments_of(client: MlflowClient, asked: Any, tracking: TrackingConfig) -> list[str]:
+    """Return the experiments to read: those asked for, else the one of `mlflow run`, else the configured one."""
+    return listed(asked) or [project_experiment(client) or tracking.experiment]
 
 
 def read_history(
@@ -22,4 +37,10 @@ def read_history(
         Where there are none, with what each filter removed.
     """
     with counting("reading benchmarks", out=out) as progress:
-        return benchmarks(client, experiments, where=where, cache=None if refresh else "default", on_progress=progress)
+        return benchmarks(
+            client,
+            experiments,
+            where=where,
+            cached=not refresh,
+            on_progress=lambda done: progress(done, None),
+        )

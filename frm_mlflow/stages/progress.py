@@ -99,7 +99,7 @@ def counting(label: str, *, out: Console) -> Iterator[Count]:
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=out, transient=True) as bar:
         task = bar.add_task(label, total=None)
 
-        def update(done: int, total: int, step: str = "") -> None:
+        def update(done: int, total: int | None, step: str = "") -> None:
             bar.update(task, completed=done, total=total, description=f"{label}: {step}" if step else label)
 
         yield update

@@ -1,4 +1,4 @@
-"""Lets `mlflow run .` use an environment that exists already.
+"""What `mlflow run .` needs and gives: an environment that exists already, and the run that it has opened.
 
 By default `mlflow run` makes a virtual environment with pyenv and crashes where pyenv is
 missing. It looks for that environment under a name made from `python_env.yaml` first; a link
@@ -7,9 +7,22 @@ under this name to the environment that `make setup` has made is therefore all t
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.tracking.sweep import RUN_ID_VARIABLE
+
+
+def project_experiment(client: MlflowClient, *, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the name of the experiment that `mlflow run` runs this process in, None outside `mlflow run`."""
+    run_id = environ.get(RUN_ID_VARIABLE)
+    if not run_id:
+        return None
+    return str(client.get_experiment(client.get_run(run_id).info.experiment_id).name)
 
 
 def link(*, project: str, environment: str) -> Path:

@@ -17,6 +17,8 @@ from frm_mlflow.errors import ConfigError
         (["--json", "device=cpu"], ["json=true", "device=cpu"]),
         (["-m", "model=a,b"], ["-m", "model=a,b"]),
         (["device=cpu", "-m", "model=a,b", "x=1"], ["-m", "device=cpu", "model=a,b", "x=1"]),
+        (["filter=tags.`frm.tier` = 'edge'"], ["filter=\"tags.`frm.tier` = 'edge'\""]),
+        (["filter="], ['filter=""']),
         (["--cfg", "job"], ["--cfg", "job"]),
         (["--help"], ["--help"]),
         (["-sc", "query=bash"], ["-sc", "query=bash"]),
