@@ -221,6 +221,8 @@ class IngestConfig:
     source: SourceConfig
     tracking: TrackingConfig
     path: str | None = None
+    filter: str = "classifiers"
+    """What the source's own `filter` refers to."""
     dry_run: bool = False
     json: bool = False
 

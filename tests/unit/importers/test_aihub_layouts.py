@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from frm_mlflow import frame, schema
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.rows import usable_rows
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ImportFileError
 from frm_mlflow.importers import Import, read
-from frm_mlflow.importers.newest import newest
 from frm_mlflow.records import BenchmarkRecord
 
 MANIFEST = {
@@ -249,10 +250,10 @@ def test_the_same_release_is_the_same_import_and_a_newer_one_supersedes_it(tmp_p
     newer = one(package(tmp_path / "c", newer_perf, version="0.25.5"))
 
     both = frame.from_records([newer, first])
-    kept, superseded = newest(both)
+    kept, left_out = usable_rows(both, AnalysisOptions())
 
     assert first.record_id == again.record_id != newer.record_id
-    assert superseded == 1
+    assert [(item.reason, item.rows) for item in left_out] == [("superseded by a newer version of its source", 1)]
     assert kept["source_version"].tolist() == ["0.25.5"]
     assert len(both) == 2
 
