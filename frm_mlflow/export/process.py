@@ -16,6 +16,7 @@ from frm_mlflow import errors
 from frm_mlflow.errors import ExportError, FrmError
 from frm_mlflow.export.request import ExportRequest
 
+COMMAND = (sys.executable, "-m", "frm_mlflow.export")
 REQUEST_NAME = "request.json"
 ERROR_NAME = "error.json"
 LOG_NAME = "export.log"
@@ -34,7 +35,7 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
     log = directory / LOG_NAME
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "frm_mlflow.export", str(directory)],
+            [*COMMAND, str(directory)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

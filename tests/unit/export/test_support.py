@@ -1,0 +1,46 @@
+"""What is refused before anything is exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from frm_mlflow.errors import ConfigError, MissingExtraError
+from frm_mlflow.export import check, precisions, runtimes, support
+
+CONF = Path(__file__).parents[3] / "conf"
+
+
+def test_every_runtime_has_a_conf_file_and_every_conf_file_a_runtime():
+    assert {path.stem for path in (CONF / "runtime").glob("*.yaml")} == set(runtimes())
+
+
+def test_every_precision_is_a_conf_file_and_used():
+    used = {
+        name for runtime in runtimes() for unit in ("cpu", "gpu") for name in precisions(runtime, compute_unit=unit)
+    }
+    assert used == {path.stem for path in (CONF / "precision").glob("*.yaml")}
+
+
+def test_an_unknown_runtime_lists_the_known_ones():
+    with pytest.raises(ConfigError, match="valid: torch, torch_compile"):
+        check("tensorflow", "fp32")
+
+
+def test_a_precision_without_kernels_lists_the_supported_ones():
+    with pytest.raises(ConfigError, match=r"no int8 kernels.*supported: fp32, fp16, bf16"):
+        check("torch", "int8")
+    with pytest.raises(ConfigError, match=r"no fp16 kernels on compute unit 'cpu'; supported: fp32, int8"):
+        check("onnxruntime", "fp16")
+
+
+def test_a_runtime_that_does_not_run_on_a_gpu_says_where_it_runs():
+    with pytest.raises(ConfigError, match="does not run on compute unit 'gpu', only on cpu"):
+        check("litert", "fp32", compute_unit="gpu")
+
+
+def test_a_missing_package_names_the_extra(monkeypatch):
+    monkeypatch.setattr(support.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'frm-mlflow\[openvino\]'"):
+        check("openvino", "fp32")
