@@ -26,6 +26,7 @@ RUNNERS: dict[str, str] = {
     "attach": "benchmark a model that MLflow has logged, and log it to its run",
     "ingest": "import what other tools have measured",
     "analyze": "compute the paper's analyses from the tracking server",
+    "report": "write one self-contained HTML page from any set of runs",
     "predict": "predict latency and the Pareto frontier on a device nobody measured",
     "recommend": "name the model to ship under a latency budget",
     "plan": "say which models to measure next on a device",
