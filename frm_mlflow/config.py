@@ -119,6 +119,10 @@ class MeasureConfig:
     confidence: float = 0.95
     resamples: int = 2000
     batch_size: int = 1
+    energy_seconds: float = 5.0
+    """Window in which energy is metered, after the timed runs, where there is a meter; 0 leaves it out."""
+    sustained_seconds: float = 0.0
+    """Sustained mode: run the model alone for so long and follow its latency; 0 leaves it out."""
     timeout_s: float = 300.0
     """A worker that does not answer for this long is killed and the benchmark FAILED."""
     seed: int = 0
@@ -132,6 +136,8 @@ class MeasureConfig:
             raise ConfigError(f"measure.batch_size must be at least 1, got {self.batch_size}")
         if not 0.5 < self.confidence < 1:
             raise ConfigError(f"measure.confidence must be between 0.5 and 1, got {self.confidence}")
+        if min(self.energy_seconds, self.sustained_seconds) < 0:
+            raise ConfigError("measure.energy_seconds and measure.sustained_seconds must not be negative; 0 is off")
 
 
 @dataclass(frozen=True)
@@ -225,6 +231,54 @@ class IngestConfig:
     """What the source's own `filter` refers to."""
     dry_run: bool = False
     json: bool = False
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The settings of `frm-mlflow gate` (`conf/gate.yaml`)."""
+
+    model: str
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    against: str | None = None
+    max_latency_ms: float | None = None
+    max_frm: float | None = None
+    max_regression: str | None = None
+    """A share (0.05) or a percentage (5%)."""
+    confidence: float = 0.95
+    numbers: str = "auto"
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    tag: bool = True
+    alias: str | None = None
+    junit: str | None = None
+    markdown: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.numbers not in ("auto", "measured", "tracked"):
+            raise ConfigError(f"numbers must be auto, measured or tracked, got '{self.numbers}'")
+        limits = (self.max_latency_ms, self.max_frm, self.largest_ratio)
+        if all(limit is None for limit in limits):
+            raise ConfigError("a gate needs a limit: max_latency_ms=, max_frm= or max_regression= with against=")
+        if (self.against is None) != (self.max_regression is None):
+            raise ConfigError(
+                "against= and max_regression= go together: against=models:/NAME@champion max_regression=5%"
+            )
+
+    @property
+    def largest_ratio(self) -> float | None:
+        """The largest allowed latency over that of `against`."""
+        if self.max_regression is None:
+            return None
+        text = self.max_regression.strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            raise ConfigError(f"max_regression must be a share or a percentage (0.05, 5%), got '{text}'") from None
+        return 1 + share
 
 
 ConfigT = TypeVar("ConfigT")

@@ -105,6 +105,10 @@ ACTIVATIONS_M = Metric(
     "compute/activations_m", "activations_m", "1e6", "lower", "Elements written by convolutions and matrix products."
 )
 ENERGY = Metric("energy/per_inference_mj", "energy_mj", "mJ", "lower", "Energy of one call by a hardware meter.")
+SUSTAINED_DROP = Metric(
+    "sustained/drop", "sustained_drop", "1", "lower", "Latency at the end of a sustained run over its start, less one."
+)
+SUSTAINED_SECONDS = Metric("sustained/seconds", "sustained_seconds", "s", "none", "Length of the sustained run.")
 TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; frm.accuracy_source says on what.")
 TOP1_DEVICE = Metric(
     "accuracy/top1_device",
@@ -172,6 +176,7 @@ LATENCY_STATISTIC = Tag("frm.latency_statistic", "latency_statistic", "What late
 MEMORY_DEFINITION = Tag(
     "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_peak, range_max, ..."
 )
+ENERGY_METER = Tag("frm.energy_meter", "energy_meter", "Counter that the energy comes from: zeus:nvml, zeus:rapl, ...")
 UNSTABLE = Tag("frm.unstable", "unstable", "Reasons for which the measurement is flagged; empty where it is stable.")
 RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")

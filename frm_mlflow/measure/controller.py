@@ -22,7 +22,14 @@ from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.plan import runs_in_block
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
 from frm_mlflow.measure.stability import instabilities
-from frm_mlflow.measure.summary import latency_metrics, memory_metrics, ratio_metrics
+from frm_mlflow.measure.summary import (
+    energy_metrics,
+    latency_metrics,
+    memory_metrics,
+    ratio_metrics,
+    sustained_metrics,
+)
+from frm_mlflow.measure.sustained import Sustained, sustain
 
 OpenWorker = Callable[[str], Worker]
 """Role → a worker that was started for it."""
@@ -31,6 +38,7 @@ Progress = Callable[[str], None]
 
 _CHECK_EVERY = 5
 """Pairs between two looks at the interval."""
+_NO_ENERGY: dict[str, Any] = {"meter": None}
 
 
 def benchmark(
@@ -81,11 +89,16 @@ def benchmark(
         phases.done("timed")
         after = conditions(device)
         memories = [p.memory() for p in pair]
-    phases.done("memory_and_close")
+        energies = [p.energy(config.energy_seconds) if config.energy_seconds else _NO_ENERGY for p in pair]
+        sustained = _sustained(model, device=device, config=config, clock=clock)
+        phases.done("memory_and_energy")
+    phases.done("close")
     return _measurement(
         pair,
         identities=identities,
         memories=memories,
+        energies=energies,
+        sustained=sustained,
         interval=interval,
         device=device,
         config=config,
@@ -152,6 +165,8 @@ def _measurement(
     *,
     identities: list[Identity],
     memories: list[dict[str, Any]],
+    energies: list[dict[str, Any]],
+    sustained: Sustained | None,
     interval: Interval,
     device: Device,
     config: MeasureConfig,
@@ -159,15 +174,15 @@ def _measurement(
     facts: dict[str, Any],
 ) -> Measurement:
     metrics, definitions = [], []
-    for participant, memory in zip(pair, memories, strict=True):
+    for participant, memory, energy in zip(pair, memories, energies, strict=True):
         of_memory, definition = memory_metrics(memory, kind=device.kind)
-        metrics.append(latency_metrics(participant, config=config, rng=rng) | of_memory)
+        metrics.append(latency_metrics(participant, config=config, rng=rng) | of_memory | energy_metrics(energy))
         definitions.append(definition)
     model, own = pair[-1], metrics[-1]
     alone = len(pair) == 1
     ratio = Interval(1.0, 1.0, 1.0) if alone else interval
     return Measurement(
-        metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]),
+        metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]) | sustained_metrics(sustained),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
         unstable=_unstable(pair, interval, config=config, on_cpu=device.kind == "cpu"),
@@ -175,8 +190,16 @@ def _measurement(
         identity=identities[-1],
         baseline_identity=None if alone else identities[0],
         memory_definition=definitions[-1],
-        facts=facts | {p.role: _facts(p) for p in pair},
+        energy_meter=energies[-1]["meter"] or "",
+        sustained=sustained.series if sustained else None,
+        facts=facts | {p.role: _facts(p) | {"energy": e} for p, e in zip(pair, energies, strict=True)},
     )
+
+
+def _sustained(model: Participant, *, device: Device, config: MeasureConfig, clock: Clock) -> Sustained | None:
+    if not config.sustained_seconds:
+        return None
+    return sustain(model, seconds=config.sustained_seconds, clock=clock, conditions=lambda: conditions(device))
 
 
 def _unstable(pair: list[Participant], interval: Interval, *, config: MeasureConfig, on_cpu: bool) -> tuple[str, ...]:

@@ -73,7 +73,15 @@ class Participant:
     def block(self) -> None:
         """Time one more block."""
         settle = 1 if self.runs >= _SETTLED_BLOCK else 0
-        self.blocks.append(self._ask("run_block", runs=self.runs, settle=settle))
+        self.blocks.append(self.timed_block(runs=self.runs, settle=settle))
+
+    def timed_block(self, *, runs: int, settle: int) -> dict[str, Any]:
+        """Time calls that are not one of the benchmark's blocks."""
+        return self._ask("run_block", runs=runs, settle=settle)
+
+    def energy(self, seconds: float) -> dict[str, Any]:
+        """Meter the energy of calls over a window; `meter` is None where there is none."""
+        return self._ask("energy", seconds=seconds)
 
     def memory(self) -> dict[str, Any]:
         """Ask for the peaks since loading."""

@@ -38,6 +38,10 @@ class Measurement:
     identity: Identity
     baseline_identity: Identity | None = None
     memory_definition: str = ""
+    energy_meter: str = ""
+    """The counter that the energy comes from; empty where there is no meter."""
+    sustained: pd.DataFrame | None = None
+    """The series of `sustained.Sustained`, where that mode was asked for."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Threads, providers, warm-up, seconds a phase took, the machine's condition before and after."""
 

@@ -12,6 +12,7 @@ from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import estimate
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
+from frm_mlflow.measure.sustained import Sustained
 
 ALLOCATOR_PEAK = "allocator_peak"
 """On a GPU: the peak of the runtime's own allocator during inference."""
@@ -59,6 +60,20 @@ def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, f
     if memory["device_mib"] is not None:
         return found | {schema.MEMORY_PEAK.key: memory["device_mib"]}, NVML_PROCESS
     return found, ""
+
+
+def energy_metrics(energy: Mapping[str, Any]) -> dict[str, float]:
+    """Return the energy of one call; nothing where there is no meter."""
+    if energy["meter"] is None:
+        return {}
+    return {schema.ENERGY.key: energy["millijoules"] / energy["runs"]}
+
+
+def sustained_metrics(sustained: Sustained | None) -> dict[str, float]:
+    """Return the drop of a sustained run and its length; nothing where there was none."""
+    if sustained is None:
+        return {}
+    return {schema.SUSTAINED_DROP.key: sustained.drop, schema.SUSTAINED_SECONDS.key: sustained.seconds}
 
 
 def ratio_metrics(latency: Interval, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, float]:

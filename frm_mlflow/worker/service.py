@@ -18,6 +18,7 @@ import numpy as np
 
 from . import PROTOCOL_VERSION
 from .accelerator import process_device_mib
+from .energy import OpenMeter, energy_meter, measure_energy
 from .identity import agreement
 from .manifest import REFERENCE_NAME, Artefact
 from .memory import memory_meter, settle_memory
@@ -46,10 +47,12 @@ class Worker:
         self,
         *,
         open_session: Open = open_session,
+        open_meter: OpenMeter = energy_meter,
         clock: Clock = time.perf_counter_ns,
         cpu_clock: Clock = time.process_time_ns,
     ) -> None:
         self._open = open_session
+        self._open_meter = open_meter
         self._clock = clock
         self._cpu_clock = cpu_clock
         self._meter = memory_meter()
@@ -66,6 +69,7 @@ class Worker:
             "warm_up": self.warm_up,
             "run_block": self.run_block,
             "memory": self.memory,
+            "energy": self.energy,
             "close": self.close,
         }
 
@@ -188,6 +192,13 @@ class Worker:
             "device_mib": process_device_mib(self._target.index) if self._target.kind == "cuda" else None,
             "device_peak_mib": session.device_peak_mib(),
         }
+
+    def energy(self, *, seconds: float) -> Reply:
+        """Meter the energy of calls over a window; `meter` is null where there is none."""
+        session = self._loaded()
+        meter = self._open_meter(self._target.kind, self._target.index)
+        used = None if meter is None else measure_energy(session, meter, seconds=seconds, clock=self._clock)
+        return {"meter": None} if used is None else asdict(used)
 
     def close(self) -> Reply:
         """Drop the session; `serve` ends after this reply."""

@@ -40,6 +40,7 @@ class SimulatedWorker:
     cosine: float = 1.0
     settled: bool = True
     fails_at: str = ""
+    energy_mj: float | None = None
     device_events: bool = False
     is_closed: bool = False
 
@@ -80,6 +81,17 @@ class SimulatedWorker:
         on_device = self.peak_mib * 2 if self.device_events else None
         return {"peak_mib": self.peak_mib, "base_mib": 50.0, "loaded_mib": 60.0, "definition": "rss_peak",
                 "device_mib": on_device, "device_peak_mib": on_device}  # fmt: skip
+
+    def energy(self, *, seconds: float) -> dict[str, Any]:
+        if self.energy_mj is None:
+            return {"meter": None}
+        return {
+            "millijoules": 50 * self.energy_mj,
+            "runs": 50,
+            "seconds": seconds,
+            "meter": "zeus:rapl",
+            "period_ms": 1,
+        }
 
     def close(self) -> None:
         self.is_closed = True

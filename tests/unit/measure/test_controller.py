@@ -76,7 +76,7 @@ def test_everything_is_verified_before_anything_is_timed(bench: Bench):
     bench.run()
     commands = [command for _, command in bench.machine.log]
     assert commands.index("run_block") > max(k for k, c in enumerate(commands) if c in ("verify", "warm_up"))
-    assert commands[-2:] == ["memory", "memory"]
+    assert commands[-4:] == ["memory", "memory", "energy", "energy"]
 
 
 def test_both_sides_metrics_and_every_sample_are_kept(bench: Bench):
@@ -189,3 +189,34 @@ def test_progress_is_told(bench: Bench):
     bench.run(on_progress=told.append)
     assert told[0] == "loading big"
     assert told[-1].startswith("100 runs, ratio 0.2")
+
+
+def test_energy_is_of_one_call_where_there_is_a_meter(bench: Bench):
+    for role, energy_mj in (("model", 30.0), ("baseline", 90.0)):
+        bench.settings[role]["energy_mj"] = energy_mj
+    measured = bench.run()
+    assert measured.metrics["energy/per_inference_mj"] == pytest.approx(30.0)
+    assert measured.metrics["ratio/energy"] == pytest.approx(1 / 3)
+    assert measured.energy_meter == "zeus:rapl"
+    assert measured.facts["model"]["energy"]["seconds"] == 5.0
+
+
+def test_without_a_meter_there_is_no_energy(bench: Bench):
+    measured = bench.run()
+    assert not any("energy" in key for key in measured.metrics)
+    assert measured.energy_meter == ""
+
+
+def test_energy_that_is_not_wanted_is_not_asked_for(bench: Bench):
+    bench.settings["model"]["energy_mj"] = 30.0
+    assert "energy/per_inference_mj" not in bench.run(energy_seconds=0.0).metrics
+    assert "energy" not in {command for _, command in bench.machine.log}
+
+
+def test_sustained_mode_follows_the_model_alone(bench: Bench):
+    bench.machine.slowness = lambda seconds: 1.0 if seconds < 40 else 1.5
+    measured = bench.run(sustained_seconds=60.0)
+    assert measured.metrics["sustained/drop"] == pytest.approx(0.5, abs=0.02)
+    assert measured.metrics["sustained/seconds"] >= 60
+    assert measured.sustained is not None
+    assert bench.run().sustained is None
