@@ -23,6 +23,7 @@ from frm_mlflow.errors import FrmError
 
 RUNNERS: dict[str, str] = {
     "bench": "benchmark models on this machine and log a run each",
+    "gate": "decide by interval whether a model may be shipped to a device (exit code 0, 1 or 2)",
     "attach": "benchmark a model that MLflow has logged, and log it to its run",
     "ingest": "import what other tools have measured",
     "analyze": "compute the paper's analyses from the tracking server",

@@ -13,6 +13,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import mlflow
@@ -146,7 +147,8 @@ def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: A
     arguments = inspect.signature(original).bind(*args, **kwargs).arguments
     model = next(iter(arguments.values()))
     with _run(info.run_id) as run_id:
-        _once(model, arguments.get("input_example"), settings, run_id=run_id, model_id=info.model_id)
+        named = replace(settings, name=settings.name or arguments.get("name"))
+        _once(model, arguments.get("input_example"), named, run_id=run_id, model_id=info.model_id)
     return info
 
 

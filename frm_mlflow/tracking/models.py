@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str, alia
             f"the verdict cannot be set on version {model.version} of '{model.name}': {error.message}; "
             "the account needs EDIT permission on the registered model (or gate with tag=false)"
         ) from error
+
+
+def tracked_metrics(
+    client: MlflowClient, model: StoredModel, configuration: Mapping[str, str]
+) -> dict[str, float] | None:
+    """Return the metrics of the model's newest finished benchmark under these tags; None where there is none."""
+    if model.model_id is None or model.run_id is None:
+        return None
+    wanted = {schema.MODEL_ID.key: model.model_id, schema.KIND.key: schema.KIND_BENCHMARK, **configuration}
+    filters = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+    experiment_id = client.get_run(model.run_id).info.experiment_id
+    runs = client.search_runs([experiment_id], filters, max_results=1, order_by=["attributes.end_time DESC"])
+    return dict(runs[0].data.metrics) if runs else None
 
 
 def catalogue_model(client: MlflowClient, experiment_id: str, name: str, *, tags: dict[str, str]) -> str:

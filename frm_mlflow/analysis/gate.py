@@ -1,0 +1,90 @@
+"""Decides whether a model may pass, by intervals and not by points: what is not known is not decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(str, Enum):
+    """What a gate says."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def scaled(self, factor: float) -> Range:
+        """Return the range of a known multiple of the figure."""
+        return Range(self.value * factor, self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One limit and what is known of the figure that it bounds (None: nothing)."""
+
+    name: str
+    limit: float
+    found: Range | None
+    unit: str = ""
+    why_missing: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Pass where the whole interval is within the limit, fail where it is beyond, else undecided."""
+        if self.found is None:
+            return Verdict.UNDECIDED
+        if self.found.high <= self.limit:
+            return Verdict.PASS
+        return Verdict.FAIL if self.found.low > self.limit else Verdict.UNDECIDED
+
+    @property
+    def sentence(self) -> str:
+        """Say what was found and what is allowed."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.found is None:
+            return f"{self.name} is not known ({self.why_missing}); at most {self.limit:.4g}{unit} is allowed"
+        found = f"{self.found.value:.4g} [{self.found.low:.4g}, {self.found.high:.4g}]{unit}"
+        return f"{self.name} is {found}; at most {self.limit:.4g}{unit} is allowed"
+
+
+def overall(checks: Sequence[Check]) -> Verdict:
+    """Return fail where any check fails, else undecided where any is, else pass.
+
+    Examples
+    --------
+    >>> slow = Check(name="latency", limit=10.0, found=Range(11.0, 10.5, 11.5), unit="ms")
+    >>> open_ = Check(name="FRM", limit=0.5, found=Range(0.5, 0.49, 0.51))
+    >>> overall([slow, open_]).value, overall([open_]).value
+    ('fail', 'undecided')
+    """
+    verdicts = {check.verdict for check in checks}
+    return next((v for v in (Verdict.FAIL, Verdict.UNDECIDED) if v in verdicts), Verdict.PASS)
+
+
+def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: float) -> Range:
+    """Return FRM (paper equation 1) with the interval that the latency ratio's leaves it.
+
+    FLOPs are exact, and the peak of memory repeats within a per mille.
+    """
+    low, value, high = (
+        (flops_ratio * ratio * memory_ratio) ** (1 / 3)
+        for ratio in (latency_ratio.low, latency_ratio.value, latency_ratio.high)
+    )
+    return Range(value, low, high)
+
+
+def quotient(numerator: Range, denominator: Range) -> Range:
+    """Return the ratio of two figures that were measured apart: every ratio that their intervals leave possible."""
+    return Range(
+        numerator.value / denominator.value, numerator.low / denominator.high, numerator.high / denominator.low
+    )

@@ -1,0 +1,243 @@
+"""`frm-mlflow gate`: may this model be shipped to this device? By interval, with an exit code for CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from omegaconf import DictConfig
+
+from frm_mlflow import devices, schema
+from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, quotient
+from frm_mlflow.config import GateConfig, ModelConfig, checked
+from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.report.gate import GateResult, junit, markdown
+from frm_mlflow.stages.attach import benchmark_beside
+from frm_mlflow.stages.compose import zoo_model
+from frm_mlflow.tracking import models, server
+from frm_mlflow.tracking.flavors import measurable
+from frm_mlflow.tracking.models import StoredModel
+
+GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""GitHub Actions shows what is appended to the file that this variable names."""
+Metrics = Mapping[str, float]
+
+
+class GateFailedError(FrmError):
+    """The candidate is beyond a limit."""
+
+    exit_code = 1
+
+
+class GateUndecidedError(FrmError):
+    """What is known does not decide."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of a candidate: latency, FRM and its latency over the other model's, where asked for."""
+
+    source: str
+    device: str
+    latency_ms: Range | None = None
+    frm: Range | None = None
+    regression: Range | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def gate(config: DictConfig) -> None:
+    """Decide about `config.model`, write the summaries, mark the version, and raise unless it passes.
+
+    Raises
+    ------
+    GateFailedError
+        Where a limit is exceeded (exit code 1).
+    GateUndecidedError
+        Where an interval reaches over its limit, or nothing could be measured (exit code 2).
+    ConfigError, TrackingError
+        For settings that cannot be used, or a registry without permission.
+    """
+    asked = checked(GateConfig, config, where="gate")
+    client = server.connect(asked.tracking.uri)
+    candidate = _stored(client, asked.model)
+    result = decide(asked, client)
+    _write(asked, result)
+    if asked.tag and candidate is not None and candidate.version is not None:
+        sentences = "; ".join(check.sentence for check in result.checks) or "; ".join(result.reasons)
+        alias = asked.alias if result.verdict is Verdict.PASS else None
+        models.mark_version(client, candidate, verdict=f"{result.verdict.value}: {sentences}", alias=alias)
+    elif asked.alias and result.verdict is Verdict.PASS:
+        raise ConfigError(f"alias={asked.alias}: '{asked.model}' is no registered version that could get it")
+    _raise_unless_passed(result)
+
+
+def decide(asked: GateConfig, client: MlflowClient) -> GateResult:
+    """Return the verdict over what can be measured or is known; an error in between leaves it undecided.
+
+    Raises
+    ------
+    ConfigError
+        For settings that cannot be used.
+    """
+    try:
+        found = _evidence(asked, client)
+    except ConfigError:
+        raise
+    except FrmError as error:
+        found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
+    return GateResult(
+        model=asked.model,
+        against=asked.against or "",
+        device=found.device,
+        numbers=found.source,
+        confidence=asked.confidence,
+        checks=_checks(asked, found) if found.source != "none" else (),
+        reasons=found.reasons,
+    )
+
+
+def _evidence(asked: GateConfig, client: MlflowClient) -> Evidence:
+    if asked.numbers == "tracked":
+        return _tracked(asked, client)
+    if asked.numbers == "measured":
+        return _measured(asked, client)
+    try:
+        return _measured(asked, client)
+    except DeviceMismatchError as error:
+        found = _tracked(asked, client)
+        return Evidence(**{**found.__dict__, "reasons": (f"not measured: {error}", *found.reasons)})
+
+
+def _checks(asked: GateConfig, found: Evidence) -> tuple[Check, ...]:
+    missing = f"no {found.source} number" if found.source != "measured" else "a component could not be counted"
+    wanted = (
+        ("latency", asked.max_latency_ms, found.latency_ms, "ms"),
+        ("FRM", asked.max_frm, found.frm, ""),
+        (f"latency over that of {asked.against}", asked.largest_ratio, found.regression, ""),
+    )
+    return tuple(
+        Check(name=name, limit=limit, found=value, unit=unit, why_missing=missing)
+        for name, limit, value, unit in wanted
+        if limit is not None
+    )
+
+
+def _measured(asked: GateConfig, client: MlflowClient) -> Evidence:
+    """Measure the candidate in turns with the other model, and with the baseline where FRM is asked for."""
+    hardware = devices.probe()
+    device = devices.resolve(asked.device, hardware=hardware, known=devices.known_devices())
+    records: list[BenchmarkRecord] = []
+    regression = frm = None
+    with tempfile.TemporaryDirectory(prefix="frm-") as folder:
+        candidate = _subject(client, asked.model, Path(folder) / "candidate", asked)
+        if asked.against is not None and asked.largest_ratio is not None:
+            other = _subject(client, asked.against, Path(folder) / "against", asked)
+            records += [benchmark_beside(candidate, other, asked, scratch=Path(folder)).record]
+            regression = _ratio(records[-1].metrics)
+        if asked.max_frm is not None or not records:
+            reference = zoo_model(asked.baseline)
+            records += [benchmark_beside(candidate, reference, asked, scratch=Path(folder)).record]
+            frm = _frm(records[-1].metrics)
+    return Evidence(
+        source="measured",
+        device=device.name,
+        latency_ms=_latency(records[0].metrics),
+        frm=frm,
+        regression=regression,
+        reasons=tuple(f"unstable: {r.tags[schema.UNSTABLE.key]}" for r in records if schema.UNSTABLE.key in r.tags),
+    )
+
+
+def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
+    """Take the newest benchmark runs of both models on the device from the server."""
+    name = asked.device.name
+    if asked.device.kind == "auto":
+        device = devices.resolve(asked.device, hardware=devices.probe(), known=devices.known_devices())
+        name = device.name
+
+    def metrics_of(uri: str) -> Metrics | None:
+        stored = _stored(client, uri)
+        if stored is None:
+            raise ConfigError(f"'{uri}' is no model on the server: numbers=tracked needs models:/ or runs:/")
+        wanted = {
+            schema.DEVICE.key: name,
+            schema.RUNTIME.key: asked.runtime.name,
+            schema.PRECISION.key: asked.precision.name,
+            schema.BATCH_SIZE.key: str(asked.batch_size),
+        }
+        return models.tracked_metrics(client, stored, wanted)
+
+    own = metrics_of(asked.model)
+    other = metrics_of(asked.against) if asked.against is not None else None
+    latencies = [_latency(metrics) if metrics else None for metrics in (own, other)]
+    missing = [uri for uri, metrics in ((asked.model, own), (asked.against, other)) if uri and metrics is None]
+    return Evidence(
+        source="tracked",
+        device=name,
+        latency_ms=latencies[0],
+        frm=_frm(own) if own else None,
+        regression=quotient(latencies[0], latencies[1]) if latencies[0] and latencies[1] else None,
+        reasons=tuple(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),
+    )
+
+
+def _subject(client: MlflowClient, uri: str, scratch: Path, asked: GateConfig) -> ModelConfig:
+    """Return the model behind a URI, a file's path or a name of the zoo."""
+    scratch.mkdir()
+    stored = _stored(client, uri)
+    if stored is not None:
+        path = stored.download(scratch, client=client)
+        return measurable(path, scratch, name=stored.name, batch_size=asked.batch_size)
+    suffix = Path(uri).suffix
+    if suffix in (".onnx", ".pt2"):
+        return ModelConfig(name=Path(uri).stem, source=suffix[1:], path=uri)
+    return zoo_model(uri)
+
+
+def _stored(client: MlflowClient, uri: str) -> StoredModel | None:
+    return models.find_model(client, uri) if uri.startswith(("models:/", "runs:/")) else None
+
+
+def _latency(metrics: Metrics) -> Range:
+    keys = (schema.LATENCY_P50, schema.LATENCY_P50_LOW, schema.LATENCY_P50_HIGH)
+    return Range(*(metrics[metric.key] for metric in keys))
+
+
+def _ratio(metrics: Metrics) -> Range:
+    keys = (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH)
+    return Range(*(metrics[metric.key] for metric in keys))
+
+
+def _frm(metrics: Metrics) -> Range | None:
+    if schema.FRM.key not in metrics:
+        return None
+    flops, memory = metrics[schema.RATIO_FLOPS.key], metrics[schema.RATIO_MEMORY.key]
+    return frm_range(_ratio(metrics), flops_ratio=flops, memory_ratio=memory)
+
+
+def _write(asked: GateConfig, result: GateResult) -> None:
+    text = markdown(result)
+    for path, content in ((asked.junit, junit(result)), (asked.markdown, text)):
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text(content, encoding="utf-8")
+    if summary := os.environ.get(GITHUB_SUMMARY):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+    sys.stdout.write(text)
+
+
+def _raise_unless_passed(result: GateResult) -> None:
+    said = "; ".join(check.sentence for check in result.checks if check.verdict is result.verdict)
+    if result.verdict is Verdict.FAIL:
+        raise GateFailedError(f"{result.model} fails: {said}")
+    if result.verdict is Verdict.UNDECIDED:
+        raise GateUndecidedError(f"could not decide about {result.model}: {said or '; '.join(result.reasons)}")
