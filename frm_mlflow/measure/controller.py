@@ -17,9 +17,9 @@ from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.hardware import allowed_cpus, physical_cores
 from frm_mlflow.devices.local import open_local
 from frm_mlflow.measure import estimate
+from frm_mlflow.measure.blocks import runs_in_block
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
-from frm_mlflow.measure.plan import runs_in_block
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
 from frm_mlflow.measure.stability import instabilities
 from frm_mlflow.measure.summary import (

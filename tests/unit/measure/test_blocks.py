@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from frm_mlflow.measure.plan import runs_in_block
+from frm_mlflow.measure.blocks import runs_in_block
 
 
 @pytest.mark.parametrize(
