@@ -214,7 +214,7 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
 def _configurations(rows: pd.DataFrame, row: Integers) -> pd.DataFrame:
     first = np.unique(row, return_index=True)[1]
     table = rows.iloc[first][[*KEY_COLUMNS, TIER.column, SOURCE.column]].reset_index(drop=True)
-    return table.assign(label=configuration_labels(table[list(KEY_COLUMNS)]))
+    return table.assign(label=configuration_labels(table[list(KEY_COLUMNS)])).astype(object)
 
 
 def _families(rows: pd.DataFrame, column: Integers, n_models: int) -> tuple[str, ...]:

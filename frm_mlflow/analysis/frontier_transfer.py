@@ -106,18 +106,18 @@ def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, 
     lowest = np.min(np.where(common, value, np.inf), axis=2, keepdims=True)
     lowest = np.where(np.isfinite(lowest), lowest, 0.0)
     best, reached = (np.maximum.accumulate(np.where(mask, value, lowest), axis=2) - lowest for mask in (common, chosen))
-    share = _area(reached, cost, common) / _area(best, cost, common)
+    widths = _widths(cost, common)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (widths * reached).sum(axis=2) / (widths * best).sum(axis=2)
     return {"hypervolume": share, "regret": _regret(best - reached, cost, common)}
 
 
-def _area(heights: Floats, cost: Floats, common: Mask) -> Floats:
-    """Return the area under a staircase up to the dearest common model."""
+def _widths(cost: Floats, common: Mask) -> Floats:
+    """Return how far it is from each model's cost to the next dearer one's, none beyond the dearest common model."""
     dearest = np.max(np.where(common, cost, -np.inf), axis=2, keepdims=True)
     steps = np.minimum(np.where(np.isfinite(cost), cost, np.inf), dearest)
     with np.errstate(invalid="ignore"):
-        widths = np.diff(steps, axis=2, append=dearest)
-        area: Floats = np.nansum(widths * heights, axis=2)
-    return np.where(area > 0, area, np.nan)
+        return np.where(np.isfinite(dearest), np.diff(steps, axis=2, append=dearest), 0.0)
 
 
 def _regret(lost: Floats, cost: Floats, common: Mask) -> Floats:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
-from math import comb, factorial
+from math import factorial
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import comb
 from scipy.stats import mannwhitneyu, rankdata, t
 
 from frm_mlflow.analysis.arrays import Floats, Integers
@@ -48,7 +49,7 @@ def mann_whitney(a: ArrayLike, b: ArrayLike) -> MannWhitney:
         return MannWhitney(u=nan, p=nan, n_a=n_a, n_b=n_b, cliffs_delta=nan, smallest_p=1.0)
     result = mannwhitneyu(one, other, alternative="two-sided", method="auto")
     u = float(result.statistic)
-    smallest = min(1.0, 2 / comb(n_a + n_b, n_a))
+    smallest = float(min(1.0, 2 / comb(n_a + n_b, n_a)))
     return MannWhitney(
         u=u, p=float(result.pvalue), n_a=n_a, n_b=n_b, cliffs_delta=2 * u / (n_a * n_b) - 1, smallest_p=smallest
     )

@@ -1,0 +1,206 @@
+"""All analyses at the paper's size and at 20,000 benchmarks, beside a naive pandas and SciPy loop.
+
+    python benchmarks/analysis.py            # prints the table
+    python benchmarks/analysis.py --check    # and exits 1 where a target is missed
+    python benchmarks/analysis.py --plot out.html
+
+Targets: 1,527 benchmarks in 20 s, 20,000 in 60 s and 2 GiB, growth from 2,000 to 20,000 rows
+close to linear, and 10 times faster than the naive loop with the same numbers. Each size runs in
+a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.frontiers import PARETO
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.registry import run_all
+from frm_mlflow.analysis.stability import STABILITY
+from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.transfer import TRANSFER
+
+PAPER_ROWS = 1527
+LARGE_ROWS = 20_000
+SECONDS = {PAPER_ROWS: 20.0, LARGE_ROWS: 60.0}
+MEMORY_GIB = 2.0
+SPEED_UP = 10.0
+GROWTH = 1.3
+"""Highest exponent of time over rows that still counts as close to linear."""
+
+
+def fleet_of(rows: int) -> pd.DataFrame:
+    """Return a made-up fleet of `rows` benchmarks: at the paper's size 13 models on 119 configurations, then both grow."""
+    models = 13 if rows <= PAPER_ROWS else 40
+    configurations = round(1.01 * rows / models)
+    edge = round(configurations * 0.88)
+    gpu = max(1, round(configurations * 0.07))
+    devices = {"gpu": gpu, "cpu": max(1, configurations - edge - gpu), "edge": edge}
+    recipe = FleetRecipe(devices=devices, n_models=models)
+    frame = made_up_fleet(recipe, np.random.default_rng(0))
+    spare = frame.index[frame["model"] != "resnet50"]
+    lost = np.random.default_rng(1).choice(spare, len(frame) - rows, replace=False)
+    return frame.drop(index=lost)
+
+
+def measure(rows: int) -> dict[str, float]:
+    """Return seconds of each analysis, of all, and the peak memory of this process."""
+    frame = fleet_of(rows)
+    marks: list[tuple[str, float]] = []
+    start, cpu_start = time.perf_counter(), time.process_time()
+    report = run_all(
+        frame,
+        options=AnalysisOptions(),
+        rng=np.random.default_rng(0),
+        progress=lambda name, *_: marks.append((name, time.perf_counter())),
+    )
+    end = time.perf_counter()
+    ends = [*(at for _, at in marks[1:]), end]
+    seconds = {name: done - began for (name, began), done in zip(marks, ends, strict=True)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return (
+        {"rows": len(frame), "answered": len(report.results), "select": marks[0][1] - start}
+        | seconds
+        | {
+            "total_s": end - start,
+            "cpu_s": time.process_time() - cpu_start,
+            "peak_gib": peak,
+        }
+    )
+
+
+def measure_apart(rows: int) -> dict[str, float]:
+    """Return `measure(rows)` from a fresh process."""
+    command = [sys.executable, __file__, "--one", str(rows)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def side_by_side(resamples: int) -> pd.DataFrame:
+    """Return seconds of the fast and the naive way at the paper's size, and by how much their numbers differ."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "unit" / "analysis"))
+    import naive_twins as twin
+
+    frame = fleet_of(PAPER_ROWS)
+    options = AnalysisOptions(resamples=resamples, shuffles=10)
+    naive, frm_seconds = _timed(lambda: twin.with_frm(frame))
+
+    def naive_stability() -> list[float]:
+        found = [twin.stability(naive, metric) for metric in ("frm", "latency", "memory", "flops", "params")]
+        twin.bootstrap_pair_mean(naive, "frm", resamples, np.random.default_rng(0))
+        return found
+
+    def naive_transfer() -> list[float]:
+        asked = [(p, w) for p in ("frm", "latency", "flops") for w in ("itself", "frm", "latency") if p != w]
+        return [twin.tier_transfer(naive, p, w, s, t)[0] for s, t in twin.tier_pairs(naive) for p, w in asked]
+
+    def naive_pareto() -> list[float]:
+        return [twin.transferred(naive, "frm", "frm", s, t)["f1"].mean() for s, t in twin.tier_pairs(naive)]
+
+    def fast(name: str) -> tuple[object, float]:
+        return _timed(lambda: run_all(frame, [name], options=options, rng=np.random.default_rng(0)).results[name])
+
+    rows = []
+    for analysis, twin_of in ((STABILITY, naive_stability), (TRANSFER, naive_transfer), (PARETO, naive_pareto)):
+        slow, slow_seconds = _timed(twin_of)
+        result, seconds = fast(analysis.name)
+        difference = np.nanmax(np.abs(np.array(slow) - _numbers(analysis.name, result, twin.tier_pairs(naive))))
+        rows.append(
+            {
+                "analysis": analysis.name,
+                "naive_s": slow_seconds + frm_seconds,
+                "fast_s": seconds,
+                "difference": difference,
+            }
+        )
+    return pd.DataFrame(rows).assign(speed_up=lambda table: table["naive_s"] / table["fast_s"])
+
+
+def _numbers(name: str, result: object, directions: list[tuple[str, str]]) -> np.ndarray:
+    tables = result.tables  # type: ignore[attr-defined]
+    if name == "stability":
+        return (
+            tables["metrics"].set_index("metric").loc[["frm", "latency", "memory", "flops", "params"], "rho"].to_numpy()
+        )
+    if name == "transfer":
+        table = tables["tiers"].set_index(["source", "target", "predictor", "predicts"])["rho"]
+        asked = [(p, w) for p in ("frm", "latency", "flops") for w in ("itself", "frm", "latency") if p != w]
+        return np.array([table[s, t, p, w] for s, t in directions for p, w in asked])
+    table = tables["tiers"].set_index(["source", "target", "objective", "predictor"])["f1"]
+    return np.array([table[s, t, "frm", "frm"] for s, t in directions])
+
+
+def _timed(function: Callable[[], object]) -> tuple[object, float]:
+    start = time.perf_counter()
+    result = function()
+    return result, time.perf_counter() - start
+
+
+def growth(table: pd.DataFrame) -> float:
+    """Return the exponent of time over rows: 1 is linear."""
+    return float(np.polyfit(np.log(table["rows"]), np.log(table["total_s"]), 1)[0])
+
+
+def misses(sizes: pd.DataFrame, exponent: float, naive: pd.DataFrame) -> list[str]:
+    """Return every target that was missed, in words."""
+    found = []
+    for rows, seconds in SECONDS.items():
+        took = float(sizes.set_index("rows").loc[rows, "total_s"])
+        if took > seconds:
+            found.append(f"{rows} rows took {took:.1f} s, at most {seconds:.0f} s")
+    if sizes["peak_gib"].max() > MEMORY_GIB:
+        found.append(f"peak memory {sizes['peak_gib'].max():.2f} GiB, at most {MEMORY_GIB:.0f}")
+    if exponent > GROWTH:
+        found.append(f"time grows with rows to the power {exponent:.2f}, at most {GROWTH}")
+    slow = naive[naive["speed_up"] < SPEED_UP]
+    found += [f"{row['analysis']} is only {row['speed_up']:.1f} times faster" for row in slow.to_dict("records")]
+    if naive["difference"].max() > 1e-9:
+        found.append(f"numbers differ from the naive loop's by {naive['difference'].max():.1e}")
+    return found
+
+
+def main() -> int:
+    """Run the benchmark; 1 where `--check` found a missed target."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument("--plot", type=Path, help="write time over rows as a self-contained HTML figure")
+    parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples of the side by side part")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.one)))
+        return 0
+    sizes = pd.DataFrame([measure_apart(rows) for rows in (PAPER_ROWS, 2000, 5000, 10_000, LARGE_ROWS)])
+    exponent = growth(sizes[sizes["rows"] >= 2000])
+    naive = side_by_side(arguments.resamples)
+    print(sizes.round(2).to_string(index=False))
+    print(f"\ntime grows with rows to the power {exponent:.2f} from 2,000 to 20,000\n")
+    print(naive.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    if arguments.plot:
+        _plot(sizes, arguments.plot)
+    missed = misses(sizes, exponent, naive)
+    print("\n" + ("\n".join(f"MISSED: {line}" for line in missed) or "all targets met"))
+    return 1 if arguments.check and missed else 0
+
+
+def _plot(sizes: pd.DataFrame, path: Path) -> None:
+    import plotly.graph_objects as go
+
+    from frm_mlflow.report.figures import titled, write_html
+
+    figure = go.Figure(go.Scatter(x=sizes["rows"], y=sizes["total_s"], mode="lines+markers"))
+    write_html(titled(figure, "All analyses, 2,000 resamples", x="benchmarks", y="seconds"), path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
