@@ -237,7 +237,7 @@ class IngestConfig:
 class GateConfig:
     """The settings of `frm-mlflow gate` (`conf/gate.yaml`)."""
 
-    model: str
+    candidate: str
     device: DeviceConfig
     runtime: RuntimeConfig
     precision: PrecisionConfig

@@ -1,17 +1,26 @@
 """Let CI say no: `frm-mlflow gate`."""
 
+import re
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="gate")
-def main(config: DictConfig) -> None:
+def run(config: DictConfig) -> None:
     """Decide about the model that the configuration names."""
     from frm_mlflow.stages.gate import gate
     from frm_mlflow.stages.job import hydra_job
 
     with hydra_job():
         gate(config)
+
+
+def main() -> None:
+    """Take `model=URI` for the candidate: to Hydra `model` is the group of networks that `bench` chooses from."""
+    sys.argv[1:] = [re.sub(r"^model=", "candidate=", word) for word in sys.argv[1:]]
+    run()
 
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ class Flat(nn.Module):
         self._constants = [None if isinstance(leaf, Tensor) else (leaf,) for leaf in leaves]
         self.example: tuple[Tensor, ...] = tuple(leaf.detach() for leaf in leaves if isinstance(leaf, Tensor))
 
+    @property
+    def is_positional(self) -> bool:
+        """Whether the example's arguments are tensors and nothing else, as a captured program's are."""
+        return all(c is None for c in self._constants) and self._structure == _row(len(self._constants))
+
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Call the module as the example did, with these tensors."""
         rest = iter(tensors)
@@ -46,6 +51,10 @@ class Flat(nn.Module):
     def train(self, mode: bool = True) -> Flat:  # noqa: ARG002 - torch's signature
         """Leave the module in the mode that it is in."""
         return self
+
+
+def _row(length: int) -> Any:
+    return pytree.tree_structure((tuple(range(length)), {}))
 
 
 def with_batch(tensors: Sequence[Tensor], batch_size: int | None) -> tuple[Tensor, ...]:

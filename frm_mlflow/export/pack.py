@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _facts(request: ExportRequest, subject: Subject, converted: Converted) -> di
         "compute_nodes": converted.compute_nodes,
         "float_nodes": converted.float_nodes,
         "file_bytes": file_bytes(converted.file),
-    }
+    } | (asdict(subject.cost.sparsity) if subject.cost.sparsity is not None else {})
 
 
 def _weights_mib(built: BuiltModel, *, bytes_per_value: int) -> float:

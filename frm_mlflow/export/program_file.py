@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Subject
 from frm_mlflow.worker.manifest import TensorSpec
 from frm_mlflow.zoo.build import BuiltModel
-from frm_mlflow.zoo.flops import count_module
+from frm_mlflow.zoo.flops import ComputeCost, count_module
+from frm_mlflow.zoo.sparsity import count_sparsity
 
 
 def prepare(request: ExportRequest) -> Subject:
@@ -40,9 +42,21 @@ def prepare(request: ExportRequest) -> Subject:
         built=BuiltModel(name=request.model.name, module=module, recipe=None, inputs=specs, weights="own"),
         inputs=tuple(t.numpy() for t in inputs),
         outputs=tuple(t.float().numpy() for t in outputs),
-        cost=count_module(module, inputs, batch_size=request.batch_size),
+        cost=_cost(module, inputs, batch_size=request.batch_size),
         precision=request.precision,
     )
+
+
+def _cost(module: Flat, inputs: tuple[Tensor, ...], *, batch_size: int) -> ComputeCost:
+    """Count one sample, dense and without what zero weights make idle."""
+    cost = count_module(module, inputs, batch_size=batch_size)
+    graph = module.module
+    if not isinstance(graph, torch.fx.GraphModule) or not module.is_positional:
+        return cost
+    sparsity = count_sparsity(graph, inputs)
+    if sparsity is not None:
+        sparsity = replace(sparsity, effective_gmacs=sparsity.effective_gmacs / batch_size)
+    return replace(cost, sparsity=sparsity)
 
 
 def load(path: Path) -> Flat:

@@ -54,7 +54,7 @@ class Evidence:
 
 
 def gate(config: DictConfig) -> None:
-    """Decide about `config.model`, write the summaries, mark the version, and raise unless it passes.
+    """Decide about `config.candidate`, write the summaries, mark the version, and raise unless it passes.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def gate(config: DictConfig) -> None:
     """
     asked = checked(GateConfig, config, where="gate")
     client = server.connect(asked.tracking.uri)
-    candidate = _stored(client, asked.model)
+    candidate = _stored(client, asked.candidate)
     result = decide(asked, client)
     _write(asked, result)
     if asked.tag and candidate is not None and candidate.version is not None:
@@ -75,7 +75,7 @@ def gate(config: DictConfig) -> None:
         alias = asked.alias if result.verdict is Verdict.PASS else None
         models.mark_version(client, candidate, verdict=f"{result.verdict.value}: {sentences}", alias=alias)
     elif asked.alias and result.verdict is Verdict.PASS:
-        raise ConfigError(f"alias={asked.alias}: '{asked.model}' is no registered version that could get it")
+        raise ConfigError(f"alias={asked.alias}: '{asked.candidate}' is no registered version that could get it")
     _raise_unless_passed(result)
 
 
@@ -94,7 +94,7 @@ def decide(asked: GateConfig, client: MlflowClient) -> GateResult:
     except FrmError as error:
         found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
     return GateResult(
-        model=asked.model,
+        model=asked.candidate,
         against=asked.against or "",
         device=found.device,
         numbers=found.source,
@@ -137,7 +137,7 @@ def _measured(asked: GateConfig, client: MlflowClient) -> Evidence:
     records: list[BenchmarkRecord] = []
     regression = frm = None
     with tempfile.TemporaryDirectory(prefix="frm-") as folder:
-        candidate = _subject(client, asked.model, Path(folder) / "candidate", asked)
+        candidate = _subject(client, asked.candidate, Path(folder) / "candidate", asked)
         if asked.against is not None and asked.largest_ratio is not None:
             other = _subject(client, asked.against, Path(folder) / "against", asked)
             records += [benchmark_beside(candidate, other, asked, scratch=Path(folder)).record]
@@ -175,10 +175,10 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
         }
         return models.tracked_metrics(client, stored, wanted)
 
-    own = metrics_of(asked.model)
+    own = metrics_of(asked.candidate)
     other = metrics_of(asked.against) if asked.against is not None else None
     latencies = [_latency(metrics) if metrics else None for metrics in (own, other)]
-    missing = [uri for uri, metrics in ((asked.model, own), (asked.against, other)) if uri and metrics is None]
+    missing = [uri for uri, metrics in ((asked.candidate, own), (asked.against, other)) if uri and metrics is None]
     return Evidence(
         source="tracked",
         device=name,

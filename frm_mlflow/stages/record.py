@@ -19,7 +19,13 @@ from frm_mlflow.tracking.log import flat_params
 from frm_mlflow.worker.manifest import Artefact
 from frm_mlflow.zoo.catalogue import facts_for, family_of
 
-COST_FACTS = {schema.GMACS: "gmacs", schema.PARAMS_M: "params_m", schema.ACTIVATIONS_M: "activations_m"}
+COST_FACTS = {
+    schema.GMACS: "gmacs",
+    schema.EFFECTIVE_GMACS: "effective_gmacs",
+    schema.WEIGHT_SPARSITY: "weight_sparsity",
+    schema.PARAMS_M: "params_m",
+    schema.ACTIVATIONS_M: "activations_m",
+}
 """What an exporter counted, by the metric that carries it."""
 
 
@@ -90,6 +96,7 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
     if with_ratios:
         reference = (measured.baseline or measured.artefact).facts.get("gmacs", math.nan)
         metrics[schema.RATIO_FLOPS.key] = float(ratio(metrics[schema.GMACS.key], reference))
+        metrics[schema.RATIO_EFFECTIVE_FLOPS.key] = float(ratio(metrics[schema.EFFECTIVE_GMACS.key], reference))
         metrics |= _frm_metrics(metrics)
     else:
         metrics = {key: value for key, value in metrics.items() if key not in {m.key for m in relative}}

@@ -18,16 +18,17 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from frm_mlflow.zoo.fit import flatten
 from frm_mlflow.zoo.recipe import Recipe
+from frm_mlflow.zoo.sparsity import Sparsity
 
 _NO_PRODUCTS = """
-_adaptive_avg_pool2d _adaptive_avg_pool3d _native_batch_norm_legit_no_training _safe_softmax _softmax _to_copy
-_unsafe_index _unsafe_view adaptive_max_pool2d amax amin any arange argmax argmin as_strided as_strided_ avg_pool1d
-avg_pool2d avg_pool3d bernoulli cat clone constant_pad_nd copy_ cumsum detach embedding empty empty_like fill_ full
-full_like gather hardswish hardswish_ index index_select lift_fresh lift_fresh_copy linspace max
-max_pool2d_with_indices mean min native_batch_norm native_group_norm native_layer_norm new_empty new_full new_ones
-new_zeros norm ones ones_like pixel_shuffle pixel_unshuffle rand randn reflection_pad2d repeat replication_pad2d roll
-scalar_tensor scatter slice_scatter sort split_with_sizes_copy stack std sum topk tril triu upsample_bicubic2d
-upsample_bilinear2d upsample_nearest2d var var_mean zeros zeros_like
+_adaptive_avg_pool2d _adaptive_avg_pool3d _assert_async _assert_tensor_metadata _native_batch_norm_legit_no_training
+_safe_softmax _softmax _to_copy _unsafe_index _unsafe_view adaptive_max_pool2d amax amin any arange argmax argmin
+as_strided as_strided_ avg_pool1d avg_pool2d avg_pool3d bernoulli cat clone constant_pad_nd copy_ cumsum detach
+embedding empty empty_like fill_ full full_like gather hardswish hardswish_ index index_select lift_fresh
+lift_fresh_copy linspace max max_pool2d_with_indices mean min native_batch_norm native_group_norm native_layer_norm
+new_empty new_full new_ones new_zeros norm ones ones_like pixel_shuffle pixel_unshuffle rand randn reflection_pad2d
+repeat replication_pad2d roll scalar_tensor scatter slice_scatter sort split_with_sizes_copy stack std sum topk tril
+triu upsample_bicubic2d upsample_bilinear2d upsample_nearest2d var var_mean zeros zeros_like
 """
 """Operators that hold no matrix product or convolution; the convention leaves them out, as it does pointwise ones."""
 
@@ -46,6 +47,8 @@ class ComputeCost:
     uncounted_ops: tuple[str, ...]
     ops: int
     compute_ops: int
+    sparsity: Sparsity | None = None
+    """Counted for a user's own weights only: drawn ones have no zeros."""
 
 
 class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it in part
