@@ -148,9 +148,9 @@ def overrides_of(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(override: str) -> str:
-    """Quote the value of `filter=...`: MLflow's filter syntax has characters that Hydra's grammar refuses."""
+    """Quote a filter's or a target's value: both may hold characters that Hydra's grammar refuses."""
     key, equals, value = override.partition("=")
-    if key != "filter" or not equals or value[:1] == value[-1:] == '"':
+    if key not in {"filter", "target"} or not equals or value[:1] == value[-1:] == '"':
         return override
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{escaped}"'

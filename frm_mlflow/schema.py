@@ -196,6 +196,7 @@ REASON = Tag("frm.reason", "reason", "Why a run FAILED or was KILLED.")
 MODEL_ID = Tag("frm.model_id", "model_id", "MLflow's LoggedModel that was benchmarked.")
 GATE = Tag("frm.gate", "gate", "What the gate said of a model version: pass, fail or undecided, with its reasons.")
 DIGEST = Tag("frm.digest", "digest", "Hash of the runs, and of their metrics, that an analysis or prediction used.")
+TARGET = Tag("frm.target", "target", "The device that a prediction is for.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
 
 KIND_BENCHMARK = "benchmark"

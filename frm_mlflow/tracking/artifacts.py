@@ -1,9 +1,11 @@
-"""Tables, figures and text on a run that is named by its id."""
+"""Tables, figures, text and numbers on a run that is named by its id."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from plotly.graph_objects import Figure
 
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking.entry import short
+from frm_mlflow.tracking.entry import log_values, short
 from frm_mlflow.tracking.spool import SERVER_ERRORS
 
 
@@ -54,6 +56,13 @@ def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> N
         file = Path(scratch) / target.name
         file.write_bytes(content)
         client.log_artifact(run_id, str(file), None if folder == "." else folder)
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
+    """Log those of `metrics` that are finite, in one call."""
+    finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
+    with _refusals(client, "the metrics"):
+        log_values(client, run_id, metrics=finite, time_ms=time.time_ns() // 1_000_000)
 
 
 def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What the stages use to log: open a sweep, end its benchmarks, attach tables and figures, resume."""
 
-from frm_mlflow.tracking.artifacts import describe, log_bytes, log_figure, log_folder, log_table, log_text
+from frm_mlflow.tracking.artifacts import describe, log_bytes, log_figure, log_folder, log_metrics, log_table, log_text
 from frm_mlflow.tracking.attachments import Attachments, flat_params
 from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
 from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
@@ -17,6 +17,7 @@ __all__ = [
     "log_bytes",
     "log_figure",
     "log_folder",
+    "log_metrics",
     "log_table",
     "log_text",
     "open_sweep",

@@ -1,0 +1,230 @@
+"""`frm-mlflow predict`, `recommend` and `plan`: read the history, compute, log one prediction run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from omegaconf import DictConfig
+from rich.console import Console
+
+from frm_mlflow import schema
+from frm_mlflow.config import TrackingConfig, checked
+from frm_mlflow.devices.catalogue import find
+from frm_mlflow.prediction import (
+    Constraints,
+    EvaluationOptions,
+    PlanOptions,
+    Prediction,
+    PredictionOptions,
+    Target,
+)
+from frm_mlflow.prediction import evaluate as score
+from frm_mlflow.prediction import plan as plan_next
+from frm_mlflow.prediction import predict as foresee
+from frm_mlflow.prediction import recommend as choose
+from frm_mlflow.report.prediction import render
+from frm_mlflow.stages.history import experiments_of, listed, read_history
+from frm_mlflow.stages.progress import console, counting
+from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking.query import BenchmarkFrame
+
+
+class Answer(Protocol):
+    """What `prediction/` returns: tables, sentences and a few numbers."""
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return the tables by name."""
+        ...
+
+    def summary(self) -> tuple[str, ...]:
+        """Return what was found, in sentences."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that the prediction run carries."""
+        ...
+
+
+@dataclass(frozen=True)
+class QuestionConfig:
+    """What `predict`, `recommend` and `plan` share: the target, the history to read and the options."""
+
+    tracking: TrackingConfig
+    target: str
+    chip: str = ""
+    tier: str = ""
+    runtime: str = ""
+    precision: str = ""
+    compute_unit: str = ""
+    sources: Any = None
+    anchors: Any = None
+    experiments: Any = None
+    filter: str = ""
+    refresh: bool = False
+    json: bool = False
+    seed: int = 0
+    options: PredictionOptions = field(default_factory=PredictionOptions)
+
+
+@dataclass(frozen=True)
+class PredictConfig(QuestionConfig):
+    """The settings of `frm-mlflow predict` (`conf/predict.yaml`)."""
+
+    evaluate: bool = False
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+
+
+@dataclass(frozen=True)
+class RecommendConfig(QuestionConfig):
+    """The settings of `frm-mlflow recommend` (`conf/recommend.yaml`)."""
+
+    constraints: Constraints = field(default_factory=Constraints)
+
+
+@dataclass(frozen=True)
+class PlanConfig(QuestionConfig):
+    """The settings of `frm-mlflow plan` (`conf/plan.yaml`)."""
+
+    plan: PlanOptions = field(default_factory=PlanOptions)
+
+
+Compute = Callable[[pd.DataFrame, np.random.Generator], Answer]
+
+
+def predict(config: DictConfig) -> None:
+    """Predict latency, memory, FRM and frontier for a target, or score all predictors on held-out devices.
+
+    Raises
+    ------
+    DataError
+        Where the history cannot answer; the message says what is missing.
+    """
+    settings = checked(PredictConfig, config, where="predict")
+    if settings.evaluate:
+        _answer(settings, "evaluation", _evaluation(settings))
+    else:
+        _answer(settings, "prediction", lambda frame, rng: _prediction(settings, frame, rng))
+
+
+def recommend(config: DictConfig) -> None:
+    """Name the most accurate model that keeps the limits on the target with the confidence asked for.
+
+    Raises
+    ------
+    DataError
+        Where the history cannot answer; the message says what is missing.
+    """
+    settings = checked(RecommendConfig, config, where="recommend")
+    _answer(
+        settings,
+        "recommendation",
+        lambda frame, rng: choose(_prediction(settings, frame, rng), settings.constraints),
+    )
+
+
+def plan(config: DictConfig) -> None:
+    """Say which models to measure next on the target, as a command that measures them.
+
+    Raises
+    ------
+    DataError
+        Where the history cannot answer; the message says what is missing.
+    """
+    settings = checked(PlanConfig, config, where="plan")
+
+    def compute(frame: pd.DataFrame, rng: np.random.Generator) -> Answer:
+        chosen = {"anchors": anchors_of(settings.anchors), "sources": listed(settings.sources) or None}
+        return plan_next(frame, target_of(settings), settings.options, settings.plan, rng, **chosen)
+
+    _answer(settings, "plan", compute)
+
+
+def target_of(settings: QuestionConfig) -> Target:
+    """Return the target; what the device catalogue knows of it is filled in where the settings are silent."""
+    known = find(settings.target)
+    given = Target(
+        device=settings.target,
+        chip=settings.chip,
+        tier=settings.tier,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        compute_unit=settings.compute_unit,
+    )
+    if known is None:
+        return given
+    return replace(given, device=known.name, chip=given.chip or known.chip, tier=given.tier or known.tier)
+
+
+def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
+    """Return the anchors: model to ms given by hand, names of models measured on the target, or None for all of these."""
+    if isinstance(value, Mapping):
+        return {str(model): float(latency_ms) for model, latency_ms in value.items()}
+    return None if value is None else listed(value)
+
+
+def _prediction(settings: QuestionConfig, frame: pd.DataFrame, rng: np.random.Generator) -> Prediction:
+    return foresee(
+        frame,
+        target_of(settings),
+        settings.options,
+        rng,
+        anchors=anchors_of(settings.anchors),
+        sources=listed(settings.sources) or None,
+    )
+
+
+def _evaluation(settings: PredictConfig) -> Compute:
+    def compute(frame: pd.DataFrame, rng: np.random.Generator) -> Answer:
+        with counting("evaluating", out=console()) as progress:
+            return score(frame, settings.options, settings.evaluation, rng, progress=progress)
+
+    return compute
+
+
+def _answer(settings: QuestionConfig, what: str, compute: Compute) -> None:
+    out = console()
+    client = server.connect(settings.tracking.uri)
+    experiments = experiments_of(client, settings.experiments, settings.tracking)
+    history = read_history(client, experiments, where=settings.filter, refresh=settings.refresh, out=out)
+    answer = compute(history.frame, np.random.default_rng(settings.seed))
+    run_id = _log(client, settings, what, answer, history, out)
+    if settings.json:
+        tables = {name: json.loads(table.to_json(orient="records")) for name, table in answer.tables().items()}
+        found = {"run_id": run_id, "summary": answer.summary(), "metrics": answer.metrics(), "tables": tables}
+        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        return
+    for sentence in answer.summary():
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    out.print(f"Logged as run {run_id}.", highlight=False)
+
+
+def _log(
+    client: MlflowClient, settings: QuestionConfig, what: str, answer: Answer, history: BenchmarkFrame, out: Console
+) -> str:
+    opened = log.open_sweep(
+        client,
+        settings.tracking.experiment,
+        name=f"{what} · {settings.target}",
+        description="\n".join(f"- {sentence}" for sentence in answer.summary()),
+        kind=schema.KIND_PREDICTION,
+        tags={**settings.tracking.tags, schema.DIGEST.key: history.digest, schema.TARGET.key: settings.target},
+        params=log.flat_params({"target": settings.target, "filter": settings.filter, "seed": settings.seed}),
+        parent_run_id=settings.tracking.parent_run_id,
+    )
+    with opened as run, TemporaryDirectory() as scratch:
+        with out.status("drawing"):
+            render(answer, Path(scratch))
+        log.log_folder(client, run.run_id, Path(scratch))
+        log.log_metrics(client, run.run_id, answer.metrics())
+        for name, table in answer.tables().items():
+            log.log_table(client, run.run_id, table, name)
+    return run.run_id
