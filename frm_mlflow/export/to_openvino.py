@@ -19,6 +19,7 @@ _PRODUCTS = {
     **dict.fromkeys(("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul", "Einsum"), 1),
     "ScaledDotProductAttention": 2,
 }
+_MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather", "Split", "VariadicSplit")
 _HINTS = {"fp32": "f32", "int8": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
@@ -64,16 +65,16 @@ def _quantised(model: Any, subject: Subject) -> Any:
 
 
 def _is_quantised(operator: Any) -> bool:
-    """Whether the operator's data comes out of a quantiser, over any number of moves of data."""
-    source = operator.input_value(0).get_node()
-    while source.get_type_name() in (
-        "Reshape",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Gather",
-        "VariadicSplit",
-        "Split",
-    ):
-        source = source.input_value(0).get_node()
-    return bool(source.get_type_name() == "FakeQuantize")
+    """Whether the operator's weights are integers; for a product of two activations, whether a quantiser feeds it."""
+    weights = _origin(operator.input_value(1), through=(*_MOVES, "Convert", "Subtract", "Multiply"))
+    if weights.get_type_name() == "Constant":
+        return weights.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
+    return bool(_origin(operator.input_value(0), through=_MOVES).get_type_name() == "FakeQuantize")
+
+
+def _origin(output: Any, *, through: tuple[str, ...]) -> Any:
+    """Return the first node above `output` that is none of `through`."""
+    node = output.get_node()
+    while node.get_type_name() in through:
+        node = node.input_value(0).get_node()
+    return node
