@@ -34,7 +34,8 @@ def choice_of(query: Mapping[str, str]) -> Choice:
     ConfigError
         Where the metric is unknown or a value is longer than a name can be.
     """
-    too_long = [name for name, value in query.items() if len(value) > _LONGEST]
+    names = (*FILTERS, "configuration", "other", "baseline", "target")
+    too_long = [name for name in names if len(query.get(name, "")) > _LONGEST]
     if too_long:
         raise ConfigError(f"{', '.join(too_long)}: at most {_LONGEST} characters")
     metric = query.get("metric") or FRM.column

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial, wraps
 from importlib import resources
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.errors import ConfigError, DataError, FrmError
+from frm_mlflow.report.board import Json
 from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.server import view
+from frm_mlflow.server.advice import Adviser
 from frm_mlflow.server.choice import Choice, choice_of
 from frm_mlflow.server.permission import RefusedError, readable_experiments, require_readable
 from frm_mlflow.server.source import read_benchmarks
@@ -25,6 +27,8 @@ from frm_mlflow.server.store import Reading, Store
 
 Answer: TypeAlias = Response | AnyResponse
 Route: TypeAlias = Callable[[], Answer]
+Ask: TypeAlias = Callable[[Snapshot, Choice], Json | None]
+"""Answers from a snapshot; None where the answer takes longer than a request may."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -59,7 +63,8 @@ def blueprint(store: Store | None = None) -> Blueprint:
         page.add_url_rule(f"/frm/static/{name}", f"static_{name.replace('.', '_')}", partial(_asset, name))
     page.add_url_rule("/frm/static/plotly.js", "plotly", _plotly)
     page.add_url_rule("/frm/api/experiments", "experiments", _checked(_experiments))
-    for name, answer in {"view": _view, "compare": _compare}.items():
+    answers: dict[str, Ask] = {"view": _view, "compare": _compare, "recommend": partial(_recommend, Adviser())}
+    for name, answer in answers.items():
         page.add_url_rule(f"/frm/api/{name}", name, _checked(partial(_with_snapshot, kept, answer)))
     page.after_request(_with_headers)
     return page
@@ -113,7 +118,7 @@ def _checked(answer: Route) -> Route:
             return answer()
         except RefusedError as error:
             return _problem(error.message, error.status)
-        except ConfigError as error:
+        except (ConfigError, DataError) as error:
             return _problem(str(error), 400)
         except FrmError as error:
             return _problem(str(error), 500)
@@ -132,7 +137,7 @@ def _experiments() -> Answer:
     return jsonify({"experiments": [{"id": each.id, "name": each.name} for each in found]})
 
 
-def _with_snapshot(store: Store, answer: Callable[[Snapshot, Choice], dict[str, Any]]) -> Answer:
+def _with_snapshot(store: Store, answer: Ask) -> Answer:
     """Answer from the experiments that the query names, if this user may read each of them."""
     ids = sorted(set(request.args.getlist("experiment")))
     if not ids or len(ids) > MAX_EXPERIMENTS:
@@ -141,13 +146,19 @@ def _with_snapshot(store: Store, answer: Callable[[Snapshot, Choice], dict[str, 
     choice = choice_of(request.args.to_dict())
     snapshot = store.get(tuple(each.id for each in allowed))
     if isinstance(snapshot, Reading):
-        response = jsonify({"reading": snapshot.runs})
-        response.status_code = 202
-        return response
-    return jsonify(answer(snapshot, choice))
+        return _later({"reading": snapshot.runs})
+    found = answer(snapshot, choice)
+    return _later({"predicting": True}) if found is None else jsonify(found)
 
 
-def _view(snapshot: Snapshot, choice: Choice) -> dict[str, Any]:
+def _later(progress: Json) -> Answer:
+    """Answer that the page may ask again in a moment."""
+    response = jsonify(progress)
+    response.status_code = 202
+    return response
+
+
+def _view(snapshot: Snapshot, choice: Choice) -> Json:
     shown = view.overview(snapshot, choice)
     configuration = shown["choice"]["configuration"]
     return {
@@ -156,8 +167,12 @@ def _view(snapshot: Snapshot, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _compare(snapshot: Snapshot, choice: Choice) -> dict[str, Any]:
+def _compare(snapshot: Snapshot, choice: Choice) -> Json:
     for name, key in {"configuration": choice.configuration, "other": choice.other}.items():
         if key not in snapshot.positions:
             raise ConfigError(f"{name} '{key}' is not among the benchmarks of these experiments")
     return view.comparison(snapshot, choice, choice.configuration, choice.other)
+
+
+def _recommend(adviser: Adviser, snapshot: Snapshot, choice: Choice) -> Json | None:
+    return adviser.answer(snapshot, choice, request.args)

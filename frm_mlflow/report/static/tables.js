@@ -73,3 +73,17 @@ export function comparisonTable(element, points, { labels, name }) {
   const order = (a, b) => Math.abs(shift(b)) - Math.abs(shift(a)) || a.rank_first - b.rank_first;
   show(element, `Places by ${name} on ${labels[0]} (first) and ${labels[1]} (second), largest change first`, columns, points.toSorted(order));
 }
+
+export function candidateTable(element, points, device) {
+  const share = (value) => (value === null ? "–" : `${Math.round(100 * value)} %`);
+  const interval = (row) => (row.measured ? "measured" : `${number(row.latency_low_ms)} to ${number(row.latency_high_ms)}`);
+  const columns = [
+    { title: "Model", words: "name", cell: (row) => row.model },
+    { title: "Top-1 %", cell: (row) => number(row.top1) },
+    { title: "Latency ms", cell: (row) => number(row.latency_ms) },
+    { title: "Interval ms", cell: interval },
+    { title: "Fits with", cell: (row) => share(row.probability_fits) },
+    { title: "GMACs", cell: (row) => number(row.gmacs) },
+  ];
+  show(element, `Candidates on ${device}, the pick first`, columns, points.map((row) => ({ ...row, frontier: row.picked })));
+}

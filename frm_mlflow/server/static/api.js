@@ -31,11 +31,11 @@ async function once(path, query, signal) {
   }
 }
 
-export async function get(path, query, { signal, onReading } = {}) {
+export async function get(path, query, { signal, onWait } = {}) {
   for (;;) {
     const response = await once(path, query, signal);
     if (response.status === 202) {
-      onReading?.((await response.json()).reading);
+      onWait?.(await response.json());
       await pause(signal);
       continue;
     }

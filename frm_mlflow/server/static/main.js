@@ -4,9 +4,10 @@ import { Problem, get } from "./api.js";
 import { drawComparison, drawFrontier } from "./charts.js";
 import { linked, rows } from "./links.js";
 import * as state from "./state.js";
-import { comparisonTable, modelTable } from "./tables.js";
+import { candidateTable, comparisonTable, modelTable } from "./tables.js";
 
 const FILTERS = ["tier", "device", "runtime", "precision", "batch_size"];
+const LIMITS = ["target", "max_latency_ms", "max_memory_mib", "min_top1", "confidence", "measured"];
 const SLOW_MS = 8000;
 let experiments = [];
 let shown = null;
@@ -25,8 +26,9 @@ function say(text, { problem = false, progress = false, retry = false } = {}) {
   box.replaceChildren(...parts);
 }
 
-function reading(runs) {
-  say(`Reading the runs for the first time: ${runs} so far. Next time they come from the cache.`, { progress: true });
+function waiting({ reading }) {
+  if (reading === undefined) say("Predicting from the benchmarks; this takes a few seconds …", { progress: true });
+  else say(`Reading the runs for the first time: ${reading} so far. Next time they come from the cache.`, { progress: true });
 }
 
 function hideAll() {
@@ -102,8 +104,31 @@ function showComparison(answer, compared) {
   comparisonTable($("#compare .table"), points, { labels: compared.labels, name });
 }
 
+function showQuestion(answer, query) {
+  $("#recommend").hidden = false;
+  for (const name of LIMITS) if (query.has(name)) $(`#recommend-choice [name=${name}]`).value = query.get(name);
+  $("#devices").replaceChildren(...answer.options.device.map(({ value }) => h("option", { value })));
+  $("#target").placeholder = answer.shown.label;
+}
+
+async function showAdvice(answer, query, signal) {
+  const table = $("#recommend .table");
+  table.hidden = true;
+  $("#answer").replaceChildren();
+  if (!LIMITS.some((name) => query.has(name))) return;
+  const asked = new URLSearchParams(query);
+  asked.set("configuration", answer.choice.configuration);
+  const { target, sentences, columns } = await get("recommend", asked, { signal, onWait: waiting });
+  say("");
+  const [first, ...rest] = sentences;
+  const pick = h("div", { className: "pick" }, h("p", { className: "name", textContent: first }));
+  $("#answer").replaceChildren(pick, h("ul", {}, ...rest.map((textContent) => h("li", { textContent }))));
+  table.hidden = false;
+  candidateTable(table, rows(columns), target.device);
+}
+
 async function show(query, signal) {
-  const answer = await get("view", query, { signal, onReading: reading });
+  const answer = await get("view", query, { signal, onWait: waiting });
   shown = answer;
   showChoice(answer);
   say("");
@@ -115,6 +140,10 @@ async function show(query, signal) {
   }
   const view = state.view(query);
   if (view === "frontier") showFrontier(answer);
+  if (view === "recommend") {
+    showQuestion(answer, query);
+    await showAdvice(answer, query, signal);
+  }
   if (view === "compare") {
     const { configuration, other } = answer.choice;
     const pair = new URLSearchParams(query);
@@ -156,7 +185,7 @@ async function update() {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Problem)) console.error(error);
-    hideAll();
+    if (state.view(query) !== "recommend" || !shown) hideAll();
     say(error.message, { problem: true, retry: true });
   } finally {
     clearTimeout(slow);
@@ -205,6 +234,7 @@ $("#share").addEventListener("click", copyLink);
 $("#reset").addEventListener("click", () => go(Object.fromEntries([...FILTERS, "configuration"].map((name) => [name, ""]))));
 $("#choice").addEventListener("change", onChoice);
 $("#compare-choice").addEventListener("change", onChoice);
+$("#recommend-choice").addEventListener("submit", () => go(Object.fromEntries(new FormData($("#recommend-choice")))));
 for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-view]");

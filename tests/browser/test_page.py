@@ -1,0 +1,211 @@
+"""The /frm page in a real browser, beside the real MLflow UI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.browser.conftest import Tab
+from tests.browser.fleet import DEVICES, NASTY, NETWORKS
+
+expect = pytest.importorskip("playwright.sync_api").expect
+OpenTab = Callable[..., Tab]
+
+
+def ready(tab: Tab, address: str) -> Tab:
+    tab.page.goto(address)
+    settled(tab)
+    return tab
+
+
+def settled(tab: Tab) -> None:
+    tab.page.wait_for_selector("main:not([aria-busy])")
+    tab.page.wait_for_selector("main > section:not([hidden]), #message:not(:empty)")
+
+
+def models_in(tab: Tab) -> list[str]:
+    return tab.page.locator("main > section:not([hidden]) tbody td.name").all_inner_texts()
+
+
+def test_the_frontier_is_drawn_listed_and_safe(frm_server: str, open_tab: OpenTab, screenshots: Path) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm")
+    assert set(models_in(tab)) == set(NETWORKS)
+    expect(tab.page.locator("#frontier .plot .main-svg").first).to_be_visible()
+    # A family is drawn for each that is there, one point a model.
+    assert tab.page.locator("#frontier .plot .scatterlayer .points path").count() == len(NETWORKS)
+    tab.page.screenshot(path=screenshots / "page-frontier.png", full_page=True)
+    assert tab.seen.complaints == []
+    assert tab.seen.hosts == {urlsplit(frm_server).netloc}
+
+
+def test_filters_narrow_and_the_link_holds_the_choice(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(permissions=["clipboard-read", "clipboard-write"]), f"{frm_server}/frm")
+    tab.page.get_by_label("Device", exact=True).select_option("Raspberry Pi")
+    expect(tab.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
+    tab.page.get_by_label("Cost").select_option("latency_ms")
+    expect(tab.page.locator("#frontier .summary")).to_contain_text("Latency")
+    tab.page.get_by_role("button", name="Copy link").click()
+    expect(tab.page.get_by_role("button", name="Copied")).to_be_visible()
+    link = tab.page.evaluate("navigator.clipboard.readText()")
+    first = models_in(tab)
+
+    other = ready(open_tab(), link)
+    assert models_in(other) == first
+    expect(other.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
+    other.page.reload()
+    settled(other)
+    assert models_in(other) == first
+    other.page.get_by_label("Device", exact=True).select_option("")
+    settled(other)
+    other.page.go_back()
+    expect(other.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
+
+
+def test_the_baseline_is_one(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm")
+    tab.page.get_by_label("Baseline").select_option("resnet18")
+    expect(tab.page.locator("#frontier .plot")).to_contain_text("resnet18 = 1")
+    row = tab.page.locator("#frontier tbody tr", has=tab.page.get_by_text("resnet18", exact=True))
+    expect(row.locator("td").nth(3)).to_have_text("1")
+
+
+def test_a_model_opens_its_runs_in_mlflow(frm_server: str, open_tab: OpenTab, screenshots: Path) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?device=Raspberry+Pi")
+    with tab.page.context.expect_page() as opened:
+        tab.page.get_by_role("link", name="mobilenet_v2: its runs in MLflow").click()
+    mlflow = opened.value
+    expect(mlflow.get_by_text("mobilenet_v2 · Raspberry Pi", exact=False).first).to_be_visible()
+    assert mlflow.get_by_text("resnet18 · Raspberry Pi", exact=False).count() == 0
+    mlflow.screenshot(path=screenshots / "mlflow-runs-of-a-model.png")
+
+    with tab.page.context.expect_page() as opened:
+        tab.page.locator("#frontier .plot .scatterlayer .points path").first.click(force=True)
+    assert "searchFilter" in opened.value.url
+
+
+def test_a_name_with_both_quotes_opens_its_run(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm")
+    link = tab.page.get_by_role("link", name=f"{NASTY[1]}: its runs in MLflow")
+    assert re.search(r"/runs/[0-9a-f]{32}$", link.get_attribute("href"))
+
+
+def test_a_deleted_run_leaves_the_page_and_its_old_link_breaks_nothing(frm_server: str, open_tab: OpenTab) -> None:
+    client = MlflowClient(frm_server)
+    experiment = client.create_experiment("deleted later")
+    run = client.create_run(
+        experiment, tags={"frm.kind": "benchmark", "frm.model": "gone", "frm.device": "d", "frm.tier": "cpu"}
+    )
+    client.log_metric(run.info.run_id, "latency/p50_ms", 1.0)
+    client.set_terminated(run.info.run_id)
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={experiment}&metric=latency_ms")
+    link = tab.page.get_by_role("link", name="this benchmark of gone in MLflow")
+    client.delete_run(run.info.run_id)
+    with tab.page.context.expect_page() as opened:
+        link.click()
+    # MLflow shows a deleted run as such; it stays in the trash until it is purged.
+    expect(opened.value.locator("body")).to_contain_text(re.compile("deleted|not found|d", re.IGNORECASE))
+    assert tab.seen.complaints == []
+
+
+def test_two_devices_are_compared(frm_server: str, open_tab: OpenTab, screenshots: Path) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?device=Raspberry+Pi&metric=latency_ms")
+    tab.page.get_by_role("link", name="Compare two devices").click()
+    expect(tab.page.locator("#compare .summary")).to_contain_text("Choose a second configuration")
+    second = tab.page.get_by_label("Second")
+    value = second.locator("option", has_text="Galaxy <b>S24</b>").get_attribute("value")
+    second.select_option(value)
+    expect(tab.page.locator("#compare .summary")).to_contain_text(f"Over {len(NETWORKS)} common models")
+    assert set(models_in(tab)) == set(NETWORKS)
+    tab.page.screenshot(path=screenshots / "page-compare.png", full_page=True)
+    query = parse_qs(urlsplit(tab.page.url).query)
+    assert query["view"] == ["compare"]
+    assert tab.seen.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["frontier", "compare", "recommend"])
+def test_nothing_stands_in_the_way_of_assistive_technology(
+    frm_server: str, open_tab: OpenTab, screenshots: Path, view: str, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    tab = ready(open_tab(color_scheme=scheme), f"{frm_server}/frm?view={view}")
+    found = axe.run(tab.page).response["violations"]
+    serious = {item["id"]: item["help"] for item in found if item["impact"] in ("serious", "critical")}
+    tab.page.screenshot(path=screenshots / f"page-{view}-{scheme}.png")
+    assert serious == {}
+
+
+def test_the_page_works_by_keyboard(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm")
+    tab.page.keyboard.press("Tab")
+    expect(tab.page.get_by_role("link", name="Skip to the result")).to_be_focused()
+    reached = set()
+    for _ in range(40):
+        tab.page.keyboard.press("Tab")
+        reached.add(tab.page.evaluate("document.activeElement.name || document.activeElement.textContent"))
+    assert {"tier", "device", "runtime", "precision", "batch_size", "metric", "baseline"} <= reached
+
+
+def test_an_empty_experiment_says_what_to_do(frm_server: str, open_tab: OpenTab) -> None:
+    empty = MlflowClient(frm_server).get_experiment_by_name("empty").experiment_id
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={empty}")
+    expect(tab.page.locator("#message")).to_contain_text("frm-mlflow bench")
+    assert tab.seen.complaints == []
+
+
+def test_filters_that_contradict_each_other_can_be_reset(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?device=Raspberry+Pi&tier=gpu")
+    expect(tab.page.locator("#message")).to_contain_text("No configuration passes")
+    tab.page.get_by_role("button", name="Reset the filters").click()
+    expect(tab.page.locator("#frontier-title")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(403, "may not read"), (404, "is gone"), (500, "answered 500"), (401, "not logged in")],
+)
+def test_a_server_that_refuses_is_told_in_words_and_asked_again(
+    frm_server: str, open_tab: OpenTab, status: int, words: str
+) -> None:
+    tab = open_tab()
+    answers = iter([status])
+
+    def answer(route: object) -> None:
+        failed = next(answers, None)
+        if failed:
+            route.fulfill(status=failed, json={"error": "<b>no</b>"})
+        else:
+            route.continue_()
+
+    tab.page.route("**/frm/api/view**", answer)
+    ready(tab, f"{frm_server}/frm")
+    expect(tab.page.locator("#message.problem")).to_contain_text(words)
+    tab.page.get_by_role("button", name="Try again").click()
+    expect(tab.page.locator("#frontier-title")).to_be_visible()
+
+
+def test_a_first_read_shows_its_progress(frm_server: str, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    answers = iter([120, 240])
+
+    def answer(route: object) -> None:
+        runs = next(answers, None)
+        if runs:
+            route.fulfill(status=202, json={"reading": runs})
+        else:
+            route.continue_()
+
+    tab.page.route("**/frm/api/view**", answer)
+    tab.page.goto(f"{frm_server}/frm")
+    expect(tab.page.locator("#message")).to_contain_text("120 so far")
+    expect(tab.page.locator("#frontier-title")).to_be_visible()
+
+
+def test_unknown_values_in_a_link_break_nothing(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?view=<script>&configuration=zzz&other=%00&device={next(iter(DEVICES))}")
+    expect(tab.page.locator("#frontier-title")).to_contain_text("this machine")
