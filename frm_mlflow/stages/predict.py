@@ -165,7 +165,7 @@ def target_of(settings: QuestionConfig) -> Target:
 
 
 def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
-    """Return the anchors: model to ms given by hand, names of models measured on the target, or None for all of these."""
+    """Return the anchors: model to ms given by hand, names of models measured there, or None for all of these."""
     if isinstance(value, Mapping):
         return {str(model): float(latency_ms) for model, latency_ms in value.items()}
     return None if value is None else listed(value)
