@@ -203,8 +203,6 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script: every error of the user's is one message and an exit code."""
-    # MLflow prints two lines on stdout for each run that ends; ours is for `json=true`.
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     try:
         code = dispatch(sys.argv[1:])
     except (FrmError, HydraException, OmegaConfBaseException) as error:
