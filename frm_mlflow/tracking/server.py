@@ -20,6 +20,8 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking import rest
 
+QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+"""MLflow's own switch: without it, each run that ends costs one more request and two lines on stdout."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
@@ -45,6 +47,7 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
     TrackingError
         Where the server does not answer or refuses the credentials; names the URI and what to do.
     """
+    os.environ.setdefault(QUIET_VARIABLE, "true")
     uri = uri or mlflow.get_tracking_uri()
     client = MlflowClient(tracking_uri=uri) if rest.is_http(uri) else _opened_store(uri)
     check_answer(client, timeout_s=timeout_s)

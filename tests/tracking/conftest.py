@@ -15,3 +15,9 @@ def no_ambient_tracking(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
 def experiment(request: pytest.FixtureRequest) -> str:
     """An experiment name that belongs to one test."""
     return f"{request.module.__name__}.{request.node.name}"
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of a tracking database without a server."""
+    return f"sqlite:///{tmp_path_factory.mktemp('database')}/mlflow.db"
