@@ -40,7 +40,7 @@ GROWTH = 1.3
 
 
 def fleet_of(rows: int) -> pd.DataFrame:
-    """Return a made-up fleet of `rows` benchmarks: at the paper's size 13 models on 119 configurations, then both grow."""
+    """Return a made-up fleet of `rows` benchmarks: 13 models and 119 configurations at the paper's size, or more."""
     models = 13 if rows <= PAPER_ROWS else 40
     configurations = round(1.01 * rows / models)
     edge = round(configurations * 0.88)

@@ -177,8 +177,8 @@ def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> lis
     if first["cases"]:
         top = by_model.head(2)
         found.append(
-            f"{' and '.join(top['model'])} are {percent(float(top['share_of_cases'].sum()))} of the cases: "
-            "a case is mostly a model, repeated on many devices."
+            f"{' and '.join(top['model'])} are {percent(float(top['share_of_cases'].sum()))} of the cases; "
+            f"{int((by_model['cases'] > 0).sum())} models have any. A model's cases on many devices are one finding."
         )
         found.append(
             f"{first['promoted']} cases promote a model and {first['penalised']} penalise one. "

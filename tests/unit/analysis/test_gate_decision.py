@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, overall, quotient
+
+LIMIT = 1.05
+
+
+def check(low: float, high: float) -> Check:
+    return Check(name="latency", limit=LIMIT, found=Range((low + high) / 2, low, high))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.90, 1.04, Verdict.PASS),
+        (1.00, 1.05, Verdict.PASS),  # the limit itself is allowed
+        (1.04, 1.06, Verdict.UNDECIDED),
+        (1.05, 1.06, Verdict.UNDECIDED),  # the true value may be the limit
+        (1.051, 1.2, Verdict.FAIL),
+    ],
+)
+def test_the_whole_interval_decides_and_not_its_middle(low: float, high: float, verdict: Verdict) -> None:
+    assert check(low, high).verdict is verdict
+
+
+def test_what_is_not_known_is_not_decided() -> None:
+    missing = Check(name="FRM", limit=0.5, found=None, why_missing="FLOPs could not be counted")
+    assert missing.verdict is Verdict.UNDECIDED
+    assert "FLOPs could not be counted" in missing.sentence
+
+
+def test_one_failure_outweighs_what_is_open_and_what_passes() -> None:
+    passing, open_, failing = check(0.9, 1.0), check(1.0, 1.1), check(1.1, 1.2)
+    assert overall([passing, open_, failing]) is Verdict.FAIL
+    assert overall([passing, open_]) is Verdict.UNDECIDED
+    assert overall([passing]) is Verdict.PASS
+
+
+def test_frm_has_the_cube_root_of_the_latency_ratios_interval() -> None:
+    # Paper, section 2.1: the geometric mean of the three ratios; 1 x 8 x 1 has the mean 2.
+    found = frm_range(Range(8.0, 1.0, 27.0), flops_ratio=1.0, memory_ratio=1.0)
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 1.0, 3.0))
+
+
+def test_a_quotient_of_two_intervals_holds_every_ratio_that_they_leave_possible() -> None:
+    found = quotient(Range(10, 9, 12), Range(5, 4, 6))
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, 9 / 6, 12 / 4))

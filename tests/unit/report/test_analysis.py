@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.registry import ANALYSES, run_all
+from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.report import figures
+from frm_mlflow.report.analysis import render, result_json, summary_markdown
+from frm_mlflow.report.analysis_figures import figures_of
+from frm_mlflow.report.figures import page_of, write_png
+
+OPTIONS = AnalysisOptions(resamples=100, shuffles=10)
+
+
+def fleet(seed=0):
+    recipe = FleetRecipe(devices={"gpu": 2, "edge": 4}, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8"))
+    return made_up_fleet(recipe, np.random.default_rng(seed))
+
+
+def report_of(frame, *names):
+    return run_all(frame, names or ("all",), options=OPTIONS, rng=np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def report():
+    frame = fleet()
+    failed = frame.head(3).assign(status="FAILED")
+    return report_of(pd.concat([frame, failed]))
+
+
+@pytest.fixture(scope="module")
+def folder(report, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("report")
+    rendered = render(report, directory, png=False)
+    assert all(path.is_file() for path in rendered.paths)
+    return directory
+
+
+def test_nine_folders_with_tables_json_and_figures(folder, report):
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == set(ANALYSES)
+    for name, result in report.results.items():
+        written = {path.name for path in (folder / name).iterdir()}
+        assert {f"{table}.csv" for table in result.tables} | {"result.json", "figures.html"} == written
+
+
+def test_csv_and_json_hold_the_table(folder, report):
+    table = report.results["transfer"].tables["tiers"]
+    assert pd.read_csv(folder / "transfer" / "tiers.csv")["rho"].to_numpy() == pytest.approx(table["rho"].to_numpy())
+    content = json.loads((folder / "transfer" / "result.json").read_text(encoding="utf-8"))
+    assert content["paper"].startswith("Table 4")
+    assert [row["rho"] for row in content["tables"]["tiers"]] == pytest.approx(table["rho"].tolist())
+
+
+def test_what_is_not_known_is_null_in_json(report):
+    table = pd.DataFrame({"number": [1.0, np.nan, np.inf], "word": ["a", None, "c"], "count": [1, 2, 3]})
+    result = type(report.results["cost"])(tables={"t": table}, sentences=())
+    rows = json.loads(result_json("cost", result))["tables"]["t"]
+    assert [row["number"] for row in rows] == [1.0, None, None]
+    assert rows[1]["word"] is None
+    assert rows[2]["count"] == 3
+
+
+def test_every_page_is_self_contained(folder):
+    for page in folder.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert "<script src=" not in text
+        assert "<link" not in text
+        assert text.count("plotly.js v") == 1
+
+
+def test_summary_has_a_sentence_of_every_analysis_and_what_was_left_out(folder, report):
+    text = (folder / "summary.md").read_text(encoding="utf-8")
+    assert all(f"### {name}\n" in text for name in ANALYSES)
+    assert "shuffled control" in text
+    assert "| 3 | not a finished benchmark | FAILED: 3 |" in text
+    assert report.digest in text
+
+
+def test_runs_and_options_are_kept_for_repeating(folder, report):
+    runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
+    assert (runs["digest"], len(runs["runs"])) == (report.digest, len(fleet()))
+    assert runs["options"]["resamples"] == 100
+
+
+def test_refusals_are_in_the_summary():
+    frame = fleet()
+    text = summary_markdown(report_of(frame[frame["device"] == "gpu-000"]))
+    assert "### Not answered" in text
+    assert "- interaction: interaction needs two tiers" in text
+
+
+def test_hostile_names_are_text_everywhere(tmp_path):
+    frame = fleet()
+    bad = "<img src=x onerror=alert(1)>|`"
+    frame = frame.assign(
+        model=frame["model"].replace({"levit_128s": bad}), device=frame["device"].replace({"gpu-000": bad})
+    )
+    report = report_of(frame)
+    render(report, tmp_path, png=False)
+    assert "<img" not in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    for page in tmp_path.rglob("*.html"):
+        assert "<img src=x" not in page.read_text(encoding="utf-8")
+
+
+def test_no_figures_of_nothing(report):
+    empty = {name: table.iloc[:0] for name, table in report.results["transfer"].tables.items()}
+    assert figures_of("transfer", empty) == {}
+
+
+def test_every_analysis_draws_at_least_one_figure(report):
+    assert all(figures_of(name, result.tables) for name, result in report.results.items())
+
+
+def test_without_a_browser_png_is_one_note_and_no_error(report, tmp_path, monkeypatch):
+    def no_chrome(**_):
+        raise RuntimeError("Kaleido requires Google Chrome to be installed.\nmore")
+
+    monkeypatch.setattr(figures.plotly.io, "write_images", no_chrome)
+    rendered = render(report, tmp_path)
+    assert rendered.notes == (
+        "No PNG was drawn, figures are HTML only: Kaleido requires Google Chrome to be installed.",
+    )
+    assert not list(tmp_path.rglob("*.png"))
+    assert list(tmp_path.rglob("figures.html"))
+
+
+def test_no_figures_no_browser():
+    assert write_png({}) == ((), ())
+
+
+def test_a_page_escapes_its_title(report):
+    page = page_of("<b>", figures_of("cost", report.results["cost"].tables))
+    assert "<h1 style='font-size:1.2rem'>&lt;b&gt;</h1>" in page
