@@ -162,13 +162,13 @@ class SourceConfig:
     """classifiers (networks with ImageNet accuracy) or all; only aihub holds anything else."""
     given: dict[str, Any] = field(default_factory=dict)
     """Facts that the file does not state: model, device, tier, chip, runtime, runtime_version, precision, ..."""
-    models: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] | None = None
     """Your own names of models to canonical ones."""
-    devices: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, str] | None = None
     """Your own names of devices to canonical ones."""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] | None = None
     """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's."""
-    units: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] | None = None
     """Units of such columns where they are not ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
     accuracy: str | None = None
     """A timm results table (`results-imagenet.csv`) to take accuracy from (timm)."""

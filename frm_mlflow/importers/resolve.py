@@ -53,7 +53,7 @@ class Unknown:
 
 def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRecord | LeftOut:
     """Return the record of a row; a row whose device has no tier is left out, with the remedy as reason."""
-    device = devices.find(options.devices.get(row.device, row.device))
+    device = devices.find((options.devices or {}).get(row.device, row.device))
     tier = device.tier if device else row.tier
     if tier not in schema.TIERS:
         return LeftOut(
@@ -61,7 +61,7 @@ def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRec
         )
     if device is None:
         unknown.devices[row.device] += 1
-    model = aliases.identify(row.model, source=options.name, own=options.models)
+    model = aliases.identify(row.model, source=options.name, own=options.models or {})
     if not model.known:
         unknown.models[row.model] += 1
     metrics, sources = _filled(row, model, options.name)

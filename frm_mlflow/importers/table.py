@@ -77,9 +77,9 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 def _rows(log: Log, table: Iterator[tuple[int, Mapping[str, str]]], options: SourceConfig) -> Iterator[Row | LeftOut]:
     columns = {name: name for name in (*WORDS, *METRICS)} | dict(_mapped(options))
-    factors = {name: _factor(name, unit) for name, unit in options.units.items()}
+    factors = {name: _factor(name, unit) for name, unit in (options.units or {}).items()}
     for line, cells in table:
-        absent = sorted(set(options.columns.values()) - set(cells))
+        absent = sorted(set(_mapped(options).values()) - set(cells))
         if absent:
             raise ConfigError(f"{log.name} has no column {', '.join(absent)}; it has {', '.join(cells)}")
         words = {name: cells[columns[name]] for name in WORDS if columns[name] in cells}
@@ -92,12 +92,13 @@ def _rows(log: Log, table: Iterator[tuple[int, Mapping[str, str]]], options: Sou
 
 
 def _mapped(options: SourceConfig) -> Mapping[str, str]:
-    unknown = sorted(set(options.columns) - set(WORDS) - set(METRICS))
+    columns = options.columns or {}
+    unknown = sorted(set(columns) - set(WORDS) - set(METRICS))
     if unknown:
         raise ConfigError(
             f"source.columns does not know {', '.join(unknown)}; it knows {', '.join((*WORDS, *METRICS))}"
         )
-    return options.columns
+    return columns
 
 
 def _factor(column: str, unit: str) -> float:
