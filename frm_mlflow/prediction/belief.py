@@ -1,0 +1,135 @@
+"""What is believed of one quantity of every model on one device: a multivariate t distribution.
+
+Location, a low-rank factor and a diagonal describe it, so that thousands of models need no
+matrix of models by models. The t (not the normal) distribution is what a shrunk covariance of
+a dozen devices warrants, and its scale follows the anchors: a device on which five anchors
+surprise is believed to surprise elsewhere too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
+
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Belief:
+    """Multivariate t of M log values: location + factor @ z + sqrt(diagonal) * e, times the t's scale.
+
+    `location` (M,), `factor` (M, R) and `diagonal` (M,) describe all models; `dof` are the
+    degrees of freedom (infinite: Gaussian). `measured` marks models whose value is known.
+    `absolute` says whether the level is known, not only how models compare.
+    A model without a prediction has the location NaN.
+    """
+
+    location: Floats
+    factor: Floats
+    diagonal: Floats
+    dof: float = np.inf
+    measured: Mask
+    absolute: bool = False
+
+    @property
+    def scale(self) -> Floats:
+        """Scale of each model's own t distribution, (M,)."""
+        spread: Floats = np.sqrt(np.einsum("mr,mr->m", self.factor, self.factor) + self.diagonal)
+        return spread
+
+    def scaled(self, by: float) -> Belief:
+        """Return the belief with every scale multiplied, measured models excepted."""
+        factor = np.where(self.measured, 1.0, by)
+        return replace(self, factor=self.factor * factor[:, None], diagonal=self.diagonal * factor**2)
+
+    def interval(self, confidence: float) -> tuple[Floats, Floats]:
+        """Return each model's central interval, (M,) and (M,)."""
+        half = float(t_distribution.ppf((1 + confidence) / 2, self.dof)) * self.scale
+        return self.location - half, self.location + half
+
+    def quantiles(self, levels: Floats) -> Floats:
+        """Return each model's quantiles, (L, M)."""
+        found: Floats = self.location + t_distribution.ppf(levels, self.dof)[:, None] * self.scale
+        return found
+
+    def probability_below(self, limit: float) -> Floats:
+        """Return each model's probability that its value is at most `limit`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = (limit - self.location) / self.scale
+        certain = (self.location <= limit).astype(np.float64)
+        spread = t_distribution.cdf(z, self.dof)
+        return np.where(np.isnan(self.location), np.nan, np.where(self.scale > 0, spread, certain))
+
+    def draws(self, n: int, rng: np.random.Generator) -> Floats:
+        """Return `n` joint draws, (n, M)."""
+        common = rng.standard_normal((n, self.factor.shape[1])) @ self.factor.T
+        own = rng.standard_normal((n, self.location.size)) * np.sqrt(self.diagonal)
+        widening = np.ones(n) if np.isinf(self.dof) else np.sqrt(self.dof / rng.chisquare(self.dof, n))
+        drawn: Floats = self.location + (common + own) * widening[:, None]
+        return drawn
+
+    def given(self, anchors: Integers, values: Floats, *, noise_sd: float) -> Belief:
+        """Return the belief after `values` of the models `anchors` were measured.
+
+        The conditional multivariate t in closed form (Ding, 2016): the Gaussian update with the
+        scale multiplied by (dof + surprise) / (dof + anchors). All anchors must be given at once.
+        """
+        if len(anchors) == 0:
+            return self
+        update = _Update(self, anchors, values, noise_sd)
+        widening = 1.0 if np.isinf(self.dof) else (self.dof + update.surprise) / (self.dof + len(anchors))
+        measured = self.measured.copy()
+        measured[anchors] = True
+        location = update.location()
+        location[anchors] = values
+        diagonal = self.diagonal * widening
+        diagonal[anchors] = 0.0
+        factor = update.factor() * np.sqrt(widening)
+        factor[anchors] = 0.0
+        return replace(
+            self,
+            location=location,
+            factor=factor,
+            diagonal=diagonal,
+            dof=self.dof + len(anchors),
+            measured=measured,
+            absolute=True,
+        )
+
+    def surprise(self, anchors: Integers, values: Floats, *, noise_sd: float) -> float:
+        """Return the probability that anchors agree with the history even less than `values` do.
+
+        Under the belief the squared Mahalanobis distance over k follows F(k, dof).
+        """
+        distance = _Update(self, anchors, values, noise_sd).surprise / len(anchors)
+        dof = 1e9 if np.isinf(self.dof) else self.dof
+        return float(f_distribution.sf(distance, len(anchors), dof))
+
+
+class _Update:
+    """The Gaussian algebra of conditioning on k anchors; k by k systems only."""
+
+    def __init__(self, belief: Belief, anchors: Integers, values: Floats, noise_sd: float) -> None:
+        self._belief = belief
+        self._rows = belief.factor[anchors]
+        noise = belief.diagonal[anchors] + noise_sd**2
+        self._system = cho_factor(self._rows @ self._rows.T + np.diag(noise), lower=True)
+        self._weights = cho_solve(self._system, values - belief.location[anchors])
+        self.surprise = float((values - belief.location[anchors]) @ self._weights)
+
+    def location(self) -> Floats:
+        shift: Floats = self._belief.factor @ (self._rows.T @ self._weights)
+        return self._belief.location + shift
+
+    def factor(self) -> Floats:
+        """Return the factor times the root of I - A' S^-1 A, which leaves all but k directions as they are."""
+        whitened = solve_triangular(self._system[0], self._rows, lower=True)
+        _, strength, directions = np.linalg.svd(whitened, full_matrices=False)
+        kept = np.sqrt(np.maximum(1 - strength**2, 0.0))
+        along: Floats = self._belief.factor @ directions.T
+        root: Floats = self._belief.factor - (along * (1 - kept)) @ directions
+        return root

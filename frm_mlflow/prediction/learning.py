@@ -1,0 +1,237 @@
+"""A predictor with its own record: how it does on chips of the history that are left out in turn.
+
+The record serves twice. It sets the width of intervals (conformal, pooled by chip), and it
+chooses between predictors (nested leave-one-chip-out). The left-out chips get the very anchors
+that the target has, so what is learnt holds for those anchors.
+
+What pooling assumes: the target departs from its prediction, in units of its own predicted
+spread, as the history's chips do, each chip counting once and models within a chip counted as
+exchangeable. With a dozen chips the stricter guarantee (a new chip, all its models at once)
+would only give infinite intervals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as t_distribution
+
+from frm_mlflow.analysis.arrays import Floats, Integers, Words
+from frm_mlflow.analysis.pareto import score
+from frm_mlflow.errors import DataError
+from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.history import History
+from frm_mlflow.prediction.membership import point_frontier
+from frm_mlflow.prediction.predictors import Model, Quantity, predictor_named
+
+MAX_LEFT_OUT = 24
+"""Configurations that are left out in turn at most: the target's own group first, then others evenly."""
+MIN_TRUTHS = 5
+AUTO = "auto"
+CHOICES = ("transfer", "ridge", "mean_of_sources", "static", "flops")
+"""What the automatic choice chooses from, the most trusted first; the other predictors are controls only."""
+_WIDENING = (0.5, 4.0)
+_CORRECTION = 3.0
+"""Small-sample correction: the quantile's level is confidence + this * (1 - confidence) / chips."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LeftOut:
+    """A configuration of the history, and the predictor that has seen no benchmark of its chip."""
+
+    chip: object
+    truth: Floats
+    model: Model
+
+    def belief(self, anchors: Anchors) -> Belief:
+        """Return the belief given what this configuration has of the anchors."""
+        return self.model.beliefs(Anchors.of_row(self.truth, anchors.positions))[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """By how much intervals were widened so that left-out chips are covered as promised."""
+
+    widening: float
+    chips: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learnt:
+    """A predictor that has seen the whole history, and the same one for each chip left out."""
+
+    name: str
+    model: Model
+    left_out: tuple[LeftOut, ...]
+
+    def belief(self, anchors: Anchors, confidence: float) -> tuple[Belief, Calibration]:
+        """Return the calibrated belief; of a predictor with several sources the first one's."""
+        calibration = self.calibration(anchors, confidence)
+        return self.model.beliefs(anchors)[0].scaled(calibration.widening), calibration
+
+    def calibration(self, anchors: Anchors, confidence: float) -> Calibration:
+        """Return the widening under which left-out chips, one vote each, are covered with `confidence`."""
+        ratios, weights, chips = [], [], set()
+        for item in self.left_out:
+            own = self._ratios(item, anchors, confidence)
+            if own.size:
+                ratios.append(own)
+                weights.append(np.full(own.size, 1 / own.size))
+                chips.add(item.chip)
+        if not ratios:
+            return Calibration(widening=1.0, chips=0, values=0)
+        pooled, weight = np.concatenate(ratios), np.concatenate(weights)
+        level = min(confidence + _CORRECTION * (1 - confidence) / len(chips), 1.0)
+        widening = float(np.clip(weighted_quantile(pooled, weight, level), *_WIDENING))
+        return Calibration(widening=widening, chips=len(chips), values=int(pooled.size))
+
+    def frontier_f1(self, anchors: Anchors, values: Floats) -> Floats:
+        """Return the F1 of the frontier on each left-out configuration; NaN where it cannot be judged."""
+        return np.array([self._f1(item, anchors, values) for item in self.left_out])
+
+    def errors(self, anchors: Anchors) -> Floats:
+        """Return log errors (left-out, M) of models that are neither anchors nor missing; NaN elsewhere."""
+        return np.array([departures(item.belief(anchors), item.truth) for item in self.left_out])
+
+    @staticmethod
+    def _ratios(item: LeftOut, anchors: Anchors, confidence: float) -> Floats:
+        belief = item.belief(anchors)
+        error = departures(belief, item.truth)
+        half = float(t_distribution.ppf((1 + confidence) / 2, belief.dof)) * belief.scale
+        known = np.isfinite(error)
+        ratio: Floats = np.abs(error[known]) / half[known]
+        return ratio if known.sum() >= MIN_TRUTHS else ratio[:0]
+
+    @staticmethod
+    def _f1(item: LeftOut, anchors: Anchors, values: Floats) -> float:
+        own = Anchors.of_row(item.truth, anchors.positions)
+        scores = [frontier_score(b.location, item.truth, values) for b in item.model.beliefs(own)]
+        return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
+
+
+def frontier_score(predicted: Floats, truth: Floats, values: Floats) -> float:
+    """Return F1 of the predicted accuracy-cost frontier over the models that have all three numbers."""
+    known = np.isfinite(predicted) & np.isfinite(truth) & np.isfinite(values)
+    if known.sum() < MIN_TRUTHS:
+        return float("nan")
+    found = point_frontier(predicted[known], values[known]), point_frontier(truth[known], values[known])
+    return score(*found).f1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Twin:
+    """A configuration of the history in the target's place: the history without its chip."""
+
+    chip: object
+    group: Words
+    truth: Floats
+    history: History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fold:
+    """A history that has not seen the target of `group`, with the target's twins."""
+
+    history: History
+    group: Words
+    quantity: Quantity
+    twins: tuple[Twin, ...]
+
+
+def fold_of(history: History, group: Words, quantity: Quantity) -> Fold:
+    """Return the fold of a target; predictors that are compared share it."""
+    values = history.log_latency if quantity == "latency" else history.log_memory
+    twins = [
+        Twin(
+            chip=history.chips[row],
+            group=history.groups[row],
+            truth=values[row],
+            history=history.select(history.chips != history.chips[row]),
+        )
+        for row in left_out_rows(history, values, group)
+    ]
+    return Fold(history=history, group=group, quantity=quantity, twins=tuple(twins))
+
+
+def learn(name: str, fold: Fold, *, noise_sd: float) -> Learnt:
+    """Return the predictor after it has seen the history, with its left-out twins."""
+    predictor = predictor_named(name, noise_sd=noise_sd)
+    left_out = []
+    for twin in fold.twins:
+        try:
+            model = predictor(twin.history, twin.group, fold.quantity)
+        except DataError:  # without this chip the history has none of what the predictor needs
+            continue
+        left_out.append(LeftOut(chip=twin.chip, truth=twin.truth, model=model))
+    return Learnt(name=name, model=predictor(fold.history, fold.group, fold.quantity), left_out=tuple(left_out))
+
+
+def left_out_rows(history: History, values: Floats, group: Words) -> Integers:
+    """Return the configurations that stand in for the target, at most `MAX_LEFT_OUT`.
+
+    Those of the target's own group first, then others evenly spread; none where there is one chip only.
+    """
+    if len(set(history.chips[np.isfinite(values).any(axis=1)])) < 2:
+        return np.zeros(0, dtype=np.intp)
+    judged = np.isfinite(values).sum(axis=1) >= MIN_TRUTHS
+    own = (history.groups == group).all(axis=1)
+    first, others = np.flatnonzero(judged & own)[:MAX_LEFT_OUT], np.flatnonzero(judged & ~own)
+    room = min(MAX_LEFT_OUT - len(first), len(others))
+    spread = others[np.linspace(0, len(others) - 1, room).astype(np.intp)] if room else others[:0]
+    return np.concatenate([first, spread])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which predictor was taken and how the candidates did on left-out chips."""
+
+    name: str
+    f1: dict[str, float]
+    configurations: int
+
+
+def choose(candidates: dict[str, Learnt], anchors: Anchors, values: Floats) -> Choice:
+    """Return the first candidate that no other beats by more than one standard error of the difference.
+
+    Judged by the F1 of the accuracy-latency frontier of left-out configurations, all given the
+    target's anchors. The order of the candidates is that of trust, so noise does not choose.
+    """
+    f1 = {name: learnt.frontier_f1(anchors, values) for name, learnt in candidates.items()}
+    names = list(candidates)
+    chosen = names[0]
+    for name in names[1:]:
+        if _beats(f1[name], f1[chosen]):
+            chosen = name
+    means = {name: float(np.nanmean(own)) if np.isfinite(own).any() else float("nan") for name, own in f1.items()}
+    return Choice(name=chosen, f1=means, configurations=len(candidates[chosen].left_out))
+
+
+def _beats(one: Floats, other: Floats) -> bool:
+    difference = one - other
+    difference = difference[np.isfinite(difference)]
+    if difference.size < 2:
+        return False
+    return bool(difference.mean() > difference.std(ddof=1) / np.sqrt(difference.size))
+
+
+def weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
+    """Return the smallest value below or at which at least `level` of the weight lies."""
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    index = min(int(np.searchsorted(share, level - 1e-12)), len(values) - 1)
+    return float(values[order[index]])
+
+
+def departures(belief: Belief, truth: Floats) -> Floats:
+    """Return log errors (M,) of models that are neither anchors nor missing; NaN elsewhere.
+
+    Where the belief does not know the device's level, errors are taken from their mean.
+    """
+    error = np.where(belief.measured, np.nan, truth - belief.location)
+    if belief.absolute or not np.isfinite(error).any():
+        return error
+    centred: Floats = error - np.nanmean(error)
+    return centred

@@ -1,0 +1,127 @@
+"""What a user can choose about predictions; mirrors `conf/predictor/` and is checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.prediction.learning import AUTO
+from frm_mlflow.prediction.predictors import PREDICTORS
+
+PROTOCOLS = ("device", "chip", "generation", "tier", "model")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The device to predict for. What is empty is filled from the history, and the prediction says so."""
+
+    device: str
+    chip: str = ""
+    tier: str = ""
+    runtime: str = ""
+    precision: str = ""
+    compute_unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.device:
+            raise ConfigError("target.device is empty: name the device to predict for, as target.device=galaxy_s21")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """Options of `predict`, shared by `plan` and `evaluate`."""
+
+    predictor: str = AUTO
+    """auto, or one of `predictors.PREDICTORS`."""
+    baseline: str = "resnet50"
+    """Reference model of the ratios."""
+    confidence: float = 0.9
+    """Share of true values that intervals are to cover."""
+    draws: int = 1000
+    """Joint draws from the posterior for frontier and rank probabilities."""
+    measurement_sd: float = 0.02
+    """Relative noise of one measured latency."""
+
+    def __post_init__(self) -> None:
+        if self.predictor != AUTO and self.predictor not in PREDICTORS:
+            raise ConfigError(
+                f"prediction.predictor must be {AUTO} or one of {', '.join(PREDICTORS)}, got '{self.predictor}'"
+            )
+        if not 0.5 < self.confidence < 1:
+            raise ConfigError(f"prediction.confidence must lie between 0.5 and 1, got {self.confidence}")
+        if self.draws < 50:
+            raise ConfigError(f"prediction.draws must be at least 50, got {self.draws}")
+        if not 0 < self.measurement_sd < 1:
+            raise ConfigError(f"prediction.measurement_sd must lie between 0 and 1, got {self.measurement_sd}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """What the recommended model must keep to."""
+
+    max_latency_ms: float | None = None
+    min_top1: float | None = None
+    max_memory_mib: float | None = None
+    confidence: float = 0.9
+    """Probability with which each limit must be kept."""
+    alternatives: int = 5
+    """Runners-up, and closest models where nothing fits."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_latency_ms", "max_memory_mib"):
+            limit = getattr(self, name)
+            if limit is not None and limit <= 0:
+                raise ConfigError(f"constraints.{name} must be above 0, got {limit}")
+        if self.min_top1 is not None and not 0 <= self.min_top1 <= 100:
+            raise ConfigError(f"constraints.min_top1 is a percentage, got {self.min_top1}")
+        if not 0.5 <= self.confidence < 1:
+            raise ConfigError(f"constraints.confidence must be at least 0.5 and below 1, got {self.confidence}")
+        if self.alternatives < 1:
+            raise ConfigError(f"constraints.alternatives must be at least 1, got {self.alternatives}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Options of `plan`."""
+
+    budget: int = 5
+    """Models to measure at most."""
+    latency_share: float = 1.0
+    """Weight of what a measurement tells of latencies, beside one for what it tells of the frontier."""
+    stop_below: float = 0.1
+    """Stop where fewer models than this are expected on the wrong side of the frontier."""
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ConfigError(f"plan.budget must be at least 1, got {self.budget}")
+        if self.latency_share < 0:
+            raise ConfigError(f"plan.latency_share must not be negative, got {self.latency_share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """Options of `evaluate`: what is held out, what is scored and how often."""
+
+    protocols: list[str] = field(default_factory=lambda: ["chip", "generation", "tier", "model"])
+    """What is held out together: device, chip, generation, tier or model."""
+    anchors: list[int] = field(default_factory=lambda: [0, 1, 3, 5, 10])
+    """Numbers of planned measurements on the held-out device."""
+    random_seeds: int = 20
+    """Random sets of as many anchors, beside the planned ones."""
+    predictors: list[str] = field(default_factory=lambda: [AUTO, *PREDICTORS])
+    min_models: int = 20
+    """Configurations with fewer models are not held out."""
+    resamples: int = 2000
+    """Bootstrap resamples, over chips."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.protocols) - set(PROTOCOLS))
+        if unknown or not self.protocols:
+            raise ConfigError(f"evaluation.protocols must be among {', '.join(PROTOCOLS)}, got {self.protocols}")
+        unknown = sorted(set(self.predictors) - {AUTO, *PREDICTORS})
+        if unknown or not self.predictors:
+            raise ConfigError(f"evaluation.predictors must be among {AUTO}, {', '.join(PREDICTORS)}, got {unknown}")
+        if not self.anchors or min(self.anchors) < 0:
+            raise ConfigError(f"evaluation.anchors must be counts, got {self.anchors}")
+        if self.min_models < 5:
+            raise ConfigError(f"evaluation.min_models must be at least 5, got {self.min_models}")

@@ -1,0 +1,153 @@
+"""`plan`: which models to measure next on the target, and when to stop."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.prediction.acquisition import frontier_doubt, next_models
+from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.membership import memberships
+from frm_mlflow.prediction.options import PlanOptions, PredictionOptions, Target
+from frm_mlflow.prediction.prediction import Prediction, predict_scene
+from frm_mlflow.prediction.prior import with_level
+from frm_mlflow.prediction.scene import AnchorChoice, scene_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """Models to measure next, the most telling first; empty where more would not change the frontier.
+
+    `doubt` is the number of models expected on the wrong side of the frontier now, and
+    `doubt_after` once the planned ones are measured (each pick's own and all before it).
+    """
+
+    target: Target
+    prediction: Prediction
+    picks: Integers
+    doubt: float
+    doubt_after: Floats
+    stopped: bool
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the planned models, in order."""
+        return tuple(self.prediction.sources.models[index] for index in self.picks)
+
+    @property
+    def command(self) -> str:
+        """The command that measures them, "" where there is nothing to measure."""
+        if not self.models:
+            return ""
+        device = self.target.device
+        words = ["frm-mlflow", "bench", f"device={device}", f"models=[{','.join(self.models)}]"]
+        words += [f"{key}={value}" for key in ("runtime", "precision") if (value := getattr(self.target, key))]
+        return shlex.join(words)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return `plan`: the picks in order with what each leaves open."""
+        sources = self.prediction.sources
+        table = pd.DataFrame(
+            {
+                "order": np.arange(1, len(self.picks) + 1),
+                "model": self.models,
+                "family": sources.families[self.picks],
+                "top1": sources.top1[self.picks],
+                "frontier_probability": self.prediction.on_frontier[self.picks],
+                "doubt_after": self.doubt_after,
+            }
+        )
+        return {"plan": table}
+
+    def summary(self) -> tuple[str, ...]:
+        """Return what to measure and why, or why to stop."""
+        known = len(self.prediction.anchors)
+        if self.stopped:
+            return (
+                f"Nothing more to measure: after {known} measurements {self.doubt:.2f} models are expected on the "
+                "wrong side of the frontier.",
+            )
+        return (
+            f"Measure {', '.join(self.models)}. Now {self.doubt:.2f} models are expected on the wrong side of the "
+            f"frontier, then {self.doubt_after[-1]:.2f}.",
+            self.command,
+            "Plan again after each measurement: the next pick depends on what it shows.",
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that a prediction run logs."""
+        after = float(self.doubt_after[-1]) if len(self.doubt_after) else self.doubt
+        return self.prediction.metrics() | {
+            "prediction/planned": float(len(self.picks)),
+            "prediction/doubt_after_plan": after,
+        }
+
+
+def plan(
+    frame: pd.DataFrame,
+    target: Target,
+    options: PredictionOptions,
+    plan_options: PlanOptions,
+    rng: np.random.Generator,
+    *,
+    anchors: AnchorChoice = None,
+    sources: Sequence[str] | None = None,
+) -> Plan:
+    """Return what to measure next on `target`; `anchors` and `sources` as in `predict`."""
+    scene = scene_of(frame, target, anchors=anchors, sources=sources)
+    prediction = predict_scene(scene, options, rng)
+    doubt = frontier_doubt(prediction.on_frontier)
+    belief = _unsettled(prediction.latency)
+    stopped = prediction.absolute and doubt < plan_options.stop_below
+    picks: Integers = np.zeros(0, dtype=np.intp)
+    after: Floats = np.zeros(0)
+    if not stopped:
+        picks, after = _picks(belief, prediction.sources.top1, plan_options, options.draws, rng)
+    return Plan(
+        target=scene.target,
+        prediction=prediction,
+        picks=picks,
+        doubt=doubt,
+        doubt_after=after,
+        stopped=len(picks) == 0,
+    )
+
+
+def next_anchor(belief: Belief, top1: Floats, *, n: int, latency_share: float, draws: Floats) -> Integers:
+    """Return the models whose measurement tells most, from joint `draws` of `belief`."""
+    members = memberships(draws, top1)
+    allowed = np.isfinite(belief.location) & ~belief.measured
+    return next_models(np.where(np.isfinite(draws), draws, 0.0), members, allowed, n=n, latency_share=latency_share)
+
+
+def _unsettled(belief: Belief) -> Belief:
+    return belief if belief.absolute else with_level(belief)
+
+
+def _picks(
+    belief: Belief, top1: Floats, options: PlanOptions, n_draws: int, rng: np.random.Generator
+) -> tuple[Integers, Floats]:
+    drawn = belief.draws(n_draws, rng)
+    picks = next_anchor(belief, top1, n=options.budget, latency_share=options.latency_share, draws=drawn)
+    after = [_doubt_after(belief, top1, picks[: index + 1], drawn, rng) for index in range(len(picks))]
+    enough = np.flatnonzero(np.array(after) < options.stop_below)
+    kept = int(enough[0]) + 1 if enough.size else len(picks)
+    return picks[:kept], np.array(after[:kept])
+
+
+_FANTASIES = 12
+
+
+def _doubt_after(belief: Belief, top1: Floats, picks: Integers, drawn: Floats, rng: np.random.Generator) -> float:
+    """Return the doubt expected once `picks` are measured, over a few draws of what they will show."""
+    doubts = []
+    for outcome in drawn[:_FANTASIES]:
+        unmeasured = picks[~belief.measured[picks]]
+        known = belief.given(unmeasured, outcome[unmeasured], noise_sd=1e-3)
+        doubts.append(frontier_doubt(memberships(known.draws(200, rng), top1).mean(axis=0)))
+    return float(np.mean(doubts))

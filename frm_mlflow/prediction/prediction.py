@@ -1,0 +1,270 @@
+"""`predict`: latency, memory, FRM and the frontier of every model on one device, with uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Floats, Mask
+from frm_mlflow.prediction.advice import Advice, advice_of
+from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.history import History
+from frm_mlflow.prediction.learning import AUTO, CHOICES, Calibration, Choice, Learnt, choose, fold_of, learn
+from frm_mlflow.prediction.membership import memberships, point_frontier, rivals
+from frm_mlflow.prediction.options import PredictionOptions, Target
+from frm_mlflow.prediction.predictors import Transfer
+from frm_mlflow.prediction.prior import with_level
+from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bands:
+    """Medians and intervals of M models from joint draws: ranks, ratios to the baseline, FRM."""
+
+    rank_low: Floats
+    rank_high: Floats
+    ratio: Floats
+    ratio_low: Floats
+    ratio_high: Floats
+    frm: Floats
+    frm_low: Floats
+    frm_high: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What is predicted of M models on `target`.
+
+    `latency` and `memory` are calibrated beliefs of log values (memory None where no source has
+    any). `on_frontier` and `on_frm_frontier` are probabilities of being Pareto-optimal in
+    accuracy and latency, and in accuracy and FRM. `sources` are what it was learnt from.
+    """
+
+    target: Target
+    predictor: str
+    choice: Choice | None
+    sources: History
+    anchors: Anchors
+    latency: Belief
+    memory: Belief | None
+    calibration: Calibration
+    bands: Bands
+    frontier: Mask
+    on_frontier: Floats
+    on_frm_frontier: Floats
+    ties: tuple[tuple[int, int, float], ...]
+    advice: Advice
+    baseline: str
+    confidence: float
+
+    @property
+    def absolute(self) -> bool:
+        """Whether milliseconds are promised: only with something measured on the target."""
+        return self.latency.absolute
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return `models`, `near_ties`, `families` and, where chosen automatically, `predictors`."""
+        names = self.sources.models
+        ties = [(names[m], names[r], p) for m, r, p in self.ties]
+        tables = {
+            "models": self._models(),
+            "near_ties": pd.DataFrame(ties, columns=["model", "rival", "probability_rival_is_faster"]),
+            "families": self.advice.families,
+        }
+        if self.choice:
+            scores = [(name, f1, name == self.predictor) for name, f1 in self.choice.f1.items()]
+            tables["predictors"] = pd.DataFrame(scores, columns=["predictor", "left_out_frontier_f1", "chosen"])
+        return tables
+
+    def summary(self) -> tuple[str, ...]:
+        """Return what was predicted, from what, and what to mind."""
+        members = [self.sources.models[index] for index in np.flatnonzero(self.frontier)]
+        unsure = int(((self.on_frontier > 0.1) & (self.on_frontier < 0.9)).sum())
+        source = f"{self.sources.n_configurations} configurations of {len(set(self.sources.chips))} chips"
+        return (
+            f"Frontier of accuracy and latency on {self.target.device}: {', '.join(members) or 'none'}; "
+            f"{unsure} models are undecided (probability between 0.1 and 0.9).",
+            f"Predicted by {self.predictor} from {source} and {len(self.anchors)} measurements on the target.",
+            self._width(),
+            *self.advice.sentences,
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers that a prediction run logs."""
+        return {
+            "prediction/anchors": float(len(self.anchors)),
+            "prediction/models": float(np.isfinite(self.latency.location).sum()),
+            "prediction/source_configurations": float(self.sources.n_configurations),
+            "prediction/interval_widening": self.calibration.widening,
+            "prediction/calibration_chips": float(self.calibration.chips),
+            "prediction/frontier_size": float(self.frontier.sum()),
+            "prediction/frontier_doubt": float(np.minimum(self.on_frontier, 1 - self.on_frontier).sum()),
+        }
+
+    def _width(self) -> str:
+        if not self.calibration.chips:
+            return "Intervals are not calibrated: the history has too few chips to leave one out."
+        promise = (
+            "" if self.absolute else " Nothing was measured on the target: ranks and ratios are predicted, not ms."
+        )
+        return (
+            f"Intervals are to cover {self.confidence:.0%}; they were set on {self.calibration.chips} chips left out "
+            f"in turn (one vote each), assuming that the target departs from its prediction as they do.{promise}"
+        )
+
+    def _models(self) -> pd.DataFrame:
+        low, high = self.latency.interval(self.confidence)
+        sources, bands = self.sources, self.bands
+        table = pd.DataFrame({"model": sources.models, "family": sources.families, "top1": sources.top1})
+        promised = np.where(self.absolute | self.latency.measured, 0.0, np.nan)
+        for column, values in (
+            ("latency_ms", self.latency.location),
+            ("latency_low_ms", low),
+            ("latency_high_ms", high),
+        ):
+            table[column] = np.exp(values + promised)
+        if self.memory is not None:
+            memory_low, memory_high = self.memory.interval(self.confidence)
+            known = np.where(self.memory.absolute, 0.0, np.nan)
+            table["memory_mib"] = np.exp(self.memory.location + known)
+            table["memory_low_mib"], table["memory_high_mib"] = np.exp(memory_low + known), np.exp(memory_high + known)
+        table["ratio_latency"], table["ratio_latency_low"] = bands.ratio, bands.ratio_low
+        table["ratio_latency_high"] = bands.ratio_high
+        table["frm"], table["frm_low"], table["frm_high"] = bands.frm, bands.frm_low, bands.frm_high
+        table["rank"] = pd.Series(self.latency.location).rank().to_numpy()
+        table["rank_low"], table["rank_high"] = bands.rank_low, bands.rank_high
+        table["frontier"], table["frontier_probability"] = self.frontier, self.on_frontier
+        table["frm_frontier_probability"] = self.on_frm_frontier
+        table["measured"], table["flags"] = self.latency.measured, self.advice.flags
+        return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def predict(
+    frame: pd.DataFrame,
+    target: Target,
+    options: PredictionOptions,
+    rng: np.random.Generator,
+    *,
+    anchors: AnchorChoice = None,
+    sources: Sequence[str] | None = None,
+) -> Prediction:
+    """Return what is believed of every model of `frame` on `target`.
+
+    Parameters
+    ----------
+    frame
+        The tidy frame: history and, in it, what was measured on the target.
+    anchors
+        None: everything in the frame on the target's configuration. Names: only those of it. A
+        mapping from model to latency in ms: measured elsewhere, given by hand.
+    sources
+        Names of the devices to learn from; None: all.
+
+    Raises
+    ------
+    DataError
+        Where there is nothing to learn from, or a name is unknown.
+    """
+    return predict_scene(scene_of(frame, target, anchors=anchors, sources=sources), options, rng)
+
+
+def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Generator) -> Prediction:
+    """Return the prediction for a scene."""
+    learnt, choice = _learnt(scene, options)
+    latency, calibration = learnt.belief(scene.anchors, options.confidence)
+    memory = _memory(scene, options)
+    baseline = _baseline(scene.sources, latency, options.baseline)
+    top1 = scene.sources.top1
+    draws = latency.draws(options.draws, rng)
+    frm_draws = _frm_draws(scene.sources, draws, memory, baseline, rng)
+    on_frontier = memberships(draws, top1).mean(axis=0)
+    return Prediction(
+        target=scene.target,
+        predictor=learnt.name,
+        choice=choice,
+        sources=scene.sources,
+        anchors=scene.anchors,
+        latency=latency,
+        memory=memory,
+        calibration=calibration,
+        bands=_bands(draws, frm_draws, baseline, options.confidence),
+        frontier=point_frontier(latency.location, top1),
+        on_frontier=on_frontier,
+        on_frm_frontier=memberships(frm_draws, top1).mean(axis=0),
+        ties=tuple(rivals(draws, top1, on_frontier)),
+        advice=advice_of(scene, learnt, _surprise(scene, options)),
+        baseline=scene.sources.models[baseline],
+        confidence=options.confidence,
+    )
+
+
+def _learnt(scene: Scene, options: PredictionOptions) -> tuple[Learnt, Choice | None]:
+    fold = fold_of(scene.sources, scene.group, "latency")
+    if options.predictor != AUTO:
+        return learn(options.predictor, fold, noise_sd=options.measurement_sd), None
+    candidates = {name: learn(name, fold, noise_sd=options.measurement_sd) for name in CHOICES}
+    choice = choose(candidates, scene.anchors, scene.sources.top1)
+    return candidates[choice.name], choice
+
+
+def _memory(scene: Scene, options: PredictionOptions) -> Belief | None:
+    """Return the belief of log peak memory, always by `transfer`: tools report memory too coarsely to choose by it."""
+    if not np.isfinite(scene.sources.log_memory).any():
+        return None
+    fold = fold_of(scene.sources, scene.group, "memory")
+    learnt = learn("transfer", fold, noise_sd=options.measurement_sd)
+    return learnt.belief(scene.memory_anchors, options.confidence)[0]
+
+
+def _baseline(sources: History, latency: Belief, wanted: str) -> int:
+    """Return the position of the reference model; where it is unknown, of the one of median latency."""
+    if wanted in sources.models and np.isfinite(latency.location[sources.models.index(wanted)]):
+        return sources.models.index(wanted)
+    return int(np.nanargmin(np.abs(latency.location - np.nanmedian(latency.location))))
+
+
+def _frm_draws(
+    sources: History, draws: Floats, memory: Belief | None, baseline: int, rng: np.random.Generator
+) -> Floats:
+    """Return draws of log FRM (paper eq. 1), (D, M); NaN where FLOPs or memory are not known."""
+    if memory is None:
+        return np.full(draws.shape, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_costs = (np.log(sources.gmacs) + draws + memory.draws(len(draws), rng)) / 3
+    relative: Floats = log_costs - log_costs[:, [baseline]]
+    return relative
+
+
+def _bands(draws: Floats, frm_draws: Floats, baseline: int, confidence: float) -> Bands:
+    tails = [(1 - confidence) / 2, 0.5, (1 + confidence) / 2]
+    order = np.where(np.isfinite(draws[0]), draws.argsort(axis=1).argsort(axis=1) + 1.0, np.nan)
+    rank_low, _, rank_high = np.quantile(order, tails, axis=0)
+    ratio_low, ratio, ratio_high = np.exp(np.quantile(draws - draws[:, [baseline]], tails, axis=0))
+    frm_low, frm, frm_high = np.exp(np.quantile(frm_draws, tails, axis=0))
+    return Bands(
+        rank_low=rank_low,
+        rank_high=rank_high,
+        ratio=ratio,
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
+        frm=frm,
+        frm_low=frm_low,
+        frm_high=frm_high,
+    )
+
+
+def _surprise(scene: Scene, options: PredictionOptions) -> float:
+    """Return how probable anchors as odd as these are, judged by the transfer prior; 1 with fewer than two."""
+    if len(scene.anchors) < 2:
+        return 1.0
+    transfer = Transfer(noise_sd=options.measurement_sd)(scene.sources, scene.group, "latency")
+    prior = with_level(transfer.prior)
+    known = np.isfinite(prior.location[scene.anchors.positions])
+    if known.sum() < 2:
+        return 1.0
+    positions, values = scene.anchors.positions[known], scene.anchors.log_values[known]
+    return prior.surprise(positions, values, noise_sd=options.measurement_sd)

@@ -1,0 +1,217 @@
+"""Predictors behind one interface: learn from the history once, then believe given any anchors.
+
+`transfer` is this project's; `ridge` and `static` are its fall-backs; `mean_of_sources`,
+`single_source`, `flops` and `algorithm1` (the paper's) are controls, scored beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from frm_mlflow.analysis.arrays import Floats, Integers, Words
+from frm_mlflow.errors import ConfigError, DataError
+from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.history import History
+from frm_mlflow.prediction.prior import Profiles, Shrinkage, fit_prior, mean_profile, with_level
+from frm_mlflow.prediction.ridge import few_shot
+from frm_mlflow.prediction.static import fit_static, static_features
+
+Quantity: TypeAlias = Literal["latency", "memory"]
+_POINT_SD = 0.2
+"""Spread of a predictor that has none of its own, before calibration gives it one."""
+
+
+class Model(Protocol):
+    """A predictor that has learnt."""
+
+    def beliefs(self, anchors: Anchors) -> list[Belief]:
+        """Return what is believed given the anchors; one belief for each source that is used alone."""
+
+
+class Predictor(Protocol):
+    """Learns from a history what a device of `group` (tier, runtime, precision, compute unit) is like."""
+
+    def __call__(self, history: History, group: Words, quantity: Quantity) -> Model:
+        """Return the predictor after it has seen `history`, in which the target is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gaussian:
+    """The empirical-Bayes prior (`prior`), conditioned on anchors in closed form."""
+
+    prior: Belief
+    noise_sd: float
+
+    def beliefs(self, anchors: Anchors) -> list[Belief]:
+        """Return the one posterior."""
+        if not len(anchors):
+            return [self.prior]
+        return [with_level(self.prior).given(anchors.positions, anchors.log_values, noise_sd=self.noise_sd)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Points:
+    """Fixed log costs (S, M), one row a source; anchors only set the level."""
+
+    locations: Floats
+
+    def beliefs(self, anchors: Anchors) -> list[Belief]:
+        """Return each source's belief."""
+        return [point_belief(location, anchors) for location in self.locations]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FewShot:
+    """Ridge regression of the anchors' departures from the mean profile on how sources depart."""
+
+    location: Floats
+    features: Floats
+
+    def beliefs(self, anchors: Anchors) -> list[Belief]:
+        """Return the one regression."""
+        return [point_belief(few_shot(self.location, self.features, anchors), anchors)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The predictor `transfer`."""
+
+    settings: Shrinkage = field(default_factory=Shrinkage)
+    noise_sd: float = 0.02
+
+    def __call__(self, history: History, group: Words, quantity: Quantity) -> Gaussian:
+        """Fit the prior."""
+        features = static_features(history)
+        prior = fit_prior(profiles_of(history, quantity), group, features, history.families, self.settings)
+        return Gaussian(prior=prior, noise_sd=self.noise_sd)
+
+
+def ridge(history: History, group: Words, quantity: Quantity) -> FewShot:
+    """Few-shot ridge: linear in the sources' profiles and in what is known without running."""
+    profiles = profiles_of(history, quantity)
+    weights = profiles.weights(group, Shrinkage().kin)
+    profile, level = mean_profile(profiles.values, weights)
+    left = profiles.values - level[:, None] - profile
+    departures = np.nan_to_num(left * np.sqrt(weights)[:, None])
+    _, strength, directions = np.linalg.svd(departures, full_matrices=False)
+    main = (directions * strength[:, None])[:4].T
+    features = np.column_stack([main, np.nan_to_num(profile), np.nan_to_num(static_features(history))])
+    return FewShot(location=_filled(profile + np.average(level, weights=weights), history), features=features)
+
+
+def static(history: History, group: Words, quantity: Quantity) -> Points:
+    """Regression on GMACs, parameters, activations and family alone; knows no model by name."""
+    profiles = profiles_of(history, quantity)
+    profile, level = mean_profile(profiles.values, profiles.weights(group, Shrinkage().kin))
+    return Points(locations=(fit_static(static_features(history), profile).location + level.mean())[None])
+
+
+def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Points:
+    """Mean log cost over the configurations most like the target, each at its own level."""
+    profiles = profiles_of(history, quantity)
+    alike = profiles.select(_nearest(profiles, group))
+    profile, level = mean_profile(alike.values, alike.weights(group, 1.0))
+    return Points(locations=(profile + level.mean())[None])
+
+
+def single_source(history: History, group: Words, quantity: Quantity) -> Points:
+    """Each one of the configurations most like the target, alone."""
+    profiles = profiles_of(history, quantity)
+    return Points(locations=profiles.values[_nearest(profiles, group)])
+
+
+def flops(history: History, group: Words, quantity: Quantity) -> Points:
+    """FLOPs as the cost."""
+    del group, quantity
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Points(locations=np.log(history.gmacs)[None])
+
+
+def algorithm1(history: History, group: Words, quantity: Quantity) -> Points:
+    """Rank the target by FRM on one source device, each source alone (paper, Algorithm 1).
+
+    Log FRM up to a constant a device, which no rank and no frontier sees: the mean of the logs
+    of FLOPs, latency and memory (paper eq. 1).
+    """
+    del quantity
+    nearest = _nearest(profiles_of(history, "latency"), group)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        frm = (np.log(history.gmacs) + history.log_latency[nearest] + history.log_memory[nearest]) / 3
+    known = np.isfinite(frm).any(axis=1)
+    if not known.any():
+        raise DataError("algorithm1 needs FLOPs, latency and memory of one model on one source; the history has none")
+    return Points(locations=frm[known])
+
+
+PREDICTORS: dict[str, Predictor | Callable[[History, Words, Quantity], Model]] = {
+    "transfer": Transfer(),
+    "ridge": ridge,
+    "mean_of_sources": mean_of_sources,
+    "static": static,
+    "single_source": single_source,
+    "flops": flops,
+    "algorithm1": algorithm1,
+}
+"""By name, the most trusted first: between equals the automatic choice takes the earlier."""
+
+
+def predictor_named(name: str, *, noise_sd: float) -> Predictor | Callable[[History, Words, Quantity], Model]:
+    """Return a predictor.
+
+    Raises
+    ------
+    ConfigError
+        Where there is none of that name.
+    """
+    if name not in PREDICTORS:
+        raise ConfigError(f"predictor must be auto or one of {', '.join(PREDICTORS)}, got '{name}'")
+    return Transfer(noise_sd=noise_sd) if name == "transfer" else PREDICTORS[name]
+
+
+def profiles_of(history: History, quantity: Quantity) -> Profiles:
+    """Return latency or memory of the configurations that have any, as profiles.
+
+    Raises
+    ------
+    DataError
+        Where no configuration has it.
+    """
+    values = history.log_latency if quantity == "latency" else history.log_memory
+    known = np.isfinite(values).any(axis=1)
+    if not known.any():
+        raise DataError(f"no {quantity} to learn from on any source device: add benchmarks or widen the sources")
+    return Profiles(values=values[known], groups=history.groups[known], chips=history.chips[known])
+
+
+def point_belief(location: Floats, anchors: Anchors) -> Belief:
+    """Return a belief of independent models around `location`, its level set by the anchors."""
+    known = np.isfinite(location[anchors.positions])
+    shift = float(np.mean((anchors.log_values - location[anchors.positions])[known])) if known.any() else 0.0
+    placed = location + shift
+    diagonal = np.full(location.size, _POINT_SD**2)
+    measured = np.zeros(location.size, dtype=np.bool_)
+    placed[anchors.positions], diagonal[anchors.positions], measured[anchors.positions] = anchors.log_values, 0.0, True
+    return Belief(
+        location=placed,
+        factor=np.zeros((location.size, 0)),
+        diagonal=diagonal,
+        measured=measured,
+        absolute=bool(known.any()),
+    )
+
+
+def _nearest(profiles: Profiles, group: Words) -> Integers:
+    """Return the configurations that share the most of tier, runtime, precision and compute unit."""
+    differing = (profiles.groups != group).sum(axis=1)
+    return np.flatnonzero(differing == differing.min())
+
+
+def _filled(location: Floats, history: History) -> Floats:
+    if np.isfinite(location).all():
+        return location
+    return np.where(np.isfinite(location), location, fit_static(static_features(history), location).location)
