@@ -70,9 +70,9 @@ def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int 
     inputs = with_batch(flat.example, batch_size)
     with _undisturbed(module), torch.no_grad():
         program, outputs = _export(flat, inputs, name=type(module).__name__)
-    path = directory / "model.pt2"
-    torch.export.save(program, path)
-    _check(path, inputs, outputs, name=type(module).__name__)
+        path = directory / "model.pt2"
+        torch.export.save(program, path)
+        _check(path, inputs, outputs, name=type(module).__name__)
     return Captured(path, inputs[0].shape[0] if inputs[0].ndim else 1)
 
 
@@ -167,8 +167,7 @@ def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, 
 
 
 def _check(path: Path, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, name: str) -> None:
-    with torch.no_grad():
-        again = torch.export.load(path).module()(*(t.cpu() for t in inputs))
+    again = torch.export.load(path).module()(*(t.cpu() for t in inputs))
     found = agreement([t.cpu().numpy() for t in again], [t.cpu().numpy() for t in outputs])
     if not found.cosine >= LEAST_COSINE:
         raise ExportError(

@@ -19,6 +19,7 @@ from frm_mlflow import devices, schema
 from frm_mlflow.config import FILE_SOURCES, AttachConfig, BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, MissingExtraError
 from frm_mlflow.export.cache import ArtefactCache, sha256
+from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.stages.compose import composed, zoo_model
 from frm_mlflow.stages.plan import BenchmarkPlan
@@ -50,10 +51,11 @@ class FrmResult:
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """A record with the files that go with it."""
+    """A record with the files that go with it, and the measurement that it was made from."""
 
     record: BenchmarkRecord
     attachments: Attachments
+    measurement: Measurement
 
 
 def log_frm(
@@ -262,7 +264,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
         environment=bench.environment,
         config=OmegaConf.to_yaml(OmegaConf.create(plan.resolved)),
     )
-    return Benchmarked(record_of(plan, device, measured), attachments)
+    return Benchmarked(record_of(plan, device, measured), attachments, measured.measurement)
 
 
 def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> BenchmarkPlan:

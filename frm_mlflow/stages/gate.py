@@ -16,9 +16,9 @@ from frm_mlflow import devices, schema
 from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, quotient
 from frm_mlflow.config import GateConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError
-from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report.gate import GateResult, junit, markdown
-from frm_mlflow.stages.attach import benchmark_beside
+from frm_mlflow.stages import undisturbed
+from frm_mlflow.stages.attach import Benchmarked, benchmark_beside
 from frm_mlflow.stages.compose import zoo_model
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.flavors import measurable
@@ -134,25 +134,24 @@ def _measured(asked: GateConfig, client: MlflowClient) -> Evidence:
     """Measure the candidate in turns with the other model, and with the baseline where FRM is asked for."""
     hardware = devices.probe()
     device = devices.resolve(asked.device, hardware=hardware, known=devices.known_devices())
-    records: list[BenchmarkRecord] = []
+    done: list[Benchmarked] = []
     regression = frm = None
     with tempfile.TemporaryDirectory(prefix="frm-") as folder:
         candidate = _subject(client, asked.candidate, Path(folder) / "candidate", asked)
         if asked.against is not None and asked.largest_ratio is not None:
             other = _subject(client, asked.against, Path(folder) / "against", asked)
-            records += [benchmark_beside(candidate, other, asked, scratch=Path(folder)).record]
-            regression = _ratio(records[-1].metrics)
-        if asked.max_frm is not None or not records:
-            reference = zoo_model(asked.baseline)
-            records += [benchmark_beside(candidate, reference, asked, scratch=Path(folder)).record]
-            frm = _frm(records[-1].metrics)
+            done += [benchmark_beside(candidate, other, asked, scratch=Path(folder))]
+            regression = undisturbed.ratio(done[-1].measurement, asked.measure)
+        if asked.max_frm is not None or not done:
+            done += [benchmark_beside(candidate, zoo_model(asked.baseline), asked, scratch=Path(folder))]
+            frm = _frm(done[-1].record.metrics, undisturbed.ratio(done[-1].measurement, asked.measure))
     return Evidence(
         source="measured",
         device=device.name,
-        latency_ms=_latency(records[0].metrics),
+        latency_ms=undisturbed.latency_ms(done[0].measurement),
         frm=frm,
         regression=regression,
-        reasons=tuple(f"unstable: {r.tags[schema.UNSTABLE.key]}" for r in records if schema.UNSTABLE.key in r.tags),
+        reasons=tuple(reason for one in done for reason in undisturbed.reasons(one.measurement)),
     )
 
 
@@ -177,13 +176,13 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
 
     own = metrics_of(asked.candidate)
     other = metrics_of(asked.against) if asked.against is not None else None
-    latencies = [_latency(metrics) if metrics else None for metrics in (own, other)]
+    latencies = [undisturbed.wall_latency_ms(metrics) if metrics else None for metrics in (own, other)]
     missing = [uri for uri, metrics in ((asked.candidate, own), (asked.against, other)) if uri and metrics is None]
     return Evidence(
         source="tracked",
         device=name,
         latency_ms=latencies[0],
-        frm=_frm(own) if own else None,
+        frm=_frm(own, undisturbed.wall_ratio(own)) if own else None,
         regression=quotient(latencies[0], latencies[1]) if latencies[0] and latencies[1] else None,
         reasons=tuple(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),
     )
@@ -206,21 +205,11 @@ def _stored(client: MlflowClient, uri: str) -> StoredModel | None:
     return models.find_model(client, uri) if uri.startswith(("models:/", "runs:/")) else None
 
 
-def _latency(metrics: Metrics) -> Range:
-    keys = (schema.LATENCY_P50, schema.LATENCY_P50_LOW, schema.LATENCY_P50_HIGH)
-    return Range(*(metrics[metric.key] for metric in keys))
-
-
-def _ratio(metrics: Metrics) -> Range:
-    keys = (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH)
-    return Range(*(metrics[metric.key] for metric in keys))
-
-
-def _frm(metrics: Metrics) -> Range | None:
+def _frm(metrics: Metrics, latency_ratio: Range) -> Range | None:
     if schema.FRM.key not in metrics:
         return None
     flops, memory = metrics[schema.RATIO_FLOPS.key], metrics[schema.RATIO_MEMORY.key]
-    return frm_range(_ratio(metrics), flops_ratio=flops, memory_ratio=memory)
+    return frm_range(latency_ratio, flops_ratio=flops, memory_ratio=memory)
 
 
 def _write(asked: GateConfig, result: GateResult) -> None:

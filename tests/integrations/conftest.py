@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from frm_mlflow import schema
+from frm_mlflow.measure import Identity, Measurement
+from frm_mlflow.stages.record import Measured
+from frm_mlflow.worker.manifest import Artefact
+
+
+class Net(nn.Module):
+    """A convolution with what differs between training and evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(4 * 36, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.drop(torch.relu(self.norm(self.conv(images)))).flatten(1))
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """No setting of the developer's shell reaches a test, and MLflow's fluent state does not leave it."""
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    cache = tmp_path_factory.getbasetemp() / "integrations-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("FRM_MLFLOW_CONTEXT", "0")
+    monkeypatch.chdir(tmp_path)
+    yield
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+
+
+@pytest.fixture
+def tracking(
+    mlflow_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> mlflow.MlflowClient:
+    """A client of the real server, which fluent calls use too, in an experiment of the test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_experiment(f"{request.module.__name__}.{request.node.name}")
+    return mlflow.MlflowClient(mlflow_server)
+
+
+def measurement(ratio: tuple[float, float, float], *, latency_ms: float = 2.0) -> Measurement:
+    value, low, high = ratio
+    return Measurement(
+        metrics={
+            schema.LATENCY_P50.key: latency_ms,
+            schema.LATENCY_P50_LOW.key: latency_ms * 0.99,
+            schema.LATENCY_P50_HIGH.key: latency_ms * 1.01,
+            schema.MEMORY_PEAK.key: 10.0,
+            schema.RATIO_LATENCY.key: value,
+            schema.RATIO_LATENCY_LOW.key: low,
+            schema.RATIO_LATENCY_HIGH.key: high,
+            schema.RATIO_MEMORY.key: 0.5,
+        },
+        baseline_metrics={},
+        samples=pd.DataFrame({"role": ["model"], "wall_ns": [1]}),
+        unstable=(),
+        versions={"onnxruntime": "0"},
+        identity=Identity(1.0, 0.0, 0.0),
+    )
+
+
+@pytest.fixture
+def measured_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Let a benchmark end at once with a given ratio, or an error; returns the list of what was asked for."""
+
+    def arrange(
+        ratio: tuple[float, float, float] = (0.5, 0.49, 0.51),
+        *,
+        error: Exception | None = None,
+        latency_ms: float = 2.0,
+    ) -> list[str]:
+        asked: list[str] = []
+
+        def measure(plan, bench, update, *, with_baseline):
+            assert with_baseline
+            model = plan.settings.model
+            asked.append(model.name)
+            assert model.path is None or Path(model.path).exists()
+            if error is not None:
+                raise error
+            now = datetime.now(timezone.utc)
+            facts = {"gmacs": 0.25, "params_m": 1.0, "flops_source": "counted", "input_size": 8}
+            artefact = Artefact(model.name, plan.settings.runtime.name, "fp32", "m", (), (), facts=facts)
+            baseline = Artefact(plan.baseline.name, "onnxruntime", "fp32", "m", (), (), facts={"gmacs": 0.5})
+            return Measured(measurement(ratio, latency_ms=latency_ms), artefact, baseline, now, now)
+
+        monkeypatch.setattr("frm_mlflow.stages.attach.measure", measure)
+        return asked
+
+    return arrange
