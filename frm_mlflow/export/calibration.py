@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import ConfigError, ExportError
 from frm_mlflow.export.subject import Subject
 from frm_mlflow.zoo.samples import images
 
@@ -21,7 +21,11 @@ def calibration_batches(subject: Subject) -> list[NDArray[np.float32]]:
     ------
     ConfigError
         Where the file holds no array `images`, or one of another shape or with too few samples.
+    ExportError
+        For a network with several inputs, or with one that is no float.
     """
+    if [spec.dtype for spec in subject.built.inputs] != ["float32"]:
+        raise ExportError(f"'{subject.built.name}' has no single float input: static int8 cannot be calibrated")
     batch, *shape = subject.built.inputs[0].shape
     wanted = max(subject.precision.calibration_samples, batch)
     if subject.precision.calibration:

@@ -169,7 +169,8 @@ def multiply_accumulates(model: Any) -> int | None:
     graph = model.graph
     shapes = {t.name: tuple(t.dims) for t in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if value.type.tensor_type.HasField("shape"):
+            shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     total = 0
     for node in graph.node:
         if node.op_type in _COUNTED_OPS:
