@@ -28,7 +28,7 @@ SOURCES = {
 
 
 def run(uri: str, experiment: str, source: str, path: Path, overrides: Sequence[str]) -> None:
-    where = [f"path={path}", f"tracking.uri={uri}", f"tracking.experiment={experiment}"]
+    where = [f"path={path}", f"tracking.uri={uri}", f"tracking.experiment='{experiment}'"]
     ingest(composed("ingest", [f"source={source}", *where, *overrides]))
 
 
