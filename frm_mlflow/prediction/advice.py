@@ -91,4 +91,4 @@ def _flags(scene: Scene, troubled: tuple[str, ...]) -> Words:
 
 
 def _unseen(sources: History) -> Mask:
-    return np.isnan(sources.log_latency).all(axis=0)
+    return np.logical_not(np.isfinite(sources.log_latency).any(axis=0))

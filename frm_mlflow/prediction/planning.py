@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask
 from frm_mlflow.prediction.acquisition import frontier_doubt, next_models
 from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.membership import memberships
 from frm_mlflow.prediction.options import PlanOptions, PredictionOptions, Target
 from frm_mlflow.prediction.prediction import Prediction, predict_scene
 from frm_mlflow.prediction.prior import with_level
-from frm_mlflow.prediction.scene import AnchorChoice, scene_of
+from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,7 +107,9 @@ def plan(
     picks: Integers = np.zeros(0, dtype=np.intp)
     after: Floats = np.zeros(0)
     if not stopped:
-        picks, after = _picks(belief, prediction.sources.top1, plan_options, options.draws, rng)
+        picks, after = _picks(
+            belief, prediction.sources.top1, _runnable(scene, belief), plan_options, options.draws, rng
+        )
     return Plan(
         target=scene.target,
         prediction=prediction,
@@ -118,11 +120,18 @@ def plan(
     )
 
 
-def next_anchor(belief: Belief, top1: Floats, *, n: int, latency_share: float, draws: Floats) -> Integers:
-    """Return the models whose measurement tells most, from joint `draws` of `belief`."""
+def next_anchor(draws: Floats, top1: Floats, allowed: Mask, *, n: int, latency_share: float) -> Integers:
+    """Return the `allowed` models whose measurement tells most, from joint `draws` (D, M) of log latency."""
     members = memberships(draws, top1)
-    allowed = np.isfinite(belief.location) & ~belief.measured
     return next_models(np.where(np.isfinite(draws), draws, 0.0), members, allowed, n=n, latency_share=latency_share)
+
+
+def _runnable(scene: Scene, belief: Belief) -> Mask:
+    """Return the models that are not measured yet and that some source runs in this runtime, if any source has it."""
+    alike = (scene.sources.groups == scene.group).all(axis=1)
+    seen = np.isfinite(scene.sources.log_latency[alike]).any(axis=0) if alike.any() else True
+    runnable: Mask = np.isfinite(belief.location) & ~belief.measured & seen
+    return runnable
 
 
 def _unsettled(belief: Belief) -> Belief:
@@ -130,10 +139,10 @@ def _unsettled(belief: Belief) -> Belief:
 
 
 def _picks(
-    belief: Belief, top1: Floats, options: PlanOptions, n_draws: int, rng: np.random.Generator
+    belief: Belief, top1: Floats, allowed: Mask, options: PlanOptions, n_draws: int, rng: np.random.Generator
 ) -> tuple[Integers, Floats]:
     drawn = belief.draws(n_draws, rng)
-    picks = next_anchor(belief, top1, n=options.budget, latency_share=options.latency_share, draws=drawn)
+    picks = next_anchor(drawn, top1, allowed, n=options.budget, latency_share=options.latency_share)
     after = [_doubt_after(belief, top1, picks[: index + 1], drawn, rng) for index in range(len(picks))]
     enough = np.flatnonzero(np.array(after) < options.stop_below)
     kept = int(enough[0]) + 1 if enough.size else len(picks)

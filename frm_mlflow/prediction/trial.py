@@ -105,13 +105,8 @@ def planned_sequence(learnt: Learnt, row: Floats, top1: Floats, n: int, rng: np.
         belief = learnt.model.beliefs(Anchors.of_row(row, chosen))[0]
         belief = belief if len(chosen) else with_level(belief)
         draws = np.where(np.isfinite(row), belief.draws(_PLAN_DRAWS, rng), np.nan)
-        allowed = Belief(
-            location=np.where(np.isfinite(row), belief.location, np.nan),
-            factor=belief.factor,
-            diagonal=belief.diagonal,
-            measured=belief.measured,
-        )
-        picks = next_anchor(allowed, top1, n=1, latency_share=1.0, draws=draws)
+        allowed = np.isfinite(row) & np.isfinite(belief.location) & ~belief.measured
+        picks = next_anchor(draws, top1, allowed, n=1, latency_share=1.0)
         if not picks.size:
             break
         chosen = np.append(chosen, picks)

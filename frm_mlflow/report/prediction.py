@@ -1,0 +1,122 @@
+"""Predictions, recommendations, plans and evaluations as files: CSV, Markdown and self-contained figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from frm_mlflow.prediction import Evaluation, Plan, Prediction, Recommendation
+from frm_mlflow.report.figures import Figure, colour, page_of, titled
+
+PredictionResult: TypeAlias = Prediction | Recommendation | Plan | Evaluation
+
+
+def render(result: PredictionResult, directory: Path) -> list[Path]:
+    """Write every table as CSV, `summary.md` and, where there is one to draw, `figures.html`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, table in result.tables().items():
+        table.to_csv(directory / f"{name}.csv", index=False)
+        paths.append(directory / f"{name}.csv")
+    summary = directory / "summary.md"
+    summary.write_text("".join(f"- {sentence}\n" for sentence in result.summary()), encoding="utf-8")
+    figures = figures_of(result)
+    if figures:
+        page = directory / "figures.html"
+        page.write_text(page_of(_title(result), figures), encoding="utf-8")
+        paths.append(page)
+    return [*paths, summary]
+
+
+def figures_of(result: PredictionResult) -> Mapping[str, Figure]:
+    """Return the figures of a result by name."""
+    if isinstance(result, Evaluation):
+        return _evaluation_figures(result.tables())
+    prediction = result if isinstance(result, Prediction) else result.prediction
+    models = prediction.tables()["models"]
+    return {"frontier": frontier_figure(models, absolute=prediction.absolute), "ranks": rank_figure(models)}
+
+
+def frontier_figure(models: pd.DataFrame, *, absolute: bool) -> Figure:
+    """Return accuracy over predicted latency (or its ratio to the baseline) with intervals, shaded by frontier odds."""
+    cost = "latency_ms" if absolute else "ratio_latency"
+    low, high = ("latency_low_ms", "latency_high_ms") if absolute else ("ratio_latency_low", "ratio_latency_high")
+    known = models.dropna(subset=[cost, "top1"])
+    errors = {"array": known[high] - known[cost], "arrayminus": known[cost] - known[low], "color": "#BBBBBB"}
+    marker = {
+        "color": known["frontier_probability"],
+        "colorscale": "Viridis",
+        "cmin": 0,
+        "cmax": 1,
+        "size": 10,
+        "symbol": np.where(known["measured"], "square", "circle"),
+        "colorbar": {"title": "on frontier"},
+    }
+    figure = go.Figure(
+        go.Scatter(x=known[cost], y=known["top1"], text=known["model"], mode="markers", error_x=errors, marker=marker)
+    )
+    figure.update_xaxes(type="log")
+    label = "latency / ms" if absolute else "latency over the baseline's"
+    return titled(figure, "Predicted accuracy-latency frontier (squares: measured)", x=label, y="top-1 / %")
+
+
+def rank_figure(models: pd.DataFrame) -> Figure:
+    """Return the interval of each model's latency rank."""
+    shown = models.dropna(subset=["rank"]).sort_values("rank", ascending=False)
+    errors = {"array": shown["rank_high"] - shown["rank"], "arrayminus": shown["rank"] - shown["rank_low"]}
+    points = go.Scatter(x=shown["rank"], y=shown["model"], error_x=errors, mode="markers", marker_color=colour(0))
+    figure = titled(go.Figure(points), "Predicted latency ranks", x="rank (1 is fastest)", y="")
+    figure.update_layout(height=200 + 16 * len(shown))
+    return figure
+
+
+def reliability_figure(table: pd.DataFrame) -> Figure:
+    """Return how often models with a given frontier probability are on the frontier."""
+    figure = go.Figure(
+        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"dash": "dot", "color": "#7F7F7F"})
+    )
+    figure.add_scatter(
+        x=table["predicted"], y=table["observed"], text=table["models"], mode="lines+markers", name="held-out devices"
+    )
+    return titled(figure, "Frontier probabilities", x="predicted probability", y="share on the frontier")
+
+
+def score_figure(scores: pd.DataFrame, protocol: str) -> Figure:
+    """Return the F1 of each predictor over the number of planned anchors, with intervals over chips."""
+    figure = go.Figure()
+    shown = scores[(scores["protocol"] == protocol) & (scores["plan"] == "planned")]
+    for index, (predictor, rows) in enumerate(shown.groupby("predictor", sort=False)):
+        errors = {"array": rows["f1_high"] - rows["f1"], "arrayminus": rows["f1"] - rows["f1_low"], "thickness": 1}
+        figure.add_scatter(
+            x=rows["anchors"],
+            y=rows["f1"],
+            error_y=errors,
+            name=str(predictor),
+            mode="lines+markers",
+            line_color=colour(index),
+        )
+    return titled(figure, f"Leave one {protocol} out", x="planned measurements on the target", y="frontier F1")
+
+
+def _evaluation_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:
+    scores = tables.get("scores", pd.DataFrame())
+    protocols = list(dict.fromkeys(scores["protocol"])) if len(scores) else []
+    figures = {f"f1_{protocol}": score_figure(scores, protocol) for protocol in protocols}
+    if "reliability" in tables:
+        figures["reliability"] = reliability_figure(tables["reliability"])
+    return figures
+
+
+def _title(result: PredictionResult) -> str:
+    if isinstance(result, Evaluation):
+        return "How well held-out devices are predicted"
+    return (
+        f"Prediction for {result.target.device}"
+        if not isinstance(result, Recommendation)
+        else (f"Recommendation for {result.prediction.target.device}")
+    )
