@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 import torchvision
 
 from frm_mlflow.config import ModelConfig
@@ -10,8 +11,7 @@ from frm_mlflow.zoo.catalogue import CATALOGUE
 from frm_mlflow.zoo.flops import count
 from frm_mlflow.zoo.recipe import Recipe, recipe_for
 
-# docs/models.md says why.
-EXCEPTIONS = {"mobilevit_xxs": "timm's counter includes normalisation"}
+EXCEPTIONS = {"mobilevit_xxs": "timm's counter includes normalisation: see the test of timm's figures"}
 
 # timm results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv, column infer_macts (elements, millions).
 TIMM_ACTIVATIONS_M = {
@@ -52,6 +52,28 @@ def test_counts_agree_with_what_is_published_to_two_per_cent(facts):
     assert cost.params_m == pytest.approx(facts.params_m, rel=0.02)
     assert cost.gmacs == pytest.approx(facts.gmacs, rel=0.05 if facts.name in EXCEPTIONS else 0.02)
     assert cost.uncounted_ops == ()
+
+
+def normalisation_gmacs(recipe: Recipe) -> float:
+    """What fvcore, timm's counter, adds for normalisation: 2 an element for batch norms, 5 for layer norms."""
+    elements = {"BatchNorm": 0, "LayerNorm": 0}
+    with torch.device("meta"):
+        module = recipe.make()
+    for layer in module.modules():
+        for kind in elements:
+            if type(layer).__name__.startswith(kind):
+                layer.register_forward_pre_hook(
+                    lambda _, inputs, kind=kind: elements.update({kind: elements[kind] + inputs[0].numel()})
+                )
+    with torch.no_grad():
+        module(torch.zeros(1, *recipe.shape, device="meta"))
+    return (2 * elements["BatchNorm"] + 5 * elements["LayerNorm"]) / 1e9
+
+
+@pytest.mark.parametrize("facts", [f for f in CATALOGUE.values() if f.source == "timm"], ids=lambda facts: facts.name)
+def test_timm_s_figures_are_ours_and_its_normalisation(facts):
+    recipe = recipe_for(ModelConfig(name=facts.name, source="timm"))
+    assert count(recipe).gmacs + normalisation_gmacs(recipe) == pytest.approx(facts.gmacs, abs=0.005)
 
 
 def test_resnet50_has_4_09_gmacs_and_25_56_m_parameters():
