@@ -14,7 +14,7 @@ from frm_mlflow.export.cache import sha256
 from frm_mlflow.export.support import support_of, versions
 from frm_mlflow.records import content_hash
 
-EXPORTER_VERSION = 1
+EXPORTER_VERSION = 2
 """Raised whenever an exporter writes something else for the same request; old artefacts are then made anew."""
 
 
