@@ -159,9 +159,11 @@ def by_runner(frame: pd.DataFrame) -> pd.DataFrame:
     elsewhere = rows[MEASURED_ON.column] != ""
     rows.loc[elsewhere, DEVICE.column] = rows.loc[elsewhere, MEASURED_ON.column]
     own = rows[~elsewhere].drop_duplicates(DEVICE.column).set_index(DEVICE.column)
+    ran_on = rows.loc[elsewhere, DEVICE.column]
     for column in (CHIP.column, GENERATION.column):
-        known = rows.loc[elsewhere, DEVICE.column].map(own[column])
-        rows.loc[elsewhere, column] = known.fillna(rows.loc[elsewhere, DEVICE.column] if column == CHIP.column else "")
+        known = own[column].reindex(ran_on).to_numpy(dtype=object)
+        unknown = ran_on.to_numpy(dtype=object) if column == CHIP.column else ""
+        rows.loc[elsewhere, column] = np.where(pd.isna(known), unknown, known)
     return rows
 
 

@@ -1,0 +1,16 @@
+"""Made-up histories whose truth is known."""
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+
+N_MODELS = 26
+
+
+def fleet_frame(seed: int = 0, *, devices: int = 12, chip_spread: float = 0.15, noise: float = 0.02) -> pd.DataFrame:
+    """Return a fleet of edge devices, one chip each."""
+    recipe = FleetRecipe(
+        devices={"edge": devices}, n_models=N_MODELS, chip_spread=chip_spread, noise=noise, tier_spread=0.4
+    )
+    return made_up_fleet(recipe, np.random.default_rng(seed))

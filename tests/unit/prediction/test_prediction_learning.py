@@ -1,0 +1,73 @@
+"""Left-out chips: the calibration they give and the choice they make."""
+
+import numpy as np
+import pytest
+
+from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.history import history_of
+from frm_mlflow.prediction.learning import (
+    CHOICES,
+    Learnt,
+    LeftOut,
+    choose,
+    departures,
+    fold_of,
+    learn,
+    left_out_rows,
+    weighted_quantile,
+)
+from frm_mlflow.prediction.predictors import Points
+from tests.unit.prediction.histories import fleet_frame
+
+
+@pytest.mark.parametrize(("level", "expected"), [(0.5, 2.0), (0.9, 4.0), (1.0, 4.0), (0.1, 1.0)])
+def test_weighted_quantile_by_hand(level: float, expected: float) -> None:
+    assert weighted_quantile(np.array([4.0, 2.0, 1.0]), np.array([1.0, 1.0, 1.0]), level) == expected
+
+
+def test_each_chip_has_one_vote() -> None:
+    values, weights = np.array([1.0] * 99 + [5.0]), np.array([1 / 99] * 99 + [1.0])
+    assert weighted_quantile(values, weights, 0.6) == 5.0
+
+
+def test_twins_never_see_their_own_chip() -> None:
+    history = history_of(fleet_frame(devices=6))
+    fold = fold_of(history, history.groups[0], "latency")
+    assert len(fold.twins) == 6
+    assert all(twin.chip not in set(twin.history.chips) for twin in fold.twins)
+
+
+def test_one_chip_leaves_nothing_out() -> None:
+    history = history_of(fleet_frame(devices=1))
+    assert left_out_rows(history, history.log_latency, history.groups[0]).size == 0
+
+
+def test_widening_makes_left_out_chips_covered_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    locations = np.zeros((1, 200))
+    twins = tuple(
+        LeftOut(chip=f"c{i}", truth=0.4 * rng.normal(size=200), model=Points(locations=locations)) for i in range(50)
+    )
+    learnt = Learnt(name="points", model=Points(locations=locations), left_out=twins)
+    belief, calibration = learnt.belief(Anchors.none(), 0.9)
+    low, high = belief.interval(0.9)
+    new = 0.4 * rng.normal(size=(100, 200))
+    assert calibration.chips == 50
+    assert np.mean((low <= new) & (new <= high)) == pytest.approx(0.906, abs=0.01)
+
+
+def test_without_level_errors_are_relative() -> None:
+    belief = Belief(
+        location=np.zeros(3), factor=np.zeros((3, 0)), diagonal=np.ones(3), measured=np.zeros(3, dtype=bool)
+    )
+    np.testing.assert_allclose(departures(belief, np.array([5.0, 6.0, 7.0])), [-1, 0, 1])
+
+
+def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> None:
+    history = history_of(fleet_frame(devices=8))
+    fold = fold_of(history, history.groups[0], "latency")
+    candidates = {name: learn(name, fold, noise_sd=0.02) for name in CHOICES}
+    choice = choose(candidates, Anchors.none(), history.top1)
+    assert choice.f1[choice.name] >= max(choice.f1.values()) - 0.05
+    assert choice.f1["transfer"] > choice.f1["flops"]
