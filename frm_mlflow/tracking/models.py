@@ -134,7 +134,19 @@ def catalogue_model(client: MlflowClient, experiment_id: str, name: str, *, tags
     """Return the id of the experiment's external model `name`, which is created where it is missing.
 
     An external model has no files: it lets the Models page compare an architecture across devices.
+
+    Raises
+    ------
+    TrackingError
+        Where the server refuses.
     """
+    try:
+        return _external_model(client, experiment_id, name, tags)
+    except MlflowException as error:
+        raise TrackingError(f"the external model '{name}' at {client.tracking_uri}: {error.message}") from error
+
+
+def _external_model(client: MlflowClient, experiment_id: str, name: str, tags: dict[str, str]) -> str:
     found = client.search_logged_models(
         [experiment_id], filter_string=f"name = '{name}' AND tags.`{schema.MODEL.key}` = '{name}'", max_results=10
     )

@@ -1,0 +1,103 @@
+"""How often a gate decides rightly: a candidate with 10 % more layers, and an identical one; idle and busy.
+
+    python benchmarks/gate.py --check
+
+20 gates each, with the limit at 5 %: a slower candidate must fail and an identical one pass at
+least 18 times of 20, and no verdict may be wrong more often than the confidence allows. `--busy 2`
+adds two processes that burn a core each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mlflow import MlflowClient
+from torch import nn
+
+from frm_mlflow.analysis.gate import Verdict
+from frm_mlflow.config import GateConfig, checked
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.gate import decide
+
+LAYERS = 20
+SLOWER = 22
+ENOUGH = 0.9
+
+
+def network(layers: int) -> nn.Module:
+    """Return a stack of equal convolutions: its time is proportional to their number."""
+    torch.manual_seed(0)
+    pairs = [part for _ in range(layers) for part in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*pairs).eval()
+
+
+def save(layers: int, path: Path) -> str:
+    """Write the network as a program and return its path."""
+    torch.export.save(torch.export.export(network(layers), (torch.randn(1, 32, 32, 32),)), path)
+    return str(path)
+
+
+def _burn() -> None:
+    while True:
+        sum(range(10_000))
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Burn so many cores while the block runs."""
+    burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(processes)]
+    for burner in burners:
+        burner.start()
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+
+
+def verdicts(candidate: str, against: str, *, times: int) -> Counter[Verdict]:
+    """Return how often each verdict was given."""
+    given: Counter[Verdict] = Counter()
+    for seed in range(times):
+        words = [f"candidate={candidate}", f"against={against}", "max_regression=5%", "numbers=measured"]
+        words += ["runtime.threads=1", f"measure.seed={seed}"]
+        asked = checked(GateConfig, composed("gate", words), where="gate")
+        result = decide(asked, MlflowClient())
+        given[result.verdict] += 1
+        (check,) = result.checks
+        print(f"  {seed + 1:2d} {result.verdict.value:9s} {check.sentence}", flush=True)
+    return given
+
+
+def main() -> int:
+    """Print the table; exit with 1 under `--check` where a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--busy", type=int, nargs="*", default=[0, 2], help="burner processes of each round")
+    options = parser.parse_args()
+    missed = []
+    with tempfile.TemporaryDirectory() as folder:
+        shipped = save(LAYERS, Path(folder) / "shipped.pt2")
+        slower = save(SLOWER, Path(folder) / "slower.pt2")
+        for burners in options.busy:
+            for name, candidate, right in (("slower", slower, Verdict.FAIL), ("identical", shipped, Verdict.PASS)):
+                with busy(burners):
+                    given = verdicts(candidate, shipped, times=options.times)
+                line = f"{burners} burners, {name}: " + ", ".join(f"{v.value} {given[v]}" for v in Verdict)
+                print(line, flush=True)
+                if given[right] < ENOUGH * options.times:
+                    missed.append(line)
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The catalogue's networks as MLflow's external models, so that its Models page compares them across devices."""
+
+from __future__ import annotations
+
+import logging
+
+from frm_mlflow import schema
+from frm_mlflow.config import ModelConfig
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.tracking import log, models
+from frm_mlflow.tracking.attach import link
+from frm_mlflow.zoo.catalogue import facts_for
+
+logger = logging.getLogger(__name__)
+
+
+def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:
+    """Let a logged benchmark of a catalogue's network belong to the experiment's external model of that name.
+
+    A benchmark that waits on disk is not linked. Where the server refuses, the run is complete all
+    the same and a warning says so.
+    """
+    facts = facts_for(model)
+    if outcome.kept is not None or outcome.run_id is None or facts is None:
+        return
+    tags = {schema.FAMILY.key: facts.family, "architecture": facts.architecture, "source": facts.source}
+    try:
+        model_id = models.catalogue_model(sweep.client, sweep.experiment_id, facts.name, tags=tags)
+        link(sweep.client, outcome.run_id, model_id, record)
+    except TrackingError as error:
+        logger.warning("the benchmark is logged, but not linked to a model: %s", error)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import mlflow
+import mlflow.onnx
+import mlflow.pytorch
+import numpy as np
+import pytest
+import torch
+from mlflow.models import infer_signature
+from torch import nn
+
+from frm_mlflow.errors import ConfigError, FrmError, TrackingError
+from frm_mlflow.stages.attach import attach
+from frm_mlflow.stages.compose import composed
+
+EXAMPLE = np.zeros((2, 1, 8, 8), np.float32)
+
+
+def run_attach(*overrides: str) -> None:
+    attach(composed("attach", [*overrides, "json=true"]))
+
+
+def children(client: mlflow.MlflowClient, run_id: str) -> list[mlflow.entities.Run]:
+    experiment = client.get_run(run_id).info.experiment_id
+    return list(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'"))
+
+
+def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking, net, measured_as):
+    with mlflow.start_run() as run:
+        info = mlflow.pytorch.log_model(net, name="net", input_example=EXAMPLE)
+    before = tracking.get_run(run.info.run_id).info
+    measured_as((0.5, 0.5, 0.5))
+    run_attach(f"model_uri=models:/{info.model_id}")
+    measured_as((0.25, 0.25, 0.25))
+    run_attach(f"run_id={run.info.run_id}", "runtime=torch_export")
+    found = children(tracking, run.info.run_id)
+    assert {r.data.tags["frm.runtime"] for r in found} == {"onnxruntime", "torch_export"}
+    assert {r.data.tags["frm.kind"] for r in found} == {"benchmark"}
+    assert {r.data.tags["frm.model"] for r in found} == {"net"}
+    after = tracking.get_run(run.info.run_id)
+    assert (after.info.status, after.info.end_time) == (before.status, before.end_time)
+    assert "frm" not in after.data.metrics
+    model = tracking.get_logged_model(info.model_id)
+    ratios = {metric.run_id: metric.value for metric in model.metrics if metric.key == "ratio/latency"}
+    assert ratios == {r.info.run_id: r.data.metrics["ratio/latency"] for r in found}
+    for child in found:  # linking the model must not log a second point
+        assert len(tracking.get_metric_history(child.info.run_id, "frm")) == 1
+
+
+def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
+    with mlflow.start_run() as run:
+        mlflow.pytorch.log_model(net, name="net", input_example=EXAMPLE)
+    measured_as()
+    run_attach(f"run_id={run.info.run_id}", "into=run", "prefix=laptop/")
+    assert tracking.get_run(run.info.run_id).data.metrics["laptop/frm"] > 0
+
+
+def test_a_pickled_module_is_loaded_under_mlflows_rule_with_an_input_from_its_signature(
+    tracking, measured_as, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
+    with mlflow.start_run():
+        info = mlflow.pytorch.log_model(model, name="pickled", signature=signature, serialization_format="pickle")
+    asked = measured_as()
+    run_attach(f"model_uri={info.model_uri}")
+    assert asked == ["pickled"]
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    with pytest.raises(ConfigError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
+        run_attach(f"model_uri={info.model_uri}")
+
+
+def test_an_onnx_model_and_a_transformer_are_taken(tracking, measured_as, tmp_path):
+    import onnx
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.onnx.export(nn.Linear(8, 2), (torch.zeros(1, 8),), tmp_path / "m.onnx", dynamo=False)
+    config = ViTConfig(
+        image_size=8, patch_size=4, num_channels=1, hidden_size=8, num_hidden_layers=1, num_attention_heads=2
+    )
+    with mlflow.start_run():
+        onnx_info = mlflow.onnx.log_model(onnx.load(tmp_path / "m.onnx"), name="linear")
+        vit_info = mlflow.transformers.log_model(
+            {
+                "model": ViTForImageClassification(config),
+                "image_processor": ViTImageProcessor(size={"height": 8, "width": 8}),
+            },
+            name="vit",
+            task="image-classification",
+        )
+    asked = measured_as()
+    run_attach(f"model_uri={onnx_info.model_uri}")
+    run_attach(f"model_uri={vit_info.model_uri}")
+    assert asked == ["linear", "vit"]
+
+
+def test_a_flavor_that_cannot_be_measured_names_those_that_can(tracking, measured_as):
+    from sklearn.linear_model import LinearRegression
+
+    with mlflow.start_run():
+        info = mlflow.sklearn.log_model(LinearRegression().fit([[0.0]], [0.0]), name="line", skops_trusted_types=None)
+    measured_as()
+    with pytest.raises(ConfigError, match="onnx, pytorch, transformers can be measured"):
+        run_attach(f"model_uri={info.model_uri}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ((), ConfigError, "either model_uri"),
+        (("model_uri=models:/nonesuch@champion",), TrackingError, "nonesuch"),
+        (("model_uri=models:/m-0123456789abcdef0123456789abcdef",), TrackingError, "not found"),
+        (("run_id=0123456789abcdef0123456789abcdef",), TrackingError, "0123456789abcdef"),
+        (("model_uri=/some/where",), ConfigError, "no model URI"),
+        (("run_id=x", "into=nowhere"), ConfigError, "child or run"),
+    ],
+    ids=["neither", "alias", "model", "run", "path", "into"],
+)
+def test_what_is_not_there_is_named(tracking, overrides, error, message):
+    with pytest.raises(error, match=message):
+        run_attach(*overrides)
+
+
+def test_a_run_with_no_model_or_several_says_so(tracking, net):
+    with mlflow.start_run() as empty:
+        pass
+    with pytest.raises(ConfigError, match="has logged no model"):
+        run_attach(f"run_id={empty.info.run_id}")
+    with mlflow.start_run() as two:
+        for name in ("a", "b"):
+            mlflow.pytorch.log_model(net, name=name, input_example=EXAMPLE)
+    with pytest.raises(FrmError, match="choose one: model_uri=models:/m-"):
+        run_attach(f"run_id={two.info.run_id}")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import pytest
+
+from frm_mlflow import schema
+from frm_mlflow.errors import ConfigError, TrackingError, WorkerError
+from frm_mlflow.stages.attach import attach
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
+
+EXAMPLE = np.zeros((2, 1, 8, 8), np.float32)
+REGRESSION = ("against=models:/NAME@champion", "max_regression=5%")
+
+
+@pytest.fixture
+def name(tracking, net, request) -> str:
+    """A registered model with a champion (version 1) and a candidate (version 2)."""
+    name = f"digits_{abs(hash(request.node.name))}"
+    with mlflow.start_run():
+        for _ in range(2):
+            mlflow.pytorch.log_model(net, name="net", input_example=EXAMPLE, registered_model_name=name)
+    tracking.set_registered_model_alias(name, "champion", "1")
+    tracking.set_registered_model_alias(name, "candidate", "2")
+    return name
+
+
+def run_gate(name: str, *overrides: str) -> None:
+    words = [f"candidate=models:/{name}@candidate", "device=cpu", *(word.replace("NAME", name) for word in overrides)]
+    gate(composed("gate", words))
+
+
+def test_a_candidate_within_its_limits_passes_gets_its_tag_and_the_alias(tracking, name, measured_as, tmp_path):
+    asked = measured_as((1.0, 0.99, 1.02))
+    run_gate(name, *REGRESSION, "max_latency_ms=3", "alias=champion")
+    assert asked == [name]
+    version = tracking.get_model_version(name, "2")
+    assert version.tags[schema.GATE.key].startswith("pass: latency is 2 [1.98, 2.02] ms; at most 3 ms is allowed")
+    assert tracking.get_model_version_by_alias(name, "champion").version == "2"
+    suite = ET.parse(tmp_path / "frm-gate.xml").getroot()  # noqa: S314
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
+    assert "pass" in (tmp_path / "frm-gate.md").read_text()
+
+
+def test_a_slower_candidate_fails_and_the_alias_stays(tracking, name, measured_as):
+    measured_as((1.1, 1.07, 1.13))
+    with pytest.raises(GateFailedError, match=r"1\.1 \[1\.07, 1\.13\]; at most 1\.05") as raised:
+        run_gate(name, *REGRESSION, "alias=champion")
+    assert raised.value.exit_code == 1
+    assert tracking.get_model_version(name, "2").tags[schema.GATE.key].startswith("fail")
+    assert tracking.get_model_version_by_alias(name, "champion").version == "1"
+
+
+def test_an_interval_over_the_limit_is_undecided(name, measured_as):
+    measured_as((1.04, 1.01, 1.07))
+    with pytest.raises(GateUndecidedError, match="could not decide") as raised:
+        run_gate(name, *REGRESSION)
+    assert raised.value.exit_code == 2
+
+
+def test_a_benchmark_that_crashes_is_undecided_and_said(name, measured_as, tmp_path):
+    measured_as(error=WorkerError("the worker was killed"))
+    with pytest.raises(GateUndecidedError, match="the worker was killed"):
+        run_gate(name, "max_latency_ms=3")
+    suite = ET.parse(tmp_path / "frm-gate.xml").getroot()  # noqa: S314
+    assert suite.get("errors") == "1"
+
+
+def test_frm_is_measured_beside_the_baseline(name, measured_as):
+    asked = measured_as((1.0, 0.98, 1.02))
+    run_gate(name, "max_frm=0.64", "baseline=squeezenet1_1")  # (0.5 x 1.02 x 0.5)^(1/3) = 0.634
+    with pytest.raises(GateFailedError, match="FRM"):
+        run_gate(name, "max_frm=0.6", "baseline=squeezenet1_1")
+    assert len(asked) == 2
+
+
+def test_tracked_numbers_are_used_and_named_where_the_device_is_not_at_hand(tracking, name, measured_as, capsys):
+    for version, latency in (("1", 2.0), ("2", 2.3)):
+        measured_as(latency_ms=latency)
+        attach(composed("attach", [f"model_uri=models:/{name}/{version}", "device=cpu"]))
+    asked = measured_as(error=AssertionError("nothing is to be measured"))
+    with pytest.raises(GateFailedError, match=r"1\.15 \[1\.127"):
+        run_gate(name, *REGRESSION, "numbers=tracked")
+    assert "numbers: tracked" in capsys.readouterr().out
+    assert asked == []
+    with pytest.raises(GateUndecidedError, match="latency is not known"):
+        run_gate(name, "max_latency_ms=3", "device=a100")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "needs a limit"),
+        (("max_regression=5%",), "go together"),
+        (("against=resnet18", "max_regression=much"), "share or a percentage"),
+        (("max_latency_ms=1", "numbers=guessed"), "measured or tracked"),
+    ],
+)
+def test_settings_that_make_no_gate_are_refused(tracking, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        run_gate("digits", *overrides)
+
+
+def test_a_model_that_is_not_registered_is_named(tracking):
+    with pytest.raises((TrackingError, GateUndecidedError), match="nonesuch"):
+        run_gate("nonesuch", "max_latency_ms=1")

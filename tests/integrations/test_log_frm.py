@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import mlflow
+import pytest
+import torch
+
+import frm_mlflow
+from frm_mlflow import schema
+from frm_mlflow.errors import ConfigError
+
+EXAMPLE = torch.zeros(2, 1, 8, 8)
+
+
+def test_a_real_benchmark_lands_in_the_active_run_and_the_model_stays_as_it_was(tracking, net):
+    net.train()
+    with mlflow.start_run() as run:
+        result = frm_mlflow.log_frm(
+            net, EXAMPLE, baseline="squeezenet1_1", measure="quick", overrides=["runtime.threads=1"]
+        )
+    assert net.training
+    data = tracking.get_run(run.info.run_id).data
+    assert data.metrics["frm"] == pytest.approx(result.frm)
+    assert data.metrics["frm"] == pytest.approx(
+        (data.metrics["ratio/flops"] * data.metrics["ratio/latency"] * data.metrics["ratio/memory"]) ** (1 / 3)
+    )
+    # 4 filters of 3 x 3 on 6 x 6 positions and 144 x 10 weights, by hand
+    assert data.metrics["compute/gmacs"] == pytest.approx((4 * 9 * 36 + 144 * 10) / 1e9)
+    assert data.metrics["compute/effective_gmacs"] == pytest.approx(data.metrics["compute/gmacs"])
+    assert data.tags["frm.model"] == "Net"
+    assert data.tags["frm.runtime"] == "onnxruntime"
+    assert data.tags["frm.baseline"] == "squeezenet1_1"
+    folder = f"frm/{result.record.record_id}"
+    assert {a.path for a in tracking.list_artifacts(run.info.run_id, folder)} == {
+        f"{folder}/{name}" for name in ("samples.parquet", "environment.json", "config.yaml")
+    }
+
+
+def test_without_an_active_run_nothing_is_measured_and_the_remedy_is_named(net, measured_as):
+    asked = measured_as()
+    with pytest.raises(ConfigError, match=r"mlflow\.start_run\(\)"):
+        frm_mlflow.log_frm(net, EXAMPLE)
+    assert asked == []
+
+
+def test_without_an_example_the_remedy_is_named(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run(), pytest.raises(ConfigError, match="no example input"):
+        frm_mlflow.log_frm(net)
+
+
+def test_a_prefix_stands_before_every_metric_and_tag(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run() as run:
+        frm_mlflow.log_frm(net, EXAMPLE, prefix="pi/")
+    data = tracking.get_run(run.info.run_id).data
+    assert all(key.startswith("pi/") for key in data.metrics)
+    assert data.tags["pi/frm.device"]
+    assert "frm.kind" not in data.tags
+
+
+def test_another_configuration_under_the_same_prefix_is_refused_and_under_its_own_accepted(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run():
+        frm_mlflow.log_frm(net, EXAMPLE)
+        frm_mlflow.log_frm(net, EXAMPLE, step=1)  # the same one again is a series
+        with pytest.raises(ConfigError, match="prefix of its own"):
+            frm_mlflow.log_frm(net, EXAMPLE, runtime="torch_export")
+        frm_mlflow.log_frm(net, EXAMPLE, runtime="torch_export", prefix="graph/")
+
+
+def test_steps_make_a_curve(tracking, net, measured_as):
+    with mlflow.start_run() as run:
+        for step, ratio in ((10, 0.5), (20, 0.25)):
+            measured_as((ratio, ratio, ratio))
+            frm_mlflow.log_frm(net, EXAMPLE, step=step)
+    history = tracking.get_metric_history(run.info.run_id, schema.RATIO_LATENCY.key)
+    assert [(point.step, point.value) for point in history] == [(10, 0.5), (20, 0.25)]
+
+
+def test_an_ended_run_keeps_its_status_and_its_times(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run() as run:
+        pass
+    before = tracking.get_run(run.info.run_id).info
+    frm_mlflow.log_frm(net, EXAMPLE, run_id=run.info.run_id)
+    after = tracking.get_run(run.info.run_id)
+    assert after.data.metrics["frm"] > 0
+    assert (after.info.status, after.info.start_time, after.info.end_time) == (
+        before.status,
+        before.start_time,
+        before.end_time,
+    )
+
+
+def test_settings_that_do_not_exist_are_named(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run(), pytest.raises(Exception, match="nonesuch"):
+        frm_mlflow.log_frm(net, EXAMPLE, baseline="nonesuch")
+    with mlflow.start_run(), pytest.raises(ConfigError, match=r"nn\.Module is needed"):
+        frm_mlflow.log_frm(object(), EXAMPLE)
+
+
+def test_the_callers_own_hydra_is_left_alone(tracking, net, measured_as):
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    measured_as()
+    with initialize_config_module("frm_mlflow.conf", version_base="1.3"):
+        outer = GlobalHydra.instance().hydra
+        with mlflow.start_run():
+            frm_mlflow.log_frm(net, EXAMPLE)
+        assert GlobalHydra.instance().hydra is outer
+        assert compose("bench").baseline == "resnet50"
