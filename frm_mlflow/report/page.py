@@ -111,7 +111,7 @@ def _figure(section: Section, place: int, caption: str) -> str:
     label = escape(f"{caption}. {section.sentences[0]}", quote=True)
     return (
         f"<figure><figcaption>{escape(caption)}</figcaption>"
-        f'<div class="plot" role="img" aria-label="{label}" data-figure="{section.id}-{place}"></div></figure>'
+        f'<div class="plot" role="figure" aria-label="{label}" data-figure="{section.id}-{place}"></div></figure>'
     )
 
 

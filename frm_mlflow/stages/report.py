@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -123,8 +123,7 @@ def _without_credentials(uri: str) -> str:
     >>> _without_credentials("https://me:secret@host:5000/a")
     'https://host:5000/a'
     """
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub(r"//[^/]*@", "//", uri)
 
 
 def _log(client: MlflowClient, settings: ReportConfig, results: AnalysisReport, html: str) -> str:

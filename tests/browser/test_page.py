@@ -10,10 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from mlflow import MlflowClient
 
-from tests.browser.conftest import Tab
+from tests.browser.conftest import PATIENCE_MS, Tab
 from tests.browser.fleet import DEVICES, NASTY, NETWORKS
 
 expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=PATIENCE_MS)
 OpenTab = Callable[..., Tab]
 
 
@@ -47,7 +48,7 @@ def test_filters_narrow_and_the_link_holds_the_choice(frm_server: str, open_tab:
     tab = ready(open_tab(permissions=["clipboard-read", "clipboard-write"]), f"{frm_server}/frm")
     tab.page.get_by_label("Device", exact=True).select_option("Raspberry Pi")
     expect(tab.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
-    tab.page.get_by_label("Cost").select_option("latency_ms")
+    tab.page.get_by_label("Cost", exact=True).select_option("latency_ms")
     expect(tab.page.locator("#frontier .summary")).to_contain_text("Latency")
     tab.page.get_by_role("button", name="Copy link").click()
     expect(tab.page.get_by_role("button", name="Copied")).to_be_visible()
@@ -68,7 +69,7 @@ def test_filters_narrow_and_the_link_holds_the_choice(frm_server: str, open_tab:
 
 def test_the_baseline_is_one(frm_server: str, open_tab: OpenTab) -> None:
     tab = ready(open_tab(), f"{frm_server}/frm")
-    tab.page.get_by_label("Baseline").select_option("resnet18")
+    tab.page.get_by_label("Baseline", exact=True).select_option("resnet18")
     expect(tab.page.locator("#frontier .plot")).to_contain_text("resnet18 = 1")
     row = tab.page.locator("#frontier tbody tr", has=tab.page.get_by_text("resnet18", exact=True))
     expect(row.locator("td").nth(3)).to_have_text("1")
@@ -116,7 +117,7 @@ def test_two_devices_are_compared(frm_server: str, open_tab: OpenTab, screenshot
     tab = ready(open_tab(), f"{frm_server}/frm?device=Raspberry+Pi&metric=latency_ms")
     tab.page.get_by_role("link", name="Compare two devices").click()
     expect(tab.page.locator("#compare .summary")).to_contain_text("Choose a second configuration")
-    second = tab.page.get_by_label("Second")
+    second = tab.page.get_by_label("Second", exact=True)
     value = second.locator("option", has_text="Galaxy <b>S24</b>").get_attribute("value")
     second.select_option(value)
     expect(tab.page.locator("#compare .summary")).to_contain_text(f"Over {len(NETWORKS)} common models")

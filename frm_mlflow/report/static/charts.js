@@ -51,13 +51,12 @@ function labelled(points, { x, y }) {
   const at = points.map((p) => [Math.log(p[x]), p[y]]);
   const span = (axisIndex) => Math.max(...at.map((p) => p[axisIndex])) - Math.min(...at.map((p) => p[axisIndex])) || 1;
   const [width, height] = [span(0), span(1)];
-  const order = [0, points.length - 1, ...points.keys()];
+  const order = new Set([0, points.length - 1, ...points.keys()].filter((index) => index in points));
   const kept = new Set();
   for (const index of order) {
     const free = [...kept].every(
       (other) =>
-        other !== index &&
-        (Math.abs(at[other][0] - at[index][0]) / width > 2 * LABEL_GAP || Math.abs(at[other][1] - at[index][1]) / height > LABEL_GAP),
+        Math.abs(at[other][0] - at[index][0]) / width > 2 * LABEL_GAP || Math.abs(at[other][1] - at[index][1]) / height > LABEL_GAP,
     );
     if (free && kept.size < MOST_LABELS) kept.add(index);
   }
