@@ -26,6 +26,9 @@ from frm_mlflow.worker.manifest import Artefact
 SEAL_NAME = "seal.json"
 """Byte count and SHA-256 of every file of an entry; its modification time is the entry's last use."""
 
+DAMAGED = "(damaged)"
+"""Listed as the model of an entry whose manifest cannot be read; it is made anew when it is next asked for."""
+
 _CHUNK = 1 << 20
 
 
@@ -66,9 +69,9 @@ class ArtefactCache:
         return entry
 
     def entries(self) -> tuple[CacheEntry, ...]:
-        """List all whole entries, the one used last first."""
-        found = [_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}")]
-        return tuple(sorted(found, key=lambda entry: entry.last_used, reverse=True))
+        """List all entries, the one used last first."""
+        found = (_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}"))
+        return tuple(sorted(filter(None, found), key=lambda entry: entry.last_used, reverse=True))
 
     def prune(
         self, *, max_bytes: int | None = None, older_than: timedelta | None = None, now: datetime
@@ -153,15 +156,28 @@ def _seal(directory: Path) -> None:
     (directory / SEAL_NAME).write_text(json.dumps(sealed, indent=2))
 
 
-def _describe(path: Path) -> CacheEntry:
-    artefact = Artefact.read(path)
-    seal = path / SEAL_NAME
+def _describe(path: Path) -> CacheEntry | None:
+    """Return what the entry at `path` is; None where another process has just removed it."""
+    try:
+        used = (path / SEAL_NAME).stat().st_mtime
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    except FileNotFoundError:
+        return None
+    model, runtime, precision = _names(path)
     return CacheEntry(
         key=path.name,
         path=path,
-        model=artefact.model,
-        runtime=artefact.runtime,
-        precision=artefact.precision,
-        bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        last_used=datetime.fromtimestamp(seal.stat().st_mtime, tz=timezone.utc),
+        model=model,
+        runtime=runtime,
+        precision=precision,
+        bytes=size,
+        last_used=datetime.fromtimestamp(used, tz=timezone.utc),
     )
+
+
+def _names(path: Path) -> tuple[str, str, str]:
+    try:
+        artefact = Artefact.read(path)
+    except (OSError, ValueError, TypeError, KeyError):
+        return DAMAGED, "", ""
+    return artefact.model, artefact.runtime, artefact.precision

@@ -40,11 +40,11 @@ class ExportRequest:
     def _files(self) -> dict[str, str]:
         files = {}
         if self.model.source in FILE_SOURCES:
-            files["model"] = hash_path(Path(str(self.model.path)), setting="model.path")
+            files["model"] = hash_file(Path(str(self.model.path)), setting="model.path")
         if self.model.source == "target":
             files["target"] = _hash_module(str(self.model.target))
         if self.precision.calibration:
-            files["calibration"] = hash_path(Path(self.precision.calibration), setting="precision.calibration")
+            files["calibration"] = hash_file(Path(self.precision.calibration), setting="precision.calibration")
         return files
 
     def to_json(self) -> str:
@@ -59,19 +59,17 @@ class ExportRequest:
         return cls(model=model, precision=precision, **raw)
 
 
-def hash_path(path: Path, *, setting: str) -> str:
-    """Hash a file's content, or the names and sizes of a directory's files.
+def hash_file(path: Path, *, setting: str) -> str:
+    """Hash a file's content.
 
     Raises
     ------
     ConfigError
-        Where there is nothing at `path`; `setting` names who asked for it.
+        Where there is no file at `path`; `setting` names who asked for it.
     """
-    if path.is_file():
-        return sha256(path)
-    if not path.is_dir():
-        raise ConfigError(f"{setting}: there is no file or directory '{path}'")
-    return content_hash([(str(f.relative_to(path)), f.stat().st_size) for f in sorted(path.rglob("*")) if f.is_file()])
+    if not path.is_file():
+        raise ConfigError(f"{setting}: there is no file '{path}'")
+    return sha256(path)
 
 
 def _hash_module(target: str) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from frm_mlflow.errors import ExportError
-from frm_mlflow.export.cache import SEAL_NAME, ArtefactCache, is_intact, sha256
+from frm_mlflow.export.cache import DAMAGED, SEAL_NAME, ArtefactCache, is_intact, sha256
 from frm_mlflow.worker.manifest import Artefact
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
@@ -110,6 +110,13 @@ def test_entries_are_listed_the_last_used_first(cache):
     ]
     assert entries[0].last_used == NOW - timedelta(days=1)
     assert entries[0].bytes == sum(path.stat().st_size for path in entries[0].path.iterdir())
+
+
+def test_a_damaged_entry_is_listed_as_such_and_pruned_like_others(cache):
+    (fill(cache, "k", age_days=9) / "artefact.json").write_text("{")
+    assert [entry.model for entry in cache.entries()] == [DAMAGED]
+    assert len(cache.prune(older_than=timedelta(days=1), now=NOW)) == 1
+    assert cache.entries() == ()
 
 
 def test_prune_removes_what_is_old(cache):
