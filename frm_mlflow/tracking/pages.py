@@ -158,31 +158,30 @@ def _token(offset: int) -> str:
 def row_of_json(run: Mapping[str, Any]) -> Row:
     """Return a run of the REST API as a row."""
     info, data = run["info"], run.get("data", {})
-    row = _info(info["run_id"], info["experiment_id"], info["status"], info["start_time"], info.get("end_time"))
     tags = ((tag["key"], tag["value"]) for tag in data.get("tags", ()))
     metrics = ((metric["key"], float(metric["value"])) for metric in data.get("metrics", ()))
-    return row | _values(tags, metrics)
+    facts = (info["run_id"], info["experiment_id"], info["status"], info["start_time"], info.get("end_time"))
+    return make_row(facts, tags, metrics)
 
 
 def row_of_run(run: Run) -> Row:
     """Return a run of MLflow's client as a row."""
     info = run.info
-    row = _info(info.run_id, info.experiment_id, info.status, info.start_time, info.end_time)
-    return row | _values(run.data.tags.items(), run.data.metrics.items())
+    facts = (info.run_id, info.experiment_id, info.status, info.start_time, info.end_time)
+    return make_row(facts, run.data.tags.items(), run.data.metrics.items())
 
 
-def _info(run_id: str, experiment_id: str, status: str, start_ms: int, end_ms: int | None) -> Row:
-    return {
+def make_row(facts: Sequence[Any], tags: Iterable[tuple[str, str]], metrics: Iterable[tuple[str, float]]) -> Row:
+    """Return a row from a run's id, experiment, status, start and end (ms), its tags and its metrics."""
+    run_id, experiment_id, status, start_ms, end_ms = facts
+    row: Row = {
         "run_id": run_id,
         "experiment_id": str(experiment_id),
         "status": status,
         "start_time": int(start_ms),
         "end_time": int(end_ms) if end_ms else None,
     }
-
-
-def _values(tags: Iterable[tuple[str, str]], metrics: Iterable[tuple[str, float]]) -> Row:
-    row: Row = {TAG_COLUMNS[key]: value for key, value in tags if key in TAG_COLUMNS}
+    row.update((TAG_COLUMNS[key], value) for key, value in tags if key in TAG_COLUMNS)
     not_finite = []
     for key, value in metrics:
         if key in METRIC_COLUMNS:

@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from frm_mlflow import schema
 from frm_mlflow.errors import DataError
 from frm_mlflow.tracking import rest
-from frm_mlflow.tracking.cache import OnProgress, Runs, refresh, refreshed
+from frm_mlflow.tracking.cache import OnProgress, Runs, frame_of, refresh, refreshed
+from frm_mlflow.tracking.database import ended_benchmarks, is_database
 from frm_mlflow.tracking.entry import FINISHED
 from frm_mlflow.tracking.pages import NOT_FINITE, Selection, count, named_experiments, tag_is
 from frm_mlflow.tracking.resume import RUNNING
@@ -85,7 +86,9 @@ def benchmarks(
     """
     everything = Selection(client, named_experiments(client, experiments))
     selection = everything.where(IS_BENCHMARK, where)
-    if cached and rest.is_http(client.tracking_uri):
+    if is_database(client.tracking_uri) and not where:
+        runs = Runs(frame_of(ended_benchmarks(client.tracking_uri, everything.experiment_ids), now_s=0.0))
+    elif cached and rest.is_http(client.tracking_uri):
         runs = refreshed(selection, folder=folder, on_progress=on_progress)
     else:
         runs = refresh(None, selection, now_s=0.0, on_progress=on_progress)
