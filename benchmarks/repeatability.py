@@ -1,16 +1,16 @@
 """One latency ratio measured ten times by three tools, on a quiet machine and on a busy one.
 
-    python benchmarks/repeatability.py            # prints the table
-    python benchmarks/repeatability.py --check    # and exits 1 where a target is missed
-    python benchmarks/repeatability.py --methods ours,sequential --repeats 5
+    python -m benchmarks.repeatability            # prints the table
+    python -m benchmarks.repeatability --check    # and exits 1 where a target is missed
+    python -m benchmarks.repeatability --methods ours,sequential --repeats 5
 
 The ratio is mobilenet_v2 : resnet50 in ONNX Runtime with one thread. The methods:
 
 - ours: `frm_mlflow.measure.benchmark` with its defaults;
 - sequential: the paper's protocol, medians of 100 runs taken one model after the other, in a fresh
   process each;
-- optimum: optimum-benchmark 0.6.0 in an environment of its own (see `optimum_peer.py`); its models
-  are the Transformers library's ResNet-50 and MobileNetV2.
+- optimum: optimum-benchmark 0.6.0 with its ONNX Runtime backend on the same files, in an
+  environment of its own (see `optimum_peer.py`), 100 runs of each model.
 
 Under load another process burns one core all the while. Targets: ours varies least in both, by at
 most 2 % on a quiet machine and 4 % on a busy one, there at most a third of the sequential protocol;
@@ -32,12 +32,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import optimum_peer
 from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.devices.local import open_local
 from frm_mlflow.export import ArtefactCache, export
 from frm_mlflow.measure import benchmark
+from frm_mlflow.worker.manifest import Artefact
 
 MODEL, BASELINE = "mobilenet_v2", "resnet50"
 RUNTIME = "onnxruntime"
@@ -94,11 +96,10 @@ def _median_of_100(artefact: Path) -> float:
 
 def optimum(artefacts: dict[str, Path], seed: int) -> Repeat:
     """Let optimum-benchmark measure the two models, one after the other."""
-    del artefacts, seed
-    from benchmarks import optimum_peer
-
+    del seed
     started = time.perf_counter()
-    model, baseline = (optimum_peer.latency(name, runs=RUNS, threads=THREADS) for name in (MODEL, BASELINE))
+    files = (artefacts[name] / Artefact.read(artefacts[name]).file for name in (MODEL, BASELINE))
+    model, baseline = (optimum_peer.latency(file, runs=RUNS, threads=THREADS) for file in files)
     return Repeat(model.median_s / baseline.median_s, time.perf_counter() - started)
 
 
@@ -169,7 +170,7 @@ def show(name: str, method: str, repeats: list[Repeat]) -> None:
 
 def main() -> int:
     """Measure, print, and check where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--conditions", default=",".join(CONDITIONS))

@@ -1,0 +1,166 @@
+"""What the harness costs: beside bare timing of the same session, and beside optimum-benchmark's own time.
+
+    python -m benchmarks.overhead            # prints the figures
+    python -m benchmarks.overhead --check    # and exits 1 where a target is missed
+    python -m benchmarks.overhead --no-peer  # without optimum-benchmark
+
+1. Latency: mobilenet_v3_small in ONNX Runtime with one thread, by a whole benchmark beside the
+   baseline, over the bare timing loop of a plain script right before and right after it. Target: at
+   most 3 % more.
+2. Time outside of the timed runs (process start, load, verification, warm-up, statistics, logging
+   to SQLite), with the export cached. Target: at most optimum-benchmark's on the same file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import optimum_peer
+from frm_mlflow import schema
+from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
+from frm_mlflow.devices import Device
+from frm_mlflow.export import ArtefactCache, export
+from frm_mlflow.measure import Measurement, benchmark
+from frm_mlflow.records import BenchmarkRecord, Configuration
+from frm_mlflow.tracking import log
+from frm_mlflow.tracking.server import connect
+from frm_mlflow.worker.manifest import Artefact
+
+MODEL, BASELINE, RUNTIME = "mobilenet_v3_small", "resnet50", "onnxruntime"
+LARGEST_OVERHEAD = 0.03
+CPU = Device("cpu", "cpu", "cpu", "", "cpu")
+
+BARE = """
+import sys, time, statistics
+import numpy as np, onnxruntime as ort
+options = ort.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = ort.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+feed = {i.name: np.ones(i.shape, np.float32) for i in session.get_inputs()}
+binding = session.io_binding()
+for name, array in feed.items():
+    binding.bind_cpu_input(name, array)
+for output in session.get_outputs():
+    binding.bind_output(output.name)
+end = time.perf_counter() + 1.0
+while time.perf_counter() < end:
+    session.run_with_iobinding(binding)
+times = []
+end = time.perf_counter() + float(sys.argv[2])
+while time.perf_counter() < end:
+    start = time.perf_counter()
+    session.run_with_iobinding(binding)
+    times.append(time.perf_counter() - start)
+print(statistics.median(times))
+"""
+"""What onnxruntime_perf_test does, in Python: one session, a warm-up, a loop with a clock around the call."""
+
+
+def bare_median_s(onnx_file: Path, seconds: float) -> float:
+    """Return the median of the bare loop in a fresh process."""
+    command = [sys.executable, "-c", BARE, str(onnx_file), str(seconds)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measured(artefact: Path, baseline: Path | None) -> tuple[Measurement, float]:
+    """Return our measurement with its defaults and the seconds that it took."""
+    started = time.perf_counter()
+    found = benchmark(
+        artefact=artefact,
+        baseline=baseline,
+        device=CPU,
+        runtime=RuntimeConfig(RUNTIME, threads=1),
+        config=MeasureConfig(energy_seconds=0.0),
+        rng=np.random.default_rng(0),
+    )
+    return found, time.perf_counter() - started
+
+
+def latency_overhead(artefact: Path, baseline: Path, *, repeats: int, bare_seconds: float) -> list[float]:
+    """Return, for each repeat, our median over the geometric mean of the bare medians around it, less one."""
+    file = artefact / Artefact.read(artefact).file
+    overheads = []
+    before = bare_median_s(file, bare_seconds)
+    for _ in range(repeats):
+        ours_s = measured(artefact, baseline)[0].metrics[schema.LATENCY_P50.key] / 1e3
+        after = bare_median_s(file, bare_seconds)
+        overheads.append(ours_s / np.sqrt(before * after) - 1)
+        before = after
+    return overheads
+
+
+def our_other_seconds(artefact: Path, baseline: Path | None) -> float:
+    """Return the seconds of one benchmark outside of its timed blocks, logging included."""
+    found, total = measured(artefact, baseline)
+    return total - found.facts["seconds"]["timed"] + _logging_seconds(found)
+
+
+def _logging_seconds(found: Measurement) -> float:
+    """Log the measurement to a SQLite store that exists already, as in a sweep."""
+    now = datetime.now(timezone.utc)
+    record = BenchmarkRecord(
+        model=MODEL,
+        family="mobile_cnn",
+        configuration=Configuration(device="cpu", tier="cpu", runtime=RUNTIME, precision="fp32"),
+        metrics=found.metrics,
+        source=schema.SOURCE_MEASURED,
+        identity={"at": now.isoformat()},
+        start_time=now,
+        end_time=now,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        client = connect(f"sqlite:///{folder}/mlflow.db")
+        with log.open_sweep(client, "overhead", name="overhead", spool=Path(folder) / "spool") as sweep:
+            started = time.perf_counter()
+            with sweep.benchmark(name=MODEL) as run:
+                run.finish(record, log.Attachments(samples=found.samples))
+            return time.perf_counter() - started
+
+
+def peer_other_seconds(artefact: Path) -> float:
+    """Return the seconds of optimum-benchmark outside of its timed calls; it logs nowhere."""
+    found = optimum_peer.latency(artefact / Artefact.read(artefact).file, runs=100, threads=1)
+    return found.total_s - found.timed_s
+
+
+def main() -> int:
+    """Measure, print, and check where asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--bare-seconds", type=float, default=3.0)
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+    cache = ArtefactCache()
+    model, baseline = (export(ModelConfig(name), runtime=RUNTIME, cache=cache) for name in (MODEL, BASELINE))
+    overheads = latency_overhead(model, baseline, repeats=options.repeats, bare_seconds=options.bare_seconds)
+    overhead = float(np.median(overheads))
+    print(f"latency over bare timing: {overhead:+.1%} (of {[f'{o:+.1%}' for o in overheads]})")
+    missed = [f"the harness adds {overhead:.1%} to latency"] if overhead > LARGEST_OVERHEAD else []
+
+    with_baseline, alone = our_other_seconds(model, baseline), our_other_seconds(model, None)
+    print(
+        f"seconds outside of timed runs: {with_baseline:.1f} with the baseline's own, {alone:.1f} for the model alone"
+    )
+    if not options.no_peer:
+        peer = float(np.median([peer_other_seconds(model) for _ in range(options.repeats)]))
+        print(f"optimum-benchmark's: {peer:.1f}")
+        missed += [f"{with_baseline:.1f} s outside of timed runs, the peer {peer:.1f}"] if with_baseline > peer else []
+    for miss in missed if options.check else []:
+        print(f"missed: {miss}")
+    return 1 if options.check and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
