@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
+from frm_mlflow.prediction import Prediction
+from frm_mlflow.records import content_hash
 from frm_mlflow.report.analysis_figures import figures_of
 from frm_mlflow.report.board import Json, board, count
 from frm_mlflow.report.figures import Figure
 from frm_mlflow.report.page_figures import rank_heat_map
+from frm_mlflow.report.prediction import figures_of as figures_of_prediction
 from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.schema import FRM, MODEL, SOURCE, SOURCE_MEASURED, UNSTABLE
 
@@ -96,6 +99,21 @@ def contents_of(
         left_out=report.selection.left_out,
         options=options,
         environment=environment,
+    )
+
+
+def prediction_section(prediction: Prediction) -> Section:
+    """Return the section of a prediction: its sentences, its figures with probabilities and its tables."""
+    device = prediction.target.device
+    figures = {_caption(figure): figure for figure in figures_of_prediction(prediction).values()}
+    tables = {name.replace("_", " "): table for name, table in prediction.tables().items() if len(table)}
+    return Section(
+        id=f"prediction-{content_hash(device)}",
+        heading=f"Prediction for {device}",
+        question="What is to be expected of every model there, and how surely?",
+        sentences=prediction.summary(),
+        figures=figures,
+        tables=tables,
     )
 
 

@@ -6,7 +6,8 @@ import json
 import platform
 import re
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -21,8 +22,9 @@ from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import AnalysisReport, run_all
 from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.prediction import Prediction, PredictionOptions, Target, predict
 from frm_mlflow.report.analysis import summary_markdown
-from frm_mlflow.report.contents import contents_of
+from frm_mlflow.report.contents import Section, contents_of, prediction_section
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
 from frm_mlflow.stages.history import read_history
@@ -45,6 +47,7 @@ class ReportConfig:
     experiments: list[str] | None = None
     filter: str = ""
     baseline: str = "resnet50"
+    predict_for: list[str] = field(default_factory=list)
     refresh: bool = False
     json: bool = False
 
@@ -76,7 +79,10 @@ def report(config: DictConfig) -> None:
             progress=lambda name, place, total: progress(place, total, name),
         )
     with out.status("drawing"):
-        html = _html(settings, results, history.frame, client, experiments)
+        predictions = [
+            prediction_section(_predicted(history.frame, device, settings)) for device in settings.predict_for
+        ]
+        html = _html(settings, results, history.frame, client, experiments, predictions)
     output.write_text(html, encoding="utf-8")
     run_id = _log(client, settings, results, html) if settings.log else None
     size_mib = len(html.encode()) / 2**20
@@ -92,6 +98,7 @@ def _html(
     frame: pd.DataFrame,
     client: MlflowClient,
     experiments: list[str],
+    predictions: Sequence[Section],
 ) -> str:
     contents = contents_of(
         results,
@@ -100,8 +107,14 @@ def _html(
         made_at=datetime.now(timezone.utc),
         environment=_environment(client, experiments, settings.filter, results.digest),
         options=asdict(settings.options),
+        predictions=predictions,
     )
     return page(contents)
+
+
+def _predicted(frame: pd.DataFrame, device: str, settings: ReportConfig) -> Prediction:
+    options = PredictionOptions(baseline=settings.baseline)
+    return predict(frame, Target(device=device), options, np.random.default_rng(settings.options.seed))
 
 
 def _environment(client: MlflowClient, experiments: list[str], where: str, digest: str) -> dict[str, str]:
