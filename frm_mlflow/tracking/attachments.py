@@ -50,7 +50,7 @@ def flat_params(config: Mapping[str, object], *, prefix: str = "") -> dict[str, 
 
     Lists are numbered (`models.0`); an empty list or mapping is kept as `[]` or `{}`.
     """
-    return dict(_leaves(config, prefix))
+    return dict(_leaves(config, prefix)) if config else {}
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:

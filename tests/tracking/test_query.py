@@ -16,7 +16,8 @@ from frm_mlflow import schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.frame import from_records
 from frm_mlflow.tracking import bulk, cache, pages, server
-from frm_mlflow.tracking.query import BenchmarkFrame, benchmarks
+from frm_mlflow.tracking.database import ended_benchmarks
+from frm_mlflow.tracking.query import IS_BENCHMARK, BenchmarkFrame, benchmarks
 from frm_mlflow.tracking.write_back import write_back
 
 RUN_FACTS = ["run_id", "experiment_id", "parent_run_id", "start_time", "end_time", schema.WRITTEN.column]
@@ -315,3 +316,23 @@ def test_an_experiment_that_the_user_may_not_read(tmp_path: Path, monkeypatch: p
 
 def test_view_types_are_what_the_rest_api_calls_them() -> None:
     assert ViewType.to_string(ViewType.DELETED_ONLY).upper() == "DELETED_ONLY"
+
+
+def test_a_database_is_read_as_mlflow_reads_it(database: str, experiment: str) -> None:
+    client = server.connect(database)
+    first, second, third = log(client, experiment, 0, 1, 2)
+    client.log_metric(first, schema.TOP1.key, math.nan)
+    client.log_metric(second, schema.TOP1.key, math.inf)
+    client.log_metric(second, "own metric", 1.0)
+    client.set_tag(second, "own.tag", "x")
+    client.delete_run(third)
+    experiment_id = server.ensure_experiment(client, experiment)
+    client.create_run(experiment_id, tags=record(5).all_tags())
+    ended = pages.Selection(client, (experiment_id,), (IS_BENCHMARK, "attributes.end_time > 0"))
+    expected = [row for page in pages.pages(ended) for row in page]
+    ours = cache.frame_of(ended_benchmarks(database, [experiment_id]), now_s=0.0)
+    theirs = cache.frame_of(expected, now_s=0.0)
+    assert len(ours) == 2
+    pd.testing.assert_frame_equal(
+        ours.sort_values("run_id", ignore_index=True), theirs.sort_values("run_id", ignore_index=True)
+    )
