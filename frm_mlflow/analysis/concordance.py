@@ -16,7 +16,7 @@ from frm_mlflow.analysis.bootstrap import mean_intervals
 from frm_mlflow.analysis.controls import LATENCY, PREDICTORS
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.ranks import percent_ranks
+from frm_mlflow.analysis.ranks import blocks, percent_ranks
 from frm_mlflow.analysis.result import interval_cells
 
 BANDS: tuple[tuple[str, float], ...] = (
@@ -28,8 +28,6 @@ BANDS: tuple[tuple[str, float], ...] = (
     ("over 4×", np.inf),
 )
 """Name and upper end of the latency ratio between the two models on the target."""
-
-_TARGETS_A_BLOCK = 64
 
 
 def concordance(
@@ -60,8 +58,7 @@ def _shares(ranking: Floats, latency: Floats) -> tuple[Floats, Floats]:
     predicted = np.sign(ranking[one] - ranking[other])
     edges = np.log([upper for _, upper in BANDS])
     right, counts = (np.zeros((len(latency), len(BANDS))) for _ in range(2))
-    for start in range(0, len(latency), _TARGETS_A_BLOCK):
-        block = slice(start, start + _TARGETS_A_BLOCK)
+    for block in blocks(len(latency), one.size):
         difference = latency[block][:, one] - latency[block][:, other]
         agreement = 0.5 + 0.5 * predicted * np.sign(difference)
         known = np.isfinite(agreement)

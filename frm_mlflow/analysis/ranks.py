@@ -17,6 +17,8 @@ from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Signs
 
 _BLOCK_CELLS = 8_000_000
 """Cells of the largest temporary array; 32 MB in single precision."""
+_SIGN_MODELS = 256
+"""Sign matrices cost models², sorting each pair of rows models·log(models): with more models sorting wins."""
 
 
 def ranks(values: Floats) -> Floats:
@@ -46,7 +48,7 @@ def spearman(x: Floats, y: Floats, *, min_models: int) -> tuple[Floats, Integers
         rho = _unit(ranks(x)) @ _unit(ranks(y)).T
     else:
         common = has_x.astype(np.int64) @ has_y.T.astype(np.int64)
-        rho = _masked_spearman(x, y)
+        rho = _masked_spearman(x, y) if x.shape[1] <= _SIGN_MODELS else _row_by_row(x, y)
     return np.where(common >= min_models, np.clip(rho, -1, 1), np.nan), common
 
 
@@ -68,10 +70,8 @@ def kendall_tau_b(x: Floats, y: Floats, *, min_models: int) -> Floats:
 def signs(values: Floats) -> Signs:
     """Return sign(v_i - v_j) for all pairs in each row, shape (C, M, M); 0 where either is missing."""
     known = np.where(np.isfinite(values), values, np.nan)
-    with np.errstate(invalid="ignore"):
-        difference = np.sign(known[:, :, None] - known[:, None, :])
-    known_only: Signs = np.nan_to_num(difference).astype(np.float32)
-    return known_only
+    one, other = known[:, :, None], known[:, None, :]
+    return np.subtract(one > other, one < other, dtype=np.float32)
 
 
 def pairs(matrix: Floats, keep: Mask | None = None) -> Floats:
@@ -113,6 +113,10 @@ def _unit(ranked: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         unit: Floats = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     return unit
+
+
+def _row_by_row(x: Floats, y: Floats) -> Floats:
+    return np.array([row_spearman(np.broadcast_to(row, y.shape), y, min_models=0) for row in x])
 
 
 def _masked_spearman(x: Floats, y: Floats) -> Floats:

@@ -72,3 +72,13 @@ def test_pairs_are_the_known_ones_above_the_diagonal():
     matrix = np.array([[1.0, 0.5, np.nan], [0.5, 1.0, 0.25], [np.nan, 0.25, 1.0]])
     assert pairs(matrix).tolist() == [0.5, 0.25]
     assert pairs(matrix, np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], dtype=bool)).tolist() == [0.5]
+
+
+def test_many_models_are_sorted_pair_by_pair_to_the_same_numbers():
+    rng = np.random.default_rng(5)
+    values = rng.integers(0, 50, (4, 300)).astype(float)
+    values[rng.random(values.shape) < 0.3] = np.nan
+    rho, _ = spearman(values, values[::-1], min_models=5)
+    for i in range(4):
+        for j in range(4):
+            assert rho[i, j] == pytest.approx(spearmanr(*common(values[i], values[3 - j])).statistic)
