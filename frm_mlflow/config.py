@@ -141,6 +141,34 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True)
+class AccuracyConfig:
+    """Where accuracy comes from: published, or measured on labelled images through the timed artefact."""
+
+    mode: str = "published"
+    data: str | None = None
+    """A folder with one folder a class, an `.npz` or a directory of Hugging Face's save_to_disk."""
+    samples: int = 1000
+    """Images drawn without replacement (the paper: 1,000)."""
+    seed: int = 0
+    crop: float = 0.875
+    """Input side over the shorter side of the resized image."""
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("published", "measured"):
+            raise ConfigError(f"accuracy.mode must be published or measured, got '{self.mode}'")
+        if self.mode == "measured" and not self.data:
+            raise ConfigError("accuracy=measured needs accuracy.data=PATH")
+        if self.samples < 1:
+            raise ConfigError(f"accuracy.samples must be at least 1, got {self.samples}")
+        if not 0 < self.crop <= 1:
+            raise ConfigError(f"accuracy.crop must be above 0 and at most 1, got {self.crop}")
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ConfigError("accuracy.mean and accuracy.std need one number a channel, for 1 or 3 channels")
+
+
+@dataclass(frozen=True)
 class TrackingConfig:
     """Where runs are logged; null means MLflow's own environment variables and defaults."""
 
@@ -188,6 +216,7 @@ class BenchConfig:
     precision: PrecisionConfig
     measure: MeasureConfig
     tracking: TrackingConfig
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
     baseline: str = "resnet50"
     batch_size: int = 1
     models: list[str] | None = None

@@ -117,6 +117,12 @@ TOP1_DEVICE = Metric(
     "higher",
     "Top-1 accuracy of this very artefact, evaluated by the source on a device.",
 )
+TOP1_LOW = Metric("accuracy/top1_low", "top1_low", "%", "higher", "Lower end of measured top-1's 95 % interval.")
+TOP1_HIGH = Metric("accuracy/top1_high", "top1_high", "%", "higher", "Upper end of measured top-1's 95 % interval.")
+TOP1_DROP = Metric(
+    "accuracy/top1_drop", "top1_drop", "%", "lower", "Measured top-1 in fp32 less that in this precision."
+)
+ACCURACY_SAMPLES = Metric("accuracy/samples", "accuracy_samples", "1", "none", "Images that accuracy was measured on.")
 TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; frm.accuracy_source says on what.")
 
 # --- metrics: relative to the baseline -----------------------------------------------------

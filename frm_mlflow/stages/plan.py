@@ -45,7 +45,7 @@ class BenchmarkPlan:
 
     def config_hash(self, *, device: str, chip: str) -> str:
         """Hash of all that decides what is measured; a resumed sweep skips by it."""
-        keys = ("model", "runtime", "precision", "measure", "baseline")
+        keys = ("model", "runtime", "precision", "measure", "accuracy", "baseline")
         return content_hash({"device": device, "chip": chip} | {key: self.resolved[key] for key in keys})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,13 @@ from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.devices.catalogue import find
 from frm_mlflow.prediction import (
     Constraints,
+    Evaluation,
     EvaluationOptions,
+    Plan,
     PlanOptions,
     Prediction,
     PredictionOptions,
+    Recommendation,
     Target,
 )
 from frm_mlflow.prediction import evaluate as score
@@ -37,21 +40,7 @@ from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
 from frm_mlflow.tracking.query import BenchmarkFrame
 
-
-class Answer(Protocol):
-    """What `prediction/` returns: tables, sentences and a few numbers."""
-
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Return the tables by name."""
-        ...
-
-    def summary(self) -> tuple[str, ...]:
-        """Return what was found, in sentences."""
-        ...
-
-    def metrics(self) -> dict[str, float]:
-        """Return the numbers that the prediction run carries."""
-        ...
+Answer: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
 
 @dataclass(frozen=True)
@@ -142,8 +131,15 @@ def plan(config: DictConfig) -> None:
     settings = checked(PlanConfig, config, where="plan")
 
     def compute(frame: pd.DataFrame, rng: np.random.Generator) -> Answer:
-        chosen = {"anchors": anchors_of(settings.anchors), "sources": listed(settings.sources) or None}
-        return plan_next(frame, target_of(settings), settings.options, settings.plan, rng, **chosen)
+        return plan_next(
+            frame,
+            target_of(settings),
+            settings.options,
+            settings.plan,
+            rng,
+            anchors=anchors_of(settings.anchors),
+            sources=listed(settings.sources) or None,
+        )
 
     _answer(settings, "plan", compute)
 

@@ -14,6 +14,7 @@ from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord, Configuration
+from frm_mlflow.stages.accuracy import MeasuredAccuracy
 from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.tracking.log import flat_params
 from frm_mlflow.worker.manifest import Artefact
@@ -42,6 +43,8 @@ class Measured:
     baseline: Artefact | None
     start_time: datetime
     end_time: datetime
+    accuracy: MeasuredAccuracy | None = None
+    """None where the accuracy is the published one."""
 
 
 def configuration_of(plan: BenchmarkPlan, device: Device, *, precision: str, version: str = "") -> Configuration:
@@ -90,16 +93,17 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
     metrics |= {metric.key: facts.get(name, math.nan) for metric, name in COST_FACTS.items()}
     metrics.setdefault(schema.MEMORY_WEIGHTS.key, facts.get("weights_mib", math.nan))
     published = facts_for(model)
-    if published is not None:
+    if measured.accuracy is not None:
+        metrics |= measured.accuracy.metrics()
+    elif published is not None:
         metrics |= {schema.TOP1.key: _number(published.top1), schema.TOP5.key: _number(published.top5)}
-    relative = (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH, schema.RATIO_MEMORY)
     if with_ratios:
         reference = (measured.baseline or measured.artefact).facts.get("gmacs", math.nan)
         metrics[schema.RATIO_FLOPS.key] = float(ratio(metrics[schema.GMACS.key], reference))
         metrics[schema.RATIO_EFFECTIVE_FLOPS.key] = float(ratio(metrics[schema.EFFECTIVE_GMACS.key], reference))
         metrics |= _frm_metrics(metrics)
     else:
-        metrics = {key: value for key, value in metrics.items() if key not in {m.key for m in relative}}
+        metrics = {key: value for key, value in metrics.items() if not key.startswith("ratio/")}
     return {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
 
 
@@ -111,11 +115,10 @@ def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:
     facts = measured.artefact.facts
-    published = facts_for(plan.settings.model)
     tags = {
         schema.CONFIG_HASH: plan.config_hash(device=device.name, chip=device.chip),
         schema.INPUT_SIZE: str(facts.get("input_size", "")),
-        schema.ACCURACY_SOURCE: published.accuracy_source if published is not None else "",
+        schema.ACCURACY_SOURCE: _accuracy_source(plan, measured),
         schema.FLOPS_SOURCE: facts.get("flops_source", ""),
         schema.FLOPS_CONVENTION: schema.MACS if facts.get("gmacs") is not None else "",
         schema.UNCOUNTED_OPS: ", ".join(facts.get("uncounted_ops", ())),
@@ -125,6 +128,13 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.UNSTABLE: ", ".join(measured.measurement.unstable),
     }
     return {tag.key: value for tag, value in tags.items() if value}
+
+
+def _accuracy_source(plan: BenchmarkPlan, measured: Measured) -> str:
+    if measured.accuracy is not None:
+        return measured.accuracy.source
+    published = facts_for(plan.settings.model)
+    return published.accuracy_source if published is not None else ""
 
 
 def _number(value: float | None) -> float:

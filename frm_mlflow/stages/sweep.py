@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
-from frm_mlflow.config import FILE_SOURCES, ModelConfig
+from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.devices import Device, Hardware, environment
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
@@ -25,6 +26,8 @@ from frm_mlflow.export.cache import ArtefactCache
 from frm_mlflow.measure import benchmark
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report import leaderboard
+from frm_mlflow.stages.accuracy import REFERENCE_PRECISION, images_for
+from frm_mlflow.stages.accuracy import measured as measured_accuracy
 from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import SweepProgress, Update, console
 from frm_mlflow.stages.record import Measured, configuration_of, record_of
@@ -148,12 +151,12 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
     settings = plan.settings
     started = datetime.now(timezone.utc)
 
-    def exported(model: ModelConfig) -> Path:
+    def exported(model: ModelConfig, precision: PrecisionConfig = settings.precision) -> Path:
         update(f"exporting {model.name}")
         return export(
             model,
             runtime=settings.runtime.name,
-            precision=settings.precision,
+            precision=precision,
             batch_size=settings.batch_size,
             cache=bench.own_cache if bench.own_cache and model.source in FILE_SOURCES else bench.cache,
             compute_unit=bench.device.compute_unit,
@@ -161,6 +164,7 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
 
     artefact = exported(settings.model)
     baseline = exported(plan.baseline) if with_baseline else None
+    images = images_for(plan, artefact)
     measurement = benchmark(
         artefact=artefact,
         baseline=baseline,
@@ -170,12 +174,18 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
         rng=np.random.default_rng(settings.measure.seed),
         on_progress=update,
     )
+    accuracy = None
+    if images is not None:
+        update("measuring accuracy")
+        in_fp32 = partial(exported, settings.model, PrecisionConfig(REFERENCE_PRECISION))
+        accuracy = measured_accuracy(plan, artefact, images, device=bench.device, in_fp32=in_fp32)
     return Measured(
         measurement,
         Artefact.read(artefact),
         Artefact.read(baseline) if baseline is not None else None,
         started,
         datetime.now(timezone.utc),
+        accuracy,
     )
 
 
