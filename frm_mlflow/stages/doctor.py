@@ -15,6 +15,7 @@ from frm_mlflow.config import DeviceConfig
 from frm_mlflow.errors import FrmError
 from frm_mlflow.export import RUNTIMES, precisions
 from frm_mlflow.tracking import server, spool
+from frm_mlflow.worker.energy import energy_meter
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Finding:
 RUNTIME_PACKAGES = {
     "torch": ("torch", "bench"),
     "torch_compile": ("torch", "bench"),
+    "torch_export": ("torch", "bench"),
     "torchscript": ("torch", "bench"),
     "onnxruntime": ("onnxruntime", "bench"),
     "openvino": ("openvino", "openvino"),
@@ -41,10 +43,13 @@ RUNTIME_PACKAGES = {
 
 def examine() -> dict[str, Any]:
     """Return all findings by section, as plain containers."""
+    hardware = devices.probe()
+    auto = DeviceConfig(name="auto", tier=None, kind="auto")
+    device = devices.resolve(auto, hardware=hardware, known=devices.known_devices())
     sections = {
-        "hardware": _hardware(),
+        "hardware": _hardware(hardware, device),
         "runtimes": [_runtime(name) for name in RUNTIMES],
-        "meters": [_energy()],
+        "meters": [_energy(device)],
         "tracking": [_server(), _spool()],
     }
     return {name: [asdict(finding) for finding in findings] for name, findings in sections.items()}
@@ -61,10 +66,7 @@ def show(findings: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _hardware() -> list[Finding]:
-    hardware = devices.probe()
-    auto = DeviceConfig(name="auto", tier=None, kind="auto")
-    device = devices.resolve(auto, hardware=hardware, known=devices.known_devices())
+def _hardware(hardware: devices.Hardware, device: devices.Device) -> list[Finding]:
     found = [Finding("device=auto", True, f"{device.name}: {device.chip}, tier {device.tier}")]
     found += [
         Finding("cpu", True, f"{hardware.cpu}, {hardware.physical_cores} cores, {hardware.memory_mib / 1024:.0f} GiB")
@@ -86,10 +88,10 @@ def _runtime(name: str) -> Finding:
     return Finding(name, True, f"{package} {version}: {', '.join(precisions(name))}")
 
 
-def _energy() -> Finding:
-    meters = devices.energy_meters()
-    if meters:
-        return Finding("energy", True, ", ".join(meters))
+def _energy(device: devices.Device) -> Finding:
+    meter = energy_meter(device.kind, device.index)
+    if meter is not None:
+        return Finding("energy", True, f"zeus: {meter.counter}")
     return Finding("energy", False, "no meter", "RAPL, NVML or another counter, and pip install 'frm-mlflow[energy]'")
 
 
