@@ -287,8 +287,8 @@ class GateConfig:
     markdown: str | None = None
 
     def __post_init__(self) -> None:
-        if self.numbers not in ("auto", "measured", "tracked"):
-            raise ConfigError(f"numbers must be auto, measured or tracked, got '{self.numbers}'")
+        if self.numbers not in ("auto", "measured", "tracked", "predicted"):
+            raise ConfigError(f"numbers must be auto, measured, tracked or predicted, got '{self.numbers}'")
         limits = (self.max_latency_ms, self.max_frm, self.largest_ratio)
         if all(limit is None for limit in limits):
             raise ConfigError("a gate needs a limit: max_latency_ms=, max_frm= or max_regression= with against=")

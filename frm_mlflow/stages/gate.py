@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
@@ -16,10 +17,13 @@ from frm_mlflow import devices, schema
 from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, quotient
 from frm_mlflow.config import GateConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError
+from frm_mlflow.prediction import PredictionOptions, Target, predict
 from frm_mlflow.report.gate import GateResult, junit, markdown
 from frm_mlflow.stages import undisturbed
 from frm_mlflow.stages.attach import Benchmarked, benchmark_beside
 from frm_mlflow.stages.compose import zoo_model
+from frm_mlflow.stages.history import read_history
+from frm_mlflow.stages.progress import console
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.flavors import measurable
 from frm_mlflow.tracking.models import StoredModel
@@ -105,10 +109,9 @@ def decide(asked: GateConfig, client: MlflowClient) -> GateResult:
 
 
 def _evidence(asked: GateConfig, client: MlflowClient) -> Evidence:
-    if asked.numbers == "tracked":
-        return _tracked(asked, client)
-    if asked.numbers == "measured":
-        return _measured(asked, client)
+    sources = {"tracked": _tracked, "measured": _measured, "predicted": _predicted}
+    if asked.numbers in sources:
+        return sources[asked.numbers](asked, client)
     try:
         return _measured(asked, client)
     except DeviceMismatchError as error:
@@ -185,6 +188,41 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
         frm=_frm(own, undisturbed.wall_ratio(own)) if own else None,
         regression=quotient(latencies[0], latencies[1]) if latencies[0] and latencies[1] else None,
         reasons=tuple(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),
+    )
+
+
+def _predicted(asked: GateConfig, client: MlflowClient) -> Evidence:
+    """Predict both models on the device from what was measured of them, and of others, elsewhere."""
+    asked_of = [uri for uri in (asked.candidate, asked.against) if uri is not None]
+    stored = {uri: _stored(client, uri) for uri in asked_of}
+    names = {uri: found.name if found is not None else uri for uri, found in stored.items()}
+    run_ids = [found.run_id for found in stored.values() if found is not None and found.run_id is not None]
+    experiments = {asked.tracking.experiment}
+    experiments |= {client.get_experiment(client.get_run(run).info.experiment_id).name for run in run_ids}
+    history = read_history(client, sorted(experiments), where="", refresh=False, out=console())
+    target = Target(device=asked.device.name, runtime=asked.runtime.name, precision=asked.precision.name)
+    options = PredictionOptions(confidence=asked.confidence, baseline=asked.baseline)
+    prediction = predict(history.frame, target, options, np.random.default_rng(asked.measure.seed))
+    table = prediction.tables()["models"].set_index("model")
+
+    def believed(uri: str | None, figure: str, unit: str = "") -> Range | None:
+        if uri is None or names[uri] not in table.index:
+            return None
+        row = table.loc[names[uri], [f"{figure}{unit}", f"{figure}_low{unit}", f"{figure}_high{unit}"]]
+        return None if row.isna().any() else Range(*row.to_numpy(np.float64).tolist())
+
+    own, other = believed(asked.candidate, "latency", "_ms"), believed(asked.against, "latency", "_ms")
+    missing = [uri for uri in asked_of if names[uri] not in table.index]
+    return Evidence(
+        source="predicted",
+        device=asked.device.name,
+        latency_ms=own,
+        frm=believed(asked.candidate, "frm"),
+        regression=quotient(own, other) if own and other else None,
+        reasons=(
+            *(f"'{names[uri]}' was benchmarked on no device: `frm-mlflow attach` logs it on one" for uri in missing),
+            *prediction.summary(),
+        ),
     )
 
 

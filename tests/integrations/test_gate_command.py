@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import mlflow
 import mlflow.pytorch
 import numpy as np
+import pandas as pd
 import pytest
 
 from frm_mlflow import schema
@@ -91,13 +93,28 @@ def test_tracked_numbers_are_used_and_named_where_the_device_is_not_at_hand(trac
         run_gate(name, "max_latency_ms=3", "device=a100")
 
 
+def test_a_prediction_decides_where_it_is_asked_for(name, monkeypatch, capsys):
+    table = pd.DataFrame({"model": [name, "other"], "latency_ms": [2.0, 1.0]})
+    table = table.assign(latency_low_ms=table.latency_ms * 0.8, latency_high_ms=table.latency_ms * 1.2)
+    table = table.assign(frm=0.5, frm_low=0.45, frm_high=0.55)
+    prediction = SimpleNamespace(tables=lambda: {"models": table}, summary=lambda: ("learnt from 3 devices",))
+    monkeypatch.setattr("frm_mlflow.stages.gate.read_history", lambda *_, **__: SimpleNamespace(frame=None))
+    monkeypatch.setattr("frm_mlflow.stages.gate.predict", lambda *_: prediction)
+    run_gate(name, "numbers=predicted", "max_latency_ms=2.5", "max_frm=0.6", "tag=false")
+    said = capsys.readouterr().out
+    assert "numbers: predicted" in said
+    assert "learnt from 3 devices" in said
+    with pytest.raises(GateUndecidedError, match="latency is 2"):
+        run_gate(name, "numbers=predicted", "max_latency_ms=2.2")
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ((), "needs a limit"),
         (("max_regression=5%",), "go together"),
         (("against=resnet18", "max_regression=much"), "share or a percentage"),
-        (("max_latency_ms=1", "numbers=guessed"), "measured or tracked"),
+        (("max_latency_ms=1", "numbers=guessed"), "tracked or predicted"),
     ],
 )
 def test_settings_that_make_no_gate_are_refused(tracking, overrides, message):
