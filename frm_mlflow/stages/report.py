@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ from frm_mlflow.report.analysis import summary_markdown
 from frm_mlflow.report.contents import Section, contents_of, prediction_section
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
-from frm_mlflow.stages.history import read_history
+from frm_mlflow.stages.history import experiments_of, read_history
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
 
@@ -44,7 +45,7 @@ class ReportConfig:
     output: str = "frm-report.html"
     title: str = "Efficiency report"
     log: bool = True
-    experiments: list[str] | None = None
+    experiments: Any = None
     filter: str = ""
     baseline: str = "resnet50"
     predict_for: list[str] = field(default_factory=list)
@@ -68,7 +69,7 @@ def report(config: DictConfig) -> None:
         raise ConfigError(f"output: the folder {output.parent} does not exist; make it first")
     out = console()
     client = server.connect(settings.tracking.uri)
-    experiments = settings.experiments or [settings.tracking.experiment]
+    experiments = experiments_of(client, settings.experiments, settings.tracking)
     history = read_history(client, experiments, where=settings.filter, refresh=settings.refresh, out=out)
     rng = np.random.default_rng(settings.options.seed)
     with counting("analysing", out=out) as progress:
