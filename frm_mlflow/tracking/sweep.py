@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -28,7 +26,9 @@ from frm_mlflow.records import BenchmarkRecord, content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachments
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, log_values, record_entry, short
+from frm_mlflow.tracking.resume import close_orphans
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
+from frm_mlflow.tracking.signals import sigterm_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, spool_directory
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,14 @@ class Sweep:
             tags={schema.REASON.key: reason} if reason else {},
         )
         deliver_now(self.client, keep(entry, directory=self.spool))
+
+    def close_children(self) -> None:
+        """End as KILLED what an interrupt has left open: a child whose id had not come back yet."""
+        try:
+            check_answer(self.client)
+            close_orphans(self.client, self.run_id, reason=INTERRUPTED)
+        except SERVER_ERRORS as error:
+            logger.warning("%s. Resuming the sweep closes what it has left open.", error)
 
     def _child_tags(self, description: str) -> dict[str, str]:
         own = {
@@ -243,7 +251,9 @@ def open_sweep(
     context_tags = MappingProxyType(
         resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
     )
-    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), MLFLOW_RUN_NOTE: description, **tags}
+    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags}
+    if description:
+        own[MLFLOW_RUN_NOTE] = description
     with sigterm_as_interrupt():
         try:
             if existing:
@@ -281,6 +291,7 @@ def _closing(sweep: Sweep) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        sweep.close_children()
         sweep.close(KILLED, INTERRUPTED)
         raise
     except BaseException as error:
@@ -296,16 +307,3 @@ def _closing(sweep: Sweep) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (a scheduler, `mlflow run`'s cancel) end the block as Ctrl-C does, so that runs are closed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

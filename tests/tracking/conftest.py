@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import os
+
 import pytest
+
+POSTGRES_VARIABLE = "FRM_MLFLOW_TEST_POSTGRES"
+"""The URI of an empty PostgreSQL database that tests may write to; without it they skip PostgreSQL."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +26,12 @@ def experiment(request: pytest.FixtureRequest) -> str:
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The URI of a tracking database without a server."""
     return f"sqlite:///{tmp_path_factory.mktemp('database')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> str:
+    """The URI of a PostgreSQL database, where there is one to test with."""
+    uri = os.environ.get(POSTGRES_VARIABLE)
+    if not uri:
+        pytest.skip(f"{POSTGRES_VARIABLE} names no database")
+    return uri

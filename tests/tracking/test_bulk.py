@@ -12,9 +12,9 @@ from frm_mlflow.tracking import bulk, server
 from frm_mlflow.tracking.write_back import write_back
 
 
-@pytest.fixture(params=["server", "database"])
-def client(request: pytest.FixtureRequest, mlflow_server: str, database: str) -> MlflowClient:
-    return server.connect(mlflow_server if request.param == "server" else database)
+@pytest.fixture(params=["mlflow_server", "database", "postgres"])
+def client(request: pytest.FixtureRequest) -> MlflowClient:
+    return server.connect(request.getfixturevalue(request.param))
 
 
 def runs_of(client: MlflowClient, experiment: str) -> list:

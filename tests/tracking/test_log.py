@@ -131,6 +131,22 @@ def test_ctrl_c_kills_the_open_benchmark_and_keeps_the_finished_one(client: Mlfl
     }
 
 
+def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
+    client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = MlflowClient.create_run
+
+    def interrupted(self: MlflowClient, *args: object, **kwargs: object) -> Run:
+        create(self, *args, **kwargs)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), log.open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
+        monkeypatch.setattr(MlflowClient, "create_run", interrupted)
+        with sweep.benchmark(name="half open"):
+            pytest.fail("the interrupt comes first")
+    assert [r.info.status for r in runs_of(client, experiment)] == ["KILLED", "KILLED"]
+
+
 def test_a_signal_that_ends_the_process_leaves_no_run_running(mlflow_server: str, experiment: str) -> None:
     program = (
         "import sys, time\n"

@@ -23,9 +23,9 @@ from frm_mlflow.tracking.write_back import write_back
 RUN_FACTS = ["run_id", "experiment_id", "parent_run_id", "start_time", "end_time", schema.WRITTEN.column]
 
 
-@pytest.fixture(params=["server", "database"])
-def client(request: pytest.FixtureRequest, mlflow_server: str, database: str) -> MlflowClient:
-    return server.connect(mlflow_server if request.param == "server" else database)
+@pytest.fixture(params=["mlflow_server", "database", "postgres"])
+def client(request: pytest.FixtureRequest) -> MlflowClient:
+    return server.connect(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -125,6 +125,13 @@ def test_no_runs_says_which_filter_removed_how_many(client: MlflowClient, experi
     assert (
         f"7 runs; 6 with frm.kind = benchmark; 5 of these FINISHED; 0 of these that meet the filter [{where}]" in text
     )
+
+
+def test_an_empty_experiment_is_no_error_of_ours(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+    server.ensure_experiment(client, experiment)
+    for _ in range(2):
+        with pytest.raises(DataError, match="0 runs; 0 with"):
+            benchmarks(client, [experiment], folder=tmp_path)
 
 
 def test_an_unknown_experiment_is_named_with_those_that_exist(client: MlflowClient, experiment: str) -> None:
