@@ -9,6 +9,7 @@ surprise is believed to surprise elsewhere too.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
@@ -48,7 +49,7 @@ class Belief:
 
     def interval(self, confidence: float) -> tuple[Floats, Floats]:
         """Return each model's central interval, (M,) and (M,)."""
-        half = float(t_distribution.ppf((1 + confidence) / 2, self.dof)) * self.scale
+        half = half_width(confidence, self.dof) * self.scale
         return self.location - half, self.location + half
 
     def quantiles(self, levels: Floats) -> Floats:
@@ -108,6 +109,12 @@ class Belief:
         distance = _Update(self, anchors, values, noise_sd).surprise / len(anchors)
         dof = 1e9 if np.isinf(self.dof) else self.dof
         return float(f_distribution.sf(distance, len(anchors), dof))
+
+
+@lru_cache(maxsize=256)
+def half_width(confidence: float, dof: float) -> float:
+    """Return the half-width of the central interval of a standard t distribution."""
+    return float(t_distribution.ppf((1 + confidence) / 2, dof))
 
 
 class _Update:

@@ -15,13 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as t_distribution
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Words
 from frm_mlflow.analysis.pareto import score
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.belief import Belief, half_width
 from frm_mlflow.prediction.history import History
 from frm_mlflow.prediction.membership import point_frontier
 from frm_mlflow.prediction.predictors import Model, Quantity, predictor_named
@@ -100,7 +99,7 @@ class Learnt:
     def _ratios(item: LeftOut, anchors: Anchors, confidence: float) -> Floats:
         belief = item.belief(anchors)
         error = departures(belief, item.truth)
-        half = float(t_distribution.ppf((1 + confidence) / 2, belief.dof)) * belief.scale
+        half = half_width(confidence, belief.dof) * belief.scale
         known = np.isfinite(error)
         ratio: Floats = np.abs(error[known]) / half[known]
         return ratio if known.sum() >= MIN_TRUTHS else ratio[:0]

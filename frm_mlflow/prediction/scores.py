@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau
 
 from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.analysis.pareto import regret, score
+from frm_mlflow.analysis.ranks import spearman
 from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.learning import MIN_TRUTHS, departures
 from frm_mlflow.prediction.membership import memberships, point_frontier
@@ -49,12 +50,12 @@ def score_frm(log_frm: Floats, truth: Truth) -> dict[str, float]:
         return {}
     top1 = truth.top1[judged]
     found = score(point_frontier(log_frm[judged], top1), point_frontier(truth.log_frm[judged], top1))
-    rho = spearmanr(log_frm[judged], truth.log_frm[judged]).statistic
+    rho = spearman(log_frm[judged][None], truth.log_frm[judged][None], min_models=2)[0]
     return {
         "frm_precision": found.precision,
         "frm_recall": found.recall,
         "frm_f1": found.f1,
-        "frm_spearman": float(rho),
+        "frm_spearman": float(rho[0, 0]),
     }
 
 
@@ -76,7 +77,7 @@ def _frontier_scores(belief: Belief, truth: Truth, judged: Mask, rng: np.random.
 
 def _rank_scores(predicted: Floats, true: Floats) -> dict[str, float]:
     return {
-        "spearman": float(spearmanr(predicted, true).statistic),
+        "spearman": float(spearman(predicted[None], true[None], min_models=2)[0][0, 0]),
         "kendall": float(kendalltau(predicted, true).statistic),
     }
 

@@ -150,7 +150,7 @@ def _score(
 ) -> None:
     """Append the mean over the predictor's sources of every score."""
     confidence = setting.options.confidence
-    widening = learnt.calibration(anchors, confidence).widening
+    widening = learnt.calibration(anchors, confidence).widening if plan == PLANNED else 1.0
     beliefs = [belief.scaled(widening) for belief in learnt.model.beliefs(anchors)]
     named = setting.named | {"predictor": name, "anchors": len(anchors), "plan": plan}
     rows = []

@@ -1,8 +1,12 @@
 """The doors: predict, recommend, plan and evaluate on fleets whose truth is known."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 from frm_mlflow.analysis.pareto import frontier
 from frm_mlflow.errors import ConfigError, DataError
@@ -265,17 +269,21 @@ def test_wrong_options_are_refused(wrong) -> None:
         wrong()
 
 
-def test_the_conf_group_is_the_dataclasses() -> None:
-    from dataclasses import asdict
-    from pathlib import Path
-
-    import yaml
-
-    group = yaml.safe_load((Path(__file__).parents[3] / "conf" / "predictor" / "default.yaml").read_text())
-    for section, options in (
-        ("prediction", PredictionOptions()),
-        ("constraints", Constraints()),
-        ("plan", PlanOptions()),
-        ("evaluation", EvaluationOptions()),
-    ):
-        assert group[section] == asdict(options)
+@pytest.mark.parametrize(
+    ("file", "section", "options"),
+    [
+        ("predict", "options", PredictionOptions()),
+        ("recommend", "options", PredictionOptions()),
+        ("plan", "options", PredictionOptions()),
+        ("predict", "evaluation", EvaluationOptions()),
+        ("recommend", "constraints", Constraints()),
+        ("plan", "plan", PlanOptions()),
+    ],
+)
+def test_the_defaults_in_conf_are_those_of_the_dataclasses(file, section, options) -> None:
+    path = Path(__file__).parents[3] / "conf" / f"{file}.yaml"
+    config = OmegaConf.to_container(OmegaConf.load(path)[section], resolve=True)
+    expected = asdict(options)
+    if section == "evaluation":
+        assert set(config.pop("predictors")) == set(expected.pop("predictors"))
+    assert config == expected
