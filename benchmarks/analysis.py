@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from frm_mlflow.analysis.controls import PREDICTORS
 from frm_mlflow.analysis.frontiers import PARETO
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
@@ -37,6 +38,10 @@ MEMORY_GIB = 2.0
 SPEED_UP = 10.0
 GROWTH = 1.3
 """Highest exponent of time over rows that still counts as close to linear."""
+
+TRANSFER_QUESTIONS = [(p, w) for p in PREDICTORS for w in ("itself", "frm", "latency") if p != w]
+PARETO_QUESTIONS = [(p, o) for p in ("frm", "latency", "flops") for o in ("frm", "latency")]
+"""What the naive loop answers: all of `transfer`'s questions, 6 of the 10 of `pareto`, and no shuffled control."""
 
 
 def fleet_of(rows: int) -> pd.DataFrame:
@@ -93,6 +98,7 @@ def side_by_side(resamples: int) -> pd.DataFrame:
 
     frame = fleet_of(PAPER_ROWS)
     options = AnalysisOptions(resamples=resamples, shuffles=10)
+    run_all(frame, options=options, rng=np.random.default_rng(0))
     naive, frm_seconds = _timed(lambda: twin.with_frm(frame))
 
     def naive_stability() -> list[float]:
@@ -101,11 +107,22 @@ def side_by_side(resamples: int) -> pd.DataFrame:
         return found
 
     def naive_transfer() -> list[float]:
-        asked = [(p, w) for p in ("frm", "latency", "flops") for w in ("itself", "frm", "latency") if p != w]
-        return [twin.tier_transfer(naive, p, w, s, t)[0] for s, t in twin.tier_pairs(naive) for p, w in asked]
+        rng = np.random.default_rng(0)
+        found = []
+        for source, target in twin.tier_pairs(naive):
+            chips = naive[naive["tier"] == target]["chip"].nunique()
+            for predictor, wanted in TRANSFER_QUESTIONS:
+                found.append(twin.tier_transfer(naive, predictor, wanted, source, target)[0])
+                for _ in range(resamples):
+                    rng.choice(chips, chips).mean()
+        return found
 
     def naive_pareto() -> list[float]:
-        return [twin.transferred(naive, "frm", "frm", s, t)["f1"].mean() for s, t in twin.tier_pairs(naive)]
+        return [
+            twin.transferred(naive, predictor, objective, source, target)["f1"].mean()
+            for source, target in twin.tier_pairs(naive)
+            for predictor, objective in PARETO_QUESTIONS
+        ]
 
     def fast(name: str) -> tuple[object, float]:
         return _timed(lambda: run_all(frame, [name], options=options, rng=np.random.default_rng(0)).results[name])
@@ -134,10 +151,9 @@ def _numbers(name: str, result: object, directions: list[tuple[str, str]]) -> np
         )
     if name == "transfer":
         table = tables["tiers"].set_index(["source", "target", "predictor", "predicts"])["rho"]
-        asked = [(p, w) for p in ("frm", "latency", "flops") for w in ("itself", "frm", "latency") if p != w]
-        return np.array([table[s, t, p, w] for s, t in directions for p, w in asked])
+        return np.array([table[s, t, p, w] for s, t in directions for p, w in TRANSFER_QUESTIONS])
     table = tables["tiers"].set_index(["source", "target", "objective", "predictor"])["f1"]
-    return np.array([table[s, t, "frm", "frm"] for s, t in directions])
+    return np.array([table[s, t, o, p] for s, t in directions for p, o in PARETO_QUESTIONS])
 
 
 def _timed(function: Callable[[], object]) -> tuple[object, float]:
@@ -175,10 +191,14 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--plot", type=Path, help="write time over rows as a self-contained HTML figure")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples of the side by side part")
+    parser.add_argument("--naive-only", action="store_true", help="only the side by side part")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.one)))
+        return 0
+    if arguments.naive_only:
+        print(side_by_side(arguments.resamples).to_string(index=False, float_format=lambda value: f"{value:.3g}"))
         return 0
     sizes = pd.DataFrame([measure_apart(rows) for rows in (PAPER_ROWS, 2000, 5000, 10_000, LARGE_ROWS)])
     exponent = growth(sizes[sizes["rows"] >= 2000])
