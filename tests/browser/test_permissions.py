@@ -18,7 +18,8 @@ pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
 
-PASSWORD = "password1234"
+PASSWORD = "long enough 5678"
+OPEN, SECRET = "open", "secret <i>plans</i>"
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,26 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
         f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\nadmin_password = {PASSWORD}\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "auth_cache_ttl_seconds = 60\n"
     )
     environ = {
         "MLFLOW_AUTH_CONFIG_PATH": str(settings),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "test",
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
+    database = f"sqlite:///{folder}/mlflow.db"
+    for name in (OPEN, SECRET):
+        log_fleet(database, experiment=name)
+    client = MlflowClient(database)
+    ids = [client.get_experiment_by_name(name).experiment_id for name in (OPEN, SECRET)]
+    options = ("--app-name", "frm-basic-auth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
         patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-        with running_server(folder / "server", options=("--app-name", "frm-basic-auth"), environ=environ) as uri:
-            log_fleet(uri, experiment="open")
-            log_fleet(uri, experiment="secret <i>plans</i>")
-            client, users = MlflowClient(uri), AuthServiceClient(uri)
+        with running_server(folder / "server", backend=database, options=options, environ=environ) as uri:
+            users = AuthServiceClient(uri)
             users.create_user("reader", PASSWORD)
-            ids = [client.get_experiment_by_name(name).experiment_id for name in ("open", "secret <i>plans</i>")]
-            users.create_experiment_permission(ids[0], "reader", "READ")
+            users.grant_user_permission("reader", "experiment", ids[0], "READ")
             yield Guarded(uri=uri, page=f"{uri}/frm", open_id=ids[0], secret_id=ids[1])
 
 
@@ -105,4 +110,4 @@ def test_a_reader_sees_nothing_of_the_secret_on_the_page(
 
     tab.page.goto(f"{guarded.page}?experiment={guarded.secret_id}")
     expect(tab.page.locator("#message.problem")).to_contain_text("may not read")
-    assert "resnet50" not in tab.page.content()
+    assert "swin_t" not in tab.page.content()
