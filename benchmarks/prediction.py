@@ -44,7 +44,7 @@ SPEED_SECONDS, FRONTIER_MS = 10.0, 50.0
 
 def aihub(source: Path | None) -> pd.DataFrame:
     """Return AI Hub's classifiers as a tidy frame, NPU only: other compute units are other configurations."""
-    frame = from_records(read.read("aihub", source).records)
+    frame = from_records(read("aihub", source).records)
     return frame[frame["compute_unit"] == "npu"]
 
 
@@ -147,7 +147,7 @@ def gpu_only(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
 
     Mean over chips of the F1 and Spearman of each single ranking, over the models that both sources have.
     """
-    gpu = from_records(read.read("timm", table).records)
+    gpu = from_records(read("timm", table).records)
     phones, graphics = history_of(frame), history_of(gpu)
     shared = [name for name in phones.models if name in graphics.models]
     here, there = phones.positions(shared), graphics.positions(shared)

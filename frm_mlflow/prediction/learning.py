@@ -32,7 +32,7 @@ AUTO = "auto"
 CHOICES = ("transfer", "ridge", "mean_of_sources", "static", "flops")
 """What the automatic choice chooses from, the most trusted first; the other predictors are controls only."""
 _WIDENING = (0.5, 4.0)
-_CORRECTION = 3.0
+_CORRECTION = 4.0
 """Small-sample correction: the quantile's level is confidence + this * (1 - confidence) / chips."""
 
 
@@ -193,7 +193,7 @@ class Choice:
 
 
 def choose(candidates: dict[str, Learnt], anchors: Anchors, values: Floats) -> Choice:
-    """Return the first candidate that no other beats by more than one standard error of the difference.
+    """Return the first candidate that no other beats by more than two standard errors of the difference.
 
     Judged by the F1 of the accuracy-latency frontier of left-out configurations, all given the
     target's anchors. The order of the candidates is that of trust, so noise does not choose.
@@ -213,7 +213,7 @@ def _beats(one: Floats, other: Floats) -> bool:
     difference = difference[np.isfinite(difference)]
     if difference.size < 2:
         return False
-    return bool(difference.mean() > difference.std(ddof=1) / np.sqrt(difference.size))
+    return bool(difference.mean() > 2 * difference.std(ddof=1) / np.sqrt(difference.size))
 
 
 def weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
