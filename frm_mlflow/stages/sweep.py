@@ -28,6 +28,7 @@ from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report import leaderboard
 from frm_mlflow.stages.accuracy import REFERENCE_PRECISION, images_for
 from frm_mlflow.stages.accuracy import measured as measured_accuracy
+from frm_mlflow.stages.external import link_to_catalogue
 from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import SweepProgress, Update, console
 from frm_mlflow.stages.record import Measured, configuration_of, record_of
@@ -142,6 +143,7 @@ def _run(
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
         outcome = run.finish(record, replace(attachments, samples=measured.measurement.samples))
+    link_to_catalogue(sweep.run, outcome, plan.settings.model, record)
     sweep.finished(outcome.run_id, record)
     return record
 
