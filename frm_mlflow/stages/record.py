@@ -125,6 +125,7 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.RATIO_SOURCE: schema.RATIO_INTERLEAVED if has_baseline else "",
         schema.LATENCY_STATISTIC: "p50",
         schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
+        schema.ENERGY_METER: measured.measurement.energy_meter,
         schema.UNSTABLE: ", ".join(measured.measurement.unstable),
     }
     return {tag.key: value for tag, value in tags.items() if value}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from frm_mlflow.devices import Device, Hardware, environment
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
-from frm_mlflow.measure import benchmark
+from frm_mlflow.measure import Measurement, benchmark
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report import leaderboard
 from frm_mlflow.stages.accuracy import REFERENCE_PRECISION, images_for
@@ -138,14 +138,25 @@ def _run(
         schema.CONFIG_HASH.key: plan.config_hash(device=bench.device.name, chip=bench.device.chip),
     }
     name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
-    attachments = log.Attachments(environment=bench.environment, config=OmegaConf.to_yaml(plan.resolved))
+    config = OmegaConf.to_yaml(plan.resolved)
     with sweep.run.benchmark(name=name, tags=tags) as run:
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
-        outcome = run.finish(record, replace(attachments, samples=measured.measurement.samples))
+        outcome = run.finish(record, _attachments(measured.measurement, bench, config))
     link_to_catalogue(sweep.run, outcome, plan.settings.model, record)
     sweep.finished(outcome.run_id, record)
     return record
+
+
+def _attachments(measurement: Measurement, bench: Bench, config: str) -> log.Attachments:
+    """Return the files of a run: every sample, what surrounded it, how it was configured, the sustained series."""
+    series = measurement.sustained
+    return log.Attachments(
+        samples=measurement.samples,
+        environment={**bench.environment, "measurement": dict(measurement.facts)},
+        config=config,
+        texts={} if series is None else {"sustained.csv": series.to_csv(index=False)},
+    )
 
 
 def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline: bool) -> Measured:
