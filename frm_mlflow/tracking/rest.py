@@ -6,6 +6,7 @@ tens of thousands of runs that costs more than the network. Here an answer stays
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ def call(
             json=body,
         )
     except (MlflowException, requests.RequestException) as error:
-        raise TrackingError(f"the tracking server at {uri} does not answer: {first_line(error)}") from error
+        raise TrackingError(f"the tracking server at {uri} does not answer: {_cause(error)}") from error
     if response.status_code in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
         raise TrackingError(
             f"the tracking server at {uri} refused {endpoint} (HTTP {response.status_code}): {LOGIN_REMEDY}"
@@ -80,6 +81,12 @@ def _refusal(response: requests.Response) -> str:
     except (requests.JSONDecodeError, KeyError, TypeError):
         message = response.text[:200]
     return f"HTTP {response.status_code}: {message}"
+
+
+def _cause(error: Exception) -> str:
+    """Return what the operating system says, out of the layers that repeat it."""
+    said = re.search(r"\[Errno -?\d+\] [^'\")]+", str(error))
+    return said.group() if said else first_line(error)
 
 
 def first_line(error: Exception) -> str:

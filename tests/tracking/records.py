@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from mlflow.entities import Run
+
 from frm_mlflow import schema
 from frm_mlflow.records import BenchmarkRecord, Configuration
 
@@ -27,3 +29,8 @@ def record(number: int = 0, **changes: object) -> BenchmarkRecord:
         "params": {"measure.runs": "100"},
     }
     return BenchmarkRecord(**(facts | changes))
+
+
+def measured(run: Run) -> dict[str, float]:
+    """Return a run's metrics without the mark of a late logging."""
+    return {key: value for key, value in run.data.metrics.items() if key != schema.WRITTEN.key}

@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from records import record
+from records import measured, record
 
-from frm_mlflow import schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.tracking import bulk, server
 from frm_mlflow.tracking.write_back import write_back
@@ -20,10 +19,6 @@ def client(request: pytest.FixtureRequest) -> MlflowClient:
 def runs_of(client: MlflowClient, experiment: str) -> list:
     found = client.get_experiment_by_name(experiment)
     return list(client.search_runs([found.experiment_id], max_results=1000))
-
-
-def measured(run: object) -> dict[str, float]:
-    return {key: value for key, value in run.data.metrics.items() if key != schema.WRITTEN.key}
 
 
 def test_records_are_logged_once_however_often_they_come(client: MlflowClient, experiment: str) -> None:

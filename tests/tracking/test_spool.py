@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from records import record
+from records import measured, record
 
 from benchmarks.mlflow_server import free_port, start_server, stop_server, wait_until_healthy
 from frm_mlflow import schema
@@ -68,7 +68,7 @@ def test_a_server_that_goes_away_and_comes_back_has_every_result_once(tmp_path: 
         assert sorted(run.info.status for run in runs.values()) == ["FAILED", "FINISHED", "FINISHED", "FINISHED"]
         assert len(runs) == 4
         for number in (1, 2):
-            assert runs[record(number).name].data.metrics == record(number).metrics
+            assert measured(runs[record(number).name]) == record(number).metrics
         path = client.download_artifacts(runs[record(1).name].info.run_id, "samples.parquet")
         assert pd.read_parquet(path)["wall_ns"].tolist() == [1, 2]
         parent = client.get_run(sweep.run_id)
@@ -107,7 +107,7 @@ def test_a_half_logged_run_is_completed_and_not_repeated(client: MlflowClient, e
     assert spool.resend(tmp_path).sent == 1
     (run,) = benchmarks(client, experiment)
     assert (run.info.run_id, run.info.status) == (half.info.run_id, "FINISHED")
-    assert run.data.metrics == record().metrics
+    assert measured(run) == record().metrics
     assert Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text() == "a: 1"
 
 
