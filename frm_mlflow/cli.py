@@ -63,7 +63,9 @@ def _resend(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "frm-mlflow resend", description="Log the results that were kept on disk because the tracking server went away."
     )
-    parser.add_argument("--uri", help="tracking server (default: MLFLOW_TRACKING_URI)")
+    parser.add_argument(
+        "--uri", help="send everything to this server (default: the one that each result was meant for)"
+    )
     options = parser.parse_args(arguments)
     from frm_mlflow.stages import resend
 

@@ -161,6 +161,7 @@ def _points(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:
         legendgroup=name,
         text=[escape(model) for model in rows[_MODEL]],
         textposition="top center",
+        cliponaxis=False,
         marker={"color": shade, "symbol": symbols, "size": 10},
         customdata=np.column_stack([rows[LATENCY_P50.column], rows[MEMORY_PEAK.column], rows[GMACS.column]]),
         hovertemplate="%{text}<br>FRM %{x:.3f} · top-1 %{y:.1f} %<br>%{customdata[0]:.2f} ms · "

