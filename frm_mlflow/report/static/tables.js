@@ -45,7 +45,7 @@ export function modelTable(element, points, { cost, name, label }) {
     ["params_m", "Params M"],
     ["top1", "Top-1 %"],
   ].map(([key, title]) => ({ title, cell: (row) => number(row[key]) }));
-  const flags = (row) => [row.frontier ? "frontier" : "", row.unstable ? `unstable: ${row.unstable}` : ""].filter(Boolean).join(" · ");
+  const flags = (row) => [row.frontier ? "frontier" : "", row.unstable ? "unstable" : ""].filter(Boolean).join(" · ");
   const columns = [
     { title: "Place", cell: (row) => number(row.rank) },
     { title: "Model", words: "name", cell: (row) => link(row.href, row.model, `${row.model}: its runs in MLflow`) },
