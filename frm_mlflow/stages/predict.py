@@ -51,8 +51,9 @@ class QuestionConfig:
     target: str
     chip: str = ""
     tier: str = ""
-    runtime: str = ""
-    precision: str = ""
+    target_runtime: str = ""
+    """Not `runtime`, which is a group of Hydra's."""
+    target_precision: str = ""
     compute_unit: str = ""
     sources: Any = None
     anchors: Any = None
@@ -77,6 +78,11 @@ class RecommendConfig(QuestionConfig):
     """The settings of `frm-mlflow recommend` (`conf/recommend.yaml`)."""
 
     constraints: Constraints = field(default_factory=Constraints)
+    """Takes the limits from the four keys below, which are short to type."""
+    max_latency_ms: float | None = None
+    min_top1: float | None = None
+    max_memory_mib: float | None = None
+    confidence: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class PlanConfig(QuestionConfig):
     """The settings of `frm-mlflow plan` (`conf/plan.yaml`)."""
 
     plan: PlanOptions = field(default_factory=PlanOptions)
+    """Takes the budget from the key below, which is short to type."""
+    budget: int = 5
 
 
 Compute = Callable[[pd.DataFrame, np.random.Generator], Answer]
@@ -151,8 +159,8 @@ def target_of(settings: QuestionConfig) -> Target:
         device=settings.target,
         chip=settings.chip,
         tier=settings.tier,
-        runtime=settings.runtime,
-        precision=settings.precision,
+        runtime=settings.target_runtime,
+        precision=settings.target_precision,
         compute_unit=settings.compute_unit,
     )
     if known is None:
