@@ -57,12 +57,13 @@ def examine() -> dict[str, Any]:
 
 def show(findings: dict[str, Any]) -> None:
     """Print the findings for a person."""
-    table = Table("", "what", "found", "for more", title="frm-mlflow doctor", title_justify="left")
+    table = Table(box=None, show_header=False, pad_edge=False)
     for section, rows in findings.items():
-        table.add_section()
+        table.add_row("", f"[bold]{section}[/]")
         for row in rows:
             mark = "[green]✓[/]" if row["present"] else "[yellow]–[/]"
-            table.add_row(mark, f"{section}: {row['subject']}", escape(row["found"]), escape(row["remedy"]))
+            remedy = f"\n[dim]for more: {escape(row['remedy'])}[/]" if row["remedy"] else ""
+            table.add_row(mark, row["subject"], escape(row["found"]) + remedy)
     Console().print(table)
 
 
@@ -92,10 +93,18 @@ def _energy(device: devices.Device) -> Finding:
     meter = energy_meter(device.kind, device.index)
     if meter is not None:
         return Finding("energy", True, f"zeus: {meter.counter}")
-    return Finding("energy", False, "no meter", "RAPL, NVML or another counter, and pip install 'frm-mlflow[energy]'")
+    return Finding("energy", False, "no meter", "RAPL, NVML or another counter; pip install 'frm-mlflow[energy]'")
 
 
 def _server() -> Finding:
+    planned = server.database_to_make()
+    if planned is not None:
+        return Finding(
+            "server",
+            True,
+            f"none yet: the first run makes {planned}",
+            "set MLFLOW_TRACKING_URI to a server that others see, too",
+        )
     try:
         client = server.connect()
     except FrmError as error:

@@ -54,6 +54,15 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
     return client
 
 
+def database_to_make(uri: str | None = None) -> Path | None:
+    """Return the file of the SQLite database at `uri` that the first run would make; None where there is nothing to make."""
+    uri = uri or mlflow.get_tracking_uri()
+    if urlsplit(uri).scheme.split("+")[0] != "sqlite":
+        return None
+    database = make_url(uri).database
+    return Path(database) if database and not Path(database).exists() else None
+
+
 def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
     """Return if the client's tracking server answers a request with the caller's credentials.
 
