@@ -103,7 +103,7 @@ def _server() -> Finding:
             "server",
             True,
             f"none yet: the first run makes {planned}",
-            "set MLFLOW_TRACKING_URI to a server that others see, too",
+            "MLFLOW_TRACKING_URI=http://..., a server for all",
         )
     try:
         client = server.connect()

@@ -55,7 +55,7 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
 
 
 def database_to_make(uri: str | None = None) -> Path | None:
-    """Return the file of the SQLite database at `uri` that the first run would make; None where there is nothing to make."""
+    """Return the file of the SQLite database that the first run would make; None where there is nothing to make."""
     uri = uri or mlflow.get_tracking_uri()
     if urlsplit(uri).scheme.split("+")[0] != "sqlite":
         return None
