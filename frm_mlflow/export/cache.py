@@ -19,8 +19,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
+from frm_mlflow.folders import cache_folder
 from frm_mlflow.worker.manifest import Artefact
 
 SEAL_NAME = "seal.json"
@@ -51,12 +51,12 @@ class ArtefactCache:
     Parameters
     ----------
     root : Path, optional
-        Directory of the cache; by default `$FRM_CACHE_DIR`, else the platform's cache directory.
+        Directory of the cache; by default `$FRM_CACHE_DIR`, else `artefacts` in `cache_folder()`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         configured = os.environ.get("FRM_CACHE_DIR")
-        self.root = root or (Path(configured) if configured else user_cache_path("frm-mlflow") / "artefacts")
+        self.root = root or (Path(configured) if configured else cache_folder() / "artefacts")
 
     def fetch(self, key: str, build: Callable[[Path], None]) -> Path:
         """Return the directory of the entry `key`, having `build` fill it where it is missing or damaged."""

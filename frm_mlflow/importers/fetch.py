@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,18 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from frm_mlflow.errors import ConfigError, ImportFileError
+from frm_mlflow.folders import cache_folder
 
 PINNED: Mapping[str, str] = {"qai_hub_models": "0.65.0"}
 """Releases whose layout and counts the tests have seen; `source.version` takes another."""
 TIMEOUT_S = 300
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
-
-
-def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for fetched sources below the user's cache folder."""
-    base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "frm-mlflow" / "sources"
 
 
 def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -42,7 +36,7 @@ def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _
     """
     if not re.fullmatch(r"\d+(\.\d+)*([a-z.]+\d*)?", version):
         raise ConfigError(f"source.version must be a release like {PINNED.get(package, '1.0')}, got '{version}'")
-    folder = cache or default_cache()
+    folder = cache or cache_folder() / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     cached = sorted(folder.glob(f"{package}-{version}-*.whl"))
     return cached[0] if cached else _download(package, version, folder, run)

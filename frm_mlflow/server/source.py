@@ -14,13 +14,13 @@ import pandas as pd
 from mlflow import MlflowClient
 
 from frm_mlflow import schema
+from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.server.store import Experiments
 from frm_mlflow.tracking.cache import refreshed
 from frm_mlflow.tracking.entry import FINISHED
 from frm_mlflow.tracking.pages import Selection
 from frm_mlflow.tracking.query import IS_BENCHMARK, digest
-from frm_mlflow.tracking.server import cache_home
 
 
 def read_benchmarks(experiments: Experiments, *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
@@ -43,4 +43,4 @@ def _client(uri: str) -> MlflowClient:
 
 def _folder(uri: str) -> Path:
     """Return a folder of this server's own: a relative `sqlite:///` URI names another database elsewhere."""
-    return cache_home() / "server" / content_hash([uri, str(Path.cwd())])
+    return cache_folder() / "server" / content_hash([uri, str(Path.cwd())])

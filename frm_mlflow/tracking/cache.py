@@ -30,10 +30,10 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from frm_mlflow import schema
+from frm_mlflow.folders import cache_folder
 from frm_mlflow.frame import tidy
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking.pages import NOT_FINITE, Row, Selection, counts, pages
-from frm_mlflow.tracking.server import cache_home
 
 FORMAT = 1
 CHECKED = "checked_s"
@@ -101,7 +101,7 @@ def refreshed(
     folder
         Where the file is; None takes `frm-mlflow/runs` in the user's cache folder.
     """
-    path = file_of(selection, folder or cache_home() / "runs")
+    path = file_of(selection, folder or cache_folder() / "runs")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         runs = refresh(load(path), selection, now_s=clock(), on_progress=on_progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,18 +16,13 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from frm_mlflow.errors import TrackingError
+from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking import rest
 
 QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 """MLflow's own switch: without it, each run that ends costs one more request and two lines on stdout."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
-
-
-def cache_home(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of frm-mlflow below the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`)."""
-    base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "frm-mlflow"
 
 
 def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
@@ -116,7 +110,7 @@ def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
 
 def _opened_store(uri: str) -> MlflowClient:
     """Open a database; MLflow makes its tables on first use, without a lock of its own."""
-    lock = cache_home() / "locks" / f"{content_hash(uri)}.lock"
+    lock = cache_folder() / "locks" / f"{content_hash(uri)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock):

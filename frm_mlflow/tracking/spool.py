@@ -23,9 +23,10 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from frm_mlflow.errors import FrmError, TrackingError
+from frm_mlflow.folders import data_folder
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, Sent, send, written_now
-from frm_mlflow.tracking.server import cache_home, check_answer, connect
+from frm_mlflow.tracking.server import check_answer, connect
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,9 @@ SERVER_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException, OS
 
 
 def spool_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of kept runs: `FRM_MLFLOW_SPOOL`, else `frm-mlflow/spool` in the user's cache folder."""
+    """Return the folder of kept runs: `FRM_MLFLOW_SPOOL`, else `frm-mlflow/spool` in the user's data folder."""
     named = environ.get(SPOOL_VARIABLE)
-    return Path(named) if named else cache_home(environ) / "spool"
+    return Path(named) if named else data_folder() / "spool"
 
 
 def pending(directory: Path | None = None) -> list[Path]:

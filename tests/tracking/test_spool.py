@@ -164,9 +164,10 @@ def test_nothing_partial_is_ever_pending(client: MlflowClient, experiment: str, 
     assert spool.pending(tmp_path) == []
 
 
-def test_the_spool_lies_where_the_variable_says(tmp_path: Path) -> None:
+def test_the_spool_lies_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert spool.spool_directory({"FRM_MLFLOW_SPOOL": str(tmp_path)}) == tmp_path
-    assert spool.spool_directory({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "frm-mlflow" / "spool"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert spool.spool_directory({}) == tmp_path / "frm-mlflow" / "spool", "not in the cache, which people empty"
 
 
 def test_connect_reports_a_uri_that_is_no_tracking_store() -> None:
