@@ -104,10 +104,12 @@ class MeasureConfig:
     """The measuring protocol: warm-up, pairing with the baseline, stopping rule, limits."""
 
     runs: int = 100
-    """Timed runs at least."""
+    """Timed runs at least, over all launches."""
+    launches: int = 5
+    """Fresh pairs of worker processes at least, each with its share of the runs; 1 measures in one pair."""
     max_runs: int = 2000
     max_seconds: float = 60.0
-    """Cap on the timed part of one benchmark; `runs` are made in any case."""
+    """Cap on the time from the first timed call on; `runs` are made in any case."""
     target_interval: float = 0.02
     """Stop once the half-width of the ratio's 95 % interval over its value is at most this."""
     block_seconds: float = 0.25
@@ -130,6 +132,8 @@ class MeasureConfig:
     def __post_init__(self) -> None:
         if self.runs < 1:
             raise ConfigError(f"measure.runs must be at least 1, got {self.runs}")
+        if self.launches < 1:
+            raise ConfigError(f"measure.launches must be at least 1, got {self.launches}")
         if self.max_runs < self.runs:
             raise ConfigError(f"measure.max_runs ({self.max_runs}) must not be below measure.runs ({self.runs})")
         if self.batch_size < 1:

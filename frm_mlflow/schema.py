@@ -40,10 +40,10 @@ class Tag:
 # --- metrics: latency ------------------------------------------------------------------
 LATENCY_P50 = Metric("latency/p50_ms", "latency_ms", "ms", "lower", "Median latency of one call.")
 LATENCY_P50_LOW = Metric(
-    "latency/p50_low_ms", "latency_low_ms", "ms", "lower", "Lower end of the median's 95 % bootstrap interval."
+    "latency/p50_low_ms", "latency_low_ms", "ms", "lower", "Lower end of the median's 95 % interval."
 )
 LATENCY_P50_HIGH = Metric(
-    "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % bootstrap interval."
+    "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % interval."
 )
 LATENCY_MEAN = Metric("latency/mean_ms", "latency_mean_ms", "ms", "lower", "Mean latency of one call.")
 LATENCY_P90 = Metric("latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples.")
@@ -64,6 +64,13 @@ LATENCY_DEVICE_P50 = Metric(
     "latency/device_p50_ms", "latency_device_ms", "ms", "lower", "Median by the accelerator's own events (CUDA)."
 )
 LATENCY_SAMPLES = Metric("latency/samples", "latency_samples", "1", "none", "Number of timed calls.")
+LATENCY_LAUNCHES = Metric(
+    "latency/launches",
+    "latency_launches",
+    "1",
+    "none",
+    "Process starts that the calls come from; with one, the intervals hold no variation from start to start.",
+)
 LATENCY_BLOCK_CV = Metric(
     "latency/block_cv", "latency_block_cv", "1", "lower", "Coefficient of variation of the blocks' medians."
 )

@@ -87,7 +87,8 @@ def measure_accuracy(
     """
     threads = runtime.threads or physical_cores(allowed_cpus())
     with closing(open_local(name="accuracy", threads=threads)) as worker, TemporaryDirectory() as scratch:
-        participant = Participant("accuracy", worker, artefact, timeout_s)
+        participant = Participant("accuracy", artefact, timeout_s)
+        participant.launch(worker)
         participant.load(device=device, runtime=runtime, threads=threads)
         batch = participant.manifest.inputs[0].shape[0]
         inputs, outputs = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"

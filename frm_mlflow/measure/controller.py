@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from frm_mlflow.devices import Device, conditions
 from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.hardware import allowed_cpus, physical_cores
 from frm_mlflow.devices.local import open_local
-from frm_mlflow.measure import estimate
 from frm_mlflow.measure.blocks import runs_in_block
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
 from frm_mlflow.measure.stability import instabilities
+from frm_mlflow.measure.stopping import NOT_YET, StoppingRule
 from frm_mlflow.measure.summary import (
     energy_metrics,
     latency_metrics,
@@ -36,8 +37,6 @@ OpenWorker = Callable[[str], Worker]
 Clock = Callable[[], int]
 Progress = Callable[[str], None]
 
-_CHECK_EVERY = 5
-"""Pairs between two looks at the interval."""
 _NO_ENERGY: dict[str, Any] = {"meter": None}
 
 
@@ -56,7 +55,9 @@ def benchmark(
     """Return the measurement of `artefact`, relative to `baseline` where one is given.
 
     The baseline's and the model's workers take turns in blocks, so that what the machine does
-    meanwhile happens to both; every block of the model stands between two of the baseline.
+    meanwhile happens to both; every block of the model stands between two of the baseline. The
+    runs are shared among several launches of fresh workers, since a process keeps the luck of its
+    start (where its memory lies) for its life.
     Without a baseline the model is measured alone: its ratios are 1 with the interval [1, 1],
     which is right for the baseline's own run.
 
@@ -71,127 +72,124 @@ def benchmark(
     """
     threads = runtime.threads or physical_cores(allowed_cpus())
     opener = open_worker or _local_opener(runtime, threads)
-    tell = on_progress or _silent
+    setting = _Setting(device, runtime, threads, config, clock, on_progress or _silent)
+    roles = [(MODEL, artefact)] if baseline is None else [(BASELINE, baseline), (MODEL, artefact)]
+    pair = [Participant(role, directory, config.timeout_s) for role, directory in roles]
+    rule = StoppingRule(config, rng, clock)
     phases = _Phases(clock)
+    before = conditions(device)
+    finish = None
+    while finish is None:
+        finish = _launch(pair, opener, rule, setting, phases)
+    facts = {"threads": threads, "seconds": phases.seconds, "before": before, "after": finish.conditions}
+    return _measurement(pair, rule=rule, finish=finish, device=device, facts=facts)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What is the same for every launch."""
+
+    device: Device
+    runtime: RuntimeConfig
+    threads: int
+    config: MeasureConfig
+    clock: Clock
+    tell: Progress
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """What the last launch does after its timed runs."""
+
+    identities: list[Identity]
+    conditions: Mapping[str, float]
+    energies: list[dict[str, Any]]
+    sustained: Sustained | None
+
+
+def _launch(
+    pair: list[Participant], opener: OpenWorker, rule: StoppingRule, setting: _Setting, phases: _Phases
+) -> _Finish | None:
+    """Start fresh workers, time this launch's share and leave none behind; return what the last one ends with."""
     with ExitStack() as stack:
-
-        def participant(role: str, directory: Path) -> Participant:
-            worker = stack.enter_context(closing(opener(role)))
-            return Participant(role, worker, directory, config.timeout_s)
-
-        model = participant(MODEL, artefact)
-        pair = [participant(BASELINE, baseline), model] if baseline is not None else [model]
+        for participant in pair:
+            participant.launch(stack.enter_context(closing(opener(participant.role))))
         phases.done("start")
-        identities = _prepare(pair, device=device, runtime=runtime, threads=threads, config=config, tell=tell)
+        identities = _prepare(pair, setting)
         phases.done("load_and_warm_up")
-        before = conditions(device)
-        interval = _take_turns(pair, config=config, rng=rng, clock=clock, tell=tell)
+        if not rule.launches:
+            rule.begin(phases.total)
+        _take_turns(pair, rule)
+        setting.tell(_progress(pair, rule.interval))
         phases.done("timed")
-        after = conditions(device)
-        memories = [p.memory() for p in pair]
-        energies = [p.energy(config.energy_seconds) if config.energy_seconds else _NO_ENERGY for p in pair]
-        sustained = _sustained(model, device=device, config=config, clock=clock)
+        for participant in pair:
+            participant.read_memory()
+        finish = _finish(pair, identities, setting) if rule.enough else None
         phases.done("memory_and_energy")
     phases.done("close")
-    return _measurement(
-        pair,
-        identities=identities,
-        memories=memories,
-        energies=energies,
-        sustained=sustained,
-        interval=interval,
-        device=device,
-        config=config,
-        rng=rng,
-        facts={"threads": threads, "seconds": phases.seconds, "before": before, "after": after},
-    )
+    return finish
 
 
-def _prepare(
-    pair: list[Participant],
-    *,
-    device: Device,
-    runtime: RuntimeConfig,
-    threads: int,
-    config: MeasureConfig,
-    tell: Progress,
-) -> list[Identity]:
-    """Load, verify and warm up each, and plan the blocks."""
-    identities = []
+def _prepare(pair: list[Participant], setting: _Setting) -> list[Identity]:
+    """Load, verify and warm up each; the first launch plans the blocks."""
+    identities, config = [], setting.config
     for participant in pair:
-        tell(f"loading {participant.manifest.model}")
-        participant.load(device=device, runtime=runtime, threads=threads)
+        setting.tell(f"loading {participant.manifest.model}")
+        participant.load(device=setting.device, runtime=setting.runtime, threads=setting.threads)
         identities.append(participant.verify())
         participant.warm_up(config)
-        median_s = participant.warmed["median_ns"] / 1e9
-        participant.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
+        if len(participant.launches) == 1:
+            median_s = participant.now.warmed["median_ns"] / 1e9
+            participant.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
     return identities
 
 
-def _take_turns(
-    pair: list[Participant], *, config: MeasureConfig, rng: np.random.Generator, clock: Clock, tell: Progress
-) -> Interval:
-    """Time blocks in turn until the stopping rule holds; return the interval that it looked at last."""
+def _finish(pair: list[Participant], identities: list[Identity], setting: _Setting) -> _Finish:
+    """Take the machine's condition, meter energy and run on where sustained mode was asked for."""
+    after = conditions(setting.device)
+    seconds = setting.config.energy_seconds
+    energies = [p.energy(seconds) if seconds else _NO_ENERGY for p in pair]
+    sustained = _sustained(pair[-1], device=setting.device, config=setting.config, clock=setting.clock)
+    return _Finish(identities, after, energies, sustained)
+
+
+def _take_turns(pair: list[Participant], rule: StoppingRule) -> None:
+    """Time blocks in turn until this launch has its share."""
     model, around = pair[-1], pair[:-1]
-    deadline = clock() + round(config.max_seconds * 1e9)
     for baseline in around:
         baseline.block()
     while True:
         model.block()
         for baseline in around:
             baseline.block()
-        if model.samples < config.runs:
-            continue
-        over = model.samples >= config.max_runs or clock() >= deadline
-        if over or len(model.blocks) % _CHECK_EVERY == 0:
-            interval = _interval(pair, config=config, rng=rng)
-            tell(f"{model.samples} runs, {_progress(pair, interval)}")
-            if over or interval.relative_half_width <= config.target_interval:
-                return interval
-
-
-def _interval(pair: list[Participant], *, config: MeasureConfig, rng: np.random.Generator) -> Interval:
-    """Return the interval that the stopping rule is about: of the ratio, or of the median where there is none."""
-    model, confidence, resamples = pair[-1], config.confidence, config.resamples
-    if len(pair) == 1:
-        wall_ns = model.times("wall_ns")
-        return estimate.median_interval(wall_ns, confidence=confidence, resamples=resamples, rng=rng)
-    medians = model.block_medians(), pair[0].block_medians()
-    return estimate.ratio_interval(*medians, confidence=confidence, resamples=resamples, rng=rng)
+        if rule.ends_launch(pair):
+            return
 
 
 def _measurement(
-    pair: list[Participant],
-    *,
-    identities: list[Identity],
-    memories: list[dict[str, Any]],
-    energies: list[dict[str, Any]],
-    sustained: Sustained | None,
-    interval: Interval,
-    device: Device,
-    config: MeasureConfig,
-    rng: np.random.Generator,
-    facts: dict[str, Any],
+    pair: list[Participant], *, rule: StoppingRule, finish: _Finish, device: Device, facts: dict[str, Any]
 ) -> Measurement:
+    config, interval, identities, energies = rule.config, rule.interval, finish.identities, finish.energies
     metrics, definitions = [], []
-    for participant, memory, energy in zip(pair, memories, energies, strict=True):
-        of_memory, definition = memory_metrics(memory, kind=device.kind)
-        metrics.append(latency_metrics(participant, config=config, rng=rng) | of_memory | energy_metrics(energy))
+    for participant, energy in zip(pair, energies, strict=True):
+        of_memory, definition = memory_metrics(participant.memory(), kind=device.kind)
+        of_latency = latency_metrics(participant, config=config, rng=rule.rng)
+        metrics.append(of_latency | of_memory | energy_metrics(energy))
         definitions.append(definition)
     model, own = pair[-1], metrics[-1]
     alone = len(pair) == 1
     ratio = Interval(1.0, 1.0, 1.0) if alone else interval
     return Measurement(
-        metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]) | sustained_metrics(sustained),
+        metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]) | sustained_metrics(finish.sustained),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
         unstable=_unstable(pair, interval, config=config, on_cpu=device.kind == "cpu"),
-        versions=model.loaded["versions"],
+        versions=model.now.loaded["versions"],
         identity=identities[-1],
         baseline_identity=None if alone else identities[0],
         memory_definition=definitions[-1],
         energy_meter=energies[-1]["meter"] or "",
-        sustained=sustained.series if sustained else None,
+        sustained=finish.sustained.series if finish.sustained else None,
         facts=facts | {p.role: _facts(p) | {"energy": e} for p, e in zip(pair, energies, strict=True)},
     )
 
@@ -209,25 +207,30 @@ def _unstable(pair: list[Participant], interval: Interval, *, config: MeasureCon
         for p in reversed(pair)
         for reason in instabilities(p.times("wall_ns"), p.times("cpu_ns"), on_cpu=on_cpu)
     ]
-    reasons += [f"{p.role} not warmed up" for p in pair if not p.warmed["settled"]]
+    reasons += [f"{p.role} not warmed up" for p in pair if not p.settled]
     if interval.relative_half_width > config.target_interval:
         reasons.append(f"interval wider than {config.target_interval:.1%}")
     return tuple(reasons)
 
 
 def _facts(participant: Participant) -> dict[str, Any]:
+    launches = participant.launches
     return {
-        "runtime": participant.loaded["facts"],
-        "load_seconds": participant.loaded["seconds"],
-        "memory_base_mib": participant.loaded["base_mib"],
-        "warm_up": participant.warmed,
+        "runtime": launches[-1].loaded["facts"],
+        "load_seconds": [launch.loaded["seconds"] for launch in launches],
+        "memory_base_mib": [launch.loaded["base_mib"] for launch in launches],
+        "memory_peak_mib": [launch.memory["peak_mib"] for launch in launches],
+        "warm_up": [launch.warmed for launch in launches],
         "runs_in_block": participant.runs,
     }
 
 
 def _progress(pair: list[Participant], interval: Interval) -> str:
+    done = f"{pair[-1].samples} runs"
+    if interval == NOT_YET:
+        return done
     name, unit, scale = ("median", " ms", 1e-6) if len(pair) == 1 else ("ratio", "", 1.0)
-    return f"{name} {interval.value * scale:.4g}{unit} ± {interval.relative_half_width:.1%}"
+    return f"{done}, {name} {interval.value * scale:.4g}{unit} ± {interval.relative_half_width:.1%}"
 
 
 def _local_opener(runtime: RuntimeConfig, threads: int) -> OpenWorker:
@@ -241,14 +244,19 @@ def _silent(message: str) -> None:
 
 
 class _Phases:
-    """Seconds that each phase took, for the overhead to be seen."""
+    """Seconds that each phase took over all launches, for the overhead to be seen."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = clock()
         self.seconds: dict[str, float] = {}
 
+    @property
+    def total(self) -> float:
+        """Seconds so far."""
+        return sum(self.seconds.values())
+
     def done(self, phase: str) -> None:
         now = self._clock()
-        self.seconds[phase] = (now - self._last) / 1e9
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + (now - self._last) / 1e9
         self._last = now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -130,6 +130,67 @@ def ratio_interval(
     order = _moving_blocks(len(ratios), length, resamples, rng)
     medians = np.median(ratios[order], axis=1)
     return _interval(float(np.median(ratios)), medians, confidence, n=len(ratios), length=length)
+
+
+def ratio_over_launches(
+    model: Sequence[Floats],
+    baseline: Sequence[Floats],
+    *,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Return the ratio of latencies with its interval from the block medians of each launch.
+
+    The estimate is the median of all `paired_ratios`. With several launches the interval is
+    `launch_interval`'s of the launches' own medians; one launch has only its pairs to go by
+    (`ratio_interval`), and what differs from launch to launch is then not inside.
+    """
+    if len(model) == 1:
+        return ratio_interval(model[0], baseline[0], confidence=confidence, resamples=resamples, rng=rng)
+    ratios = [paired_ratios(m, b) for m, b in zip(model, baseline, strict=True)]
+    value = float(np.median(np.concatenate(ratios)))
+    return launch_interval(value, [float(np.median(r)) for r in ratios], confidence=confidence)
+
+
+def median_over_launches(
+    launches: Sequence[Floats], *, confidence: float, resamples: int, rng: np.random.Generator
+) -> Interval:
+    """Return the median of all runs with its interval from each launch's runs, shape (blocks, runs in a block).
+
+    The interval knows of launches as `ratio_over_launches` does.
+    """
+    if len(launches) == 1:
+        return median_interval(launches[0], confidence=confidence, resamples=resamples, rng=rng)
+    value = float(np.median(np.concatenate(launches)))
+    return launch_interval(value, [float(np.median(runs)) for runs in launches], confidence=confidence)
+
+
+def launch_interval(value: float, launches: Sequence[float] | Floats, *, confidence: float) -> Interval:
+    """Return Student's interval around `value` from what each of several launches gave, on a logarithmic scale.
+
+    A process that is started anew lies on other pages of memory and keeps that for its life: runs
+    of one launch share it, so only launches are independent of each other.
+
+    Parameters
+    ----------
+    value
+        The estimate from all launches together.
+    launches
+        The same figure from each launch alone, at least two, above zero.
+
+    Examples
+    --------
+    >>> found = launch_interval(1.0, [0.99, 1.0, 1.01], confidence=0.95)
+    >>> round(found.low, 3), round(found.high, 3)
+    (0.975, 1.025)
+    """
+    logs = np.log(np.asarray(launches, dtype=np.float64))
+    if len(logs) < 2:
+        raise ValueError(f"an interval over launches needs two of them, got {len(logs)}")
+    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
+    factor = math.exp(float(stats.t.ppf((1 + confidence) / 2, len(logs) - 1)) * error)
+    return Interval(value, value / factor, value * factor)
 
 
 def dependence_length(series: Floats) -> int:

@@ -1,4 +1,4 @@
-"""One of the two that take turns: a worker with its model loaded, and its blocks so far."""
+"""One of the two that take turns: its worker, started anew for each launch, and its blocks so far."""
 
 from __future__ import annotations
 
@@ -22,28 +22,47 @@ Floats = NDArray[np.float64]
 
 _SETTLED_BLOCK = 3
 """From this many runs on, a block starts with one call that is not timed: it finds cold caches."""
+_LATER_WARM_UP = 0.2
+"""Share of the warm-up that a later launch gets: the first one has seen how long the calls take to settle."""
+
+
+@dataclass
+class Launch:
+    """One life of the worker: what it said when it loaded and warmed up, its blocks and its memory."""
+
+    worker: Worker
+    loaded: dict[str, Any] = field(default_factory=dict)
+    warmed: dict[str, Any] = field(default_factory=dict)
+    blocks: list[dict[str, Any]] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Participant:
-    """A worker in the role of the model or of the baseline."""
+    """The model or the baseline, over all launches of its worker."""
 
     role: str
-    worker: Worker
     artefact: Path
     timeout_s: float
     runs: int = 1
     """Timed runs in a block, the same in every block."""
-    loaded: dict[str, Any] = field(default_factory=dict)
-    warmed: dict[str, Any] = field(default_factory=dict)
-    blocks: list[dict[str, Any]] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.manifest = Artefact.read(self.artefact)
 
+    @property
+    def now(self) -> Launch:
+        """The launch that runs, or ran last."""
+        return self.launches[-1]
+
+    def launch(self, worker: Worker) -> None:
+        """Begin a launch with a worker that was just started."""
+        self.launches.append(Launch(worker))
+
     def load(self, *, device: Device, runtime: RuntimeConfig, threads: int) -> None:
         """Load the artefact in the worker."""
-        self.loaded = self._ask(
+        self.now.loaded = self._ask(
             "load",
             artefact=str(self.artefact.resolve()),
             runtime=runtime.name,
@@ -61,11 +80,12 @@ class Participant:
         return identity
 
     def warm_up(self, config: MeasureConfig) -> None:
-        """Warm up until the call's time has settled."""
-        self.warmed = self._ask(
+        """Warm up until the call's time has settled; briefly where an earlier launch was warmed up in full."""
+        share = 1.0 if len(self.launches) == 1 else _LATER_WARM_UP
+        self.now.warmed = self._ask(
             "warm_up",
-            runs=config.warm_up_runs,
-            seconds=config.warm_up_seconds,
+            runs=math.ceil(config.warm_up_runs * share),
+            seconds=config.warm_up_seconds * share,
             agreement=config.warm_up_agreement,
             max_seconds=config.warm_up_max_seconds,
         )
@@ -73,7 +93,7 @@ class Participant:
     def block(self) -> None:
         """Time one more block."""
         settle = 1 if self.runs >= _SETTLED_BLOCK else 0
-        self.blocks.append(self.timed_block(runs=self.runs, settle=settle))
+        self.now.blocks.append(self.timed_block(runs=self.runs, settle=settle))
 
     def timed_block(self, *, runs: int, settle: int) -> dict[str, Any]:
         """Time calls that are not one of the benchmark's blocks."""
@@ -83,19 +103,32 @@ class Participant:
         """Meter the energy of calls over a window; `meter` is None where there is none."""
         return self._ask("energy", seconds=seconds)
 
-    def memory(self) -> dict[str, Any]:
-        """Ask for the peaks since loading."""
-        return self._ask("memory")
+    def read_memory(self) -> None:
+        """Ask for this launch's peaks since loading."""
+        self.now.memory = self._ask("memory")
 
     @property
     def samples(self) -> int:
-        """Timed runs so far."""
-        return len(self.blocks) * self.runs
+        """Timed runs so far, of all launches."""
+        return sum(len(launch.blocks) for launch in self.launches) * self.runs
+
+    @property
+    def settled(self) -> bool:
+        """Whether every launch was warmed up within its time."""
+        return all(launch.warmed["settled"] for launch in self.launches)
+
+    def memory(self) -> dict[str, Any]:
+        """Return the launches' median of each memory figure; what no meter told stays None."""
+        replies = [launch.memory for launch in self.launches]
+        return {key: _median(key, replies) for key in replies[-1]}
 
     def times(self, clock: str) -> Floats:
         """Return `wall_ns`, `cpu_ns` or `device_ns` of all blocks, shape (blocks, runs); NaN where null."""
-        rows = [block[clock] if block[clock] is not None else [math.nan] * self.runs for block in self.blocks]
-        return np.array(rows, dtype=np.float64)
+        return np.concatenate(self.by_launch(clock))
+
+    def by_launch(self, clock: str) -> list[Floats]:
+        """Return `times`, launch by launch."""
+        return [self._times(launch, clock) for launch in self.launches]
 
     def block_medians(self) -> Floats:
         """Return the median wall time of each block in nanoseconds."""
@@ -104,9 +137,19 @@ class Participant:
     def table(self) -> pd.DataFrame:
         """Return every timed run, one row each."""
         block, index = np.divmod(np.arange(self.samples), self.runs)
+        launch = np.repeat(np.arange(len(self.launches)), [len(each.blocks) for each in self.launches])
         times = {clock: self.times(clock).ravel() for clock in ("wall_ns", "cpu_ns", "device_ns")}
-        frame = pd.DataFrame({"role": self.role, "block": block, "index": index} | times)
+        frame = pd.DataFrame({"role": self.role, "launch": launch[block], "block": block, "index": index} | times)
         return frame.astype({"wall_ns": "int64", "cpu_ns": "int64"})[list(SAMPLE_COLUMNS)]
 
+    def _times(self, launch: Launch, clock: str) -> Floats:
+        rows = [block[clock] if block[clock] is not None else [math.nan] * self.runs for block in launch.blocks]
+        return np.array(rows, dtype=np.float64).reshape(-1, self.runs)
+
     def _ask(self, command: str, **fields: Any) -> dict[str, Any]:
-        return self.worker.request(command, timeout_s=self.timeout_s, **fields)
+        return self.now.worker.request(command, timeout_s=self.timeout_s, **fields)
+
+
+def _median(key: str, replies: list[dict[str, Any]]) -> Any:
+    values = [reply[key] for reply in replies]
+    return float(np.median(values)) if all(isinstance(value, int | float) for value in values) else values[-1]

@@ -10,7 +10,7 @@ import pandas as pd
 
 MODEL = "model"
 BASELINE = "baseline"
-SAMPLE_COLUMNS = ("role", "block", "index", "wall_ns", "cpu_ns", "device_ns")
+SAMPLE_COLUMNS = ("role", "launch", "block", "index", "wall_ns", "cpu_ns", "device_ns")
 
 
 @dataclass(frozen=True, slots=True)

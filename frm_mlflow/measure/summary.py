@@ -27,7 +27,12 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, rng: np.
     """Return the latency metrics of one participant, and throughput for a batch."""
     wall_ms = participant.times("wall_ns") * _MS
     device_ms = participant.times("device_ns") * _MS
-    median = estimate.median_interval(wall_ms, confidence=config.confidence, resamples=config.resamples, rng=rng)
+    median = estimate.median_over_launches(
+        [wall_ns * _MS for wall_ns in participant.by_launch("wall_ns")],
+        confidence=config.confidence,
+        resamples=config.resamples,
+        rng=rng,
+    )
     metrics = {
         schema.LATENCY_P50: median.value,
         schema.LATENCY_P50_LOW: median.low,
@@ -35,6 +40,7 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, rng: np.
         schema.LATENCY_MEAN: float(wall_ms.mean()),
         schema.LATENCY_CPU_P50: float(np.median(participant.times("cpu_ns"))) * _MS,
         schema.LATENCY_SAMPLES: float(wall_ms.size),
+        schema.LATENCY_LAUNCHES: float(len(participant.launches)),
         schema.LATENCY_BLOCK_CV: estimate.block_cv(participant.block_medians()),
     }
     metrics |= {_QUANTILE_METRICS[q]: value for q, value in estimate.quantiles(wall_ms.ravel()).items()}

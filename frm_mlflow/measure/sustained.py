@@ -36,7 +36,7 @@ def sustain(
     conditions: Callable[[], Mapping[str, float]],
 ) -> Sustained:
     """Run the model without a pause for at least `seconds` and return its latency over time."""
-    median_s = participant.warmed["median_ns"] / 1e9
+    median_s = participant.now.warmed["median_ns"] / 1e9
     runs = max(1, round(STRETCH_SECONDS / median_s))
     started = clock()
     rows: list[dict[str, float]] = []

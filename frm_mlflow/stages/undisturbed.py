@@ -15,7 +15,7 @@ from frm_mlflow import schema
 from frm_mlflow.analysis.gate import Range
 from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import BASELINE, MODEL, Measurement
-from frm_mlflow.measure.estimate import ratio_interval
+from frm_mlflow.measure.estimate import ratio_over_launches
 
 Metrics = Mapping[str, float]
 
@@ -72,10 +72,9 @@ def wall_ratio(metrics: Metrics) -> Range:
 
 
 def _cpu_ratio(measurement: Measurement, config: MeasureConfig) -> Range:
-    medians = measurement.samples.groupby(["role", "block"])["cpu_ns"].median()
-    found = ratio_interval(
-        medians[MODEL].to_numpy(np.float64),
-        medians[BASELINE].to_numpy(np.float64),
+    medians = measurement.samples.groupby(["role", "launch", "block"])["cpu_ns"].median()
+    found = ratio_over_launches(
+        *([m.to_numpy(np.float64) for _, m in medians[role].groupby(level="launch")] for role in (MODEL, BASELINE)),
         confidence=config.confidence,
         resamples=config.resamples,
         rng=np.random.default_rng(config.seed),

@@ -30,6 +30,7 @@ def test_a_good_configuration_becomes_frozen_objects() -> None:
         ({"measure": {"runs": "many"}}, "many"),
         ({"measure": {"runs": 0}}, "at least 1, got 0"),
         ({"measure": {"runs": 10, "max_runs": 5}}, "max_runs"),
+        ({"measure": {"launches": 0}}, "launches must be at least 1"),
         ({"measure": {"confidence": 2}}, "confidence"),
         ({"model": {}}, "name"),
         ({"model": {"name": "x", "source": "keras"}}, "torchvision, timm, target, onnx"),

@@ -39,6 +39,7 @@ class SimulatedWorker:
     peak_mib: float = 100.0
     cosine: float = 1.0
     settled: bool = True
+    load_seconds: float = 0.0
     fails_at: str = ""
     energy_mj: float | None = None
     device_events: bool = False
@@ -55,6 +56,7 @@ class SimulatedWorker:
 
     def load(self, **fields: Any) -> dict[str, Any]:
         self.loaded_with = fields
+        self.machine.work(self.load_seconds * 1e9)
         return {
             "seconds": 0.1,
             "versions": {"simulator": "3.2", "python": "3"},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,26 @@ class Bench:
         self.model_path = artefact(folder / "model", "small")
         self.baseline_path = artefact(folder / "baseline", "big")
         self.workers: dict[str, SimulatedWorker] = {}
+        self.opened: list[SimulatedWorker] = []
+        self.luck: Callable[[str], float] = lambda role: 1.0
         self.settings: dict[str, dict[str, Any]] = {"model": {"latency_ms": 10.0}, "baseline": {"latency_ms": 40.0}}
 
     def open(self, role: str) -> SimulatedWorker:
-        self.workers[role] = SimulatedWorker(self.machine, role, **self.settings[role])
+        settings = self.settings[role]
+        lucky = settings | {"latency_ms": settings["latency_ms"] * self.luck(role)}
+        self.workers[role] = SimulatedWorker(self.machine, role, **lucky)
+        self.opened.append(self.workers[role])
         return self.workers[role]
 
-    def run(self, *, alone: bool = False, device: Device = CPU, on_progress=None, **config) -> Measurement:
+    def run(
+        self, *, launches: int = 1, alone: bool = False, device: Device = CPU, on_progress=None, **config
+    ) -> Measurement:
         return benchmark(
             artefact=self.model_path,
             baseline=None if alone else self.baseline_path,
             device=device,
             runtime=RuntimeConfig("torch", threads=2, options={"mode": "fast"}),
-            config=MeasureConfig(**({"resamples": 300} | config)),
+            config=MeasureConfig(**({"resamples": 300, "launches": launches} | config)),
             rng=np.random.default_rng(0),
             open_worker=self.open,
             clock=self.machine.clock,
@@ -86,7 +94,7 @@ def test_both_sides_metrics_and_every_sample_are_kept(bench: Bench):
     assert measured.baseline_metrics["memory/peak_mib"] == 100.0
     assert not any(key.startswith("ratio/") for key in measured.baseline_metrics)
     samples = measured.samples
-    assert list(samples.columns) == ["role", "block", "index", "wall_ns", "cpu_ns", "device_ns"]
+    assert list(samples.columns) == ["role", "launch", "block", "index", "wall_ns", "cpu_ns", "device_ns"]
     model = samples[samples["role"] == "model"]
     assert len(model) == measured.metrics["latency/samples"]
     assert np.median(model["wall_ns"]) / 1e6 == measured.metrics["latency/p50_ms"]
@@ -176,7 +184,7 @@ def test_a_worker_that_fails_leaves_none_open(bench: Bench, role: str, command: 
     with pytest.raises(WorkerError, match=f"the {role} fell over"):
         bench.run()
     assert all(worker.is_closed for worker in bench.workers.values())
-    assert len(bench.workers) == 2
+    assert len(bench.opened) == 2
 
 
 def test_a_model_that_never_settles_is_flagged(bench: Bench):
@@ -220,3 +228,88 @@ def test_sustained_mode_follows_the_model_alone(bench: Bench):
     assert measured.metrics["sustained/seconds"] >= 60
     assert measured.sustained is not None
     assert bench.run().sustained is None
+
+
+def test_the_runs_are_shared_among_launches_of_fresh_workers(bench: Bench):
+    measured = bench.run(launches=5)
+    assert len(bench.opened) == 10
+    assert all(worker.is_closed for worker in bench.opened)
+    assert measured.metrics["latency/launches"] == 5
+    assert measured.metrics["latency/samples"] == 100
+    samples = measured.samples
+    assert samples[samples["role"] == "model"].groupby("launch").size().tolist() == [20] * 5
+    blocks = samples.groupby(["role", "launch"])["block"].nunique()
+    assert (blocks["baseline"] == blocks["model"] + 1).all()
+    assert samples[["role", "block", "index"]].duplicated().sum() == 0
+    assert len(measured.facts["model"]["warm_up"]) == 5
+
+
+def test_each_launch_is_verified_and_read_for_memory_and_only_the_last_is_metered(bench: Bench):
+    bench.run(launches=3)
+    commands = [command for role, command in bench.machine.log if role == "model"]
+    assert [commands.count(c) for c in ("load", "verify", "memory", "energy")] == [3, 3, 3, 1]
+    assert commands[-1] == "energy"
+
+
+def test_luck_of_the_start_is_inside_the_interval_of_several_launches_and_not_of_one(bench: Bench):
+    """Every process start makes a model some per cent faster or slower for its life."""
+    rng = np.random.default_rng(1)
+    bench.luck = lambda role: float(np.exp(0.03 * rng.standard_normal()))
+    covered = {1: 0, 5: 0}
+    for _ in range(40):
+        for launches in covered:
+            found = bench.run(launches=launches, target_interval=1.0).metrics
+            covered[launches] += found["ratio/latency_low"] <= 0.25 <= found["ratio/latency_high"]
+    assert covered[1] <= 20
+    assert covered[5] >= 34
+
+
+def test_luck_of_the_start_asks_for_further_launches(bench: Bench):
+    rng = np.random.default_rng(2)
+    bench.luck = lambda role: float(np.exp(0.02 * rng.standard_normal()))
+    measured = bench.run(launches=5, target_interval=0.02)
+    assert measured.metrics["latency/launches"] > 5
+    assert not any("interval" in reason for reason in measured.unstable)
+
+
+def test_a_cap_ends_the_launches_too(bench: Bench):
+    rng = np.random.default_rng(2)
+    bench.luck = lambda role: float(np.exp(0.2 * rng.standard_normal()))
+    measured = bench.run(launches=5, target_interval=0.001, max_runs=140)
+    assert measured.metrics["latency/launches"] == 7
+    assert "interval wider than 0.1%" in measured.unstable
+
+
+def test_the_peak_of_memory_is_the_launches_median(bench: Bench):
+    peaks = iter([100.0, 103.0, 170.0])
+    opened = bench.open
+
+    def open_with_a_peak(role: str) -> SimulatedWorker:
+        if role == "model":
+            bench.settings["model"]["peak_mib"] = next(peaks)
+        return opened(role)
+
+    bench.open = open_with_a_peak  # type: ignore[method-assign]
+    assert bench.run(launches=3).metrics["memory/peak_mib"] == 103.0
+
+
+def test_what_takes_long_to_load_is_launched_less_often(bench: Bench):
+    for role in bench.settings:
+        bench.settings[role]["load_seconds"] = 20.0
+    measured = bench.run(launches=5)
+    assert measured.metrics["latency/launches"] == 1
+    assert measured.metrics["latency/samples"] == 100
+
+
+def test_a_launch_that_fails_leaves_none_open(bench: Bench):
+    opened = bench.open
+
+    def open_one_that_falls_over_later(role: str) -> SimulatedWorker:
+        bench.settings["model"]["fails_at"] = "run_block" if len(bench.opened) >= 4 else ""
+        return opened(role)
+
+    bench.open = open_one_that_falls_over_later  # type: ignore[method-assign]
+    with pytest.raises(WorkerError, match="the model fell over"):
+        bench.run(launches=5)
+    assert len(bench.opened) == 6
+    assert all(worker.is_closed for worker in bench.opened)

@@ -101,3 +101,30 @@ def test_slow_movement_makes_neighbours_belong_together():
 def test_the_half_width_is_relative():
     assert estimate.Interval(2.0, 1.9, 2.1).relative_half_width == pytest.approx(0.05)
     assert estimate.Interval(0.0, 0.0, 0.0).relative_half_width == math.inf
+
+
+def test_the_interval_over_launches_is_scipys_student_interval_of_logarithms():
+    ratios = np.random.default_rng(0).lognormal(-1, 0.02, size=6)
+    logs = np.log(ratios)
+    low, high = stats.t.interval(0.9, 5, loc=logs.mean(), scale=stats.sem(logs))
+    found = estimate.launch_interval(float(np.exp(logs.mean())), ratios, confidence=0.9)
+    assert (found.low, found.high) == pytest.approx((np.exp(low), np.exp(high)))
+
+
+def test_one_launch_has_only_its_own_blocks_to_go_by():
+    rng = np.random.default_rng(0)
+    model, baseline = rng.lognormal(0, 0.1, size=20), rng.lognormal(1, 0.1, size=21)
+    settings = {"confidence": 0.95, "resamples": 200}
+    found = estimate.ratio_over_launches([model], [baseline], **settings, rng=np.random.default_rng(1))
+    assert found == estimate.ratio_interval(model, baseline, **settings, rng=np.random.default_rng(1))
+    with pytest.raises(ValueError, match="needs two"):
+        estimate.launch_interval(1.0, [1.0], confidence=0.95)
+
+
+def test_the_median_over_launches_is_of_all_runs():
+    rng = np.random.default_rng(0)
+    launches = [rng.lognormal(luck, 0.01, size=(4, 5)) for luck in (0.0, 0.1, 0.2)]
+    found = estimate.median_over_launches(launches, confidence=0.95, resamples=10, rng=rng)
+    assert found.value == np.median(np.concatenate(launches))
+    assert found.low < np.median(launches[0])
+    assert found.high > np.median(launches[2])
