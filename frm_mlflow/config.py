@@ -5,6 +5,7 @@ Further down functions take these frozen objects or plain arguments, never a Dic
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -16,6 +17,9 @@ from frm_mlflow.errors import ConfigError
 MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2")
 FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2"}
 """Sources that are a file of the user's, which `model.path` names."""
+TRANSPORTS = ("local", "ssh")
+FIXED_SSH_OPTIONS = frozenset({"stricthostkeychecking", "batchmode", "controlmaster", "controlpath", "controlpersist"})
+"""What `device.ssh_options` may not change, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,14 @@ class Recognition:
     """Regular expression, searched in the CPU's brand string."""
     azure_vm_size: str | None = None
     """The size that Azure's instance metadata service gives."""
+    board: str | None = None
+    """Regular expression, searched in what the device tree calls the board (Raspberry Pi, Jetson)."""
+    arch: str | None = None
+    """The machine's architecture: x86_64, aarch64, ..."""
+    emulator: str | None = None
+    """What emulates the architecture; a device without this fact is never an emulated one."""
+    phone: str | None = None
+    """Regular expression, searched in the phone's model as Android gives it (`ro.product.model`)."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,41 @@ class DeviceConfig:
     recognise: Recognition = field(default_factory=Recognition)
     index: int = 0
     """Which GPU, as CUDA numbers them."""
+    transport: str = "local"
+    """How the device is reached: local (this machine), ssh or adb."""
+    host: str | None = None
+    """ssh: where it is, as `ssh` takes it: `pi@10.0.0.7`, or a name of your ssh configuration."""
+    port: int | None = None
+    python: str = "python3"
+    """ssh: the device's Python with numpy and the runtime; 3.10 or newer."""
+    folder: str | None = None
+    """Folder on the device for the worker and the models; null: ~/.cache/frm-mlflow, /data/local/tmp/frm on Android."""
+    known_hosts: str | None = None
+    """ssh: a file of known host keys of one's own; null is the user's."""
+    ssh_options: dict[str, str] = field(default_factory=dict)
+    """ssh: further options of OpenSSH by their names: {IdentityFile: ..., ProxyJump: ...}."""
+    connect_timeout_s: float = 10.0
+    copy_timeout_s: float = 600.0
+    """Longest time that one copy to the device may take."""
+
+    def __post_init__(self) -> None:
+        if self.transport not in TRANSPORTS:
+            raise ConfigError(f"device.transport must be one of {', '.join(TRANSPORTS)}, got '{self.transport}'")
+        if self.transport == "ssh" and not self.host:
+            raise ConfigError("device.transport=ssh needs device.host=USER@HOST")
+        if self.transport != "ssh" and self.host:
+            raise ConfigError(f"device.host={self.host} needs device.transport=ssh")
+        if (self.host and not re.fullmatch(r"[\w.@:%\[\]+-]+", self.host)) or (self.host or "").startswith("-"):
+            raise ConfigError(f"device.host must be USER@HOST or a name of your ssh configuration, got {self.host!r}")
+        fixed = sorted(name for name in self.ssh_options if name.lower() in FIXED_SSH_OPTIONS)
+        if fixed:
+            raise ConfigError(
+                f"device.ssh_options must leave {', '.join(fixed)} alone: keys of hosts are always verified, "
+                "and nobody is there to answer a question"
+            )
+        words = [word for option in self.ssh_options.items() for word in option]
+        if not all(name.isalnum() for name in self.ssh_options) or not all(word.isprintable() for word in words):
+            raise ConfigError(f"device.ssh_options must be OpenSSH's options by name, got {dict(self.ssh_options)}")
 
 
 @dataclass(frozen=True)

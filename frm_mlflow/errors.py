@@ -46,6 +46,46 @@ class WorkerError(FrmError):
     """A worker crashed, hung or answered garbage; carries its last output."""
 
 
+class TransportError(WorkerError):
+    """The way to another device failed: nothing that it was asked for has been measured."""
+
+
+class TransportLostError(TransportError):
+    """A connection that stood is gone; what ran over it is not measured and can be resumed."""
+
+
+class DeviceOfflineError(TransportError):
+    """A device cannot be reached: it is switched off, unplugged, or under another address."""
+
+
+class DeviceUnauthorizedError(TransportError):
+    """A device is there and does not let this machine in."""
+
+    exit_code = 2
+
+
+class HostKeyError(TransportError):
+    """A host's key is not known, or is another than the known one."""
+
+    exit_code = 2
+
+
+class DeviceFullError(TransportError):
+    """A device has no room for what must be copied to it."""
+
+
+class WorkerVersionError(TransportError):
+    """The program on the device is another than the one that this version speaks with."""
+
+    exit_code = 2
+
+
+class DeviceSetupError(TransportError):
+    """Something is missing on the device: Python, a package, a program, the right to run it."""
+
+    exit_code = 2
+
+
 class IdentityError(FrmError):
     """An artefact computes something else than the reference model."""
 

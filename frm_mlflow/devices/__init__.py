@@ -2,6 +2,19 @@
 
 from frm_mlflow.devices.environment import conditions, environment
 from frm_mlflow.devices.hardware import Gpu, Hardware, probe
+from frm_mlflow.devices.host import Host, LocalHost, opened
 from frm_mlflow.devices.resolve import Device, known_devices, resolve
 
-__all__ = ["Device", "Gpu", "Hardware", "conditions", "environment", "known_devices", "probe", "resolve"]
+__all__ = [
+    "Device",
+    "Gpu",
+    "Hardware",
+    "Host",
+    "LocalHost",
+    "conditions",
+    "environment",
+    "known_devices",
+    "opened",
+    "probe",
+    "resolve",
+]

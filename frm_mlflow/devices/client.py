@@ -18,7 +18,8 @@ from typing import IO, Any, Protocol
 
 import psutil
 
-from frm_mlflow.errors import MissingExtraError, WorkerError
+from frm_mlflow.errors import DeviceSetupError, MissingExtraError, WorkerError
+from frm_mlflow.worker.supervise import SIGNAL_CODE
 
 _STDERR_LINES = 20
 _LONGEST_REPLY = 64 * 2**20
@@ -47,6 +48,10 @@ class Launch:
     affinity: frozenset[int] | None = None
     memory_limit_mib: float | None = None
     """Resident memory past which the worker is killed; null means what was free when it started."""
+    where: str = ""
+    """The host at the far end where the process is only the way to the worker; empty on this machine."""
+    explain: Callable[[int, str], WorkerError | None] | None = None
+    """Exit code and last output of the way → its error, None where the worker itself ended."""
 
 
 class WorkerClient:
@@ -58,6 +63,7 @@ class WorkerClient:
 
     def __init__(self, launch: Launch, *, name: str = "worker") -> None:
         self._name = name
+        self._launch = launch
         self._limit_mib = launch.memory_limit_mib or _available_mib()
         self._process = subprocess.Popen(
             list(launch.command),
@@ -98,7 +104,7 @@ class WorkerClient:
             stdin.write(line.encode())
             stdin.flush()
         except (BrokenPipeError, ValueError) as error:
-            raise self._failed(command, self._how_it_ended()) from error
+            raise self._ended(command) from error
         return self._accepted(command, self._next_reply(command, timeout_s))
 
     def close(self) -> None:
@@ -128,7 +134,7 @@ class WorkerClient:
                 self._refuse_to_run_out_of_memory(command)
                 continue
             if line is None:
-                raise self._failed(command, self._how_it_ended())
+                raise self._ended(command)
             return line
         raise self._failed(command, f"did not answer within {timeout_s:g} s and was killed")
 
@@ -142,6 +148,8 @@ class WorkerClient:
         if not accepted and reply.get("kind") == "missing_package":
             self._kill()
             package = str(reply["package"])
+            if self._launch.where:
+                raise DeviceSetupError(f"{self._launch.where} has no package '{package}': install it there.")
             raise MissingExtraError(package, _EXTRAS.get(package, "bench"), f"The {self._name}")
         if not accepted:
             raise self._failed(command, str(reply.get("error", "no reason given")))
@@ -153,11 +161,24 @@ class WorkerClient:
             reason = f"out of memory: it held {resident:.0f} MiB, the limit is {self._limit_mib:.0f} MiB; it was killed"
             raise self._failed(command, reason)
 
+    def _ended(self, command: str) -> WorkerError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        code, explain = self._process.returncode, self._launch.explain
+        if explain is not None and code is not None:
+            self._kill()
+            error = explain(code, "\n".join(self._last_output))
+            if error is not None:
+                return error
+        return self._failed(command, self._how_it_ended())
+
     def _how_it_ended(self) -> str:
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             return "closed its output without ending and was killed"
+        if self._launch.where and code > SIGNAL_CODE:
+            code = SIGNAL_CODE - code
         if code == -signal.SIGKILL:
             return "was killed by SIGKILL, as the system does when memory runs out"
         if code < 0:

@@ -13,23 +13,29 @@ MALLOC_MMAP_THRESHOLD = 131072
 """glibc raises its threshold as large blocks are freed and then keeps load-time buffers; a fixed one does not."""
 
 
-def local_launch(
-    *, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
-) -> Launch:
-    """Return how to start a worker on this machine with `threads` threads that do not spin."""
-    environment = dict(os.environ) | {
+def worker_variables(threads: int) -> dict[str, str]:
+    """Return the environment that every worker runs in, wherever it is."""
+    return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "MALLOC_MMAP_THRESHOLD_": str(MALLOC_MMAP_THRESHOLD),
         "PYTHONUNBUFFERED": "1",
+    }
+
+
+def local_launch(
+    *, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
+) -> Launch:
+    """Return how to start a worker on this machine with `threads` threads that do not spin."""
+    own = {
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
         PARENT_VARIABLE: str(os.getpid()),
     }
     return Launch(
         command=(sys.executable, "-m", "frm_mlflow.worker"),
-        environment=environment,
+        environment=dict(os.environ) | worker_variables(threads) | own,
         affinity=None if affinity is None else frozenset(affinity),
         memory_limit_mib=memory_limit_mib,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
@@ -12,11 +12,13 @@ import yaml
 
 from frm_mlflow.config import DeviceConfig, Recognition, checked
 from frm_mlflow.devices.hardware import Hardware
-from frm_mlflow.errors import DeviceMismatchError
+from frm_mlflow.errors import ConfigError, DeviceMismatchError
 
 AUTO = "auto"
 CPU = "cpu"
 CUDA = "cuda"
+GENERIC = (AUTO, CPU, CUDA)
+"""Names that any machine may carry; its chip tells more."""
 _UNIT_OF_KIND = {CPU: "cpu", CUDA: "gpu"}
 
 
@@ -52,22 +54,34 @@ def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceC
     DeviceMismatchError
         Where the hardware is something else: one sentence with what was found and what to do.
     """
+    where = f"the machine at {config.host}" if config.host else "this machine"
+    if config.name not in GENERIC and config.recognise == Recognition():
+        raise ConfigError(
+            f"device={config.name} has no rule to be recognised by, and a run carries no name that nobody checks: "
+            f"set device.recognise (cpu, gpu, board, arch, ...; found {hardware.describe()}), or choose device=auto"
+        )
     if config.kind == AUTO:
         config = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
     mismatch = _mismatch(config, hardware)
     if mismatch:
         other = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
         raise DeviceMismatchError(
-            f"device={config.name} is not this machine: {mismatch} (found {hardware.describe()}); "
+            f"device={config.name} is not {where}: {mismatch} (found {hardware.describe()}); "
             f"run it on such a machine, or choose device={other.name} or device=auto."
         )
-    chip = hardware.gpus[config.index].name if config.kind == CUDA else hardware.cpu
+    chip = hardware.gpus[config.index].name if config.kind == CUDA else _cpu_chip(hardware)
     tier = config.tier or ("gpu" if config.kind == CUDA else "cpu")
     return Device(config.name, tier, config.kind, chip, _UNIT_OF_KIND[config.kind], config.index)
 
 
+def _cpu_chip(hardware: Hardware) -> str:
+    if hardware.emulator:
+        return f"{hardware.arch} by {hardware.emulator} on {hardware.cpu}"
+    return hardware.board or hardware.cpu
+
+
 def _recognised(index: int, hardware: Hardware, known: Sequence[DeviceConfig]) -> DeviceConfig | None:
-    placed = (DeviceConfig(c.name, c.tier, c.kind, c.recognise, index if c.kind == CUDA else 0) for c in known)
+    placed = (replace(c, index=index if c.kind == CUDA else 0) for c in known)
     return next((c for c in placed if not _mismatch(c, hardware)), None)
 
 
@@ -80,6 +94,14 @@ def _generic(index: int, hardware: Hardware) -> DeviceConfig:
 def _mismatch(config: DeviceConfig, hardware: Hardware) -> str:
     """Return why the hardware is not this device, or "" where it is."""
     rule = config.recognise
+    if hardware.emulator and rule.emulator is None:
+        return f"its processor is emulated by {hardware.emulator}"
+    if rule.emulator is not None and rule.emulator != hardware.emulator:
+        return f"it needs a processor emulated by {rule.emulator}"
+    if rule.arch is not None and rule.arch != hardware.arch:
+        return f"it needs the architecture {rule.arch}, and this is {hardware.arch}"
+    if rule.board is not None and not re.search(rule.board, hardware.board):
+        return f"it needs a board whose name matches '{rule.board}'"
     if config.kind == CUDA and not hardware.gpus:
         return "it needs an NVIDIA GPU and NVML sees none"
     if config.kind == CUDA and config.index >= len(hardware.gpus):

@@ -15,9 +15,7 @@ from scipy.stats import binomtest
 
 from frm_mlflow import schema
 from frm_mlflow.config import RuntimeConfig
-from frm_mlflow.devices import Device
-from frm_mlflow.devices.hardware import allowed_cpus, physical_cores
-from frm_mlflow.devices.local import open_local
+from frm_mlflow.devices import Device, Host
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.dataset import LabelledImages
 from frm_mlflow.measure.participant import Participant
@@ -76,17 +74,17 @@ def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) ->
 
 
 def measure_accuracy(
-    artefact: Path, data: LabelledImages, *, device: Device, runtime: RuntimeConfig, timeout_s: float
+    artefact: Path, data: LabelledImages, *, host: Host, device: Device, runtime: RuntimeConfig, timeout_s: float
 ) -> Accuracy:
-    """Run every image of `data` through `artefact` in a worker of its own and return the accuracy.
+    """Run every image of `data` through `artefact` in a worker of its own on `host` and return the accuracy.
 
     Raises
     ------
     WorkerError
         Where the worker fails.
     """
-    threads = runtime.threads or physical_cores(allowed_cpus())
-    with closing(open_local(name="accuracy", threads=threads)) as worker, TemporaryDirectory() as scratch:
+    threads = runtime.threads or host.hardware.physical_cores
+    with closing(host.open_worker("accuracy", threads=threads)) as worker, TemporaryDirectory() as scratch:
         participant = Participant("accuracy", artefact, timeout_s)
         participant.launch(worker)
         participant.load(device=device, runtime=runtime, threads=threads)

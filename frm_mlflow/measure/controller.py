@@ -13,10 +13,8 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
-from frm_mlflow.devices import Device, conditions
+from frm_mlflow.devices import Device, Host, LocalHost
 from frm_mlflow.devices.client import Worker
-from frm_mlflow.devices.hardware import allowed_cpus, physical_cores
-from frm_mlflow.devices.local import open_local
 from frm_mlflow.measure.blocks import runs_in_block
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
@@ -48,6 +46,7 @@ def benchmark(
     runtime: RuntimeConfig,
     config: MeasureConfig,
     rng: np.random.Generator,
+    host: Host | None = None,
     open_worker: OpenWorker | None = None,
     clock: Clock = time.perf_counter_ns,
     on_progress: Progress | None = None,
@@ -59,7 +58,7 @@ def benchmark(
     runs are shared among several launches of fresh workers, since a process keeps the luck of its
     start (where its memory lies) for its life.
     Without a baseline the model is measured alone: its ratios are 1 with the interval [1, 1],
-    which is right for the baseline's own run.
+    which is right for the baseline's own run. `host` is where the workers run, by default this machine.
 
     Raises
     ------
@@ -70,14 +69,15 @@ def benchmark(
     MissingExtraError
         Where the runtime is not installed.
     """
-    threads = runtime.threads or physical_cores(allowed_cpus())
-    opener = open_worker or _local_opener(runtime, threads)
-    setting = _Setting(device, runtime, threads, config, clock, on_progress or _silent)
+    host = host or LocalHost()
+    threads = runtime.threads or host.hardware.physical_cores
+    opener = open_worker or _opener(host, runtime, threads)
+    setting = _Setting(host, device, runtime, threads, config, clock, on_progress or _silent)
     roles = [(MODEL, artefact)] if baseline is None else [(BASELINE, baseline), (MODEL, artefact)]
     pair = [Participant(role, directory, config.timeout_s) for role, directory in roles]
     rule = StoppingRule(config, rng, clock)
     phases = _Phases(clock)
-    before = conditions(device)
+    before = setting.conditions()
     finish = None
     while finish is None:
         finish = _launch(pair, opener, rule, setting, phases)
@@ -89,12 +89,17 @@ def benchmark(
 class _Setting:
     """What is the same for every launch."""
 
+    host: Host
     device: Device
     runtime: RuntimeConfig
     threads: int
     config: MeasureConfig
     clock: Clock
     tell: Progress
+
+    def conditions(self) -> dict[str, float]:
+        """Return the host's load, clocks and temperatures now."""
+        return self.host.conditions(self.device)
 
 
 @dataclass(frozen=True)
@@ -146,10 +151,10 @@ def _prepare(pair: list[Participant], setting: _Setting) -> list[Identity]:
 
 def _finish(pair: list[Participant], identities: list[Identity], setting: _Setting) -> _Finish:
     """Take the machine's condition, meter energy and run on where sustained mode was asked for."""
-    after = conditions(setting.device)
+    after = setting.conditions()
     seconds = setting.config.energy_seconds
     energies = [p.energy(seconds) if seconds else _NO_ENERGY for p in pair]
-    sustained = _sustained(pair[-1], device=setting.device, config=setting.config, clock=setting.clock)
+    sustained = _sustained(pair[-1], setting)
     return _Finish(identities, after, energies, sustained)
 
 
@@ -194,10 +199,11 @@ def _measurement(
     )
 
 
-def _sustained(model: Participant, *, device: Device, config: MeasureConfig, clock: Clock) -> Sustained | None:
-    if not config.sustained_seconds:
+def _sustained(model: Participant, setting: _Setting) -> Sustained | None:
+    seconds = setting.config.sustained_seconds
+    if not seconds:
         return None
-    return sustain(model, seconds=config.sustained_seconds, clock=clock, conditions=lambda: conditions(device))
+    return sustain(model, seconds=seconds, clock=setting.clock, conditions=setting.conditions)
 
 
 def _unstable(pair: list[Participant], interval: Interval, *, config: MeasureConfig, on_cpu: bool) -> tuple[str, ...]:
@@ -233,10 +239,10 @@ def _progress(pair: list[Participant], interval: Interval) -> str:
     return f"{done}, {name} {interval.value * scale:.4g}{unit} ± {interval.relative_half_width:.1%}"
 
 
-def _local_opener(runtime: RuntimeConfig, threads: int) -> OpenWorker:
+def _opener(host: Host, runtime: RuntimeConfig, threads: int) -> OpenWorker:
     affinity = runtime.options.get("affinity")
     limit = runtime.options.get("memory_limit_mib")
-    return lambda role: open_local(name=f"{role}'s worker", threads=threads, affinity=affinity, memory_limit_mib=limit)
+    return lambda role: host.open_worker(f"{role}'s worker", threads=threads, affinity=affinity, memory_limit_mib=limit)
 
 
 def _silent(message: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frm_mlflow import schema
 from frm_mlflow.config import FILE_SOURCES, ModelConfig
-from frm_mlflow.devices import Device
+from frm_mlflow.devices import Device, Host
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.accuracy import Accuracy, image_shape, measure_accuracy
 from frm_mlflow.measure.dataset import LabelledImages, load
@@ -65,6 +65,7 @@ def measured(
     artefact: Path,
     data: LabelledImages,
     *,
+    host: Host,
     device: Device,
     in_fp32: Callable[[], Path],
 ) -> MeasuredAccuracy:
@@ -73,7 +74,7 @@ def measured(
 
     def accuracy_of(directory: Path) -> Accuracy:
         return measure_accuracy(
-            directory, data, device=device, runtime=settings.runtime, timeout_s=settings.measure.timeout_s
+            directory, data, host=host, device=device, runtime=settings.runtime, timeout_s=settings.measure.timeout_s
         )
 
     is_reference = Artefact.read(artefact).precision == REFERENCE_PRECISION

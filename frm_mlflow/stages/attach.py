@@ -254,11 +254,11 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     FrmError
         Where the device is another one, the export is refused or the benchmark fails.
     """
-    hardware = devices.probe()
-    device = devices.resolve(config.device, hardware=hardware, known=devices.known_devices())
     plan = plan_of(subject, baseline, config)
-    bench = replace(Bench.on(device, hardware), own_cache=ArtefactCache(scratch / "exports"))
-    measured = measure(plan, bench, logger.info, with_baseline=True)
+    with devices.opened(config.device) as host:
+        device = devices.resolve(config.device, hardware=host.hardware, known=devices.known_devices())
+        bench = replace(Bench.on(device, host), own_cache=ArtefactCache(scratch / "exports"))
+        measured = measure(plan, bench, logger.info, with_baseline=True)
     attachments = Attachments(
         samples=measured.measurement.samples,
         environment=bench.environment,

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
 from frm_mlflow.config import TrackingConfig, checked
-from frm_mlflow.devices import Device
+from frm_mlflow.devices import Device, Host
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.plan import BenchmarkPlan, plan_benchmarks
 from frm_mlflow.stages.sweep import Bench, OpenSweep, publish, raise_for_failures, run_all
@@ -28,24 +28,30 @@ def bench(config: DictConfig, *, overrides: Sequence[str]) -> None:
     ------
     ConfigError
         For settings, names or a device that cannot be used; nothing is measured or logged then.
+    TransportError
+        Where a device elsewhere cannot be reached or lacks something; nothing is measured then.
     TrackingError
         Where the tracking server does not answer; nothing is measured then.
     SweepError
         At the end, where a benchmark FAILED.
     """
     plans = plan_benchmarks(config, overrides, lambda words: hydra.compose("bench", overrides=words))
-    hardware = devices.probe()
-    device = devices.resolve(plans[0].settings.device, hardware=hardware, known=devices.known_devices())
+    with devices.opened(plans[0].settings.device) as host:
+        _bench_on(host, plans)
+
+
+def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
+    settings = plans[0].settings
+    device = devices.resolve(settings.device, hardware=host.hardware, known=devices.known_devices())
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.compute_unit)
     shared = SHARED_SWEEP.get()
     if shared is not None:
-        run_all(plans, Bench.on(device, hardware), shared)
+        run_all(plans, Bench.on(device, host), shared)
         return
-    settings = plans[0].settings
     with _opened(settings.tracking, plans, device, resume=settings.resume) as sweep:
-        run_all(plans, Bench.on(device, hardware), sweep)
+        run_all(plans, Bench.on(device, host), sweep)
         publish(sweep, as_json=settings.json)
     raise_for_failures(sweep.run)
 

@@ -135,8 +135,8 @@ def _checks(asked: GateConfig, found: Evidence) -> tuple[Check, ...]:
 
 def _measured(asked: GateConfig, client: MlflowClient) -> Evidence:
     """Measure the candidate in turns with the other model, and with the baseline where FRM is asked for."""
-    hardware = devices.probe()
-    device = devices.resolve(asked.device, hardware=hardware, known=devices.known_devices())
+    with devices.opened(asked.device) as host:
+        device = devices.resolve(asked.device, hardware=host.hardware, known=devices.known_devices())
     done: list[Benchmarked] = []
     regression = frm = None
     with tempfile.TemporaryDirectory(prefix="frm-") as folder:
@@ -162,8 +162,8 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
     """Take the newest benchmark runs of both models on the device from the server."""
     name = asked.device.name
     if asked.device.kind == "auto":
-        device = devices.resolve(asked.device, hardware=devices.probe(), known=devices.known_devices())
-        name = device.name
+        with devices.opened(asked.device) as host:
+            name = devices.resolve(asked.device, hardware=host.hardware, known=devices.known_devices()).name
 
     def metrics_of(uri: str) -> Metrics | None:
         stored = _stored(client, uri)

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
-from frm_mlflow.devices import Device, Hardware, environment
+from frm_mlflow.devices import Device, Host, LocalHost
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
@@ -57,18 +57,20 @@ class OpenSweep:
 
 @dataclass(frozen=True)
 class Bench:
-    """Where benchmarks run: the recognised device, what surrounds it, and the exports."""
+    """Where benchmarks run: the recognised device, its machine, what surrounds it, and the exports."""
 
     device: Device
     environment: Mapping[str, object]
     cache: ArtefactCache
     own_cache: ArtefactCache | None = None
     """For the user's own files, where they are measured once and not kept."""
+    host: Host = field(default_factory=LocalHost)
+    """The machine that the workers run on."""
 
     @classmethod
-    def on(cls, device: Device, hardware: Hardware) -> Bench:
-        """Return the bench on `device` of this machine, which is `hardware`."""
-        return cls(device, environment(device, hardware), ArtefactCache())
+    def on(cls, device: Device, host: Host) -> Bench:
+        """Return the bench on `device`, which is what was found at `host`."""
+        return cls(device, host.environment(device), ArtefactCache(), host=host)
 
 
 def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> None:
@@ -185,13 +187,14 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
         runtime=settings.runtime,
         config=settings.measure,
         rng=np.random.default_rng(settings.measure.seed),
+        host=bench.host,
         on_progress=update,
     )
     accuracy = None
     if images is not None:
         update("measuring accuracy")
         in_fp32 = partial(exported, settings.model, PrecisionConfig(REFERENCE_PRECISION))
-        accuracy = measured_accuracy(plan, artefact, images, device=bench.device, in_fp32=in_fp32)
+        accuracy = measured_accuracy(plan, artefact, images, host=bench.host, device=bench.device, in_fp32=in_fp32)
     return Measured(
         measurement,
         Artefact.read(artefact),

@@ -2,8 +2,8 @@
 
 It speaks JSON lines on standard input and output (`docs/architecture.md` has the table) and
 imports only the standard library, numpy and the one runtime that it was asked for, by relative
-imports, so that the package can be shipped alone (`python -m zipapp`) to a Jetson or a
+imports, so that the package can be shipped alone (`devices.archive`) to a Jetson or a
 Raspberry Pi.
 """
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

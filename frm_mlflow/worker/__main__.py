@@ -1,4 +1,7 @@
-"""`python -m frm_mlflow.worker`: serve requests from standard input until `close` or its end."""
+"""`python -m frm_mlflow.worker`: serve requests from standard input until `close` or its end.
+
+With arguments it is what the far end of a connection is asked for (`remote.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,25 @@ import os
 import sys
 
 from .parent import die_with_parent
-from .service import Worker, serve
 
 
 def main() -> int:
+    """Serve, or run the one command that the arguments name."""
+    if len(sys.argv) == 1:
+        return serve_standard_streams()
+    from . import remote
+
+    return remote.main(sys.argv[1:], serve=serve_standard_streams)
+
+
+def serve_standard_streams() -> int:
     """Keep the real standard output for replies and send everything else to standard error."""
     die_with_parent()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    from .service import Worker, serve
+
     serve(Worker(), requests=sys.stdin, replies=replies)
     return 0
 

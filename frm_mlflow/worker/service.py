@@ -98,6 +98,7 @@ class Worker:
             "python": platform.python_version(),
             "pid": os.getpid(),
             "host": socket.gethostname(),
+            "cwd": str(Path.cwd()),
             "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         }
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from frm_mlflow.devices.local import local_launch, open_local
+from frm_mlflow.worker import PROTOCOL_VERSION
 
 LONG_S = 60.0
 
@@ -30,7 +31,7 @@ def test_a_worker_says_hello_and_leaves():
     with open_local(name="tester", threads=1) as worker:
         hello = worker.request("hello", timeout_s=LONG_S)
         assert hello["pid"] == worker.pid
-        assert hello["protocol"] == 1
+        assert hello["protocol"] == PROTOCOL_VERSION
     assert not psutil.pid_exists(worker.pid)
 
 

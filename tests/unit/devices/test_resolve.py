@@ -4,7 +4,7 @@ import pytest
 
 from frm_mlflow.config import DeviceConfig, Recognition
 from frm_mlflow.devices import Gpu, Hardware, known_devices, resolve
-from frm_mlflow.errors import DeviceMismatchError
+from frm_mlflow.errors import ConfigError, DeviceMismatchError
 
 AUTO = DeviceConfig("auto", None, "auto")
 CPU = DeviceConfig("cpu", "cpu", "cpu")
@@ -12,11 +12,11 @@ CUDA = DeviceConfig("cuda", "gpu", "cuda")
 BY_NAME = {config.name: config for config in known_devices()}
 
 
-def machine(*gpus: str, cpu: str = "AMD EPYC 7763", azure: str = "") -> Hardware:
+def machine(*gpus: str, cpu: str = "AMD EPYC 7763", azure: str = "", **facts: str) -> Hardware:
     found = tuple(Gpu(index, name, 80 * 1024, "580.1") for index, name in enumerate(gpus))
     return Hardware(
         cpu=cpu, physical_cores=8, logical_cores=16, allowed_cpus=tuple(range(16)), memory_mib=1, gpus=found,
-        azure_vm_size=azure,
+        azure_vm_size=azure, **facts,
     )  # fmt: skip
 
 
@@ -61,8 +61,8 @@ def test_azures_sizes_are_recognised_by_its_own_word(size: str):
 
 
 def test_the_paper_has_eight_gpus_and_four_cpus():
-    assert len(BY_NAME) == 12
-    assert sum(config.kind == "cuda" for config in BY_NAME.values()) == 8
+    tiers = [config.tier for config in BY_NAME.values() if config.name != "emulated_aarch64"]
+    assert (tiers.count("gpu"), tiers.count("cpu")) == (8, 4)
 
 
 def test_auto_without_a_gpu_is_the_processor():
@@ -111,3 +111,45 @@ def test_memory_and_processor_rules_hold_too():
     assert resolve(milan, hardware=machine(), known=()).name == "milan"
     with pytest.raises(DeviceMismatchError, match=r"EPYC 77"):
         resolve(milan, hardware=machine(cpu="Intel Xeon"), known=())
+
+
+PI_5 = {"cpu": "Cortex-A76", "board": "Raspberry Pi 5 Model B Rev 1.0", "arch": "aarch64"}
+BOARDS = {
+    "Raspberry Pi 5 Model B Rev 1.0": "raspberry_pi_5",
+    "Raspberry Pi 4 Model B Rev 1.5": "raspberry_pi_4",
+    "Raspberry Pi Zero 2 W Rev 1.0": "cpu",
+    "NVIDIA Jetson AGX Orin Developer Kit": "jetson_agx_orin",
+    "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super": "jetson_orin_nano",
+    "NVIDIA Jetson Orin NX Engineering Reference Developer Kit": "cpu",
+}
+
+
+@pytest.mark.parametrize(("board", "device"), BOARDS.items())
+def test_a_board_is_recognised_by_its_device_tree(board: str, device: str):
+    found = resolve(AUTO, hardware=machine(board=board, arch="aarch64"), known=known_devices())
+    assert (found.name, found.chip) == (device, board)
+
+
+def test_an_emulated_board_is_never_that_board():
+    emulated = machine(**PI_5, emulator="qemu-user")
+    for config in (BY_NAME["raspberry_pi_5"], CPU):
+        with pytest.raises(DeviceMismatchError, match="emulated by qemu-user"):
+            resolve(config, hardware=emulated, known=known_devices())
+    found = resolve(AUTO, hardware=emulated, known=known_devices())
+    assert (found.name, found.chip) == ("emulated_aarch64", "aarch64 by qemu-user on Cortex-A76")
+    with pytest.raises(DeviceMismatchError, match="needs a processor emulated by"):
+        resolve(BY_NAME["emulated_aarch64"], hardware=machine(**PI_5), known=known_devices())
+
+
+def test_architecture_and_board_rules_hold():
+    board = DeviceConfig("mine", "edge", "cpu", Recognition(arch="aarch64", board="Pi 5"))
+    assert resolve(board, hardware=machine(**PI_5), known=()).name == "mine"
+    with pytest.raises(DeviceMismatchError, match="architecture aarch64, and this is x86_64"):
+        resolve(board, hardware=machine(arch="x86_64"), known=())
+    with pytest.raises(DeviceMismatchError, match="board whose name matches 'Pi 5'"):
+        resolve(board, hardware=machine(arch="aarch64"), known=())
+
+
+def test_a_name_that_nothing_recognises_is_refused():
+    with pytest.raises(ConfigError, match=r"device=mine has no rule"):
+        resolve(DeviceConfig("mine", "cpu", "cpu"), hardware=machine(), known=())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from frm_mlflow.worker import PROTOCOL_VERSION
 from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
 from frm_mlflow.worker.service import Worker, serve
 from frm_mlflow.worker.sessions.base import Session, SessionError
@@ -76,7 +77,7 @@ def test_a_whole_conversation_ends_with_close(artefact: Path):
     assert len(answers) == 7, "nothing is answered after close"
     assert all(answer["ok"] for answer in answers)
     hello, load, verify, warm, block, memory, _ = answers
-    assert hello["protocol"] == 1
+    assert hello["protocol"] == PROTOCOL_VERSION
     assert load["versions"] == {"doubling": "1.0"}
     assert load["facts"] == {"threads": 3, "device": "cpu"}
     assert verify["cosine"] == pytest.approx(1.0)

@@ -1,0 +1,90 @@
+"""Where workers run: this machine or another one, behind one small protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cached_property
+from typing import Any, Protocol
+
+from frm_mlflow.config import DeviceConfig
+from frm_mlflow.devices.client import Worker
+from frm_mlflow.devices.environment import conditions, environment
+from frm_mlflow.devices.hardware import Hardware, probe
+from frm_mlflow.devices.local import open_local
+from frm_mlflow.devices.resolve import Device
+from frm_mlflow.devices.ssh import SshHost
+
+
+class Host(Protocol):
+    """A machine that can start workers and tell what it is."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """What the machine is, told by itself."""
+
+    def open_worker(
+        self,
+        name: str,
+        *,
+        threads: int,
+        affinity: Sequence[int] | None = None,
+        memory_limit_mib: float | None = None,
+    ) -> Worker:
+        """Start a worker; `name` is what its errors call it. Files in its requests are the controller's."""
+
+    def conditions(self, device: Device) -> dict[str, float]:
+        """Return what changes while the machine works: load, clocks, temperatures, throttling."""
+
+    def environment(self, device: Device) -> dict[str, Any]:
+        """Return everything about the machine that an artifact should keep, ready for JSON."""
+
+    def close(self) -> None:
+        """Leave the machine; nothing of this program runs there afterwards."""
+
+
+class LocalHost:
+    """The machine that this process runs on."""
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """What this machine is."""
+        return probe()
+
+    def open_worker(
+        self,
+        name: str,
+        *,
+        threads: int,
+        affinity: Sequence[int] | None = None,
+        memory_limit_mib: float | None = None,
+    ) -> Worker:
+        """Start a worker as a subprocess."""
+        return open_local(name=name, threads=threads, affinity=affinity, memory_limit_mib=memory_limit_mib)
+
+    def conditions(self, device: Device) -> dict[str, float]:
+        """Return what changes while this machine works."""
+        return conditions(device)
+
+    def environment(self, device: Device) -> dict[str, Any]:
+        """Return everything about this machine that an artifact should keep."""
+        return environment(device, self.hardware)
+
+    def close(self) -> None:
+        """Nothing: workers end with their own `close`."""
+
+
+@contextmanager
+def opened(config: DeviceConfig) -> Iterator[Host]:
+    """Reach the machine that `config` describes, and leave it at the end.
+
+    Raises
+    ------
+    TransportError
+        Where it cannot be reached or lacks something; the message says what to do.
+    """
+    if config.transport == "local":
+        yield LocalHost()
+        return
+    with closing(SshHost(config)) as host:
+        yield host

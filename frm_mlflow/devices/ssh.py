@@ -1,0 +1,328 @@
+"""The ssh transport: workers on another host, the models copied there once, and what that host is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from frm_mlflow.config import DeviceConfig
+from frm_mlflow.devices.archive import worker_archive
+from frm_mlflow.devices.client import Launch, Worker, WorkerClient
+from frm_mlflow.devices.environment import git_state
+from frm_mlflow.devices.hardware import Hardware, hardware_of
+from frm_mlflow.devices.local import worker_variables
+from frm_mlflow.devices.resolve import Device
+from frm_mlflow.devices.ssh_connection import NOT_FOUND, SSH_FAILED, SshConnection, ssh_error, tried
+from frm_mlflow.errors import (
+    DeviceFullError,
+    DeviceSetupError,
+    TransportError,
+    TransportLostError,
+    WorkerError,
+    WorkerVersionError,
+)
+from frm_mlflow.worker import PROTOCOL_VERSION, machine
+from frm_mlflow.worker.store import content_key
+
+DEFAULT_FOLDER = "~/.cache/frm-mlflow"
+OLDEST_PYTHON = (3, 10)
+
+_ASK_S = 60.0
+_CHUNK = 2**20
+_HELLO_S = 120.0
+_INSTALL = """
+import errno, hashlib, json, os, sys
+folder, name, sha256 = os.path.expanduser(sys.argv[1]), sys.argv[2], sys.argv[3]
+content = sys.stdin.buffer.read()
+place = os.path.join(folder, name)
+temporary = "%s.%d" % (place, os.getpid())
+reply = {"ok": True, "place": place, "python": list(sys.version_info[:3]), "installed": False}
+try:
+    if not os.path.exists(place) or hashlib.sha256(open(place, "rb").read()).hexdigest() != sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise OSError(errno.EIO, "what arrived is not what was sent")
+        os.makedirs(folder, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.rename(temporary, place)
+        finally:
+            if os.path.exists(temporary):
+                os.remove(temporary)
+        reply["installed"] = True
+except OSError as error:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reply = {"ok": False, "error": "%s: %s" % (folder, error), "kind": "disk_full" if full else "denied"}
+print(json.dumps(reply))
+"""
+"""Runs in any Python 3 of a host: puts the worker's file there, whole, unless it is there already."""
+
+
+class SshHost:
+    """A host on which workers run over ssh; `hardware` is what the host says of itself."""
+
+    def __init__(self, config: DeviceConfig) -> None:
+        self._config = config
+        self._folder = config.folder or DEFAULT_FOLDER
+        self._connection = SshConnection(config)
+        try:
+            self._program = tried(self._install)
+            self._facts = tried(lambda: self._ask("probe"))
+            self._check_program()
+        except BaseException:
+            self.close()
+            raise
+        self.hardware: Hardware = hardware_of(self._facts["hardware"])
+
+    def open_worker(
+        self,
+        name: str,
+        *,
+        threads: int,
+        affinity: Sequence[int] | None = None,
+        memory_limit_mib: float | None = None,
+    ) -> Worker:
+        """Start a worker there and check that it is the one that was sent."""
+        words = ["env", *(f"{key}={value}" for key, value in worker_variables(threads).items())]
+        words += [self._config.python, self._program, "supervise", "--folder", self._folder]
+        words += ["--affinity", ",".join(map(str, affinity))] if affinity is not None else []
+        words += ["--memory-limit-mib", str(memory_limit_mib)] if memory_limit_mib is not None else []
+        launch = Launch(
+            command=self._connection.command(words),
+            environment=dict(os.environ),
+            where=self._connection.host,
+            explain=self._why_it_ended,
+        )
+        worker = SshWorker(WorkerClient(launch, name=f"{name} on {self._connection.host}"), self)
+        worker.check_version()
+        return worker
+
+    def conditions(self, device: Device) -> dict[str, float]:
+        """Return what changes while that machine works."""
+        reply = tried(lambda: self._ask("conditions", "--kind", device.kind, "--index", str(device.index)))
+        return dict(reply["conditions"])
+
+    def environment(self, device: Device) -> dict[str, Any]:
+        """Return everything about that machine that an artifact should keep; of this one, where it came from."""
+        return {
+            "device": asdict(device),
+            "hardware": asdict(self.hardware),
+            **self._facts["software"],
+            "transport": {
+                "kind": "ssh",
+                "host": self._connection.host,
+                "node": self._facts["host"],
+                "worker": self._facts["sha256"],
+            },
+            "controller": machine.software() | {"git": git_state(Path.cwd())},
+            "conditions": self.conditions(device),
+        }
+
+    def put(self, artefact: Path) -> str:
+        """Return where this artefact's content lies on the host; it is copied unless it is there already.
+
+        Raises
+        ------
+        DeviceFullError
+            Where the device has no room; nothing is left there then.
+        TransportError
+            Where the way fails, also when it is tried again.
+        """
+        key = content_key(artefact)
+        return tried(lambda: self._copied(artefact, key))
+
+    def send(self, content: bytes, path: str) -> None:
+        """Write a file of the worker's scratch folder there."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        tried(lambda: self._ask("take", "--path", path, "--sha256", sha256, content=content))
+
+    def fetch(self, path: str) -> bytes:
+        """Read a file of the worker's scratch folder there."""
+
+        def step() -> bytes:
+            answer = self._connection.run(self._words("give", "--path", path), timeout_s=self._config.copy_timeout_s)
+            line, _, rest = answer.partition(b"\n")
+            head = self._accepted(line)
+            content = rest[: head["bytes"]]
+            if hashlib.sha256(content).hexdigest() != head["sha256"]:
+                raise TransportLostError(f"{self._connection.host}: {path} was cut off on its way.")
+            return content
+
+        return tried(step)
+
+    def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
+        """Remove what was not used there for so long; return the names and the bytes."""
+        reply = self._ask("prune", "--older-than-s", str(older_than_s))
+        return list(reply["removed"]), int(reply["bytes"])
+
+    def close(self) -> None:
+        """End the connection; what still ran over it ends with it."""
+        self._connection.close()
+
+    def _install(self) -> str:
+        archive = worker_archive()
+        words = [self._config.python, "-c", _INSTALL, self._folder, archive.name, archive.sha256]
+        answer = self._connection.run(words, timeout_s=self._config.copy_timeout_s, content=archive.content)
+        reply = self._accepted(answer)
+        found = tuple(reply["python"])
+        if found[:2] < OLDEST_PYTHON:
+            raise DeviceSetupError(
+                f"{self._connection.host}: '{self._config.python}' is Python {'.'.join(map(str, found))}, the worker "
+                f"needs {'.'.join(map(str, OLDEST_PYTHON))} or newer: set device.python to one."
+            )
+        return str(reply["place"])
+
+    def _check_program(self) -> None:
+        expected = {"protocol": PROTOCOL_VERSION, "sha256": worker_archive().sha256}
+        different = [
+            f"{key} {self._facts.get(key)}" for key, value in expected.items() if self._facts.get(key) != value
+        ]
+        if different:
+            raise WorkerVersionError(
+                f"{self._connection.host}: {self._program} is another worker than this version's "
+                f"({', '.join(different)}): remove it there, or choose another device.folder."
+            )
+        if not self._facts["has_numpy"]:
+            raise DeviceSetupError(
+                f"{self._connection.host}: '{self._config.python}' has no numpy: run "
+                f"`{self._config.python} -m pip install numpy` there, and install the runtime."
+            )
+
+    def _copied(self, artefact: Path, key: str) -> str:
+        """Stream the artefact as tar to the program there, unless it answers that it has it."""
+        words = self._words("receive", "--key", key)
+        process = self._connection.start(words)
+        watchdog = threading.Timer(self._config.copy_timeout_s, process.kill)
+        watchdog.start()
+        try:
+            first = process.stdout.readline()  # type: ignore[union-attr]
+            here = json.loads(first).get("place") if first else None
+            if first and not here:
+                _write(process.stdin, _tar(artefact))  # type: ignore[arg-type]
+                process.stdin = None
+            rest, errors = process.communicate()
+        finally:
+            watchdog.cancel()
+            _reap(process)
+        if process.returncode < 0:
+            raise TransportLostError(
+                f"Copying {artefact.name} to {self._connection.host} took longer than "
+                f"{self._config.copy_timeout_s:g} s and was stopped: raise device.copy_timeout_s."
+            )
+        self._connection.check(process.returncode, errors.decode(errors="replace"), words)
+        return str(here or self._accepted(rest)["place"])
+
+    def _ask(self, command: str, *arguments: str, content: bytes = b"") -> dict[str, Any]:
+        timeout_s = self._config.copy_timeout_s if content else _ASK_S
+        answer = self._connection.run(self._words(command, *arguments), timeout_s=timeout_s, content=content)
+        return self._accepted(answer)
+
+    def _words(self, command: str, *arguments: str) -> list[str]:
+        return [self._config.python, self._program, command, "--folder", self._folder, *arguments]
+
+    def _accepted(self, answer: bytes) -> dict[str, Any]:
+        try:
+            reply: dict[str, Any] = json.loads(answer)
+        except ValueError as error:
+            shown = answer[:200].decode(errors="replace")
+            raise TransportLostError(f"{self._connection.host} answered garbage instead of JSON: {shown!r}") from error
+        if reply["ok"]:
+            return reply
+        if reply["kind"] == "disk_full":
+            free = f" ({reply['free_mib']:.0f} MiB are free)" if "free_mib" in reply else ""
+            raise DeviceFullError(
+                f"{self._connection.host} is full: {reply['error']}{free}. Make room, prune what was copied there "
+                "(`frm-mlflow device prune`), or choose another device.folder."
+            )
+        if reply["kind"] == "damaged":
+            raise TransportLostError(f"{self._connection.host}: {reply['error']}.")
+        raise DeviceSetupError(f"{self._connection.host}: {reply['error']}; choose another device.folder.")
+
+    def _why_it_ended(self, code: int, output: str) -> WorkerError | None:
+        """Return the error where the way ended and not the worker."""
+        if code == SSH_FAILED:
+            error: TransportError = ssh_error(self._connection.host, output)
+            return error
+        if code == NOT_FOUND:
+            return DeviceSetupError(
+                f"{self._connection.host} has no program '{self._config.python}': set device.python."
+            )
+        return None
+
+
+class SshWorker:
+    """A worker on another host: files that a request names are brought there, and results back."""
+
+    def __init__(self, client: WorkerClient, host: SshHost) -> None:
+        self._client = client
+        self._host = host
+        self._scratch = ""
+
+    def check_version(self) -> None:
+        """Ask who answers; raise `WorkerVersionError` for another protocol, and close then."""
+        reply = self._client.request("hello", timeout_s=_HELLO_S)
+        self._scratch = str(reply.get("cwd", ""))
+        if reply.get("protocol") != PROTOCOL_VERSION:
+            self.close()
+            raise WorkerVersionError(
+                f"The worker speaks protocol {reply.get('protocol')}, this version speaks {PROTOCOL_VERSION}."
+            )
+
+    def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
+        """Send one request; an artefact or an input file of this machine is copied first."""
+        if command == "load":
+            fields["artefact"] = self._host.put(Path(fields["artefact"]))
+        if command == "predict":
+            return self._predict(timeout_s, fields)
+        return self._client.request(command, timeout_s=timeout_s, **fields)
+
+    def close(self) -> None:
+        """End the worker; its scratch folder there goes with it."""
+        self._client.close()
+
+    def _predict(self, timeout_s: float, fields: Mapping[str, Any]) -> dict[str, Any]:
+        there = {key: f"{self._scratch}/{key}.npz" for key in ("inputs", "outputs")}
+        self._host.send(Path(fields["inputs"]).read_bytes(), there["inputs"])
+        reply = self._client.request("predict", timeout_s=timeout_s, **there)
+        Path(fields["outputs"]).write_bytes(self._host.fetch(there["outputs"]))
+        return reply
+
+
+def _tar(directory: Path) -> Iterator[bytes]:
+    """Yield a tar stream of the regular files, without owners and times."""
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        entry = tarfile.TarInfo(path.relative_to(directory).as_posix())
+        entry.size = path.stat().st_size
+        yield entry.tobuf(tarfile.PAX_FORMAT)
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+        yield bytes(-entry.size % tarfile.BLOCKSIZE)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _write(pipe: IO[bytes], chunks: Iterator[bytes]) -> None:
+    """Write everything and close; a reader that stops early answers why, so that is no error here."""
+    with suppress(BrokenPipeError):
+        for chunk in chunks:
+            pipe.write(chunk)
+    with suppress(BrokenPipeError):
+        pipe.close()
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(BrokenPipeError, AttributeError):
+            pipe.close()  # type: ignore[union-attr]
