@@ -75,8 +75,6 @@ class Recognition:
     """The machine's architecture: x86_64, aarch64, ..."""
     emulator: str | None = None
     """What emulates the architecture; a device without this fact is never an emulated one."""
-    phone: str | None = None
-    """Regular expression, searched in the phone's model as Android gives it (`ro.product.model`)."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class DeviceConfig:
     """Folder on the device for the worker and the models; null: ~/.cache/frm-mlflow, /data/local/tmp/frm on Android."""
     known_hosts: str | None = None
     """ssh: a file of known host keys of one's own; null is the user's."""
-    ssh_options: dict[str, str] = field(default_factory=dict)
+    ssh_options: dict[str, str] | None = None
     """ssh: further options of OpenSSH by their names: {IdentityFile: ..., ProxyJump: ...}."""
     connect_timeout_s: float = 10.0
     copy_timeout_s: float = 600.0
@@ -117,15 +115,16 @@ class DeviceConfig:
             raise ConfigError(f"device.host={self.host} needs device.transport=ssh")
         if (self.host and not re.fullmatch(r"[\w.@:%\[\]+-]+", self.host)) or (self.host or "").startswith("-"):
             raise ConfigError(f"device.host must be USER@HOST or a name of your ssh configuration, got {self.host!r}")
-        fixed = sorted(name for name in self.ssh_options if name.lower() in FIXED_SSH_OPTIONS)
+        options = self.ssh_options or {}
+        fixed = sorted(name for name in options if name.lower() in FIXED_SSH_OPTIONS)
         if fixed:
             raise ConfigError(
                 f"device.ssh_options must leave {', '.join(fixed)} alone: keys of hosts are always verified, "
                 "and nobody is there to answer a question"
             )
-        words = [word for option in self.ssh_options.items() for word in option]
-        if not all(name.isalnum() for name in self.ssh_options) or not all(word.isprintable() for word in words):
-            raise ConfigError(f"device.ssh_options must be OpenSSH's options by name, got {dict(self.ssh_options)}")
+        words = [word for option in options.items() for word in option]
+        if not all(name.isalnum() for name in options) or not all(word.isprintable() for word in words):
+            raise ConfigError(f"device.ssh_options must be OpenSSH's options by name, got {dict(options)}")
 
 
 @dataclass(frozen=True)

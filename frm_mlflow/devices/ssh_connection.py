@@ -181,7 +181,7 @@ def _options(config: DeviceConfig) -> list[str]:
     if config.known_hosts:
         own["UserKnownHostsFile"] = f'"{Path(config.known_hosts).expanduser().absolute()}"'
         own["GlobalKnownHostsFile"] = "none"
-    words = [f"{name}={value}" for name, value in (own | config.ssh_options).items()]
+    words = [f"{name}={value}" for name, value in (own | (config.ssh_options or {})).items()]
     port = [] if config.port is None else ["-p", str(config.port)]
     return port + [part for word in words for part in ("-o", word)]
 

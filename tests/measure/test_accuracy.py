@@ -106,7 +106,9 @@ def test_a_trained_network_has_its_accuracy_on_the_timed_artefact(
     data = load(AccuracyConfig(mode="measured", data=str(digits), samples=400), shape=(1, 8, 8), n_classes=10)
     assert image_shape(Artefact.read(artefact)) == (1, 8, 8)
 
-    found = measure_accuracy(artefact, data, device=device, runtime=RuntimeConfig(runtime, threads=1), timeout_s=120)
+    found = measure_accuracy(
+        artefact, data, host=LocalHost(), device=device, runtime=RuntimeConfig(runtime, threads=1), timeout_s=120
+    )
 
     with torch.inference_mode():
         outputs = digits_network()(torch.from_numpy(data.images)).numpy()
