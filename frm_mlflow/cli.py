@@ -87,6 +87,25 @@ def _cache(arguments: list[str]) -> int:
     return artefacts.show(as_json=options.json)
 
 
+def _device(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow device",
+        description="Say what a device elsewhere is (probe), or remove models that were copied to it (prune).",
+    )
+    parser.add_argument("action", choices=("probe", "prune"))
+    parser.add_argument("settings", nargs="+", help="device=NAME device.transport=ssh device.host=USER@HOST ...")
+    parser.add_argument(
+        "--older-than-days", type=float, default=30.0, help="prune: copies not used for this long (default 30)"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    options = parser.parse_intermixed_args(arguments)
+    from frm_mlflow.stages import remote_device
+
+    if options.action == "prune":
+        return remote_device.prune(options.settings, older_than_days=options.older_than_days, as_json=options.json)
+    return remote_device.probe(options.settings, as_json=options.json)
+
+
 def _link_env(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "frm-mlflow link-env",
@@ -117,6 +136,7 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command("print what hardware, runtimes, meters and tracking server are seen", _doctor),
     "resend": Command("log the results that were kept on disk while the server was away", _resend),
     "cache": Command("list or prune exported models", _cache),
+    "device": Command("say what a device elsewhere is, or remove models that were copied to it", _device),
     "completion": Command("print the shell completion script", _completion),
     "link-env": Command("let `mlflow run .` use this environment", _link_env),
 }

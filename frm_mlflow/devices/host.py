@@ -39,6 +39,9 @@ class Host(Protocol):
     def environment(self, device: Device) -> dict[str, Any]:
         """Return everything about the machine that an artifact should keep, ready for JSON."""
 
+    def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
+        """Remove copies that were not used for so long; return their names and bytes."""
+
     def close(self) -> None:
         """Leave the machine; nothing of this program runs there afterwards."""
 
@@ -69,6 +72,10 @@ class LocalHost:
     def environment(self, device: Device) -> dict[str, Any]:
         """Return everything about this machine that an artifact should keep."""
         return environment(device, self.hardware)
+
+    def prune(self, *, older_than_s: float) -> tuple[list[str], int]:  # noqa: ARG002
+        """Remove nothing: what runs here is used where it lies."""
+        return [], 0
 
     def close(self) -> None:
         """Nothing: workers end with their own `close`."""

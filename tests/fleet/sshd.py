@@ -51,6 +51,15 @@ class Sshd:
             session.kill()
 
 
+def overrides(settings: dict[str, object]) -> list[str]:
+    """Return `device.*` settings as they stand on a command line."""
+
+    def written(value: object) -> str:
+        return "{" + ",".join(f"{k}:'{v}'" for k, v in value.items()) + "}" if isinstance(value, dict) else str(value)
+
+    return [f"device.{name}={written(value)}" for name, value in settings.items()]
+
+
 def key(path: Path) -> str:
     """Make a key pair and return the public half."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)

@@ -13,18 +13,11 @@ from mlflow import MlflowClient
 
 from frm_mlflow import schema
 from frm_mlflow.devices.archive import worker_archive
-from tests.fleet.sshd import Sshd
+from tests.fleet.sshd import Sshd, overrides
 
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
 NETWORK = ("model=target", "model.target=tests.measure.user_networks:residual", "model.name=residual")
 SMALL = ("model.input_shape=[3,32,32]", "baseline=squeezenet1_1", "measure=quick", "runtime.threads=1")
-
-
-def overrides(settings: dict[str, object]) -> list[str]:
-    def written(value: object) -> str:
-        return "{" + ",".join(f"{k}:'{v}'" for k, v in value.items()) + "}" if isinstance(value, dict) else str(value)
-
-    return [f"device.{name}={written(value)}" for name, value in settings.items()]
 
 
 def bench(sshd: Sshd, folder: Path, uri: str, *more: str) -> subprocess.CompletedProcess[str]:

@@ -107,7 +107,12 @@ def test_a_trained_network_has_its_accuracy_on_the_timed_artefact(
     assert image_shape(Artefact.read(artefact)) == (1, 8, 8)
 
     found = measure_accuracy(
-        artefact, data, host=LocalHost(), device=device, runtime=RuntimeConfig(runtime, threads=1), timeout_s=120
+        artefact,
+        data,
+        host=devices.LocalHost(),
+        device=device,
+        runtime=RuntimeConfig(runtime, threads=1),
+        timeout_s=120,
     )
 
     with torch.inference_mode():
