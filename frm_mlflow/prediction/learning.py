@@ -16,18 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frm_mlflow.analysis.arrays import Floats, Integers, Words
+from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.analysis.pareto import score
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.anchors import Anchors
 from frm_mlflow.prediction.belief import Belief, half_width
-from frm_mlflow.prediction.history import History
+from frm_mlflow.prediction.folds import MIN_TRUTHS, Fold, departures
 from frm_mlflow.prediction.membership import point_frontier
-from frm_mlflow.prediction.predictors import Model, Quantity, predictor_named
+from frm_mlflow.prediction.predictors import Model, predictor_named
+from frm_mlflow.prediction.prior import Shrinkage
 
-MAX_LEFT_OUT = 24
-"""Configurations that are left out in turn at most: the target's own group first, then others evenly."""
-MIN_TRUTHS = 5
 AUTO = "auto"
 CHOICES = ("transfer", "ridge", "mean_of_sources", "static", "flops")
 """What the automatic choice chooses from, the most trusted first; the other predictors are controls only."""
@@ -120,44 +118,9 @@ def frontier_score(predicted: Floats, truth: Floats, values: Floats) -> float:
     return score(*found).f1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Twin:
-    """A configuration of the history in the target's place: the history without its chip."""
-
-    chip: object
-    group: Words
-    truth: Floats
-    history: History
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fold:
-    """A history that has not seen the target of `group`, with the target's twins."""
-
-    history: History
-    group: Words
-    quantity: Quantity
-    twins: tuple[Twin, ...]
-
-
-def fold_of(history: History, group: Words, quantity: Quantity) -> Fold:
-    """Return the fold of a target; predictors that are compared share it."""
-    values = history.log_latency if quantity == "latency" else history.log_memory
-    twins = [
-        Twin(
-            chip=history.chips[row],
-            group=history.groups[row],
-            truth=values[row],
-            history=history.select(history.chips != history.chips[row]),
-        )
-        for row in left_out_rows(history, values, group)
-    ]
-    return Fold(history=history, group=group, quantity=quantity, twins=tuple(twins))
-
-
-def learn(name: str, fold: Fold, *, noise_sd: float) -> Learnt:
+def learn(name: str, fold: Fold, *, settings: Shrinkage, noise_sd: float) -> Learnt:
     """Return the predictor after it has seen the history, with its left-out twins."""
-    predictor = predictor_named(name, noise_sd=noise_sd)
+    predictor = predictor_named(name, settings=settings, noise_sd=noise_sd)
     left_out = []
     for twin in fold.twins:
         try:
@@ -166,21 +129,6 @@ def learn(name: str, fold: Fold, *, noise_sd: float) -> Learnt:
             continue
         left_out.append(LeftOut(chip=twin.chip, truth=twin.truth, model=model))
     return Learnt(name=name, model=predictor(fold.history, fold.group, fold.quantity), left_out=tuple(left_out))
-
-
-def left_out_rows(history: History, values: Floats, group: Words) -> Integers:
-    """Return the configurations that stand in for the target, at most `MAX_LEFT_OUT`.
-
-    Those of the target's own group first, then others evenly spread; none where there is one chip only.
-    """
-    if len(set(history.chips[np.isfinite(values).any(axis=1)])) < 2:
-        return np.zeros(0, dtype=np.intp)
-    judged = np.isfinite(values).sum(axis=1) >= MIN_TRUTHS
-    own = (history.groups == group).all(axis=1)
-    first, others = np.flatnonzero(judged & own)[:MAX_LEFT_OUT], np.flatnonzero(judged & ~own)
-    room = min(MAX_LEFT_OUT - len(first), len(others))
-    spread = others[np.linspace(0, len(others) - 1, room).astype(np.intp)] if room else others[:0]
-    return np.concatenate([first, spread])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,15 +170,3 @@ def weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
     share = np.cumsum(weights[order]) / weights.sum()
     index = min(int(np.searchsorted(share, level - 1e-12)), len(values) - 1)
     return float(values[order[index]])
-
-
-def departures(belief: Belief, truth: Floats) -> Floats:
-    """Return log errors (M,) of models that are neither anchors nor missing; NaN elsewhere.
-
-    Where the belief does not know the device's level, errors are taken from their mean.
-    """
-    error = np.where(belief.measured, np.nan, truth - belief.location)
-    if belief.absolute or not np.isfinite(error).any():
-        return error
-    centred: Floats = error - np.nanmean(error)
-    return centred

@@ -9,10 +9,12 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers
 from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.folds import fold_of
 from frm_mlflow.prediction.history import History
 from frm_mlflow.prediction.options import PredictionOptions
 from frm_mlflow.prediction.predictors import Transfer
 from frm_mlflow.prediction.prior import with_level
+from frm_mlflow.prediction.tuning import chosen_settings
 
 _MOST_ROWS = 16
 
@@ -29,8 +31,11 @@ def new_model_rows(history: History, options: PredictionOptions, *, min_models: 
     for row in rows:
         others = history.select(history.chips != history.chips[row])
         if others.n_configurations:
-            table += [("elsewhere", *item) for item in _hidden_here(history, others, int(row), options)]
-            table += [("nowhere", *item) for item in _hidden_everywhere(history, others, int(row), options)]
+            fold = fold_of(others, history.groups[row], "latency")
+            settings = chosen_settings(fold, noise_sd=options.measurement_sd)
+            transfer = Transfer(settings=settings, noise_sd=options.measurement_sd)
+            table += [("elsewhere", *item) for item in _hidden_here(history, others, int(row), transfer, options)]
+            table += [("nowhere", *item) for item in _hidden_everywhere(history, others, int(row), transfer, options)]
     frame = pd.DataFrame(table, columns=["measured", "chip", "error", "covered"])
     if not len(frame):
         return frame
@@ -39,9 +44,9 @@ def new_model_rows(history: History, options: PredictionOptions, *, min_models: 
 
 
 def _hidden_here(
-    history: History, others: History, row: int, options: PredictionOptions
+    history: History, others: History, row: int, transfer: Transfer, options: PredictionOptions
 ) -> list[tuple[object, float, bool]]:
-    model = Transfer(noise_sd=options.measurement_sd)(others, history.groups[row], "latency")
+    model = transfer(others, history.groups[row], "latency")
     prior = with_level(model.prior)
     truth = history.log_latency[row]
     known = np.flatnonzero(np.isfinite(truth) & np.isfinite(prior.location))
@@ -55,7 +60,7 @@ def _hidden_here(
 
 
 def _hidden_everywhere(
-    history: History, others: History, row: int, options: PredictionOptions
+    history: History, others: History, row: int, transfer: Transfer, options: PredictionOptions
 ) -> list[tuple[object, float, bool]]:
     truth = history.log_latency[row]
     found = []
@@ -63,7 +68,7 @@ def _hidden_everywhere(
         cells = others.log_latency.copy()
         cells[:, hidden] = np.nan
         kept = replace(others, log_latency=cells)
-        model = Transfer(noise_sd=options.measurement_sd)(kept, history.groups[row], "latency")
+        model = transfer(kept, history.groups[row], "latency")
         prior = with_level(model.prior)
         known: Integers = np.flatnonzero(np.isfinite(truth) & np.isfinite(prior.location))
         if hidden not in known:

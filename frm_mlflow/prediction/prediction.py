@@ -12,13 +12,15 @@ from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.prediction.advice import Advice, advice_of
 from frm_mlflow.prediction.anchors import Anchors
 from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.folds import Fold, fold_of
 from frm_mlflow.prediction.history import History
-from frm_mlflow.prediction.learning import AUTO, CHOICES, Calibration, Choice, Learnt, choose, fold_of, learn
+from frm_mlflow.prediction.learning import AUTO, CHOICES, Calibration, Choice, Learnt, choose, learn
 from frm_mlflow.prediction.membership import memberships, point_frontier, rivals
 from frm_mlflow.prediction.options import PredictionOptions, Target
 from frm_mlflow.prediction.predictors import Transfer
-from frm_mlflow.prediction.prior import with_level
+from frm_mlflow.prediction.prior import Shrinkage, with_level
 from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
+from frm_mlflow.prediction.tuning import chosen_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -174,7 +176,9 @@ def predict(
 
 def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Generator) -> Prediction:
     """Return the prediction for a scene."""
-    learnt, choice = _learnt(scene, options)
+    fold = fold_of(scene.sources, scene.group, "latency")
+    settings = chosen_settings(fold, noise_sd=options.measurement_sd)
+    learnt, choice = _learnt(fold, scene, settings, options)
     latency, calibration = learnt.belief(scene.anchors, options.confidence)
     memory = _memory(scene, options)
     baseline = _baseline(scene.sources, latency, options.baseline)
@@ -196,17 +200,17 @@ def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Gener
         on_frontier=on_frontier,
         on_frm_frontier=memberships(frm_draws, top1).mean(axis=0),
         ties=tuple(rivals(draws, top1, on_frontier)),
-        advice=advice_of(scene, learnt, _surprise(scene, options)),
+        advice=advice_of(scene, learnt, _surprise(scene, settings, options)),
         baseline=scene.sources.models[baseline],
         confidence=options.confidence,
     )
 
 
-def _learnt(scene: Scene, options: PredictionOptions) -> tuple[Learnt, Choice | None]:
-    fold = fold_of(scene.sources, scene.group, "latency")
+def _learnt(fold: Fold, scene: Scene, settings: Shrinkage, options: PredictionOptions) -> tuple[Learnt, Choice | None]:
+    noise_sd = options.measurement_sd
     if options.predictor != AUTO:
-        return learn(options.predictor, fold, noise_sd=options.measurement_sd), None
-    candidates = {name: learn(name, fold, noise_sd=options.measurement_sd) for name in CHOICES}
+        return learn(options.predictor, fold, settings=settings, noise_sd=noise_sd), None
+    candidates = {name: learn(name, fold, settings=settings, noise_sd=noise_sd) for name in CHOICES}
     choice = choose(candidates, scene.anchors, scene.sources.top1)
     return candidates[choice.name], choice
 
@@ -216,7 +220,8 @@ def _memory(scene: Scene, options: PredictionOptions) -> Belief | None:
     if not np.isfinite(scene.sources.log_memory).any():
         return None
     fold = fold_of(scene.sources, scene.group, "memory")
-    learnt = learn("transfer", fold, noise_sd=options.measurement_sd)
+    settings = chosen_settings(fold, noise_sd=options.measurement_sd)
+    learnt = learn("transfer", fold, settings=settings, noise_sd=options.measurement_sd)
     return learnt.belief(scene.memory_anchors, options.confidence)[0]
 
 
@@ -257,11 +262,11 @@ def _bands(draws: Floats, frm_draws: Floats, baseline: int, confidence: float) -
     )
 
 
-def _surprise(scene: Scene, options: PredictionOptions) -> float:
+def _surprise(scene: Scene, settings: Shrinkage, options: PredictionOptions) -> float:
     """Return how probable anchors as odd as these are, judged by the transfer prior; 1 with fewer than two."""
     if len(scene.anchors) < 2:
         return 1.0
-    transfer = Transfer(noise_sd=options.measurement_sd)(scene.sources, scene.group, "latency")
+    transfer = Transfer(settings=settings, noise_sd=options.measurement_sd)(scene.sources, scene.group, "latency")
     prior = with_level(transfer.prior)
     known = np.isfinite(prior.location[scene.anchors.positions])
     if known.sum() < 2:

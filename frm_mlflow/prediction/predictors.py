@@ -160,7 +160,9 @@ PREDICTORS: dict[str, Predictor | Callable[[History, Words, Quantity], Model]] =
 """By name, the most trusted first: between equals the automatic choice takes the earlier."""
 
 
-def predictor_named(name: str, *, noise_sd: float) -> Predictor | Callable[[History, Words, Quantity], Model]:
+def predictor_named(
+    name: str, *, settings: Shrinkage, noise_sd: float
+) -> Predictor | Callable[[History, Words, Quantity], Model]:
     """Return a predictor.
 
     Raises
@@ -170,7 +172,7 @@ def predictor_named(name: str, *, noise_sd: float) -> Predictor | Callable[[Hist
     """
     if name not in PREDICTORS:
         raise ConfigError(f"predictor must be auto or one of {', '.join(PREDICTORS)}, got '{name}'")
-    return Transfer(noise_sd=noise_sd) if name == "transfer" else PREDICTORS[name]
+    return Transfer(settings=settings, noise_sd=noise_sd) if name == "transfer" else PREDICTORS[name]
 
 
 def profiles_of(history: History, quantity: Quantity) -> Profiles:

@@ -8,9 +8,8 @@ a family, and models of a size, depart together:
 
     covariance = (1 - shrink) * sample + shrink * structured
 
-A dozen devices cannot tell the covariance of forty models, let alone two thousand. The settings
-are fixed, not tuned per history: choosing them by the predictive density of left-out chips moved
-no score by more than 0.005 and took a hundred times as long (docs/adr/0060).
+A dozen devices cannot tell the covariance of forty models, let alone two thousand. How much other
+groups weigh and how much is shrunk is chosen on the history (`tuning`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _SWEEPS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrinkage:
-    """Settings of the prior."""
+    """Settings of the prior; the first two are chosen on the history (`tuning`) where it has enough chips."""
 
     kin: float = 0.1
     """Weight of a configuration for each of tier, runtime, precision and compute unit that differs."""
@@ -106,26 +105,57 @@ def mean_profile(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
     return np.where(column_weight > 0, profile, np.nan), level
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """What the configurations say before anything is shrunk: location (M,), departures (M, C) and their variance (M,).
+
+    `unseen` (M,) is the variance of what the regression on static facts leaves, for models that no profile has.
+    """
+
+    location: Floats
+    factor: Floats
+    variance: Floats
+    unseen: Floats
+    families: Words
+
+    def shrunk(self, settings: Shrinkage) -> Belief:
+        """Return the belief of a device that is in no way in the history; its level is not believed yet."""
+        shrink = settings.shrink
+        variance = (1 - shrink) * self.variance + shrink * self.variance.mean()
+        structured = np.sqrt(variance)[:, None] * self._alike
+        return Belief(
+            location=self.location,
+            factor=np.hstack([np.sqrt(1 - shrink) * self.factor, np.sqrt(shrink) * structured]),
+            diagonal=shrink * _OWN * variance + self.unseen + 1e-6,
+            dof=settings.dof,
+            measured=np.zeros(self.location.size, dtype=np.bool_),
+        )
+
+    @cached_property
+    def _alike(self) -> Floats:
+        return _alike(self.location, self.families)
+
+
 def fit_prior(profiles: Profiles, group: Words, features: Floats, families: Words, settings: Shrinkage) -> Belief:
     """Return the belief of a device of `group` that is in no way in `profiles`.
 
     `features` (M, P) serve models that no profile has; one without features has the location NaN.
     """
-    weights = profiles.weights(group, settings.kin)
+    return moments_of(profiles, group, features, families, kin=settings.kin).shrunk(settings)
+
+
+def moments_of(profiles: Profiles, group: Words, features: Floats, families: Words, *, kin: float) -> Moments:
+    """Return location and departures for a device of `group`, other groups weighing `kin` for each difference."""
+    weights = profiles.weights(group, kin)
     profile, level = mean_profile(profiles.values, weights)
-    centre = float(np.average(level, weights=weights))
     static = _for_unseen(features, profile)
-    location = np.where(np.isfinite(profile), profile, static.location)
-    factor, variance = _departures(profiles, weights, settings)
-    variance = (1 - settings.shrink) * variance + settings.shrink * variance.mean()
-    structured, own = _structured(location, families, variance)
-    unseen = np.where(np.isfinite(profile), 0.0, np.nan_to_num(static.residual_sd) ** 2)
-    return Belief(
-        location=location + centre,
-        factor=np.hstack([np.sqrt(1 - settings.shrink) * factor, np.sqrt(settings.shrink) * structured]),
-        diagonal=settings.shrink * own + unseen + 1e-6,
-        dof=settings.dof,
-        measured=np.zeros(location.size, dtype=np.bool_),
+    factor, variance = _departures(profiles, weights, kin)
+    return Moments(
+        location=np.where(np.isfinite(profile), profile, static.location) + np.average(level, weights=weights),
+        factor=factor,
+        variance=variance,
+        unseen=np.where(np.isfinite(profile), 0.0, np.nan_to_num(static.residual_sd) ** 2),
+        families=families,
     )
 
 
@@ -147,12 +177,12 @@ def _for_unseen(features: Floats, profile: Floats) -> StaticFit:
     return StaticFit(location=np.full(profile.size, np.nan), residual_sd=0.0)
 
 
-def _departures(profiles: Profiles, weights: Floats, settings: Shrinkage) -> tuple[Floats, Floats]:
+def _departures(profiles: Profiles, weights: Floats, kin: float) -> tuple[Floats, Floats]:
     """Return a factor (M, C) of the sample covariance of departures, and its diagonal (M,)."""
     residual = np.full(profiles.values.shape, np.nan)
     for group in np.unique(profiles.groups.astype(str), axis=0):
         rows = (profiles.groups == group).all(axis=1)
-        own = profiles.weights(group, settings.kin)
+        own = profiles.weights(group, kin)
         profile, _ = mean_profile(profiles.values, own)
         left = profiles.values[rows] - profile
         left -= np.nanmean(left, axis=1, keepdims=True)
@@ -173,14 +203,13 @@ def _small_sample(weights: Floats) -> float:
     return float(np.sqrt(effective / max(effective - 1, 1.0)))
 
 
-def _structured(location: Floats, families: Words, variance: Floats) -> tuple[Floats, Floats]:
-    """Return factor and diagonal of the covariance in which like models depart together."""
-    sd = np.sqrt(variance)[:, None]
+def _alike(location: Floats, families: Words) -> Floats:
+    """Return a factor of the correlation in which like models depart together, each model's own share left out."""
     size = np.nan_to_num(location - np.nanmean(location))
     slope = size / max(float(np.sqrt(np.mean(size**2))), 1e-9)
     member = (families[:, None] == np.unique(families)[None, :]).astype(np.float64)
     blocks = [np.sqrt(_FAMILY) * member, np.sqrt(_SIZE) * _near_in_size(size), np.sqrt(_SLOPE) * slope[:, None]]
-    return sd * np.hstack(blocks), _OWN * variance
+    return np.hstack(blocks)
 
 
 def _near_in_size(size: Floats) -> Floats:

@@ -11,7 +11,7 @@ from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.analysis.pareto import regret, score
 from frm_mlflow.analysis.ranks import spearman
 from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.learning import MIN_TRUTHS, departures
+from frm_mlflow.prediction.folds import MIN_TRUTHS, departures
 from frm_mlflow.prediction.membership import memberships, point_frontier
 
 BUDGET_QUANTILES = (0.25, 0.5, 0.75)

@@ -11,8 +11,9 @@ from frm_mlflow.analysis.arrays import Floats, Integers
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.anchors import Anchors
 from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.folds import Fold, fold_of
 from frm_mlflow.prediction.history import History
-from frm_mlflow.prediction.learning import AUTO, CHOICES, Fold, Learnt, choose, fold_of, learn
+from frm_mlflow.prediction.learning import AUTO, CHOICES, Learnt, choose, learn
 from frm_mlflow.prediction.membership import point_frontier
 from frm_mlflow.prediction.options import EvaluationOptions, PredictionOptions
 from frm_mlflow.prediction.planning import next_anchor
@@ -20,6 +21,7 @@ from frm_mlflow.prediction.predictors import Transfer
 from frm_mlflow.prediction.prior import with_level
 from frm_mlflow.prediction.protocols import HeldOut
 from frm_mlflow.prediction.scores import Truth, budget_rows, reliability, score_belief, score_frm
+from frm_mlflow.prediction.tuning import chosen_settings
 
 PLANNED, RANDOM = "planned", "random"
 _PLAN_DRAWS = 500
@@ -117,11 +119,12 @@ def _learn_all(fold: Fold, options: PredictionOptions, evaluation: EvaluationOpt
     """Return every predictor that is asked for or that the automatic choice needs, as far as the history allows."""
     wanted = set(evaluation.predictors) - {AUTO} | {"transfer"}
     wanted |= set(CHOICES) if AUTO in evaluation.predictors else set()
+    settings = chosen_settings(fold, noise_sd=options.measurement_sd)
     learnt = {}
     for name in [*CHOICES, *sorted(wanted - set(CHOICES))]:
         if name in wanted:
             try:
-                learnt[name] = learn(name, fold, noise_sd=options.measurement_sd)
+                learnt[name] = learn(name, fold, settings=settings, noise_sd=options.measurement_sd)
             except DataError:  # this predictor needs what this history does not have
                 continue
     return learnt

@@ -5,19 +5,11 @@ import pytest
 
 from frm_mlflow.prediction.anchors import Anchors
 from frm_mlflow.prediction.belief import Belief
+from frm_mlflow.prediction.folds import departures, fold_of, left_out_rows
 from frm_mlflow.prediction.history import history_of
-from frm_mlflow.prediction.learning import (
-    CHOICES,
-    Learnt,
-    LeftOut,
-    choose,
-    departures,
-    fold_of,
-    learn,
-    left_out_rows,
-    weighted_quantile,
-)
+from frm_mlflow.prediction.learning import CHOICES, Learnt, LeftOut, choose, learn, weighted_quantile
 from frm_mlflow.prediction.predictors import Points
+from frm_mlflow.prediction.prior import Shrinkage
 from tests.unit.prediction.histories import fleet_frame
 
 
@@ -67,7 +59,7 @@ def test_without_level_errors_are_relative() -> None:
 def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> None:
     history = history_of(fleet_frame(devices=8))
     fold = fold_of(history, history.groups[0], "latency")
-    candidates = {name: learn(name, fold, noise_sd=0.02) for name in CHOICES}
+    candidates = {name: learn(name, fold, settings=Shrinkage(), noise_sd=0.02) for name in CHOICES}
     choice = choose(candidates, Anchors.none(), history.top1)
     assert choice.f1[choice.name] >= max(choice.f1.values()) - 0.05
     assert choice.f1["transfer"] > choice.f1["flops"]

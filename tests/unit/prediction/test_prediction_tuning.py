@@ -1,0 +1,54 @@
+"""Settings of the prior are chosen on left-out chips: right where the truth is known, blind to the target."""
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.prediction.folds import fold_of
+from frm_mlflow.prediction.history import History, history_of
+from frm_mlflow.prediction.prior import Shrinkage
+from frm_mlflow.prediction.tuning import KINS, SHRINKS, chosen_settings
+from tests.unit.prediction.histories import fleet_frame
+
+
+def two_runtimes(*, alike: bool) -> History:
+    """A fleet in two runtimes; the second ranks models as the first does, or as another fleet would."""
+    first = fleet_frame(devices=9, chip_spread=0.05)
+    second = fleet_frame(devices=9, chip_spread=0.05).assign(runtime="openvino")
+    if not alike:
+        latency = second["latency_ms"].to_numpy().copy()
+        order = dict(zip(sorted(set(second["model"])), np.linspace(0.2, 5, 26), strict=True))
+        second = second.assign(latency_ms=latency * second["model"].map(order))
+    return history_of(pd.concat([first, second], ignore_index=True))
+
+
+def settings_of(history: History) -> Shrinkage:
+    return chosen_settings(fold_of(history, history.groups[0], "latency"), noise_sd=0.02)
+
+
+def test_another_runtime_that_ranks_otherwise_weighs_little() -> None:
+    assert settings_of(two_runtimes(alike=False)).kin == min(KINS)
+
+
+def test_where_models_depart_on_their_own_the_sample_covariance_is_shrunk() -> None:
+    lone = settings_of(history_of(fleet_frame(devices=4, chip_spread=0.3)))
+    assert lone.shrink in SHRINKS
+    assert lone.shrink >= settings_of(history_of(common_departures())).shrink
+
+
+def common_departures() -> pd.DataFrame:
+    """Chips that differ in one way only: how much slower every second model is."""
+    frame = fleet_frame(devices=16, chip_spread=0.0, noise=0.01)
+    names, devices = sorted(set(frame["model"])), sorted(set(frame["device"]))
+    strength = frame["device"].map({name: place / 5 for place, name in enumerate(devices)})
+    odd = frame["model"].map({name: place % 2 for place, name in enumerate(names)})
+    return frame.assign(latency_ms=frame["latency_ms"] * np.exp(strength * odd))
+
+
+def test_too_few_chips_leave_the_defaults() -> None:
+    assert settings_of(history_of(fleet_frame(devices=2))) == Shrinkage()
+
+
+def test_the_choice_does_not_depend_on_the_order_of_devices() -> None:
+    history = two_runtimes(alike=True)
+    backwards = history.select(np.arange(history.n_configurations)[::-1])
+    assert chosen_settings(fold_of(backwards, history.groups[0], "latency"), noise_sd=0.02) == settings_of(history)
