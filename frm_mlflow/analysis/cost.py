@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.result import Analysis, Result, percent
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
 

@@ -11,10 +11,11 @@ from scipy.stats import binomtest
 from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.analysis.bootstrap import mean_interval
 from frm_mlflow.analysis.controls import FLOPS, FRM, LATENCY, MEMORY, metrics
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import ranks, row_spearman
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, percent
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import mann_whitney
 from frm_mlflow.errors import DataError
 

@@ -10,10 +10,11 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats, Integers
 from frm_mlflow.analysis.bootstrap import ClusterMeans
 from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import transferred
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, percent
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
 _PAIRS_SHOWN = 200

@@ -13,16 +13,12 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
-from frm_mlflow.analysis.dedupe import near_duplicates
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, frm_of, positive, ratio
 from frm_mlflow.analysis.labels import configuration_labels
-from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.rows import KEY_COLUMNS, LeftOut, missing_metrics, usable_rows
-from frm_mlflow.errors import DataError
+from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.schema import (
     ACTIVATIONS_M,
     BASELINE,
-    BATCH_SIZE,
     CHIP,
     DEVICE,
     ENERGY,
@@ -38,9 +34,9 @@ from frm_mlflow.schema import (
     RATIO_LATENCY,
     RATIO_MEMORY,
     RATIO_SOURCE,
-    RESOLUTION,
     SOURCE,
     SOURCE_MEASURED,
+    SUSTAINED_DROP,
     TIER,
     TOP1,
     Metric,
@@ -56,7 +52,8 @@ class Fleet:
     `configurations` has one row a configuration: its columns, `tier`, `source` and a short `label`.
     `recorded_ratios` are the runs' own, taken in one window with the baseline; NaN elsewhere.
     `run_ids` names the MLflow run of each cell, "" where there is none.
-    `seconds` is how long a benchmark measured here took, NaN for imported ones.
+    `seconds` is how long a benchmark measured here took, NaN for imported ones; `sustained_drop` how much
+    slower it was at the end of a sustained run, as a share, NaN without one.
     """
 
     models: tuple[str, ...]
@@ -71,6 +68,7 @@ class Fleet:
     activations_m: Floats
     top1: Floats
     seconds: Floats
+    sustained_drop: Floats
     run_ids: Words
     recorded_ratios: Mapping[str, Floats]
 
@@ -120,21 +118,18 @@ class Fleet:
 
     def select(self, rows: Integers | Mask) -> Fleet:
         """Return the fleet of some configurations, by mask or positions; models are kept."""
-        names = (
-            "latency_ms",
-            "memory_mib",
-            "energy_mj",
-            "gmacs",
-            "params_m",
-            "activations_m",
-            "top1",
-            "seconds",
-            "run_ids",
-        )
-        parts = {name: getattr(self, name)[rows] for name in names}
+        parts = {name: getattr(self, name)[rows] for name in _CELLS}
         ratios = {name: values[rows] for name, values in self.recorded_ratios.items()}
         table = self.configurations.iloc[np.arange(len(self.configurations))[rows]].reset_index(drop=True)
         return replace(self, configurations=table, recorded_ratios=ratios, **parts)
+
+    def under_load(self) -> Fleet:
+        """Return the fleet as it is at the end of its sustained runs; cells without one are NaN."""
+        slower = 1 + self.sustained_drop
+        latency = self.recorded_ratios["latency"] * slower / self._column(slower, self.baseline)
+        return replace(
+            self, latency_ms=self.latency_ms * slower, recorded_ratios={**self.recorded_ratios, "latency": latency}
+        )
 
     def _column(self, values: Floats, model: str) -> Floats:
         if model not in self.models:
@@ -142,37 +137,26 @@ class Fleet:
         return values[:, [self.models.index(model)]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Selection:
-    """What a frame holds: all configurations, those that compare with each other, and what was left out."""
+_CELLS = (
+    "latency_ms",
+    "memory_mib",
+    "energy_mj",
+    "gmacs",
+    "params_m",
+    "activations_m",
+    "top1",
+    "seconds",
+    "sustained_drop",
+    "run_ids",
+)
 
-    fleet: Fleet
-    comparable: Fleet
-    rows: pd.DataFrame
-    left_out: pd.DataFrame
-    missing: pd.DataFrame
 
-
-def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
-    """Build the fleet from a tidy frame and say what was left out.
-
-    Raises
-    ------
-    DataError
-        Where no row is left; the message says which rule removed how many.
-    """
-    rows, left_out = usable_rows(frame, options)
-    if rows.empty:
-        reasons = "; ".join(f"{item.reason}: {item.rows}" for item in left_out) or "the query returned none"
-        raise DataError(f"no benchmark to analyse among {len(frame)} rows ({reasons})")
-    fleet = fleet_from_rows(rows, baseline=options.baseline)
-    fleet = _without_baseless(fleet, left_out)
-    if not options.count_duplicates:
-        fleet = _without_near_duplicates(fleet, options, left_out)
-    comparable = _one_stratum(fleet, options, left_out)
-    columns = ["reason", "rows", "detail"]
-    table = pd.DataFrame([[getattr(item, name) for name in columns] for item in left_out], columns=columns)
-    return Selection(fleet=fleet, comparable=comparable, rows=rows, left_out=table, missing=missing_metrics(rows))
+def stacked(one: Fleet, other: Fleet) -> Fleet:
+    """Return the configurations of two fleets of the same models below each other."""
+    ratios = {part: np.vstack([own, other.recorded_ratios[part]]) for part, own in one.recorded_ratios.items()}
+    table = pd.concat([one.configurations, other.configurations], ignore_index=True)
+    parts = {name: np.vstack([getattr(one, name), getattr(other, name)]) for name in _CELLS}
+    return replace(one, configurations=table, recorded_ratios=ratios, **parts)
 
 
 def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
@@ -206,6 +190,7 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
         activations_m=positive(metric(ACTIVATIONS_M)),
         top1=_finite(metric(TOP1)),
         seconds=matrix(_durations_s(rows)),
+        sustained_drop=_finite(metric(SUSTAINED_DROP)),
         run_ids=run_ids,
         recorded_ratios={part: matrix(positive(rows[key.column].where(own))) for part, key in _RATIOS.items()},
     )
@@ -231,36 +216,3 @@ def _durations_s(rows: pd.DataFrame) -> Floats:
 
 def _finite(values: Floats) -> Floats:
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _without_baseless(fleet: Fleet, left_out: list[LeftOut]) -> Fleet:
-    related = np.isfinite(fleet.ratios()["latency"]).sum(axis=1)
-    return _without(fleet, related == 0, f"no baseline {fleet.baseline}", left_out)
-
-
-def _without_near_duplicates(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:
-    twins = near_duplicates(fleet.configurations, fleet.latency_ms, min_models=options.min_models)
-    return _without(fleet, twins, "near-duplicate device: same chip, same ranks, median difference under 1 %", left_out)
-
-
-def _one_stratum(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:
-    """Return the configurations of one batch size and resolution; the others are not compared with them."""
-    for column, wanted in ((BATCH_SIZE.column, options.batch_size), (RESOLUTION.column, options.resolution)):
-        values = fleet.configurations[column].to_numpy(dtype=object)
-        weight = pd.Series(fleet.measured.sum(axis=1)).groupby(values).sum()
-        kept = str(wanted) if wanted is not None else str(weight.idxmax())
-        if kept not in weight.index:
-            raise DataError(f"no benchmark with {column} {kept}; there are {', '.join(map(str, weight.index))}")
-        reason = f"{column} is not {kept}: seen by frm, disagreement, sensitivity and cost only"
-        fleet = _without(fleet, values != kept, reason, left_out)
-    return fleet
-
-
-def _without(fleet: Fleet, lost: Mask, reason: str, left_out: list[LeftOut]) -> Fleet:
-    if not lost.any():
-        return fleet
-    names = [label for label, gone in zip(fleet.labels, lost, strict=True) if gone]
-    left_out.append(LeftOut(reason=reason, rows=int(fleet.measured[lost].sum()), detail="; ".join(names)))
-    if lost.all():
-        raise DataError(f"no configuration is left to analyse ({reason}): {'; '.join(names[:5])}")
-    return fleet.select(~lost)

@@ -19,12 +19,13 @@ from frm_mlflow.analysis.controls import (
     metrics,
     shuffled_frm,
 )
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import hypervolume
 from frm_mlflow.analysis.ranking import configuration_frontiers
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, spread_cells
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
 OBJECTIVES: tuple[str, ...] = (FRM, LATENCY)

@@ -9,9 +9,10 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Words
 from frm_mlflow.analysis.bootstrap import ClusterMeans, Interval, intervals
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, percent
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney
 from frm_mlflow.errors import DataError
 

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, known_mean
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS, frm_of
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import Dominance, frontier
 from frm_mlflow.analysis.ranks import pairs, ranks, row_spearman, spearman
 from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.schema import DEVICE, TIER
 
 SUBSETS: tuple[tuple[str, ...], ...] = (

@@ -12,13 +12,13 @@ import pandas as pd
 from frm_mlflow.analysis.cost import COST
 from frm_mlflow.analysis.disagreement import DISAGREEMENT
 from frm_mlflow.analysis.failures import FAILURES
-from frm_mlflow.analysis.fleet import Selection, select_fleet
 from frm_mlflow.analysis.frontiers import PARETO
 from frm_mlflow.analysis.interaction import INTERACTION
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranking import FRM_ANALYSIS
 from frm_mlflow.analysis.result import Analysis, Result
 from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.analysis.selection import Selection, select_fleet
 from frm_mlflow.analysis.sensitivity import SENSITIVITY
 from frm_mlflow.analysis.stability import STABILITY
 from frm_mlflow.analysis.transfer import TRANSFER

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.bootstrap import Interval
-from frm_mlflow.analysis.fleet import Selection
 from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

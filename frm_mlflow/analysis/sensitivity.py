@@ -1,9 +1,12 @@
-"""What else moves a ranking: batch size, precision, input size, software release (paper 7.3, named there as open).
+"""What else moves a ranking: batch size, precision, input size, release, sustained load (paper 7.3, open there).
 
-Each axis compares configurations that differ in it and in nothing else.
+Each axis compares configurations that differ in it and in nothing else. Sustained load compares a
+configuration with itself, at the end of runs of minutes (`measure=sustained`).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,14 +14,17 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import mean_intervals
 from frm_mlflow.analysis.controls import FRM, LATENCY, MEMORY, metrics
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet, stacked
 from frm_mlflow.analysis.frm import frm, ratio
 from frm_mlflow.analysis.matched import level_order, matched_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import ranks, row_spearman
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 from frm_mlflow.schema import BATCH_SIZE, COMPUTE_UNIT, PRECISION, RESOLUTION, RUNTIME_VERSION
+
+LOAD = "load"
 
 AXES: dict[str, str] = {
     BATCH_SIZE.column: "batch size",
@@ -26,21 +32,32 @@ AXES: dict[str, str] = {
     RESOLUTION.column: "input size",
     RUNTIME_VERSION.column: "software release",
     COMPUTE_UNIT.column: "compute unit",
+    LOAD: "sustained load",
 }
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return rank transfer along each axis, the models that move, and FRM per sample by batch size."""
     fleet = selection.fleet
-    transfer = pd.concat([axis_transfer(fleet, axis, options, rng) for axis in AXES], ignore_index=True)
+    fleets = dict.fromkeys(AXES, fleet) | {LOAD: fresh_and_loaded(fleet)}
+    transfer = pd.concat([axis_transfer(fleets[axis], axis, options, rng) for axis in AXES], ignore_index=True)
     if transfer.empty:
         raise DataError(
-            "no two configurations differ in one of "
-            f"{', '.join(AXES.values())} alone: run `frm-mlflow bench` again with another batch_size or precision"
+            f"no two configurations differ in one of {', '.join(AXES.values())} alone: "
+            "run `frm-mlflow bench` again with another batch_size or precision, or with measure=sustained"
         )
-    moves = pd.concat([model_moves(fleet, axis) for axis in AXES], ignore_index=True)
+    moves = pd.concat([model_moves(fleets[axis], axis) for axis in AXES], ignore_index=True)
     tables = {"axes": transfer, "moves": moves, "batch": batch_aware_frm(fleet)}
     return Result(tables=tables, sentences=tuple(_sentences(tables)))
+
+
+def fresh_and_loaded(fleet: Fleet) -> Fleet:
+    """Return the configurations that have a sustained run twice: as measured, and at the end of that run."""
+    held = fleet.select(np.isfinite(fleet.sustained_drop).any(axis=1))
+    loaded = held.under_load()
+    both = stacked(held, loaded)
+    levels = np.repeat(["short", "sustained"], len(held.labels)).astype(object)
+    return replace(both, configurations=both.configurations.assign(**{LOAD: levels}))
 
 
 def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
@@ -142,15 +159,17 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
                 f"{moved['model'].iloc[0]} moves most, by {float(moved['ranks_by_latency'].iloc[0]):+.1f} ranks."
             )
     absent = [name for name in AXES.values() if name not in set(axes["axis"])]
+    if AXES[LOAD] in absent:
+        absent.remove(AXES[LOAD])
+        found.append("No benchmark carries a sustained run: `measure=sustained` adds ten minutes of load to each.")
     if absent:
         found.append(f"No two configurations differ in {' or '.join(absent)} alone.")
-    found.append("Sustained load is not compared: benchmarks are short, and `frm.unstable` flags those that drifted.")
     return found
 
 
 SENSITIVITY = Analysis(
     name="sensitivity",
-    question="Do batch size, precision, input size or a software release move the ranking?",
+    question="Do batch size, precision, input size, a software release or sustained load move the ranking?",
     paper="7.3 (open there)",
     compute=compute,
 )

@@ -8,10 +8,11 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats, Mask, column_means, known_mean
 from frm_mlflow.analysis.bootstrap import Interval, pair_mean_interval
 from frm_mlflow.analysis.controls import ACCURACY, FRM, LATENCY, MEMORY, SHUFFLED, control_sample, metrics, shuffled_frm
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import pairs, spearman
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, percent, spread_cells, with_ends
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import mann_whitney
 from frm_mlflow.errors import DataError
 

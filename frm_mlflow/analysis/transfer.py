@@ -20,11 +20,12 @@ from frm_mlflow.analysis.controls import (
     metrics,
     shuffled_frm,
 )
-from frm_mlflow.analysis.fleet import Fleet, Selection
+from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.matched import matched_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import kendall_tau_b, percent_ranks, row_spearman, spearman
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, spread_cells
+from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import bonferroni, holm, spearman_p
 from frm_mlflow.errors import DataError
 from frm_mlflow.schema import PRECISION, RUNTIME

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from frm_mlflow.analysis.fleet import select_fleet
 from frm_mlflow.analysis.frm import frm, ratio, rebase
 from frm_mlflow.analysis.frontier_transfer import score_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import frontier, hypervolume, regret, score
 from frm_mlflow.analysis.ranks import ranks, spearman
 from frm_mlflow.analysis.registry import run_all
+from frm_mlflow.analysis.selection import select_fleet
 from frm_mlflow.analysis.significance import bonferroni, holm
 from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
 

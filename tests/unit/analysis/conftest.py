@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frm_mlflow.analysis.fleet import Selection, select_fleet
 from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.selection import Selection, select_fleet
 from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet, paper_fleet
 
 

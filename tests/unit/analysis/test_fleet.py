@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from test_rows import device, frame, row
 
-from frm_mlflow.analysis.fleet import select_fleet
 from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.selection import select_fleet
 
 
 def fleet_of(*rows):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frm_mlflow.analysis.fleet import select_fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import missing_metrics, usable_rows
+from frm_mlflow.analysis.selection import select_fleet
 from frm_mlflow.errors import ConfigError, DataError
 from frm_mlflow.frame import from_runs
 

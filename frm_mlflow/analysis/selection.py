@@ -1,0 +1,82 @@
+"""From a tidy frame to the configurations that an analysis may compare, with every loss counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis.arrays import Mask
+from frm_mlflow.analysis.dedupe import near_duplicates
+from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.rows import LeftOut, missing_metrics, usable_rows
+from frm_mlflow.errors import DataError
+from frm_mlflow.schema import BATCH_SIZE, RESOLUTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Selection:
+    """What a frame holds: all configurations, those that compare with each other, and what was left out."""
+
+    fleet: Fleet
+    comparable: Fleet
+    rows: pd.DataFrame
+    left_out: pd.DataFrame
+    missing: pd.DataFrame
+
+
+def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
+    """Build the fleet from a tidy frame and say what was left out.
+
+    Raises
+    ------
+    DataError
+        Where no row is left; the message says which rule removed how many.
+    """
+    rows, left_out = usable_rows(frame, options)
+    if rows.empty:
+        reasons = "; ".join(f"{item.reason}: {item.rows}" for item in left_out) or "the query returned none"
+        raise DataError(f"no benchmark to analyse among {len(frame)} rows ({reasons})")
+    fleet = fleet_from_rows(rows, baseline=options.baseline)
+    fleet = _without_baseless(fleet, left_out)
+    if not options.count_duplicates:
+        fleet = _without_near_duplicates(fleet, options, left_out)
+    comparable = _one_stratum(fleet, options, left_out)
+    columns = ["reason", "rows", "detail"]
+    table = pd.DataFrame([[getattr(item, name) for name in columns] for item in left_out], columns=columns)
+    return Selection(fleet=fleet, comparable=comparable, rows=rows, left_out=table, missing=missing_metrics(rows))
+
+
+def _without_baseless(fleet: Fleet, left_out: list[LeftOut]) -> Fleet:
+    related = np.isfinite(fleet.ratios()["latency"]).sum(axis=1)
+    return _without(fleet, related == 0, f"no baseline {fleet.baseline}", left_out)
+
+
+def _without_near_duplicates(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:
+    twins = near_duplicates(fleet.configurations, fleet.latency_ms, min_models=options.min_models)
+    return _without(fleet, twins, "near-duplicate device: same chip, same ranks, median difference under 1 %", left_out)
+
+
+def _one_stratum(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:
+    """Return the configurations of one batch size and resolution; the others are not compared with them."""
+    for column, wanted in ((BATCH_SIZE.column, options.batch_size), (RESOLUTION.column, options.resolution)):
+        values = fleet.configurations[column].to_numpy(dtype=object)
+        weight = pd.Series(fleet.measured.sum(axis=1)).groupby(values).sum()
+        kept = str(wanted) if wanted is not None else str(weight.idxmax())
+        if kept not in weight.index:
+            raise DataError(f"no benchmark with {column} {kept}; there are {', '.join(map(str, weight.index))}")
+        reason = f"{column} is not {kept}: seen by frm, disagreement, sensitivity and cost only"
+        fleet = _without(fleet, values != kept, reason, left_out)
+    return fleet
+
+
+def _without(fleet: Fleet, lost: Mask, reason: str, left_out: list[LeftOut]) -> Fleet:
+    if not lost.any():
+        return fleet
+    names = [label for label, gone in zip(fleet.labels, lost, strict=True) if gone]
+    left_out.append(LeftOut(reason=reason, rows=int(fleet.measured[lost].sum()), detail="; ".join(names)))
+    if lost.all():
+        raise DataError(f"no configuration is left to analyse ({reason}): {'; '.join(names[:5])}")
+    return fleet.select(~lost)

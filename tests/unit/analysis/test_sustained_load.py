@@ -1,0 +1,77 @@
+"""Sustained load as an axis of `sensitivity`: against SciPy, and where the truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.registry import run_all
+from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.schema import RATIO_INTERLEAVED
+
+OPTIONS = AnalysisOptions(resamples=300, shuffles=10)
+
+
+def fleet(drop, **changes) -> pd.DataFrame:
+    frame = made_up_fleet(FleetRecipe(devices={"edge": 3}, noise=0.2), np.random.default_rng(3))
+    return frame.assign(sustained_drop=drop, **changes)
+
+
+def sensitivity(frame: pd.DataFrame):
+    return run_all(frame, ["sensitivity"], options=OPTIONS, rng=np.random.default_rng(0)).results["sensitivity"]
+
+
+def load_axis(frame: pd.DataFrame) -> pd.DataFrame:
+    axes = sensitivity(frame).tables["axes"]
+    return axes[axes["axis"] == "sustained load"].set_index("metric")
+
+
+def test_a_slowdown_that_all_models_share_moves_no_rank_and_cancels_in_frm():
+    axis = load_axis(fleet(0.25))
+    assert axis["rho"].to_numpy() == pytest.approx([1, 1, 1])
+    assert axis["factor"].to_dict() == pytest.approx({"frm": 1.0, "latency": 1.25, "memory": 1.0})
+    assert axis["pairs"].tolist() == [3, 3, 3]
+
+
+def test_ranks_after_uneven_slowdowns_are_scipys():
+    drop = np.random.default_rng(4).uniform(0, 3, 39)
+    frame = fleet(drop)
+    expected = []
+    for _, rows in frame.groupby("device"):
+        loaded = rows["latency_ms"] * (1 + rows["sustained_drop"])
+        expected.append(spearmanr(rows["latency_ms"], loaded).statistic)
+    assert load_axis(frame).loc["latency", "rho"] == pytest.approx(np.mean(expected))
+
+
+def test_the_model_that_throttles_moves_most():
+    frame = fleet(0.0)
+    frame.loc[frame["model"] == "mobilenet_v2", "sustained_drop"] = 20.0
+    moves = sensitivity(frame).tables["moves"]
+    first = moves[moves["axis"] == "sustained load"].iloc[0]
+    assert (first["model"], first["level"], first["other"]) == ("mobilenet_v2", "short", "sustained")
+    assert first["relative_latency"] == pytest.approx(21)
+
+
+def test_a_ratio_taken_in_one_window_is_carried_along():
+    frame = fleet(0.1, ratio_source=RATIO_INTERLEAVED, ratio_flops=1.0, ratio_memory=1.0)
+    base = frame[frame["model"] == "resnet50"].set_index("device")["latency_ms"]
+    frame["ratio_latency"] = frame["latency_ms"] / frame["device"].map(base)
+    frame.loc[frame["model"] == "resnet50", "sustained_drop"] = 0.2
+    assert load_axis(frame).loc["frm", "factor"] == pytest.approx((1.1 / 1.2) ** (12 / 13 / 3))
+
+
+def test_models_without_a_sustained_run_are_not_compared():
+    frame = fleet(0.5)
+    frame.loc[frame["device"] != "edge-000", "sustained_drop"] = np.nan
+    assert load_axis(frame)["pairs"].tolist() == [1, 1, 1]
+
+
+def test_a_drop_does_not_make_pairs_on_other_axes():
+    frame = fleet(0.5)
+    assert set(sensitivity(frame).tables["axes"]["axis"]) == {"sustained load"}
+
+
+def test_without_sustained_runs_the_remedy_is_named():
+    both = pd.concat([fleet(np.nan), fleet(np.nan, precision="int8")], ignore_index=True)
+    assert any("measure=sustained" in sentence for sentence in sensitivity(both).sentences)
