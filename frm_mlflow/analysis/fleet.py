@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,7 +156,7 @@ def stacked(one: Fleet, other: Fleet) -> Fleet:
     """Return the configurations of two fleets of the same models below each other."""
     ratios = {part: np.vstack([own, other.recorded_ratios[part]]) for part, own in one.recorded_ratios.items()}
     table = pd.concat([one.configurations, other.configurations], ignore_index=True)
-    parts = {name: np.vstack([getattr(one, name), getattr(other, name)]) for name in _CELLS}
+    parts: dict[str, Any] = {name: np.vstack([getattr(one, name), getattr(other, name)]) for name in _CELLS}
     return replace(one, configurations=table, recorded_ratios=ratios, **parts)
 
 

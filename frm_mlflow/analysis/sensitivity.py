@@ -53,7 +53,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 def fresh_and_loaded(fleet: Fleet) -> Fleet:
     """Return the configurations that have a sustained run twice: as measured, and at the end of that run."""
-    held = fleet.select(np.isfinite(fleet.sustained_drop).any(axis=1))
+    held = fleet.select(np.flatnonzero(np.isfinite(fleet.sustained_drop).any(axis=1)))
     loaded = held.under_load()
     both = stacked(held, loaded)
     levels = np.repeat(["short", "sustained"], len(held.labels)).astype(object)
