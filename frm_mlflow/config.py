@@ -17,7 +17,10 @@ from frm_mlflow.errors import ConfigError
 MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2")
 FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2"}
 """Sources that are a file of the user's, which `model.path` names."""
-TRANSPORTS = ("local", "ssh")
+TRANSPORTS = ("local", "ssh", "adb")
+PHONE = "phone"
+TOOLS = {"benchmark_model": "litert", "onnxruntime_perf_test": "onnxruntime"}
+"""Programs that measure on a phone → the runtime that they are."""
 FIXED_SSH_OPTIONS = frozenset({"stricthostkeychecking", "batchmode", "controlmaster", "controlpath", "controlpersist"})
 """What `device.ssh_options` may not change, in lower case."""
 
@@ -75,6 +78,8 @@ class Recognition:
     """The machine's architecture: x86_64, aarch64, ..."""
     emulator: str | None = None
     """What emulates the architecture; a device without this fact is never an emulated one."""
+    phone: str | None = None
+    """Regular expression, searched in the phone's model as Android gives it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class DeviceConfig:
     tier: str | None
     """gpu, cpu or edge; null for `auto`, which takes the recognised device's."""
     kind: str
-    """Where the worker runs: cpu, cuda, or auto."""
+    """Where the model runs: cpu, cuda, phone, or auto."""
     recognise: Recognition = field(default_factory=Recognition)
     index: int = 0
     """Which GPU, as CUDA numbers them."""
@@ -102,6 +107,14 @@ class DeviceConfig:
     """ssh: a file of known host keys of one's own; null is the user's."""
     ssh_options: dict[str, str] | None = None
     """ssh: further options of OpenSSH by their names: {IdentityFile: ..., ProxyJump: ...}."""
+    serial: str | None = None
+    """adb: which phone, where several are plugged in."""
+    binary: str | None = None
+    """adb: the benchmark program on this machine, built for the phone's processor."""
+    tool: str = "benchmark_model"
+    """adb: what that program is: benchmark_model (LiteRT) or onnxruntime_perf_test."""
+    tool_options: list[str] = field(default_factory=list)
+    """adb: further options of that program: [--use_gpu=true]."""
     connect_timeout_s: float = 10.0
     copy_timeout_s: float = 600.0
     """Longest time that one copy to the device may take."""
@@ -111,6 +124,12 @@ class DeviceConfig:
             raise ConfigError(f"device.transport must be one of {', '.join(TRANSPORTS)}, got '{self.transport}'")
         if self.transport == "ssh" and not self.host:
             raise ConfigError("device.transport=ssh needs device.host=USER@HOST")
+        if self.tool not in TOOLS:
+            raise ConfigError(f"device.tool must be one of {', '.join(TOOLS)}, got '{self.tool}'")
+        if (self.transport == "adb") != (self.kind == PHONE):
+            raise ConfigError(
+                "device=phone and device.transport=adb go together: a phone has no Python to run a worker"
+            )
         if self.transport != "ssh" and self.host:
             raise ConfigError(f"device.host={self.host} needs device.transport=ssh")
         if (self.host and not re.fullmatch(r"[\w.@:%\[\]+-]+", self.host)) or (self.host or "").startswith("-"):

@@ -1,8 +1,10 @@
 """What hardware this is, and the transports that start a worker on it."""
 
+from frm_mlflow.devices.adb_connection import phones
 from frm_mlflow.devices.environment import conditions, environment
 from frm_mlflow.devices.hardware import Gpu, Hardware, probe
 from frm_mlflow.devices.host import Host, LocalHost, opened
+from frm_mlflow.devices.phone import Phone
 from frm_mlflow.devices.resolve import Device, known_devices, resolve
 
 __all__ = [
@@ -11,10 +13,12 @@ __all__ = [
     "Hardware",
     "Host",
     "LocalHost",
+    "Phone",
     "conditions",
     "environment",
     "known_devices",
     "opened",
+    "phones",
     "probe",
     "resolve",
 ]

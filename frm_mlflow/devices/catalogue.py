@@ -94,6 +94,29 @@ def find(name: str) -> DeviceFacts | None:
     return known.get(plain(name)) or known.get(plain(name).removeprefix("nvidia"))
 
 
+def find_phone(model: str, chip: str) -> DeviceFacts | None:
+    """Return the phone of this model with this chip, or None; a model is sold with chips of several makers.
+
+    Samsung's codes end in the region (`SM-S911B`), which the catalogue leaves out.
+
+    >>> find_phone("SM-S911B", "SM8550").name, find_phone("Pixel 8", "Tensor G3").name
+    ('Samsung Galaxy S23', 'Google Pixel 8')
+    >>> find_phone("SM-S911B", "s5e9925")
+    """
+    code = re.match(r"SM-[A-Z]\d{3}", model)
+    names = (code[0] if code else model, f"Google {model}", f"Xiaomi {model}")
+    facts = next((found for name in names if (found := find(name)) is not None), None)
+    known = _generations()
+    if facts is None or known.get(chip_name(chip)) != facts.generation:
+        return None
+    return facts
+
+
+@cache
+def _generations() -> Mapping[str, str]:
+    return {chip["chip"]: chip["generation"] for chip in _chips()}
+
+
 def chip_name(name: str) -> str:
     """Return a chip's canonical name, or `name` itself where it is not known.
 

@@ -12,6 +12,7 @@ from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.environment import conditions, environment
 from frm_mlflow.devices.hardware import Hardware, probe
 from frm_mlflow.devices.local import open_local
+from frm_mlflow.devices.phone import Phone
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh import SshHost
 
@@ -93,5 +94,5 @@ def opened(config: DeviceConfig) -> Iterator[Host]:
     if config.transport == "local":
         yield LocalHost()
         return
-    with closing(SshHost(config)) as host:
+    with closing(Phone(config) if config.transport == "adb" else SshHost(config)) as host:
         yield host

@@ -10,7 +10,8 @@ from importlib import resources
 
 import yaml
 
-from frm_mlflow.config import DeviceConfig, Recognition, checked
+from frm_mlflow.config import PHONE, DeviceConfig, Recognition, checked
+from frm_mlflow.devices import catalogue
 from frm_mlflow.devices.hardware import Hardware
 from frm_mlflow.errors import ConfigError, DeviceMismatchError
 
@@ -19,6 +20,12 @@ CPU = "cpu"
 CUDA = "cuda"
 GENERIC = (AUTO, CPU, CUDA)
 """Names that any machine may carry; its chip tells more."""
+_UNIT_OF_OPTION = {
+    "--use_gpu=true": "gpu",
+    "--use_nnapi=true": "npu",
+    "--use_hexagon=true": "npu",
+}
+"""Options of benchmark_model that leave the processor."""
 _UNIT_OF_KIND = {CPU: "cpu", CUDA: "gpu"}
 
 
@@ -29,10 +36,15 @@ class Device:
     name: str
     tier: str
     kind: str
-    """Where the worker runs: cpu or cuda."""
+    """Where the model runs: cpu, cuda or phone."""
     chip: str
     compute_unit: str
     index: int = 0
+
+    @property
+    def export_unit(self) -> str:
+        """The compute unit that a model is exported for; a phone's delegates take what its processor takes."""
+        return "cpu" if self.kind == PHONE else self.compute_unit
 
 
 @cache
@@ -54,6 +66,8 @@ def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceC
     DeviceMismatchError
         Where the hardware is something else: one sentence with what was found and what to do.
     """
+    if config.kind == PHONE:
+        return _phone(config, hardware)
     where = f"the machine at {config.host}" if config.host else "this machine"
     if config.name not in GENERIC and config.recognise == Recognition():
         raise ConfigError(
@@ -72,6 +86,29 @@ def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceC
     chip = hardware.gpus[config.index].name if config.kind == CUDA else _cpu_chip(hardware)
     tier = config.tier or ("gpu" if config.kind == CUDA else "cpu")
     return Device(config.name, tier, config.kind, chip, _UNIT_OF_KIND[config.kind], config.index)
+
+
+def _phone(config: DeviceConfig, hardware: Hardware) -> Device:
+    """Return the phone under the catalogue's name, or under its own where a rule says so."""
+    unit = next((unit for flag, unit in _UNIT_OF_OPTION.items() if flag in config.tool_options), "cpu")
+    facts = catalogue.find_phone(hardware.phone, hardware.cpu)
+    chip = catalogue.chip_name(hardware.cpu)
+    if config.name == PHONE and facts is not None and not hardware.emulator:
+        return Device(facts.name, facts.tier, PHONE, chip, unit)
+    found = f"found {hardware.describe()}"
+    if config.name == PHONE:
+        raise DeviceMismatchError(
+            f"device=phone is no phone that the catalogue knows with this chip ({found}): "
+            "give it a name of its own, with device.name=NAME and device.recognise.phone=REGEX."
+        )
+    if config.recognise.phone is None:
+        raise ConfigError(f"device.name={config.name} needs device.recognise.phone=REGEX to be recognised by ({found})")
+    mismatch = _mismatch(config, hardware)
+    if not re.search(config.recognise.phone, hardware.phone):
+        mismatch = f"it needs a phone whose model matches '{config.recognise.phone}'"
+    if mismatch:
+        raise DeviceMismatchError(f"device={config.name} is not this phone: {mismatch} ({found}).")
+    return Device(config.name, config.tier or "edge", PHONE, chip, unit)
 
 
 def _cpu_chip(hardware: Hardware) -> str:

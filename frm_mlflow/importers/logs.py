@@ -20,6 +20,7 @@ from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.importers import files
 from frm_mlflow.importers.contract import Row
+from frm_mlflow.tool_output import NEEDED_SAMPLES
 
 GIVEN = (
     "model",
@@ -36,12 +37,6 @@ GIVEN = (
     "memory_definition",
 )
 """What `source.given` may state."""
-NEEDED_SAMPLES: Mapping[schema.Metric, tuple[float, int]] = {
-    schema.LATENCY_P90: (90.0, 64),
-    schema.LATENCY_P95: (95.0, 130),
-    schema.LATENCY_P99: (99.0, 662),
-}
-"""Percentile and the samples it needs (MLPerf's early stopping)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +126,3 @@ def model_in(path_text: str) -> str:
     """Return the model's name in the path of a model file: `/models/resnet50.onnx` is resnet50."""
     name = re.split(r"[/\\]", path_text.strip())[-1]
     return re.sub(r"\.(onnx|ort|engine|plan|trt|tflite|pte)$", "", name, flags=re.IGNORECASE)
-
-
-def found(pattern: str, text: str) -> str:
-    """Return the first group of the last match of `pattern`, "" without one."""
-    matches = re.findall(pattern, text)
-    return str(matches[-1]).strip() if matches else ""

@@ -18,6 +18,7 @@ from frm_mlflow.config import SourceConfig
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
+from frm_mlflow.tool_output import found
 
 NANOSECONDS = 1e-6
 DETAIL = "mlperf_log_detail.txt"
@@ -91,7 +92,7 @@ def _official(said: Mapping[str, str], text: str) -> dict[str, Any]:
     official = {
         name: value for name, value in said.items() if re.fullmatch(r"[\d.]+th percentile latency \(ns\)", name)
     }
-    estimate = logs.found(r"Early stopping [\d.]+th percentile estimate: (\d+)", text)
+    estimate = found(r"Early stopping [\d.]+th percentile estimate: (\d+)", text)
     facts: dict[str, Any] = {name.replace("(ns)", "ms"): float(value) * NANOSECONDS for name, value in official.items()}
     return facts | ({"early_stopping_estimate_ms": float(estimate) * NANOSECONDS} if estimate else {})
 
@@ -101,5 +102,5 @@ def _version(log: Log) -> str:
     detail = log.path.with_name(DETAIL)
     if not detail.is_file():
         return ""
-    version = logs.found(r'"key": "loadgen_version", "value": "([^" ]+)', files.read_text(detail))
+    version = found(r'"key": "loadgen_version", "value": "([^" ]+)', files.read_text(detail))
     return f"loadgen {version}" if version else ""

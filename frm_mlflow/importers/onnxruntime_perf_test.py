@@ -11,20 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from frm_mlflow import schema
+from frm_mlflow import schema, tool_output
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
 DEFAULTS: Mapping[str, Any] = {"runtime": "onnxruntime", "precision": "unknown", "compute_unit": "cpu"}
-MIB = 2**20
-PERCENTILES: Mapping[str, schema.Metric] = {
-    "P50": schema.LATENCY_P50,
-    "P90": schema.LATENCY_P90,
-    "P95": schema.LATENCY_P95,
-    "P99": schema.LATENCY_P99,
-}
 _RUN = re.compile(r"(?P<model>[^,]*),(?P<seconds>[\d.eE+-]+),(?P<peak>\d+),(?P<cpu>[\d.eE+-]*),(?P<run>\d+)")
 
 
@@ -55,24 +48,14 @@ def _result_file(log: Log, lines: list[str], options: SourceConfig) -> Iterator[
 
 
 def _printed(log: Log, options: SourceConfig) -> Row | LeftOut:
-    if "Exception caught" in log.text or re.search(r"(?m)^(.*\b)?(failed|ERROR)\b", log.text):
+    try:
+        printed = tool_output.onnxruntime_perf_test(log.text)
+    except tool_output.ToolFailedError:
         return LeftOut(log.name, "*", "onnxruntime_perf_test reports a failure")
-    metrics = {
-        metric.key: float(seconds) * 1000
-        for name, metric in PERCENTILES.items()
-        if (seconds := logs.found(rf"(?m)^{name} Latency(?: is|:)\s*([\d.eE+-]+)\s*s", log.text))
-    }
-    mean = logs.found(r"(?m)^Average (?:inference )?time cost(?: total)?:\s*([\d.eE+-]+) ms", log.text)
-    if not mean:
-        files.fail(log.name, "has no `Average inference time cost`; is it onnxruntime_perf_test's output to the end?")
-    statistic = "p50" if schema.LATENCY_P50.key in metrics else "mean"
-    metrics = {schema.LATENCY_P50.key: float(mean), schema.LATENCY_MEAN.key: float(mean)} | metrics
-    count = logs.found(r"(?m)^(?:Total inference requests|Total iterations|Runs):\s*(\d+)", log.text)
-    if count:
-        metrics[schema.LATENCY_SAMPLES.key] = float(count)
-    peak = logs.found(r"(?m)^Peak working set size:\s*(\d+)", log.text)
-    model = logs.found(r"(\S+\.(?:onnx|ort))\b", log.text)
-    return _row(log, {"model": logs.model_in(model)}, metrics, int(peak or 0), statistic, options)
+    except tool_output.NotPrintedError as error:
+        files.fail(log.name, str(error))
+    model = tool_output.found(r"(\S+\.(?:onnx|ort))\b", log.text)
+    return _row(log, {"model": logs.model_in(model)}, printed.metrics, 0, printed.statistic, options)
 
 
 def _row(
@@ -85,7 +68,7 @@ def _row(
     *,
     row: str = "1",
 ) -> Row:
-    memory = {schema.MEMORY_PEAK.key: peak_bytes / MIB} if peak_bytes else {}
+    memory = {schema.MEMORY_PEAK.key: peak_bytes / tool_output.MIB} if peak_bytes else {}
     facts = logs.facts_of(options, log.path, stated)
     return logs.row_of(
         log,

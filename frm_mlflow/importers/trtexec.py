@@ -18,6 +18,7 @@ from frm_mlflow.config import SourceConfig
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
+from frm_mlflow.tool_output import found
 
 DEFAULTS: Mapping[str, Any] = {"runtime": "tensorrt", "precision": "unknown", "compute_unit": "gpu", "tier": "gpu"}
 STATISTICS: Mapping[str, schema.Metric] = {
@@ -50,15 +51,15 @@ def _from_text(log: Log, options: SourceConfig) -> Row | LeftOut:
     text = "\n".join(re.sub(r"^\[[\d/:-]+\] \[\w\] ", "", line) for line in files.lines_of(log.text, log.name))
     if "&&&& FAILED" in text:
         return LeftOut(log.name, "*", "trtexec says FAILED")
-    metrics = _summary_line(logs.found(r"(?m)^Latency: (.*)$", text), log.name)
+    metrics = _summary_line(found(r"(?m)^Latency: (.*)$", text), log.name)
     if schema.LATENCY_P50.key not in metrics:
         files.fail(log.name, "has no `Latency: ... median = ... ms`; is it trtexec's output to the end (8.2 or later)?")
-    compute = _summary_line(logs.found(r"(?m)^GPU Compute Time: (.*)$", text), log.name)
+    compute = _summary_line(found(r"(?m)^GPU Compute Time: (.*)$", text), log.name)
     if schema.LATENCY_P50.key in compute:
         metrics[schema.LATENCY_DEVICE_P50.key] = compute[schema.LATENCY_P50.key]
     facts = logs.facts_of(options, log.path, _stated(text))
     batch = int(facts.get("batch_size", 1))
-    throughput = files.number(logs.found(r"(?m)^Throughput: ([\d.eE+-]+) qps", text), log.name, 1, name="throughput")
+    throughput = files.number(found(r"(?m)^Throughput: ([\d.eE+-]+) qps", text), log.name, 1, name="throughput")
     if throughput:
         metrics[schema.THROUGHPUT.key] = throughput * batch
     return logs.row_of(
@@ -81,16 +82,14 @@ def _summary_line(line: str, file: str) -> dict[str, float]:
 
 
 def _stated(text: str) -> dict[str, Any]:
-    model = logs.found(r"(?m)^Model: (\S+)$", text) or logs.found(r"--(?:onnx|loadEngine)=(\S+)", text)
-    shape = [
-        int(side) for side in re.findall(r"\d+", logs.found(r"(?m)^Input inference shapes? ?: [^=\n]*=([\dx]+)", text))
-    ]
-    allowed = logs.found(r"(?m)^Precision: (\S+)", text).upper()
-    version = logs.found(r"(?m)^TensorRT version: (\S+)", text)
+    model = found(r"(?m)^Model: (\S+)$", text) or found(r"--(?:onnx|loadEngine)=(\S+)", text)
+    shape = [int(side) for side in re.findall(r"\d+", found(r"(?m)^Input inference shapes? ?: [^=\n]*=([\dx]+)", text))]
+    allowed = found(r"(?m)^Precision: (\S+)", text).upper()
+    version = found(r"(?m)^TensorRT version: (\S+)", text)
     return {
         "model": logs.model_in(model),
-        "device": logs.found(r"(?m)^Selected Device: (.+)$", text),
-        "chip": logs.found(r"(?m)^Selected Device: (.+)$", text),
+        "device": found(r"(?m)^Selected Device: (.+)$", text),
+        "chip": found(r"(?m)^Selected Device: (.+)$", text),
         "runtime_version": f"tensorrt {version}" if version else "",
         "precision": next((name.lower() for name in PRECISIONS if name in allowed), ""),
         "batch_size": shape[0] if len(shape) == 4 else None,
@@ -99,7 +98,7 @@ def _stated(text: str) -> dict[str, Any]:
 
 
 def _command(text: str) -> str:
-    return logs.found(r"(?m)^&&&& RUNNING [^#\n]*# (.+)$", text)[:500]
+    return found(r"(?m)^&&&& RUNNING [^#\n]*# (.+)$", text)[:500]
 
 
 def _from_json(log: Log, options: SourceConfig) -> Row | LeftOut:

@@ -10,6 +10,8 @@ import pandas as pd
 
 MODEL = "model"
 BASELINE = "baseline"
+SHOT_COLUMNS = ("role", "shot", "runs", "latency_ms", "mean_ms", "memory_mib")
+"""What a phone's program tells of each of its runs: statistics, no samples."""
 SAMPLE_COLUMNS = ("role", "launch", "block", "index", "wall_ns", "cpu_ns", "device_ns")
 
 
@@ -31,12 +33,17 @@ class Measurement:
     baseline_metrics: Mapping[str, float]
     """The baseline's own, without ratios; empty where the model was measured alone."""
     samples: pd.DataFrame
-    """Columns `SAMPLE_COLUMNS`; `device_ns` is NaN without the accelerator's events."""
+    """Columns `SAMPLE_COLUMNS`; `device_ns` is NaN without the accelerator's events. Of a phone: `SHOT_COLUMNS`."""
     unstable: tuple[str, ...]
     """Reasons for which the figures are flagged."""
     versions: Mapping[str, str]
     identity: Identity
+    """Of a phone, whose programs do not show their outputs: of the same file on this machine."""
     baseline_identity: Identity | None = None
+    latency_statistic: str = "p50"
+    """What the latency metric is: mean where a phone's program prints no median."""
+    layers: str = ""
+    """Nodes by the compute unit that ran them, where a phone's program tells: cpu=1 gpu=65."""
     memory_definition: str = ""
     energy_meter: str = ""
     """The counter that the energy comes from; empty where there is no meter."""

@@ -45,7 +45,7 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     device = devices.resolve(settings.device, hardware=host.hardware, known=devices.known_devices())
     for plan in plans:
         chosen = plan.settings
-        export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.compute_unit)
+        export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
     shared = SHARED_SWEEP.get()
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -28,6 +30,7 @@ class Finding:
     remedy: str = ""
 
 
+_ASK_S = 20.0
 RUNTIME_PACKAGES = {
     "torch": ("torch", "bench"),
     "torch_compile": ("torch", "bench"),
@@ -50,6 +53,7 @@ def examine() -> dict[str, Any]:
         "hardware": _hardware(hardware, device),
         "runtimes": [_runtime(name) for name in RUNTIMES],
         "meters": [_energy(device)],
+        "transports": [_ssh(), _adb()],
         "tracking": [_server(), _spool()],
     }
     return {name: [asdict(finding) for finding in findings] for name, findings in sections.items()}
@@ -94,6 +98,28 @@ def _energy(device: devices.Device) -> Finding:
     if meter is not None:
         return Finding("energy", True, f"zeus: {meter.counter}")
     return Finding("energy", False, "no meter", "RAPL, NVML or another counter; pip install 'frm-mlflow[energy]'")
+
+
+def _ssh() -> Finding:
+    found = shutil.which("ssh")
+    if found is None:
+        return Finding("ssh", False, "no ssh client", "apt install openssh-client")
+    done = subprocess.run([found, "-V"], capture_output=True, text=True, timeout=_ASK_S, check=False)
+    return Finding("ssh", True, done.stderr.strip().split(",")[0], "device.transport=ssh device.host=USER@HOST")
+
+
+def _adb() -> Finding:
+    """Say which phones adb sees; its server is started by that, as by any use of adb."""
+    found = shutil.which("adb")
+    if found is None:
+        return Finding("adb", False, "no adb", "apt install adb, for device=phone")
+    try:
+        done = subprocess.run([found, "devices"], capture_output=True, text=True, timeout=_ASK_S, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("adb", False, "its server does not answer", "adb kill-server")
+    phones = devices.phones(done.stdout)
+    states = ", ".join(f"{serial}: {state}" for serial, state in phones.items())
+    return Finding("adb", bool(phones), states or "no phone is plugged in", "device=phone device.binary=PATH")
 
 
 def _server() -> Finding:

@@ -19,11 +19,12 @@ from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
-from frm_mlflow.devices import Device, Host, LocalHost
+from frm_mlflow.devices import Device, Host, LocalHost, Phone
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
 from frm_mlflow.measure import Measurement, benchmark
+from frm_mlflow.measure.shots import benchmark_by_shots
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report import leaderboard
 from frm_mlflow.stages.accuracy import REFERENCE_PRECISION, images_for
@@ -174,22 +175,13 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
             precision=precision,
             batch_size=settings.batch_size,
             cache=bench.own_cache if bench.own_cache and model.source in FILE_SOURCES else bench.cache,
-            compute_unit=bench.device.compute_unit,
+            compute_unit=bench.device.export_unit,
         )
 
     artefact = exported(settings.model)
     baseline = exported(plan.baseline) if with_baseline else None
     images = images_for(plan, artefact)
-    measurement = benchmark(
-        artefact=artefact,
-        baseline=baseline,
-        device=bench.device,
-        runtime=settings.runtime,
-        config=settings.measure,
-        rng=np.random.default_rng(settings.measure.seed),
-        host=bench.host,
-        on_progress=update,
-    )
+    measurement = _measurement(plan, bench, artefact, baseline, update)
     accuracy = None
     if images is not None:
         update("measuring accuracy")
@@ -202,6 +194,34 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
         started,
         datetime.now(timezone.utc),
         accuracy,
+    )
+
+
+def _measurement(
+    plan: BenchmarkPlan, bench: Bench, artefact: Path, baseline: Path | None, update: Update
+) -> Measurement:
+    """Measure by workers that take turns, or by shots in turn where the device is a phone."""
+    settings = plan.settings
+    if isinstance(bench.host, Phone):
+        return benchmark_by_shots(
+            artefact=artefact,
+            baseline=baseline,
+            phone=bench.host,
+            device=bench.device,
+            options=settings.device.tool_options,
+            runtime=settings.runtime,
+            config=settings.measure,
+            on_progress=update,
+        )
+    return benchmark(
+        artefact=artefact,
+        baseline=baseline,
+        device=bench.device,
+        runtime=settings.runtime,
+        config=settings.measure,
+        rng=np.random.default_rng(settings.measure.seed),
+        host=bench.host,
+        on_progress=update,
     )
 
 

@@ -50,7 +50,7 @@ def test_no_name_means_two_devices() -> None:
 def test_the_devices_of_the_configuration_carry_the_catalogues_names() -> None:
     configured = {yaml.safe_load(file.read_text())["name"] for file in CONF.glob("*.yaml")}
 
-    assert configured - set(catalogue.catalogue()) <= {"auto", "cpu", "cuda", "emulated_aarch64"}
+    assert configured - set(catalogue.catalogue()) <= {"auto", "cpu", "cuda", "emulated_aarch64", "phone"}
 
 
 def test_plus_tells_two_phones_apart() -> None:

@@ -1,0 +1,183 @@
+"""`adb` to one phone: every state and failure that adb reports is a typed error with a remedy.
+
+What adb prints is matched as its sources write it (adb/client, adb/transport.cpp); an error of
+adb itself goes to standard error, before or after lines about its daemon.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from frm_mlflow.errors import (
+    ConfigError,
+    DeviceFullError,
+    DeviceOfflineError,
+    DeviceSetupError,
+    DeviceUnauthorizedError,
+    TransportError,
+    TransportLostError,
+)
+
+READY = "device"
+_ASK_S = 60.0
+_STATES: Mapping[str, tuple[type[TransportError], str]] = {
+    "unauthorized": (
+        DeviceUnauthorizedError,
+        "unlock it and accept this computer's key in the dialog; where none shows, revoke its USB debugging "
+        "authorisations and plug it in anew",
+    ),
+    "authorizing": (DeviceUnauthorizedError, "unlock it and accept this computer's key in the dialog"),
+    "offline": (
+        DeviceOfflineError,
+        "plug it in anew, or run `adb reconnect offline`; if that does not help, `adb kill-server`",
+    ),
+    "connecting": (DeviceOfflineError, "wait until it has started"),
+    "no permissions": (
+        DeviceUnauthorizedError,
+        "give your user the right to USB devices (udev rules of android-sdk-platform-tools-common, group plugdev)",
+    ),
+    "recovery": (DeviceOfflineError, "start Android on it"),
+    "sideload": (DeviceOfflineError, "start Android on it"),
+    "bootloader": (DeviceOfflineError, "start Android on it"),
+}
+"""State in `adb devices` → the error, and what to do."""
+
+
+def adb_error(serial: str, output: str) -> TransportError:
+    """Return the error for what adb wrote when it failed."""
+    last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
+    if "No space left on device" in output:
+        return DeviceFullError(
+            f"Phone {serial} is full ({last}): make room on it, or prune what was copied there "
+            "(`frm-mlflow device prune`)."
+        )
+    if "unauthorized" in output:
+        return _state_error(serial, "unauthorized")
+    if "device offline" in output:
+        return _state_error(serial, "offline")
+    if re.search(r"device '.*' not found|no devices/emulators found|device not found", output):
+        return DeviceOfflineError(f"Phone {serial} is not there any more ({last}): is it plugged in?")
+    if "Permission denied" in output:
+        return DeviceSetupError(f"Phone {serial} refuses: {last}. Choose a device.folder below /data/local/tmp.")
+    return TransportLostError(f"The connection to phone {serial} was lost ({last}); what ran over it is not measured.")
+
+
+class AdbConnection:
+    """One phone as `adb` sees it, by its serial number."""
+
+    def __init__(self, serial: str | None) -> None:
+        adb = shutil.which("adb")
+        if adb is None:
+            raise ConfigError(
+                "device.transport=adb needs `adb` on the PATH: install Android's platform-tools (apt: adb)."
+            )
+        self._adb = adb
+        self.serial = _chosen(self._adb_alone("devices", "-l"), serial)
+
+    def shell(self, words: Sequence[str], *, timeout_s: float = _ASK_S) -> str:
+        """Return what a program on the phone prints; its errors too.
+
+        Raises
+        ------
+        TransportError
+            Where adb fails, or the program ends with another exit code than 0.
+        """
+        code, output, errors = self._run(["shell", shlex.join(words)], timeout_s)
+        if code and _is_adbs_own(errors):
+            raise adb_error(self.serial, errors)
+        if code:
+            self._check_presence()
+            raise DeviceSetupError(
+                f"Phone {self.serial}: '{words[0]}' ended with exit code {code}.\n{(output + errors).strip()[-2000:]}"
+            )
+        return output + errors
+
+    def answer(self, script: str) -> str:
+        """Return what a shell command prints, "" where it fails: for facts that a phone may keep to itself."""
+        code, output, errors = self._run(["shell", script], _ASK_S)
+        if code and _is_adbs_own(errors):
+            raise adb_error(self.serial, errors)
+        return output if not code else ""
+
+    def push(self, source: Path, target: str, *, timeout_s: float) -> None:
+        """Copy a file to the phone."""
+        code, output, errors = self._run(["push", str(source), target], timeout_s)
+        if code:
+            raise adb_error(self.serial, output + errors)
+
+    def _check_presence(self) -> None:
+        """Raise where the phone is gone: a shell that is cut off ends like a program that failed."""
+        _, output, errors = self._run(["get-state"], _ASK_S)
+        if output.strip() != READY:
+            raise adb_error(self.serial, errors or output)
+
+    def _run(self, words: Sequence[str], timeout_s: float) -> tuple[int, str, str]:
+        command = [self._adb, "-s", self.serial, *words]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TransportLostError(
+                f"Phone {self.serial} did not answer 'adb {words[0]}' within {timeout_s:g} s."
+            ) from error
+        return done.returncode, _text(done.stdout), _text(done.stderr)
+
+    def _adb_alone(self, *words: str) -> str:
+        try:
+            done = subprocess.run([self._adb, *words], capture_output=True, timeout=_ASK_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise DeviceOfflineError("adb's server does not answer: run `adb kill-server` and try again.") from error
+        if done.returncode:
+            raise DeviceOfflineError(f"adb fails: {(_text(done.stdout) + _text(done.stderr)).strip()}")
+        return _text(done.stdout)
+
+
+def phones(listing: str) -> dict[str, str]:
+    r"""Return serial and state of each phone in the output of `adb devices`.
+
+    >>> phones("List of devices attached\nR5CW20ABCDE\tdevice\n0A091\tno permissions; see [...]\n")
+    {'R5CW20ABCDE': 'device', '0A091': 'no permissions'}
+    """
+    lines = [line for line in listing.splitlines() if not line.startswith(("List of devices", "*"))]
+    found = [re.match(r"(\S+)\s+(no permissions|\S+)", line) for line in lines]
+    return {match[1]: match[2] for match in found if match}
+
+
+def _chosen(listing: str, serial: str | None) -> str:
+    """Return the serial of the phone to use; several need a choice."""
+    states = phones(listing)
+    if serial is not None and serial not in states:
+        raise DeviceOfflineError(
+            f"adb sees no phone {serial} ({_listed(states)}): plug it in and switch on USB debugging."
+        )
+    if serial is None and not states:
+        raise DeviceOfflineError("adb sees no phone: plug one in and switch on USB debugging (developer options).")
+    if serial is None and len(states) > 1:
+        raise ConfigError(f"adb sees several phones ({_listed(states)}): choose one with device.serial=SERIAL.")
+    chosen = serial or next(iter(states))
+    if states[chosen] != READY:
+        raise _state_error(chosen, states[chosen])
+    return chosen
+
+
+def _state_error(serial: str, state: str) -> TransportError:
+    kind, remedy = _STATES.get(state, (DeviceOfflineError, "see `adb devices -l`"))
+    return kind(f"Phone {serial} is in the state '{state}': {remedy}.")
+
+
+def _listed(states: Mapping[str, str]) -> str:
+    return ", ".join(f"{serial}: {state}" for serial, state in states.items()) or "it sees none"
+
+
+def _is_adbs_own(errors: str) -> bool:
+    return bool(re.search(r"(?m)^(adb: |error: (device|closed|no devices|protocol fault|more than one))", errors))
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace").replace("\r\n", "\n")

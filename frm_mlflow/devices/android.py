@@ -1,0 +1,98 @@
+"""What Android tells of a phone: which one it is, and the state that its figures depend on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from frm_mlflow.devices.adb_connection import AdbConnection
+from frm_mlflow.devices.hardware import Hardware
+
+EMULATOR = "android-emulator"
+
+_GOVERNORS = "grep -H . /sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
+_SWITCHES = {"AC powered": "AC", "USB powered": "USB", "Wireless powered": "wireless", "Dock powered": "dock"}
+_TENTH = 0.1
+
+
+def properties(text: str) -> dict[str, str]:
+    """Return `getprop`'s lines `[ro.product.model]: [Pixel 8]` as a mapping."""
+    return dict(re.findall(r"(?m)^\[([^\]]+)\]: \[([^\]]*)\]$", text))
+
+
+def hardware_of_phone(found: Mapping[str, str], *, meminfo: str, cpus: str) -> Hardware:
+    """Return the phone as its properties, `/proc/meminfo` and `/sys/devices/system/cpu/present` describe it."""
+    total_kib = re.search(r"(?m)^MemTotal:\s+(\d+) kB", meminfo)
+    n_cpus = _count(cpus)
+    return Hardware(
+        cpu=chip(found),
+        physical_cores=n_cpus,
+        logical_cores=n_cpus,
+        allowed_cpus=tuple(range(n_cpus)),
+        memory_mib=int(total_kib[1]) / 1024 if total_kib else 0.0,
+        os=f"Android {found.get('ro.build.version.release', '')}".strip(),
+        arch=found.get("ro.product.cpu.abi", ""),
+        phone=model(found),
+        emulator=EMULATOR if "1" in (found.get("ro.kernel.qemu"), found.get("ro.boot.qemu")) else "",
+    )
+
+
+def chip(found: Mapping[str, str]) -> str:
+    """Return the chip's model: Android 12's own property, else the board's platform."""
+    named = ("ro.soc.model", "ro.board.platform", "ro.hardware")
+    return next((found[name] for name in named if found.get(name)), "")
+
+
+def model(found: Mapping[str, str]) -> str:
+    """Return the phone's model as it is printed on it where Android knows that, else the maker's code."""
+    return found.get("ro.product.marketname") or found.get("ro.product.model", "")
+
+
+def state(connection: AdbConnection) -> dict[str, Any]:
+    """Return what a figure depends on now: battery, heat, governors, screen, airplane mode.
+
+    What a phone keeps to itself is absent.
+    """
+    battery = connection.answer("dumpsys battery")
+    thermal = connection.answer("dumpsys thermalservice")
+    words = {
+        "powered_by": ", ".join(w for key, w in _SWITCHES.items() if _field(battery, key) == "true"),
+        "screen": _found(r"mWakefulness=(\w+)", connection.answer("dumpsys power")),
+        "airplane_mode": connection.answer("settings get global airplane_mode_on").strip(),
+        "governors": dict(re.findall(r"(?m)^\S*/(policy\d+)/scaling_governor:(\S+)$", connection.answer(_GOVERNORS))),
+    }
+    return {"conditions": conditions_in(battery, thermal)} | {key: value for key, value in words.items() if value}
+
+
+def conditions_in(battery: str, thermal: str) -> dict[str, float]:
+    """Return the numbers in `dumpsys battery` and `dumpsys thermalservice`."""
+    found: dict[str, float] = {}
+    level, scale, tenths = (_field(battery, key) for key in ("level", "scale", "temperature"))
+    if level and scale:
+        found["battery_percent"] = 100 * float(level) / float(scale)
+    if tenths:
+        found["battery_temperature_c"] = float(tenths) * _TENTH
+    status = _found(r"Thermal Status: (\d+)", thermal)
+    if status:
+        found["thermal_status"] = float(status)
+    now = thermal.partition("Current temperatures from HAL:")[2].partition("Current cooling")[0]
+    celsius = [float(value) for value, kind in re.findall(r"mValue=([\d.]+), mType=(\d+)", now) if kind in "013"]
+    if celsius:
+        found["hottest_sensor_c"] = max(celsius)
+    return found
+
+
+def _field(text: str, key: str) -> str:
+    return _found(rf"(?m)^\s*{re.escape(key)}: (\S+)$", text)
+
+
+def _found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    return match[1] if match else ""
+
+
+def _count(cpus: str) -> int:
+    """Return how many processors `0-7` or `0-3,6` name; at least one."""
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", cpus)
+    return max(1, sum(int(last or first) - int(first) + 1 for first, last in ranges))
