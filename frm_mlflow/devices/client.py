@@ -19,7 +19,7 @@ from typing import IO, Any, Protocol
 import psutil
 
 from frm_mlflow.errors import DeviceSetupError, MissingExtraError, WorkerError
-from frm_mlflow.worker.supervise import SIGNAL_CODE
+from frm_mlflow.worker.parent import SIGNAL_CODE
 
 _STDERR_LINES = 20
 _LONGEST_REPLY = 64 * 2**20

@@ -41,7 +41,7 @@ _CHUNK = 2**20
 _HELLO_S = 120.0
 _INSTALL = """
 import errno, hashlib, json, os, sys
-folder, name, sha256 = os.path.expanduser(sys.argv[1]), sys.argv[2], sys.argv[3]
+folder, name, sha256 = os.path.abspath(os.path.expanduser(sys.argv[1])), sys.argv[2], sys.argv[3]
 content = sys.stdin.buffer.read()
 place = os.path.join(folder, name)
 temporary = "%s.%d" % (place, os.getpid())
@@ -233,8 +233,7 @@ class SshHost:
         try:
             reply: dict[str, Any] = json.loads(answer)
         except ValueError as error:
-            shown = answer[:200].decode(errors="replace")
-            raise TransportLostError(f"{self._connection.host} answered garbage instead of JSON: {shown!r}") from error
+            raise self._garbage(answer) from error
         if reply["ok"]:
             return reply
         if reply["kind"] == "disk_full":
@@ -246,6 +245,15 @@ class SshHost:
         if reply["kind"] == "damaged":
             raise TransportLostError(f"{self._connection.host}: {reply['error']}.")
         raise DeviceSetupError(f"{self._connection.host}: {reply['error']}; choose another device.folder.")
+
+    def _garbage(self, answer: bytes) -> TransportError:
+        host, shown = self._connection.host, answer[:200].decode(errors="replace")
+        if not answer.strip() or answer.startswith(b"{"):
+            return TransportLostError(f"{host}: an answer was cut off: {shown!r}")
+        return DeviceSetupError(
+            f"{host} answered garbage instead of JSON: {shown!r}. Its login shell must print nothing where nobody is "
+            "there to read it: see its .bashrc."
+        )
 
     def _why_it_ended(self, code: int, output: str) -> WorkerError | None:
         """Return the error where the way ended and not the worker."""

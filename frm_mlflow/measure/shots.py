@@ -87,7 +87,7 @@ def benchmark_by_shots(
     roles = {MODEL: artefact} if baseline is None else {BASELINE: baseline, MODEL: artefact}
     identities = {role: _identity(directory, runtime, config, on_progress) for role, directory in roles.items()}
     program = phone.install()
-    models = {role: phone.put(directory / Artefact.read(directory).file) for role, directory in roles.items()}
+    models = {role: phone.put(_one_file(directory)) for role, directory in roles.items()}
     threads = runtime.threads or 1
     n_shots = max(config.launches, LEAST_SHOTS)
     words = {
@@ -110,6 +110,15 @@ def _identity(directory: Path, runtime: RuntimeConfig, config: MeasureConfig, te
         participant.launch(worker)
         participant.load(device=Device("cpu", "cpu", "cpu", "", "cpu"), runtime=runtime, threads=1)
         return participant.verify()
+
+
+def _one_file(directory: Path) -> Path:
+    """Return the model's file; a model of several files has parts that its program would not find."""
+    manifest = Artefact.read(directory)
+    parts = sorted(path.name for path in directory.glob(f"{manifest.file}*") if path.name != manifest.file)
+    if parts:
+        raise ConfigError(f"'{manifest.model}' is more than one file ({', '.join(parts)}): a phone takes models of one")
+    return directory / manifest.file
 
 
 def _command(

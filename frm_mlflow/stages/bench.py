@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
 from frm_mlflow.config import TrackingConfig, checked
-from frm_mlflow.devices import Device, Host
+from frm_mlflow.devices import Device, Host, Phone
+from frm_mlflow.errors import ConfigError
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.plan import BenchmarkPlan, plan_benchmarks
 from frm_mlflow.stages.sweep import Bench, OpenSweep, publish, raise_for_failures, run_all
@@ -43,6 +44,8 @@ def bench(config: DictConfig, *, overrides: Sequence[str]) -> None:
 def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     settings = plans[0].settings
     device = devices.resolve(settings.device, hardware=host.hardware, known=devices.known_devices())
+    if isinstance(host, Phone) and settings.accuracy.mode == "measured":
+        raise ConfigError("accuracy=measured needs a worker, and a phone has none: choose accuracy=published")
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)

@@ -11,6 +11,9 @@ from pathlib import Path
 PARENT_VARIABLE = "FRM_WORKER_PARENT"
 """The process that starts a worker writes its own id here."""
 
+SIGNAL_CODE = 128
+"""Added to a signal's number at the far end of a connection, as shells do: 137 is SIGKILL."""
+
 _PR_SET_PDEATHSIG = 1
 _KILLED_FIRST = "1000"
 

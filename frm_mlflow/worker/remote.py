@@ -26,7 +26,7 @@ Reply = dict[str, Any]
 def main(arguments: Sequence[str], *, serve: Callable[[], int]) -> int:
     """Run one command and return the exit code."""
     options = _parser().parse_args(arguments)
-    folder = Path(options.folder).expanduser()
+    folder = Path(options.folder).expanduser().absolute()
     if options.command == "supervise":
         affinity = frozenset(int(cpu) for cpu in options.affinity.split(",")) if options.affinity else None
         return supervise(serve, folder=folder, affinity=affinity, memory_limit_mib=options.memory_limit_mib)

@@ -15,15 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .parent import PARENT_VARIABLE
+from .parent import PARENT_VARIABLE, SIGNAL_CODE
 from .store import SCRATCH
-
-SIGNAL_CODE = 128
-"""Added to a signal's number, as shells do: 137 is a worker that was killed by SIGKILL."""
 
 _POLL_MS = 500
 _GRACE_S = 3.0
-_HANG_UP = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
 
 def supervise(
@@ -75,7 +71,7 @@ def _become_worker(serve: Callable[[], int], watcher: int, scratch: Path, affini
 
 def _watch(pid: int, *, limit_mib: float | None, grace_s: float) -> int:
     connection = select.poll()
-    connection.register(sys.stdin.fileno(), _HANG_UP)
+    connection.register(sys.stdin.fileno(), select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0))
     gone_since: float | None = None
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)

@@ -315,6 +315,13 @@ def test_settings_that_do_not_go_together_are_refused(phone: FakePhone, config, 
         host.open_worker("accuracy", threads=1)
 
 
+def test_a_model_of_several_files_is_refused(phone: FakePhone, config, tmp_path: Path):
+    network = small_network("onnxruntime", tmp_path / "network")
+    (network / "model.onnx.data").write_bytes(b"weights")
+    with pytest.raises(ConfigError, match=r"more than one file \(model\.onnx\.data\)"):
+        shoot(config(**ONNX), (network, network))
+
+
 def test_without_adb_the_package_is_named(config, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match=r"needs `adb` on the PATH.*platform-tools"):

@@ -216,6 +216,23 @@ def test_a_folder_with_spaces_quotes_and_a_newline_is_one_folder(over_ssh: Over,
         assert Path(host.put(artefact)).parent.parent == folder
 
 
+def test_a_login_shell_that_talks_is_named(over_ssh: Over, tmp_path: Path):
+    chatty = tmp_path / "chatty"
+    chatty.write_text(f'#!/bin/sh\necho "Welcome to the board!"\nexec {sys.executable} "$@"\n')
+    chatty.chmod(0o755)
+    with pytest.raises(DeviceSetupError, match=r"Welcome to the board(.|\n)*\.bashrc"):
+        SshHost(over_ssh(python=str(chatty)))
+
+
+def test_a_relative_folder_lies_in_the_home_there(over_ssh: Over, artefact: Path, tmp_path: Path):
+    folder = f"{os.path.relpath(tmp_path, Path.home())}/relative"
+    with devices.opened(over_ssh(folder=folder)) as host:
+        worker = host.open_worker("tester", threads=1)
+        load(worker, artefact)
+        worker.close()
+    assert len(list((tmp_path / "relative" / "artefacts").iterdir())) == 1
+
+
 def test_a_device_that_is_not_what_its_name_says_is_refused(over_ssh: Over):
     config = over_ssh(name="raspberry_pi_5", tier="edge", recognise=Recognition(board="^Raspberry Pi 5"))
     with (
