@@ -106,6 +106,21 @@ def _device(arguments: list[str]) -> int:
     return remote_device.probe(options.settings, as_json=options.json)
 
 
+def _fleet(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "frm-mlflow fleet", description="Show the devices of a Ray cluster, what each is doing, and which jobs wait."
+    )
+    parser.add_argument(
+        "--address", default="auto", help="HOST:PORT of the head (default: RAY_ADDRESS, else the cluster of this host)"
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    options = parser.parse_args(arguments)
+    from frm_mlflow.launcher import fleet
+    from frm_mlflow.stages.progress import console
+
+    return fleet.show(address=options.address, as_json=options.json, out=console())
+
+
 def _link_env(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "frm-mlflow link-env",
@@ -137,6 +152,7 @@ COMMANDS: dict[str, Command] = {
     "resend": Command("log the results that were kept on disk while the server was away", _resend),
     "cache": Command("list or prune exported models", _cache),
     "device": Command("say what a device elsewhere is, or remove models that were copied to it", _device),
+    "fleet": Command("show the devices of a Ray cluster, what each is doing, and the jobs that wait", _fleet),
     "completion": Command("print the shell completion script", _completion),
     "link-env": Command("let `mlflow run .` use this environment", _link_env),
 }
@@ -199,8 +215,10 @@ def run_runner(name: str, arguments: Sequence[str]) -> None:
     # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments)]
+    from frm_mlflow.launcher import plugins
     from frm_mlflow.stages import multirun
 
+    plugins.register()
     with multirun.scope():
         module.main()
 

@@ -292,7 +292,15 @@ class BenchConfig:
     runtimes: list[str] | None = None
     precisions: list[str] | None = None
     resume: bool = False
+    dry_run: bool = False
+    analysis: Any = None
+    """Analyses to compute when the sweep is over, as `frm-mlflow analyze` names them; None computes none."""
+    max_drift: float = 0.1
     json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_drift <= 0:
+            raise ConfigError(f"max_drift must be positive (0.1 is 10 %), got {self.max_drift}")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ class ExportError(FrmError):
     """A network cannot be turned into a runtime's format; carries the converter's reason."""
 
 
+class FleetError(FrmError):
+    """The cluster of a fleet cannot be reached, or refuses; the message says how one is started."""
+
+
 class WorkerError(FrmError):
     """A worker crashed, hung or answered garbage; carries its last output."""
 

@@ -46,6 +46,13 @@ LATENCY_P50_HIGH = Metric(
     "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % interval."
 )
 LATENCY_MEAN = Metric("latency/mean_ms", "latency_mean_ms", "ms", "lower", "Mean latency of one call.")
+LATENCY_BASELINE = Metric(
+    "latency/baseline_p50_ms",
+    "baseline_latency_ms",
+    "ms",
+    "none",
+    "Median latency of the baseline beside this model: the sentinel that tells whether the device has changed.",
+)
 LATENCY_P90 = Metric("latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples.")
 LATENCY_P95 = Metric(
     "latency/p95_ms", "latency_p95_ms", "ms", "lower", "95th percentile of latency; needs 130 samples."
@@ -163,6 +170,15 @@ WRITTEN = Metric(
 )
 RANK_FRM = Metric("rank/frm", "rank_frm", "1", "lower", "Rank by FRM in its configuration, written back by analyze.")
 
+DRIFT = Metric(
+    "sweep/drift",
+    "drift",
+    "1",
+    "none",
+    "On a sweep: the baseline's latency in the last benchmark over that in the first, less one; of all its "
+    "configurations the largest movement.",
+)
+
 # --- tags ----------------------------------------------------------------------------------
 KIND = Tag("frm.kind", "kind", "What the run is: benchmark, sweep, analysis, prediction.")
 SCHEMA = Tag("frm.schema", "schema", "Version of this schema.")
@@ -191,6 +207,7 @@ MEMORY_DEFINITION = Tag(
 )
 ENERGY_METER = Tag("frm.energy_meter", "energy_meter", "Counter that the energy comes from: zeus:nvml, zeus:rapl, ...")
 UNSTABLE = Tag("frm.unstable", "unstable", "Reasons for which the measurement is flagged; empty where it is stable.")
+DRIFTED = Tag("frm.drifted", "drifted", "On a sweep: configurations whose baseline moved by more than max_drift.")
 RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")
 JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
@@ -211,6 +228,8 @@ GATE = Tag("frm.gate", "gate", "What the gate said of a model version: pass, fai
 DIGEST = Tag("frm.digest", "digest", "Hash of the runs, and of their metrics, that an analysis or prediction used.")
 TARGET = Tag("frm.target", "target", "The device that a prediction is for.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
+FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher that the run belongs to.")
+FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
 
 KIND_BENCHMARK = "benchmark"
 KIND_SWEEP = "sweep"

@@ -13,7 +13,9 @@ def main(config: DictConfig) -> None:
     from frm_mlflow.stages.job import hydra_job
 
     with hydra_job():
-        bench(config, overrides=list(HydraConfig.get().overrides.task))
+        given = HydraConfig.get().overrides
+        own_groups = [word for word in given.hydra if word.startswith("hydra.searchpath=")]
+        bench(config, overrides=list(given.task), search_path=own_groups)
 
 
 if __name__ == "__main__":

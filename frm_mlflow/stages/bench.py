@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import hydra
+from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
 from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.devices import Device, Host, Phone
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
-from frm_mlflow.stages.plan import BenchmarkPlan, plan_benchmarks
+from frm_mlflow.stages.analyze import analyze
+from frm_mlflow.stages.compose import composed, quoted
+from frm_mlflow.stages.history import listed
+from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
+from frm_mlflow.stages.progress import console
+from frm_mlflow.stages.schedule import read_past, schedule, show
 from frm_mlflow.stages.sweep import Bench, OpenSweep, publish, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
 
@@ -22,8 +29,15 @@ SHARED_SWEEP: ContextVar[OpenSweep | None] = ContextVar("SHARED_SWEEP", default=
 """The parent run that all jobs of a Hydra multirun log under."""
 
 
-def bench(config: DictConfig, *, overrides: Sequence[str]) -> None:
+def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence[str] = ()) -> None:
     """Benchmark what `config` names and log it.
+
+    Parameters
+    ----------
+    overrides
+        The command line's overrides that led to `config`.
+    search_path
+        Overrides of `hydra.searchpath` among them: where a user's own groups are found.
 
     Raises
     ------
@@ -36,7 +50,7 @@ def bench(config: DictConfig, *, overrides: Sequence[str]) -> None:
     SweepError
         At the end, where a benchmark FAILED.
     """
-    plans = plan_benchmarks(config, overrides, lambda words: hydra.compose("bench", overrides=words))
+    plans = plan_benchmarks(config, overrides, composer(search_path))
     with devices.opened(plans[0].settings.device) as host:
         _bench_on(host, plans)
 
@@ -53,39 +67,70 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)
         return
-    with _opened(settings.tracking, plans, device, resume=settings.resume) as sweep:
+    client = server.connect(settings.tracking.uri)
+    sweep_hash = content_hash([plan.config_hash(device=device.name, chip=device.chip) for plan in plans])
+    parent = _resumed(client, settings.tracking, sweep_hash, resume=settings.resume)
+    past = read_past(client, settings.tracking.experiment, parent_run_id=parent)
+    ahead = schedule(((device.name, plan) for plan in plans), past)
+    show(ahead, out=console(), as_json=settings.json, in_full=settings.dry_run)
+    if settings.dry_run:
+        return
+    with _opened(client, plans, device, sweep_hash=sweep_hash, parent=parent) as sweep:
         run_all(plans, Bench.on(device, host), sweep)
-        publish(sweep, as_json=settings.json)
+        publish(sweep, as_json=settings.json, max_drift=settings.max_drift)
+    analyze_after(sweep, settings.analysis)
     raise_for_failures(sweep.run)
+
+
+def composer(search_path: Sequence[str] = ()) -> Compose:
+    """Return what composes the configuration of a benchmark within a Hydra application."""
+    return lambda words: hydra.compose("bench", overrides=[*search_path, *words])
 
 
 @contextmanager
 def shared_sweep(config: DictConfig) -> Iterator[None]:
-    """Open one parent run for all jobs of a multirun; publish its leaderboard when they are done."""
+    """Open one parent run for all jobs of a multirun; when they are done, publish its leaderboard, and analyse.
+
+    With `dry_run` nothing is opened: each job, or the launcher for all of them, shows what would run.
+    """
     tracking = checked(TrackingConfig, config.tracking, where="tracking")
+    if config.dry_run:
+        yield
+        return
     client = server.connect(tracking.uri)
-    with log.open_sweep(client, tracking.experiment, name="multirun", tags=tracking.tags) as run:
+    sweep_hash = multirun_hash(config)
+    parent = _resumed(client, tracking, sweep_hash, resume=bool(config.resume))
+    close_abandoned(client, parent, resume=bool(config.resume))
+    opened = log.open_sweep(
+        client,
+        tracking.experiment,
+        name="multirun",
+        tags=tracking.tags | {schema.CONFIG_HASH.key: sweep_hash},
+        parent_run_id=parent,
+    )
+    with opened as run:
         sweep = OpenSweep(run)
         token = SHARED_SWEEP.set(sweep)
         try:
             yield
         finally:
             SHARED_SWEEP.reset(token)
-            publish(sweep, as_json=bool(config.json))
+            publish(sweep, as_json=bool(config.json), max_drift=float(config.max_drift))
+    analyze_after(sweep, config.analysis)
     raise_for_failures(run)
+
+
+def multirun_hash(config: DictConfig) -> str:
+    """Return what tells a multirun from others: all that was asked for, in any order, but how it is run and logged."""
+    return content_hash({"multirun": sorted(w for w in config.hydra.overrides.task if not is_of_the_sweep(w))})
 
 
 @contextmanager
 def _opened(
-    tracking: TrackingConfig, plans: Sequence[BenchmarkPlan], device: Device, *, resume: bool
+    client: MlflowClient, plans: Sequence[BenchmarkPlan], device: Device, *, sweep_hash: str, parent: str | None
 ) -> Iterator[OpenSweep]:
-    client = server.connect(tracking.uri)
-    sweep_hash = content_hash([plan.config_hash(device=device.name, chip=device.chip) for plan in plans])
-    parent = tracking.parent_run_id
-    if resume and parent is None:
-        parent = log.unfinished_sweep(client, tracking.experiment, config_hash=sweep_hash)
-    if resume and parent is not None:
-        log.close_orphans(client, parent, reason="the sweep was killed; resumed")
+    tracking = plans[0].settings.tracking
+    close_abandoned(client, parent, resume=plans[0].settings.resume)
     names = list(dict.fromkeys(plan.settings.model.name for plan in plans))
     opened = log.open_sweep(
         client,
@@ -97,3 +142,32 @@ def _opened(
     )
     with opened as run:
         yield OpenSweep(run)
+
+
+def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *, resume: bool) -> str | None:
+    """Return the run to go on with: the one that is configured, else the newest unfinished one of the same sweep."""
+    if resume and tracking.parent_run_id is None:
+        return log.unfinished_sweep(client, tracking.experiment, config_hash=sweep_hash)
+    return tracking.parent_run_id
+
+
+def close_abandoned(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
+    """End what the killed process of a sweep that is resumed has left open."""
+    if resume and parent is not None:
+        log.close_orphans(client, parent, reason="the sweep was killed; resumed")
+
+
+def analyze_after(sweep: OpenSweep, names: Any) -> None:
+    """Run the analyses that are asked for over the sweep's experiment, whatever became of its benchmarks.
+
+    What they cannot answer is said and does not hide how the sweep itself ended.
+    """
+    chosen = ",".join(listed(names))
+    if not chosen:
+        return
+    settings = [f"analysis=[{chosen}]", f"tracking.uri={quoted(sweep.run.client.tracking_uri)}"]
+    settings.append(f"tracking.experiment={quoted(sweep.run.experiment)}")
+    try:
+        analyze(composed("analyze", settings))
+    except FrmError as error:
+        console().print(f"No analysis: {error}", markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""One parent run for all jobs of a Hydra multirun.
+"""One parent run for all jobs of a Hydra multirun, and no launcher that would make them disturb each other.
 
 Hydra calls a job at a time and skips `on_multirun_end` where a job failed, so the parent is
 opened by a callback and closed by the command line, whatever happened in between.
@@ -6,6 +6,7 @@ opened by a callback and closed by the command line, whatever happened in betwee
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,12 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.stages.job import exit_code, sentence
+
+ONE_AT_A_TIME = ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",)
+OURS = "hydra_plugins.frm_mlflow_launchers."
 
 _SCOPE: ContextVar[ExitStack | None] = ContextVar("_SCOPE", default=None)
 
@@ -25,8 +32,25 @@ class SweepCallback(Callback):
         from frm_mlflow.stages.bench import shared_sweep
 
         scope = _SCOPE.get()
-        if scope is not None:
-            scope.enter_context(shared_sweep(config))
+        try:
+            refuse_side_by_side(config.hydra.launcher)
+            if scope is not None:
+                scope.enter_context(shared_sweep(config))
+        except FrmError as error:  # of which Hydra would make a warning, and go on
+            sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
+            raise SystemExit(exit_code(error)) from error
+
+
+def refuse_side_by_side(launcher: DictConfig) -> None:
+    """Raise `ConfigError` for a launcher that runs jobs at the same time without regard to their devices."""
+    target = str(launcher.get("_target_"))
+    if target not in ONE_AT_A_TIME and not target.startswith(OURS):
+        name = target.split(".")[1].removeprefix("hydra_").removesuffix("_launcher") if "." in target else target
+        raise ConfigError(
+            f"hydra/launcher={name} runs jobs side by side, and benchmarks on one device would disturb each other: "
+            "leave it out (one after the other), or take hydra/launcher=frm_ray or frm_slurm, which give each job a "
+            "device of its own"
+        )
 
 
 @contextmanager

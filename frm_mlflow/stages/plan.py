@@ -18,6 +18,8 @@ from frm_mlflow.records import content_hash
 from frm_mlflow.zoo.catalogue import CATALOGUE, PAPER_MODELS
 
 LIBRARIES = ("torchvision", "timm")
+OF_THE_SWEEP = ("resume", "json", "dry_run", "analysis", "max_drift")
+"""Settings that concern a sweep as a whole."""
 SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
 """Names that stand for several models."""
 
@@ -67,7 +69,7 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
         For an unknown key, or a name that is in no group (Hydra's own error lists the valid ones).
     """
     asked = checked(BenchConfig, config, where="bench")
-    kept = [o for o in overrides if _key(o) not in {"models", "runtimes", "precisions"}]
+    kept = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
     plans: list[BenchmarkPlan] = []
     for runtime in asked.runtimes or [""]:
         for precision in asked.precisions or [""]:
@@ -83,19 +85,27 @@ def expand(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(model for name in names for model in SETS.get(name, (name,))))
 
 
-def _key(override: str) -> str:
+def is_of_the_sweep(override: str) -> bool:
+    """Whether an override says how a sweep is run and logged, not what is measured."""
+    return key_of(override) in OF_THE_SWEEP or key_of(override).split(".")[0] == "tracking"
+
+
+def key_of(override: str) -> str:
+    """Return the key that an override sets: `+model.kwargs.width=3` → `model.kwargs.width`."""
     return override.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
 
 
 def _choose(overrides: Sequence[str], **groups: str) -> list[str]:
     given = {group: name for group, name in groups.items() if name}
-    return [o for o in overrides if _key(o) not in given] + [f"{group}={name}" for group, name in given.items()]
+    return [o for o in overrides if key_of(o) not in given] + [f"{group}={name}" for group, name in given.items()]
 
 
 def with_model(overrides: Sequence[str], name: str) -> list[str]:
     """Choose the model `name`; of the model's own settings only the input's size and the seed carry over."""
     carried = {"model.input_size", "model.seed"}
-    rest = [o for o in overrides if _key(o) != "model" and (not _key(o).startswith("model.") or _key(o) in carried)]
+    rest = [
+        o for o in overrides if key_of(o) != "model" and (not key_of(o).startswith("model.") or key_of(o) in carried)
+    ]
     library, colon, architecture = name.partition(":")
     if colon and library not in LIBRARIES:
         raise ConfigError(f"'{name}': a colon follows {' or '.join(LIBRARIES)}, for example timm:{architecture}")

@@ -70,15 +70,15 @@ class SweepProgress:
         update("starting")
         return update
 
-    def finish(self, line: str) -> None:
-        """End a benchmark with one line that stays."""
+    def finish(self, line: str, *, seconds: float | None = None) -> None:
+        """End a benchmark with one line that stays; `seconds` where another process took them, 0 for none at all."""
         self._done += 1
-        seconds = self.clock() - self._started
+        took = self.clock() - self._started if seconds is None else seconds
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done)
-        self.out.print(
-            f"[{self._done}/{self.total}] {line} ({seconds:.0f} s)", markup=False, highlight=False, soft_wrap=True
-        )
+        ending = f" ({took:.0f} s)" if took else ""
+        text = f"[{self._done}/{self.total}] {line}{ending}"
+        self.out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 Count = Callable[..., None]

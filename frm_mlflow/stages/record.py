@@ -15,7 +15,7 @@ from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord, Configuration
 from frm_mlflow.stages.accuracy import MeasuredAccuracy
-from frm_mlflow.stages.plan import BenchmarkPlan
+from frm_mlflow.stages.plan import OF_THE_SWEEP, BenchmarkPlan
 from frm_mlflow.tracking.log import flat_params
 from frm_mlflow.worker.manifest import Artefact
 from frm_mlflow.zoo.catalogue import facts_for, family_of
@@ -30,7 +30,7 @@ COST_FACTS = {
 """What an exporter counted, by the metric that carries it."""
 
 
-NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", "resume", "json")
+NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", *OF_THE_SWEEP)
 """Settings of the sweep around a benchmark."""
 
 
@@ -97,6 +97,8 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
         metrics |= measured.accuracy.metrics()
     elif published is not None:
         metrics |= {schema.TOP1.key: _number(published.top1), schema.TOP5.key: _number(published.top5)}
+    beside = measured.measurement.baseline_metrics.get(schema.LATENCY_P50.key, math.nan)
+    metrics[schema.LATENCY_BASELINE.key] = beside
     if with_ratios:
         reference = (measured.baseline or measured.artefact).facts.get("gmacs", math.nan)
         metrics[schema.RATIO_FLOPS.key] = float(ratio(metrics[schema.GMACS.key], reference))

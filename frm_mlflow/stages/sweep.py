@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import OmegaConf
 
 from frm_mlflow import frame, schema
+from frm_mlflow.analysis.drift import sentinel_drift
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.devices import Device, Host, LocalHost, Phone
-from frm_mlflow.errors import FrmError, TrackingError
+from frm_mlflow.errors import DataError, FrmError, TrackingError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
 from frm_mlflow.measure import Measurement, benchmark
@@ -34,6 +36,8 @@ from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import SweepProgress, Update, console
 from frm_mlflow.stages.record import Measured, configuration_of, record_of
 from frm_mlflow.tracking import log
+from frm_mlflow.tracking.pages import tag_is
+from frm_mlflow.tracking.query import benchmarks
 from frm_mlflow.worker.manifest import Artefact
 from frm_mlflow.zoo.catalogue import family_of
 
@@ -96,28 +100,70 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
                 progress.finish(f"{plan.label}: FAILED: {_first_line(error)}")
 
 
-def publish(sweep: OpenSweep, *, as_json: bool) -> None:
-    """Print the leaderboard, and log it with figure and summary to the parent run."""
-    board = leaderboard.leaderboard(frame.from_records(sweep.records, run_ids=sweep.run_ids))
+def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
+    """Print the leaderboard of all that is FINISHED, and log it with figure and summary to the parent run."""
+    finished = finished_benchmarks(sweep)
+    board = leaderboard.leaderboard(finished)
     failures = {outcome.name: outcome.reason for outcome in sweep.run.failures}
     if as_json:
         rows = json.loads(board.to_json(orient="records"))
         answer = {"run_id": sweep.run.run_id, "failed": failures, "benchmarks": rows}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    elif sweep.records:
+    elif not finished.empty:
         console().print(leaderboard.terminal_table(board))
+    drift = sentinel_drift(finished)
+    moved = _moved(drift, max_drift)
+    for words in moved:
+        console().print(f"The device drifted: {words}", markup=False, highlight=False, soft_wrap=True)
     try:
         _log_summary(sweep, board, failures)
+        _log_drift(sweep.run, drift, moved)
     except TrackingError as error:
         console().print(f"The leaderboard could not be logged: {error}", markup=False, highlight=False)
+
+
+def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
+    """Return the sweep's finished benchmarks as a tidy frame: those on the server, whoever measured them, and ours.
+
+    What an earlier part of a resumed sweep or a job on another host has measured is on the server only; what
+    waits on disk because the server does not answer is here only.
+    """
+    here = frame.from_records(sweep.records, run_ids=sweep.run_ids)
+    below = tag_is(MLFLOW_PARENT_RUN_ID, sweep.run.run_id)
+    try:
+        there = benchmarks(sweep.run.client, [sweep.run.experiment], where=below, cached=False).frame
+    except FrmError as error:
+        if sweep.records and not isinstance(error, DataError):
+            console().print(f"The leaderboard shows this process's benchmarks only: {error}", markup=False)
+        return here
+    waiting = here[~here["run_id"].isin(there["run_id"])]
+    return pd.concat([there, waiting], ignore_index=True) if len(waiting) else there
 
 
 def _log_summary(sweep: OpenSweep, board: pd.DataFrame, failures: Mapping[str, str]) -> None:
     client, run_id = sweep.run.client, sweep.run.run_id
     log.describe(client, run_id, leaderboard.markdown(board, failures))
-    if sweep.records:
+    if not board.empty:
         log.log_table(client, run_id, board, "leaderboard")
         log.log_figure(client, run_id, leaderboard.accuracy_frm_figure(board), "accuracy_frm")
+
+
+def _moved(drift: pd.DataFrame, max_drift: float) -> list[str]:
+    """Say of each configuration whose baseline moved by more than `max_drift` by how much."""
+    return [
+        f"{row.baseline} on {row.device} · {row.runtime} · {row.precision} moved by {row.drift:+.0%} from the first of "
+        f"{row.benchmarks} benchmarks to the last ({row.first_ms:.4g} ms, {row.last_ms:.4g} ms)"
+        for row in drift[drift["drift"].abs() > max_drift].itertuples()
+    ]
+
+
+def _log_drift(run: log.Sweep, drift: pd.DataFrame, moved: list[str]) -> None:
+    """Log how the baseline moved on each configuration, and flag the sweep where it moved too far."""
+    if drift.empty:
+        return
+    log.log_table(run.client, run.run_id, drift, "drift")
+    tags = {schema.DRIFTED.key: "; ".join(moved)} if moved else {}
+    log.log_values(run.client, run.run_id, metrics={schema.DRIFT.key: float(drift["drift"].iloc[0])}, tags=tags)
 
 
 def raise_for_failures(run: log.Sweep) -> None:

@@ -186,8 +186,10 @@ def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | Non
 
 
 def is_complete(run: Run, entry: RunEntry) -> bool:
-    """Whether `run` is ended and is the one that `entry` stands for."""
+    """Whether `run` is ended and is the one that `entry` stands for; where that only ends a run, any end will do."""
     ended = RunStatus.is_terminated(RunStatus.from_string(run.info.status))
+    if not entry.record_id:
+        return ended
     return ended and run.data.tags.get(schema.RECORD_ID.key, "") == entry.record_id
 
 

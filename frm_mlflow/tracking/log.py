@@ -2,6 +2,8 @@
 
 from frm_mlflow.tracking.artifacts import describe, log_bytes, log_figure, log_folder, log_metrics, log_table, log_text
 from frm_mlflow.tracking.attachments import Attachments, flat_params
+from frm_mlflow.tracking.entry import log_values
+from frm_mlflow.tracking.member import close_lost_job, join_sweep
 from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
 from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
 
@@ -10,16 +12,19 @@ __all__ = [
     "BenchmarkRun",
     "Outcome",
     "Sweep",
+    "close_lost_job",
     "close_orphans",
     "completed",
     "describe",
     "flat_params",
+    "join_sweep",
     "log_bytes",
     "log_figure",
     "log_folder",
     "log_metrics",
     "log_table",
     "log_text",
+    "log_values",
     "open_sweep",
     "unfinished_sweep",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -12,6 +13,7 @@ from frm_mlflow import schema
 from frm_mlflow.tracking.entry import FINISHED, KILLED
 
 RUNNING = "RUNNING"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def completed(client: MlflowClient, experiment_id: str, *, parent_run_id: str | None = None) -> dict[str, str]:
@@ -50,6 +52,13 @@ def close_orphans(client: MlflowClient, parent_run_id: str, *, reason: str) -> i
         client.set_tag(run.info.run_id, schema.REASON.key, reason)
         client.set_terminated(run.info.run_id, KILLED)
     return len(orphans)
+
+
+def runs_below(client: MlflowClient, parent_run_id: str, *, tags: Mapping[str, str] = NOTHING) -> list[Run]:
+    """Return the runs below `parent_run_id` that carry these tags, whatever their status."""
+    experiment_id = client.get_run(parent_run_id).info.experiment_id
+    conditions = [_equals(MLFLOW_PARENT_RUN_ID, parent_run_id), *(_equals(key, value) for key, value in tags.items())]
+    return list(_search(client, experiment_id, conditions))
 
 
 def _equals(tag: str, value: str) -> str:

@@ -1,0 +1,143 @@
+"""Real Ray nodes on this machine, started with `ray start` as docs/fleet.md says, for benchmarks and tests.
+
+Every node is a process group of its own with a token of its cluster; `Fleet.stop` leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.mlflow_server import free_port
+
+_RAY = str(Path(sys.executable).parent / "ray")
+_OBJECT_STORE_BYTES = 80_000_000
+_QUICK_TO_NOTICE = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "4",
+    # A loaded machine takes longer than Ray's own limit to start a node.
+    "RAY_raylet_start_wait_time_s": "240",
+}
+"""A dead node is noticed in seconds instead of half a minute."""
+
+
+@dataclass
+class Fleet:
+    """A Ray cluster of processes on this machine."""
+
+    folder: Path
+    port: int
+    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """What `ray.init` and `hydra.launcher.address` take."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs to talk to the cluster."""
+        return {
+            "RAY_ADDRESS": self.address,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+        }
+
+    def start(self, name: str, *options: str, environ: Mapping[str, str] | None = None) -> None:
+        """Start a node and return when it has joined."""
+        command = [_RAY, "start", "--block", "--disable-usage-stats", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
+        command += ["--node-ip-address=127.0.0.1", *options]
+        log = self.folder / f"{name}.log"
+        with log.open("ab") as out:
+            self.nodes[name] = subprocess.Popen(
+                command,
+                env={**os.environ, **_QUICK_TO_NOTICE, **self.environ, **(environ or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self._wait_until_started(name, log)
+
+    def head(self) -> None:
+        """Start the head, which owns no device."""
+        self.start(
+            "head",
+            "--head",
+            f"--port={self.port}",
+            "--num-cpus=0",
+            "--include-dashboard=false",
+            f"--temp-dir={self.folder}",
+        )
+
+    def node(self, name: str, devices: Mapping[str, float], *, environ: Mapping[str, str] | None = None) -> None:
+        """Start a node that owns `devices`."""
+        resources = json.dumps({f"device_{device}": amount for device, amount in devices.items()})
+        self.start(name, f"--address={self.address}", "--num-cpus=1", f"--resources={resources}", environ=environ)
+
+    def kill(self, name: str) -> None:
+        """End a node with all of its processes at once, as a power cut does."""
+        process = self.nodes.pop(name)
+        _kill_tree(process)
+
+    def stop(self) -> None:
+        """End every node and remove the folder."""
+        for name in reversed(list(self.nodes)):
+            self.kill(name)
+        for left in processes_of(self.folder):
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_until_started(self, name: str, log: Path, *, timeout_s: float = 120.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while "Ray runtime started" not in log.read_text(errors="replace"):
+            if self.nodes[name].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the Ray node {name} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.1)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes whose command line names the cluster's folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if any(str(folder) in word for word in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        for victim in [root, *root.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+    process.wait()
+
+
+@contextmanager
+def running_fleet() -> Iterator[Fleet]:
+    """Yield a cluster of a head alone; it ends, with all of the nodes that have joined it, with the block."""
+    # Ray's sockets lie below the folder, and a socket's path must be short.
+    folder = Path(tempfile.mkdtemp(prefix="frmray", dir="/tmp"))
+    (folder / "token").write_text(secrets.token_hex(32))
+    (folder / "token").chmod(0o600)
+    fleet = Fleet(folder, free_port())
+    try:
+        fleet.head()
+        yield fleet
+    finally:
+        fleet.stop()

@@ -1,0 +1,101 @@
+"""What Hydra calls: from the sweeper's overrides to jobs, and from a launcher's name to its module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from omegaconf import DictConfig
+
+from frm_mlflow.config import TrackingConfig, checked
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.launcher.job import Job, in_order, job_of
+from frm_mlflow.launcher.sweep import FleetSettings, FleetSweep
+from frm_mlflow.stages.bench import SHARED_SWEEP, composer, multirun_hash
+from frm_mlflow.stages.compose import quoted
+from frm_mlflow.stages.progress import SweepProgress, console
+from frm_mlflow.stages.schedule import Past, read_past, schedule, show
+from frm_mlflow.tracking import log, server
+
+
+def launch(
+    name: str,
+    settings: Mapping[str, Any],
+    job_overrides: Sequence[Sequence[str]],
+    *,
+    config: DictConfig,
+    loader: ConfigLoader,
+    first: int,
+) -> list[JobReturn]:
+    """Run the jobs with the launcher `name` under the multirun's open sweep.
+
+    How each ended is in that sweep, which raises for those that failed when it is closed: Hydra itself would
+    stop at the first and skip what comes after.
+
+    Raises
+    ------
+    ConfigError
+        For another command than `bench`, for a job without a device, for settings that are unknown.
+    """
+    sweep = SHARED_SWEEP.get()
+    if sweep is None and not config.get("dry_run"):
+        raise ConfigError(f"hydra/launcher={name} runs the jobs of `frm-mlflow bench -m`; it knows no other command")
+    setup_globals()
+    search_path = search_path_of(config)
+    compose = composer(search_path)
+    jobs = [
+        job_of(words, load=lambda kept: loader.load_sweep_config(config, kept), compose=compose)
+        for words in job_overrides
+    ]
+    answers = [_returned(words, first + place) for place, words in enumerate(job_overrides)]
+    chosen = _chosen(name, settings)
+    if sweep is None:
+        _show(jobs, _past(config), config, chosen)
+    else:
+        past = read_past(sweep.run.client, sweep.run.experiment, parent_run_id=sweep.run.run_id)
+        _show(jobs, past, config, chosen)
+        left = [job for job in in_order(jobs) if not job.is_done(past)]
+        fleet = FleetSweep(sweep, SweepProgress(total=len(left), out=console()), search_path, chosen.grace_s)
+        with fleet.progress.running():
+            chosen.launch(left, fleet)
+    return answers
+
+
+def _chosen(name: str, settings: Mapping[str, Any]) -> FleetSettings:
+    from frm_mlflow.launcher.ray_fleet import RaySettings
+
+    kinds: dict[str, type[FleetSettings]] = {"frm_ray": RaySettings}
+    return checked(kinds[name], dict(settings), where="hydra.launcher")
+
+
+def _past(config: DictConfig) -> Past:
+    """Return what a dry run knows: of the sweep that it would resume, too."""
+    tracking = checked(TrackingConfig, config.tracking, where="tracking")
+    client = server.connect(tracking.uri)
+    parent = tracking.parent_run_id
+    if config.resume and parent is None:
+        parent = log.unfinished_sweep(client, tracking.experiment, config_hash=multirun_hash(config))
+    return read_past(client, tracking.experiment, parent_run_id=parent)
+
+
+def _show(jobs: Sequence[Job], past: Past, config: DictConfig, chosen: FleetSettings) -> None:
+    pairs = [(job.device, plan) for job in in_order(jobs) for plan in job.plans]
+    ahead = schedule(pairs, past, units=chosen.units(), side_by_side=True)
+    show(ahead, out=console(), as_json=bool(config.json), in_full=bool(config.dry_run))
+
+
+def search_path_of(config: DictConfig) -> list[str]:
+    """Return the override that finds the user's own groups (`--config-dir`, `hydra.searchpath`) from anywhere."""
+    sources = config.hydra.runtime.config_sources
+    own = [f"{s.schema}://{s.path}" for s in sources if s.provider not in ("hydra", "main", "schema") and s.path]
+    return [f"hydra.searchpath=[{','.join(quoted(path) for path in own)}]"] if own else []
+
+
+def _returned(overrides: Sequence[str], place: int) -> JobReturn:
+    """Return what Hydra's sweeper wants of a job; its outcome is in the sweep."""
+    answer = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
+    answer.return_value = None
+    answer.task_name = f"bench {place}"
+    return answer

@@ -1,0 +1,79 @@
+"""The jobs of a multirun, known before the first one runs: what each measures, on which device, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from omegaconf import DictConfig, open_dict
+
+from frm_mlflow.devices.resolve import AUTO
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.records import content_hash
+from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
+from frm_mlflow.stages.schedule import Past
+
+LoadJob = Callable[[list[str]], DictConfig]
+"""Composes the configuration of a job from its overrides."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: the overrides that its process gets, word for word, and the benchmarks that they stand for."""
+
+    overrides: tuple[str, ...]
+    device: str
+    plans: tuple[BenchmarkPlan, ...]
+
+    @property
+    def job_id(self) -> str:
+        """The same for the same job of a sweep that is resumed."""
+        return content_hash(list(self.overrides))
+
+    @property
+    def label(self) -> str:
+        """`model · runtime · precision on device`, with the number of further models."""
+        own = [plan for plan in self.plans if not plan.is_baseline] or list(self.plans)
+        more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+        return f"{own[0].label}{more} on {self.device}"
+
+    def is_done(self, past: Past) -> bool:
+        """Whether every benchmark of the job has been measured below the sweep's parent."""
+        return all(past.step(plan, self.device).done for plan in self.plans)
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """What jobs that share a baseline's benchmark have in common."""
+        settings = self.plans[0].settings
+        batch_size = f"{settings.batch_size:05d}"
+        return (self.device, settings.runtime.name, settings.precision.name, batch_size, self.plans[0].baseline.name)
+
+
+def job_of(overrides: Sequence[str], *, load: LoadJob, compose: Compose) -> Job:
+    """Return the job that Hydra's sweeper asks for with these overrides.
+
+    Raises
+    ------
+    ConfigError
+        Where it names no device: a launcher chooses the host by the device's name.
+    """
+    kept = tuple(word for word in overrides if not is_of_the_sweep(word))
+    config = load(list(kept))
+    with open_dict(config):
+        config.pop("hydra", None)
+    plans = plan_benchmarks(config, kept, compose)
+    device = plans[0].settings.device.name
+    if device == AUTO:
+        raise ConfigError(
+            "a fleet's launcher chooses the host by the device's name, and device=auto has none: "
+            "say which, for example device=jetson_orin_nano or device=cpu_a,cpu_b"
+        )
+    return Job(kept, device, plans)
+
+
+def in_order(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs such that those that share a baseline follow each other: it is measured just before them."""
+    places: dict[tuple[str, ...], int] = {}
+    for job in jobs:
+        places.setdefault(job.group, len(places))
+    return sorted(jobs, key=lambda job: places[job.group])

@@ -1,0 +1,119 @@
+"""`python -m frm_mlflow.launcher.member`: one job of a fleet's sweep, in a process of its own.
+
+The request comes as JSON on standard input, so that overrides arrive word for word; the reply is one line of
+JSON on standard output. What anything else prints there goes to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hydra import initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from frm_mlflow.errors import FrmError
+from frm_mlflow.stages.bench import SHARED_SWEEP, bench, composer
+from frm_mlflow.stages.job import sentence
+from frm_mlflow.stages.sweep import OpenSweep
+from frm_mlflow.tracking import log, server
+
+_PR_SET_PDEATHSIG = 1
+_ORPHAN_GRACE_S = 30.0
+_LOOK_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a job's process is told; everything in it survives JSON."""
+
+    version: str
+    """Of frm-mlflow where the sweep was launched: a host must have the same."""
+    label: str
+    overrides: list[str]
+    search_path: list[str]
+    tracking_uri: str
+    parent_run_id: str
+    tags: dict[str, str]
+    grace_s: float = _ORPHAN_GRACE_S
+
+
+@dataclass(kw_only=True)
+class Reply:
+    """How the job's benchmarks ended, and what ended the job itself early ("" where nothing did)."""
+
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+    host: str = ""
+    seconds: float = 0.0
+
+
+def measured(request: Request) -> Reply:
+    """Run the job's benchmarks under the sweep's parent run."""
+    reply = Reply()
+    try:
+        client = server.connect(request.tracking_uri)
+        with log.join_sweep(client, request.parent_run_id, tags=request.tags) as sweep:
+            try:
+                _bench(request, sweep)
+            finally:
+                reply.outcomes = [_plain(outcome) for outcome in sweep.outcomes]
+    except (FrmError, HydraException, OmegaConfBaseException) as error:
+        reply.error = sentence(error)
+    except KeyboardInterrupt:
+        reply.error = "interrupted"
+    return reply
+
+
+def _bench(request: Request, sweep: log.Sweep) -> None:
+    with initialize_config_module("frm_mlflow.conf", version_base="1.3", job_name="bench"):
+        config = composer(request.search_path)(request.overrides)
+        token = SHARED_SWEEP.set(OpenSweep(sweep))
+        try:
+            bench(config, overrides=request.overrides, search_path=request.search_path)
+        finally:
+            SHARED_SWEEP.reset(token)
+
+
+def _plain(outcome: log.Outcome) -> dict[str, Any]:
+    return asdict(outcome) | {"kept": str(outcome.kept) if outcome.kept else None}
+
+
+def end_with_parent(parent: int, *, grace_s: float) -> None:
+    """Have this process interrupted when `parent` dies, and ended where it has not within `grace_s` seconds."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    threading.Thread(target=_watch, args=(parent, grace_s), daemon=True).start()
+
+
+def _watch(parent: int, grace_s: float) -> None:
+    while os.getppid() == parent:
+        time.sleep(_LOOK_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_s)
+    os._exit(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Read a request, run it and write the reply; the exit code is 0 wherever a reply was written."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    request = Request(**json.load(sys.stdin))
+    end_with_parent(int(arguments[0]), grace_s=request.grace_s)
+    reply = measured(request)
+    with os.fdopen(answer, "w", encoding="utf-8") as out:
+        out.write(json.dumps(asdict(reply)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

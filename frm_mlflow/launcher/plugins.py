@@ -1,0 +1,13 @@
+"""Makes the launchers known to Hydra, which looks into installed packages only and misses an editable one."""
+
+from __future__ import annotations
+
+from hydra.core.plugins import Plugins
+
+from hydra_plugins.frm_mlflow_launchers import RayLauncher, SlurmLauncher
+
+
+def register() -> None:
+    """Register `frm_ray` and `frm_slurm`."""
+    for launcher in (RayLauncher, SlurmLauncher):
+        Plugins.instance().register(launcher)

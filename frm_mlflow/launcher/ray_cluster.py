@@ -1,0 +1,158 @@
+"""The fleet as Ray knows it: which living node has which device, who is busy with what, and who waits.
+
+A device is a custom resource `device_NAME` of the node that owns it; one unit is the whole device. Ray's own
+list of waiting tasks needs its dashboard, which is no part of the plain package, so a launcher keeps a line
+for each job in the cluster's key-value store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
+
+PREFIX = "device_"
+STALE_S = 120.0
+"""Lines that no launcher has refreshed for so long are of one that is gone."""
+_NAMESPACE = b"frm_mlflow"
+_CONNECT_S = 5.0
+_AUTH_MODES = ("token", "disabled")
+_HOW_TO_START = "docs/fleet.md says how one is started (`ray start --head`, a token, a resource for each device)"
+QUEUED, RUNNING = "queued", "running"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a launcher says about one of its jobs."""
+
+    key: str
+    label: str
+    device: str
+    state: str
+    """queued or running."""
+    since_s: float
+    """When it came into this state, in seconds since 1970."""
+    launcher: str
+    """Host and process of the launcher."""
+    seen_s: float
+    """When the launcher last said so."""
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A host of the cluster."""
+
+    node_id: str
+    address: str
+    host: str
+    alive: bool
+    devices: Mapping[str, float]
+    """How many of each device it has, by the device's name."""
+
+
+@contextmanager
+def connected(*, address: str, auth: str) -> Iterator[Any]:
+    """Connect to a running Ray cluster and yield the module `ray`; disconnect when the block is left.
+
+    Raises
+    ------
+    FleetError
+        Where there is no cluster, or it wants another token.
+    """
+    if auth not in _AUTH_MODES:
+        raise ConfigError(f"hydra.launcher.auth must be one of {', '.join(_AUTH_MODES)}, got '{auth}'")
+    # Ray reads these when it is imported.
+    os.environ["RAY_AUTH_MODE"] = auth
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "fleet", "A fleet") from error
+    found = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
+    _refuse_silence(found)
+    try:
+        ray.init(address=found, namespace="frm-mlflow", log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FleetError(f"no Ray cluster answers at '{found}': {first}. {_HOW_TO_START}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise `FleetError` at once where nobody listens at HOST:PORT: Ray itself would try for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise FleetError(f"no Ray cluster answers at '{address}': {error}. {_HOW_TO_START}") from error
+
+
+def nodes(ray: Any) -> list[Node]:
+    """Return every node that the cluster knows, the dead ones, too."""
+    return [_node(entry) for entry in ray.nodes()]
+
+
+def _node(entry: Mapping[str, Any]) -> Node:
+    resources = {str(name): float(amount) for name, amount in entry["Resources"].items()}
+    return Node(
+        node_id=str(entry["NodeID"]),
+        address=str(entry["NodeManagerAddress"]),
+        host=str(entry["NodeManagerHostname"]),
+        alive=bool(entry["Alive"]),
+        devices={name.removeprefix(PREFIX): amount for name, amount in resources.items() if name.startswith(PREFIX)},
+    )
+
+
+def units(known: Sequence[Node]) -> dict[str, float]:
+    """Return how many of each device the living nodes have."""
+    found: dict[str, float] = {}
+    for node in known:
+        for device, amount in node.devices.items() if node.alive else ():
+            found[device] = found.get(device, 0.0) + amount
+    return found
+
+
+def who_has_what(known: Sequence[Node]) -> str:
+    """Return the devices of every living node in words, for messages."""
+    having = [f"{node.host} ({node.address}) has {', '.join(sorted(node.devices))}" for node in known if node.devices]
+    alive = [text for text, node in zip(having, (n for n in known if n.devices), strict=True) if node.alive]
+    return "; ".join(alive) or "no living node has any device"
+
+
+class Board:
+    """The launchers' lines in the cluster's key-value store."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        from ray.experimental import internal_kv
+
+        self._store = internal_kv
+        self._clock = clock
+
+    def put(self, line: Line) -> None:
+        """Write a line, or write it anew."""
+        self._store._internal_kv_put(line.key.encode(), json.dumps(asdict(line)).encode(), namespace=_NAMESPACE)
+
+    def drop(self, key: str) -> None:
+        """Take a line away; one that is not there is fine."""
+        self._store._internal_kv_del(key.encode(), namespace=_NAMESPACE)
+
+    def lines(self) -> list[Line]:
+        """Return the lines of launchers that live, the oldest first."""
+        keys = self._store._internal_kv_list(b"", namespace=_NAMESPACE)
+        texts = (self._store._internal_kv_get(key, namespace=_NAMESPACE) for key in keys)
+        found = [Line(**json.loads(text)) for text in texts if text]
+        alive = [line for line in found if self._clock() - line.seen_s < STALE_S]
+        return sorted(alive, key=lambda line: (line.since_s, line.key))

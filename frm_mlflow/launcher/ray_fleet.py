@@ -1,0 +1,175 @@
+"""`hydra/launcher=frm_ray`: one Ray task a job, on a node that has the job's device, alone on that device.
+
+A task is a supervisor only: the job runs in a process below it. Nothing is retried behind the sweep's back:
+a node that dies takes its job with it, and the job's run says so.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.launcher import ray_cluster
+from frm_mlflow.launcher.execute import execute
+from frm_mlflow.launcher.job import Job
+from frm_mlflow.launcher.member import Reply, Request
+from frm_mlflow.launcher.ray_cluster import PREFIX, QUEUED, RUNNING, Board, Line
+from frm_mlflow.launcher.sweep import FleetSweep
+from frm_mlflow.schema import FLEET_NODE
+
+_ABSENT_LOOKS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaySettings:
+    """The settings of `conf/hydra/launcher/frm_ray.yaml`."""
+
+    address: str = "auto"
+    auth: str = "token"
+    look_every_s: float = 5.0
+    grace_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.look_every_s <= 0 or self.grace_s < 0:
+            raise ConfigError("hydra.launcher.look_every_s must be positive and hydra.launcher.grace_s not negative")
+
+    def units(self) -> dict[str, float]:
+        """Return how many of each device the living nodes have."""
+        with ray_cluster.connected(address=self.address, auth=self.auth) as ray:
+            return ray_cluster.units(ray_cluster.nodes(ray))
+
+    def launch(self, jobs: Sequence[Job], fleet: FleetSweep) -> None:
+        """Run the jobs on the fleet and return when all have ended; `fleet` knows then how.
+
+        Raises
+        ------
+        FleetError
+            Where no cluster answers.
+        ConfigError
+            Where no living node has any of the devices; with some of them, only the others' jobs fail.
+        """
+        if not jobs:
+            return
+        with ray_cluster.connected(address=self.address, auth=self.auth) as ray:
+            known = ray_cluster.nodes(ray)
+            offered = ray_cluster.units(known)
+            absent = [job for job in jobs if job.device not in offered]
+            if len(absent) == len(jobs):
+                raise ConfigError(_nobody_has(sorted({job.device for job in absent}), known))
+            for job in absent:
+                fleet.lost(job, _nobody_has([job.device], known))
+            _Run(ray, fleet, self).until_done([job for job in jobs if job.device in offered])
+
+
+def _nobody_has(devices: Sequence[str], known: Sequence[ray_cluster.Node]) -> str:
+    wanted = ", ".join(PREFIX + device for device in devices)
+    return f"no living node of the fleet has the resource {wanted}: {ray_cluster.who_has_what(known)}"
+
+
+def supervise(plain: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
+    """Run one job on this node: the body of a Ray task."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    Board().put(replace(Line(**line), state=RUNNING, since_s=time.time(), seen_s=time.time(), node=node))
+    request = Request(**plain)
+    return asdict(execute(replace(request, tags={**request.tags, FLEET_NODE.key: node})))
+
+
+class _Run:
+    """The jobs that Ray has and that have not ended."""
+
+    def __init__(self, ray: Any, fleet: FleetSweep, settings: RaySettings) -> None:
+        self._ray, self._fleet, self._settings = ray, fleet, settings
+        self._board = Board()
+        self._pending: dict[Any, Job] = {}
+        self._absent: dict[Any, int] = {}
+
+    def until_done(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._pending[self._submit(job)] = job
+        try:
+            while self._pending:
+                done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=self._settings.look_every_s)
+                for reference in done:
+                    self._take(reference)
+                if not done:
+                    self._give_up_the_unplaceable()
+                    self._refresh_lines()
+        except BaseException:
+            self._cancel_all()
+            raise
+        finally:
+            for job in self._pending.values():
+                self._board.drop(self._key(job))
+
+    def _submit(self, job: Job) -> Any:
+        now = time.time()
+        line = Line(self._key(job), job.label, job.device, QUEUED, now, f"{platform.node()}:{os.getpid()}", now)
+        self._board.put(line)
+        options = {
+            "num_cpus": 0,
+            "resources": {PREFIX + job.device: 1},
+            "max_retries": 0,
+            "name": job.label,
+        }
+        task = self._ray.remote(supervise).options(**options)
+        return task.remote(asdict(self._fleet.request(job)), asdict(line))
+
+    def _key(self, job: Job) -> str:
+        return f"{self._fleet.sweep.run.run_id}/{job.job_id}"
+
+    def _take(self, reference: Any) -> None:
+        job = self._pending.pop(reference)
+        self._board.drop(self._key(job))
+        try:
+            reply = Reply(**self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            self._fleet.lost(job, _why(self._ray, error))
+        else:
+            self._fleet.finished(job, reply)
+
+    def _give_up_the_unplaceable(self) -> None:
+        """End the jobs whose device is in no living node any more: Ray would wait for it for ever."""
+        known = ray_cluster.nodes(self._ray)
+        offered = ray_cluster.units(known)
+        for reference, job in list(self._pending.items()):
+            looks = 0 if job.device in offered else self._absent.get(reference, 0) + 1
+            self._absent[reference] = looks
+            if looks >= _ABSENT_LOOKS:
+                self._ray.cancel(reference, force=True)
+                del self._pending[reference]
+                self._board.drop(self._key(job))
+                self._fleet.lost(job, f"its device left the fleet: {_nobody_has([job.device], known)}")
+
+    def _refresh_lines(self) -> None:
+        mine = {self._key(job) for job in self._pending.values()}
+        for line in self._board.lines():
+            if line.key in mine:
+                self._board.put(replace(line, seen_s=time.time()))
+
+    def _cancel_all(self) -> None:
+        """Interrupt every job, so that each closes its runs, and wait for that as long as they were promised."""
+        for reference in self._pending:
+            self._ray.cancel(reference)
+        if self._pending:
+            waiting = list(self._pending)
+            self._ray.wait(waiting, num_returns=len(waiting), timeout=self._settings.grace_s)
+
+
+def _why(ray: Any, error: Exception) -> str:
+    """Return in words how a task was lost."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kinds = ray.exceptions
+    if isinstance(error, kinds.OutOfMemoryError):
+        return f"its node ran out of memory and Ray ended the job: {first}"
+    if isinstance(error, (kinds.NodeDiedError, kinds.LocalRayletDiedError, kinds.ObjectLostError)):
+        return f"its node died: {first}"
+    if isinstance(error, kinds.WorkerCrashedError):
+        return f"its node or its Ray worker died: {first}"
+    return f"the job was lost: {first}"

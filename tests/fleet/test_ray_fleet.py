@@ -1,0 +1,148 @@
+"""`hydra/launcher=frm_ray` on three real Ray nodes: the right host, alone on it, and nothing lost when a node dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import pytest
+from mlflow.entities import Run
+
+from benchmarks.ray_nodes import Fleet, processes_of, running_fleet
+from frm_mlflow import schema
+from tests.fleet.small_fleet import BASELINE, FRM_MLFLOW, Lab, make_lab
+
+pytest.importorskip("ray", reason="a fleet needs the extra [fleet]")
+
+DEVICES = ("cpu_a", "cpu_b", "cpu_c")
+MODELS = ("net1", "net2", "net3", "net4")
+NUMBER_OF_NODE = {"cpu_a": "1", "cpu_b": "2", "cpu_c": "3"}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Lab:
+    return make_lab(tmp_path_factory.mktemp("lab"), mlflow_server, devices=DEVICES, models=len(MODELS))
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab) -> Iterator[Fleet]:
+    """A head, and a node each for cpu_a and cpu_b; nothing of it outlives the tests."""
+    with running_fleet() as fleet:
+        for device in ("cpu_a", "cpu_b"):
+            _add(fleet, lab, device)
+        yield fleet
+    assert not processes_of(fleet.folder)
+
+
+def _add(fleet: Fleet, lab: Lab, device: str) -> None:
+    fleet.node(device, {device: 1}, environ={**lab.environ, "FRM_TEST_NODE": NUMBER_OF_NODE[device]})
+
+
+def test_twelve_jobs_on_two_devices_and_an_absent_one_survive_the_death_of_a_node(lab: Lab, fleet: Fleet) -> None:
+    jobs = ("-m", "hydra/launcher=frm_ray", f"device={','.join(DEVICES)}", f"model={','.join(MODELS)}")
+    jobs = (*jobs, "tracking.experiment=fleet", "hydra.launcher.look_every_s=1")
+    environ = {**os.environ, **lab.environ, **fleet.environ}
+    with subprocess.Popen(
+        lab.command(*jobs), env=environ, stderr=subprocess.PIPE, text=True, cwd=lab.folder
+    ) as process:
+        _wait_for(lambda: any(_is_on(run, "cpu_b") and _model(run) == "net2" for run in lab.runs("fleet")), process)
+        shown = json.loads(subprocess.run([FRM_MLFLOW, "fleet", "--json"], env=environ, capture_output=True).stdout)
+        victims = [
+            run.info.run_id for run in lab.runs("fleet") if _is_on(run, "cpu_b") and run.info.status == "RUNNING"
+        ]
+        fleet.kill("cpu_b")
+        _, said = process.communicate(timeout=240)
+
+    assert process.returncode == 1, said
+    # The fleet's own view of it, while the jobs ran.
+    busy = {device["device"]: device for device in shown["devices"] if device["state"] == "busy"}
+    assert set(busy) == {"cpu_a", "cpu_b"}
+    assert all(f"on {name}" in device["job"] for name, device in busy.items())
+    assert {line["device"] for line in shown["queue"]} == {"cpu_a", "cpu_b"}
+    # Who has no device is told at once who has which, and the others' jobs go on.
+    refused = [run for run in lab.runs("fleet") if run.data.tags["frm.device"] == "cpu_c"]
+    assert [run.info.status for run in refused] == ["FAILED"] * len(MODELS)
+    assert all("device_cpu_c" in _reason(run) and "has cpu_a" in _reason(run) for run in refused)
+    # The node's death is its jobs' failure, with the reason, and nobody else's.
+    runs = lab.runs("fleet")
+    assert all("node" in _reason(run) for run in runs if run.info.run_id in victims)
+    assert {run.info.status for run in runs if _is_on(run, "cpu_a")} == {"FINISHED"}
+    assert "RUNNING" not in {run.info.status for run in runs}
+    _assert_placed_and_alone(runs)
+
+    _add(fleet, lab, "cpu_b")
+    _add(fleet, lab, "cpu_c")
+    again = lab.bench(*jobs, "resume=true", environ=fleet.environ)
+
+    assert again.returncode == 0, again.stderr
+    runs = lab.runs("fleet")
+    finished = [(run.data.tags["frm.device"], _model(run)) for run in runs if run.info.status == "FINISHED"]
+    assert sorted(finished) == sorted((device, model) for device in DEVICES for model in (BASELINE, *MODELS))
+    assert [run.info.status for run in lab.runs("fleet", schema.KIND_SWEEP)] == ["FINISHED"]
+    assert all(_reason(run) for run in runs if run.info.status != "FINISHED")
+    _assert_placed_and_alone(runs)
+
+
+def test_a_fleet_that_has_none_of_the_devices_is_refused_before_anything_runs(lab: Lab, fleet: Fleet) -> None:
+    jobs = ("-m", "hydra/launcher=frm_ray", "device=cpu_d", "model=net1", "tracking.experiment=absent")
+    (lab.conf / "device" / "cpu_d.yaml").write_text("name: cpu_d\ntier: cpu\nkind: cpu\n")
+    result = lab.bench(*jobs, environ=fleet.environ)
+
+    assert result.returncode == 2
+    assert "device_cpu_d" in result.stderr
+    assert "has cpu_a" in result.stderr
+    assert not lab.runs("absent")
+
+
+def test_another_clusters_token_is_refused(lab: Lab, fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0" * 64)
+    environ = {**os.environ, **fleet.environ, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    result = subprocess.run([FRM_MLFLOW, "fleet"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+    assert result.returncode == 1
+    assert "token" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _assert_placed_and_alone(runs: list[Run]) -> None:
+    """What a job saw of its node is that node's, and jobs of one device do not overlap in time."""
+    measured = [run for run in runs if run.info.status == "FINISHED"]
+    for run in measured:
+        # Composed on the node itself, from the node's own environment.
+        assert run.data.params["device.index"] == NUMBER_OF_NODE[run.data.tags["frm.device"]]
+    nodes: dict[str, set[str]] = {}
+    for run in measured:
+        nodes.setdefault(run.data.tags[schema.FLEET_NODE.key], set()).add(run.data.tags["frm.device"])
+    assert all(len(devices) == 1 for devices in nodes.values())
+    for device in DEVICES:
+        spans = sorted((r.info.start_time, r.info.end_time) for r in measured if _is_on(r, device))
+        assert all(later[0] >= earlier[1] for earlier, later in pairwise(spans))
+    assert any(
+        a.info.start_time < b.info.end_time and b.info.start_time < a.info.end_time
+        for a, b in combinations(measured, 2)
+    ), "devices work at the same time"
+
+
+def _wait_for(condition, process: subprocess.Popen[str], *, timeout_s: float = 240.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def _is_on(run: Run, device: str) -> bool:
+    return run.data.tags["frm.device"] == device
+
+
+def _model(run: Run) -> str:
+    return run.data.tags["frm.model"]
+
+
+def _reason(run: Run) -> str:
+    return run.data.tags.get("frm.reason", "")
