@@ -56,7 +56,7 @@ def test_twelve_jobs_on_two_devices_and_an_absent_one_survive_the_death_of_a_nod
             run.info.run_id for run in lab.runs("fleet") if _is_on(run, "cpu_b") and run.info.status == "RUNNING"
         ]
         fleet.kill("cpu_b")
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=400)
 
     assert process.returncode == 1, said
     # The fleet's own view of it, while the jobs ran.
@@ -128,7 +128,7 @@ def _assert_placed_and_alone(runs: list[Run]) -> None:
     ), "devices work at the same time"
 
 
-def _wait_for(condition, process: subprocess.Popen[str], *, timeout_s: float = 240.0) -> None:
+def _wait_for(condition, process: subprocess.Popen[str], *, timeout_s: float = 400.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, process.stderr.read()
