@@ -35,7 +35,7 @@ from frm_mlflow.stages.external import link_to_catalogue
 from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import SweepProgress, Update, console
 from frm_mlflow.stages.record import Measured, configuration_of, record_of
-from frm_mlflow.tracking import log
+from frm_mlflow.tracking import log, server
 from frm_mlflow.tracking.pages import tag_is
 from frm_mlflow.tracking.query import benchmarks
 from frm_mlflow.worker.manifest import Artefact
@@ -131,6 +131,7 @@ def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
     here = frame.from_records(sweep.records, run_ids=sweep.run_ids)
     below = tag_is(MLFLOW_PARENT_RUN_ID, sweep.run.run_id)
     try:
+        server.check_answer(sweep.run.client)
         there = benchmarks(sweep.run.client, [sweep.run.experiment], where=below, cached=False).frame
     except FrmError as error:
         if sweep.records and not isinstance(error, DataError):
@@ -162,8 +163,9 @@ def _log_drift(run: log.Sweep, drift: pd.DataFrame, moved: list[str]) -> None:
     if drift.empty:
         return
     log.log_table(run.client, run.run_id, drift, "drift")
-    tags = {schema.DRIFTED.key: "; ".join(moved)} if moved else {}
-    log.log_values(run.client, run.run_id, metrics={schema.DRIFT.key: float(drift["drift"].iloc[0])}, tags=tags)
+    log.log_metrics(run.client, run.run_id, {schema.DRIFT.key: float(drift["drift"].iloc[0])})
+    if moved:
+        log.log_tags(run.client, run.run_id, {schema.DRIFTED.key: "; ".join(moved)})
 
 
 def raise_for_failures(run: log.Sweep) -> None:

@@ -65,6 +65,12 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float])
         log_values(client, run_id, metrics=finite, time_ms=time.time_ns() // 1_000_000)
 
 
+def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags."""
+    with _refusals(client, "tags"):
+        log_values(client, run_id, tags=tags)
+
+
 def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
     """Log every file in `folder`, with the folders in it, as artifacts."""
     with _refusals(client, folder.name):

@@ -1,8 +1,16 @@
 """What the stages use to log: open a sweep, end its benchmarks, attach tables and figures, resume."""
 
-from frm_mlflow.tracking.artifacts import describe, log_bytes, log_figure, log_folder, log_metrics, log_table, log_text
+from frm_mlflow.tracking.artifacts import (
+    describe,
+    log_bytes,
+    log_figure,
+    log_folder,
+    log_metrics,
+    log_table,
+    log_tags,
+    log_text,
+)
 from frm_mlflow.tracking.attachments import Attachments, flat_params
-from frm_mlflow.tracking.entry import log_values
 from frm_mlflow.tracking.member import close_lost_job, join_sweep
 from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
 from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
@@ -23,8 +31,8 @@ __all__ = [
     "log_folder",
     "log_metrics",
     "log_table",
+    "log_tags",
     "log_text",
-    "log_values",
     "open_sweep",
     "unfinished_sweep",
 ]
