@@ -63,14 +63,15 @@ def busy(processes: int) -> Iterator[None]:
             burner.kill()
 
 
-def verdicts(candidate: str, against: str, *, times: int) -> Counter[Verdict]:
-    """Return how often each verdict was given."""
+def verdicts(candidate: str, against: str, *, times: int, scratch: Path) -> Counter[Verdict]:
+    """Return how often each verdict was given; the networks are exported to `scratch` once."""
     given: Counter[Verdict] = Counter()
+    client = MlflowClient(f"sqlite:///{scratch}/mlflow.db")
     for seed in range(times):
         words = [f"candidate={candidate}", f"against={against}", "max_regression=5%", "numbers=measured"]
         words += ["runtime.threads=1", f"measure.seed={seed}"]
         asked = checked(GateConfig, composed("gate", words), where="gate")
-        result = decide(asked, MlflowClient())
+        result = decide(asked, client, scratch=scratch)
         given[result.verdict] += 1
         (check,) = result.checks
         print(f"  {seed + 1:2d} {result.verdict.value:9s} {check.sentence}", flush=True)
@@ -91,7 +92,7 @@ def main() -> int:
         for burners in options.busy:
             for name, candidate, right in (("slower", slower, Verdict.FAIL), ("identical", shipped, Verdict.PASS)):
                 with busy(burners):
-                    given = verdicts(candidate, shipped, times=options.times)
+                    given = verdicts(candidate, shipped, times=options.times, scratch=Path(folder))
                 line = f"{burners} burners, {name}: " + ", ".join(f"{v.value} {given[v]}" for v in Verdict)
                 print(line, flush=True)
                 if given[right] < ENOUGH * options.times:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frm_mlflow.integrations.autolog import autolog
-    from frm_mlflow.stages.attach import FrmResult, log_frm
+    from frm_mlflow.stages.attach import FrmResult
+    from frm_mlflow.stages.live import log_frm
 
 __version__ = "0.1.0"
 __all__ = ["FrmResult", "__version__", "autolog", "log_frm"]
@@ -19,7 +20,7 @@ __all__ = ["FrmResult", "__version__", "autolog", "log_frm"]
 _HOME = {
     "FrmResult": "frm_mlflow.stages.attach",
     "autolog": "frm_mlflow.integrations.autolog",
-    "log_frm": "frm_mlflow.stages.attach",
+    "log_frm": "frm_mlflow.stages.live",
 }
 """Public names that are imported when they are first used."""
 

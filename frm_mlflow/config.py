@@ -355,6 +355,8 @@ class GateConfig:
     max_regression: str | None = None
     """A share (0.05) or a percentage (5%)."""
     confidence: float = 0.95
+    rounds: int = 4
+    """Measurements at most; after each the gate looks whether the verdict is clear."""
     numbers: str = "auto"
     baseline: str = "resnet50"
     batch_size: int = 1
@@ -366,6 +368,10 @@ class GateConfig:
     def __post_init__(self) -> None:
         if self.numbers not in ("auto", "measured", "tracked", "predicted"):
             raise ConfigError(f"numbers must be auto, measured, tracked or predicted, got '{self.numbers}'")
+        if self.rounds < 1:
+            raise ConfigError(f"rounds must be at least 1, got {self.rounds}")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence must be above 0 and below 1, got {self.confidence}")
         limits = (self.max_latency_ms, self.max_frm, self.largest_ratio)
         if all(limit is None for limit in limits):
             raise ConfigError("a gate needs a limit: max_latency_ms=, max_frm= or max_regression= with against=")

@@ -49,3 +49,17 @@ class Converted:
     compute_nodes: int
     float_nodes: int
     loader: dict[str, Any] = field(default_factory=dict)
+
+
+def in_torch(subject: Subject, file: Path, *, loader: dict[str, Any] | None = None) -> Converted:
+    """Return a file that torch itself runs: the network's own operators, all in floating point."""
+    return Converted(
+        file=file,
+        precision=subject.precision.name,
+        inputs=subject.built.inputs,
+        outputs=subject.output_specs,
+        nodes=subject.cost.ops,
+        compute_nodes=subject.cost.compute_ops,
+        float_nodes=subject.cost.compute_ops,
+        loader=loader or {},
+    )

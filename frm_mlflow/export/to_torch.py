@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from frm_mlflow.errors import ExportError
-from frm_mlflow.export.subject import Converted, Subject
+from frm_mlflow.export.subject import Converted, Subject, in_torch
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -22,13 +22,4 @@ def convert(subject: Subject, directory: Path) -> Converted:
     recipe = subject.built.recipe
     if recipe is None:
         raise ExportError(f"'{subject.built.name}' is a graph without code: choose runtime=torch_export")
-    return Converted(
-        file=file,
-        precision=subject.precision.name,
-        inputs=subject.built.inputs,
-        outputs=subject.output_specs,
-        nodes=subject.cost.ops,
-        compute_nodes=subject.cost.compute_ops,
-        float_nodes=subject.cost.compute_ops,
-        loader={"target": recipe.target, "kwargs": recipe.kwargs, "dtype": name},
-    )
+    return in_torch(subject, file, loader={"target": recipe.target, "kwargs": recipe.kwargs, "dtype": name})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from frm_mlflow.export.subject import Converted, Subject
+from frm_mlflow.export.subject import Converted, Subject, in_torch
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
@@ -15,12 +15,4 @@ def convert(subject: Subject, directory: Path) -> Converted:
     inputs = tuple(torch.from_numpy(array) for array in subject.inputs)
     with torch.no_grad():
         torch.export.save(torch.export.export(subject.built.module, inputs), file)
-    return Converted(
-        file=file,
-        precision=subject.precision.name,
-        inputs=subject.built.inputs,
-        outputs=subject.output_specs,
-        nodes=subject.cost.ops,
-        compute_nodes=subject.cost.compute_ops,
-        float_nodes=subject.cost.compute_ops,
-    )
+    return in_torch(subject, file)

@@ -53,8 +53,9 @@ class FrmEvaluator(ModelEvaluator):
         FrmError
             Where the benchmark fails.
         """
-        from frm_mlflow.stages.attach import benchmark_beside, settings
+        from frm_mlflow.stages.attach import benchmark_beside
         from frm_mlflow.stages.compose import zoo_model
+        from frm_mlflow.stages.live import settings
         from frm_mlflow.tracking import attach, models, server
         from frm_mlflow.tracking.flavors import measurable
 

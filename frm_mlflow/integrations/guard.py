@@ -10,14 +10,15 @@ import mlflow
 from mlflow import MlflowClient
 
 from frm_mlflow import schema
-from frm_mlflow.stages.attach import FrmResult, log_frm
+from frm_mlflow.stages.attach import FrmResult
+from frm_mlflow.stages.live import log_frm
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrmSettings:
-    """What `log_frm` is told by a hook; `measure` is the protocol of seconds by default."""
+    """What `log_frm` is told by a hook, under its own names; `measure` is the protocol of seconds by default."""
 
     device: str = "auto"
     baseline: str = "resnet50"
@@ -48,21 +49,7 @@ def log_guarded(
     """Benchmark a model and log it to `run_id`; on failure warn, tag the run with the reason and return None."""
     chosen = settings.at(tracking_uri)
     try:
-        return log_frm(
-            model,
-            example,
-            device=chosen.device,
-            baseline=chosen.baseline,
-            runtime=chosen.runtime,
-            measure=chosen.measure,
-            batch_size=chosen.batch_size,
-            name=chosen.name,
-            prefix=chosen.prefix,
-            step=step,
-            run_id=run_id,
-            model_id=model_id,
-            overrides=chosen.overrides,
-        )
+        return log_frm(model, example, **vars(chosen), step=step, run_id=run_id, model_id=model_id)
     except Exception as error:  # whatever a benchmark meets, the training that it hangs on goes on
         logger.warning("FRM was not measured: %s", error)
         _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", f"FRM was not measured: {error}", tracking_uri)

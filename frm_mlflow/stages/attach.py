@@ -1,4 +1,4 @@
-"""One model beside a baseline, logged to a run that exists: a live model (`log_frm`) or a logged one (`attach`)."""
+"""`frm-mlflow attach`: a logged model beside a baseline, logged to its run or below it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import mlflow
 from omegaconf import DictConfig, OmegaConf
 
 from frm_mlflow import devices, schema
 from frm_mlflow.config import FILE_SOURCES, AttachConfig, BenchConfig, ModelConfig, checked
-from frm_mlflow.errors import ConfigError, MissingExtraError
+from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.export.cache import ArtefactCache, sha256
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord
-from frm_mlflow.stages.compose import composed, zoo_model
+from frm_mlflow.stages.compose import zoo_model
 from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.record import record_of
@@ -56,86 +55,6 @@ class Benchmarked:
     record: BenchmarkRecord
     attachments: Attachments
     measurement: Measurement
-
-
-def log_frm(
-    model: Any,
-    example_input: Any = None,
-    *,
-    device: str = "auto",
-    baseline: str = "resnet50",
-    runtime: str = "onnxruntime",
-    measure: str = "default",
-    batch_size: int = 1,
-    name: str | None = None,
-    prefix: str = "",
-    step: int | None = None,
-    run_id: str | None = None,
-    model_id: str | None = None,
-    overrides: Sequence[str] = (),
-) -> FrmResult:
-    """Benchmark a live model beside a baseline on this machine and log the result to the active run.
-
-    The model is not changed: it is exported as it is in eval mode, and the export is measured in
-    processes of its own. Its mode, device, gradients and torch's random state stay as they are.
-
-    Parameters
-    ----------
-    model
-        A `torch.nn.Module` (on any device, in train mode or not, wrapped by DDP or `torch.compile`
-        or not) or an ONNX `ModelProto`.
-    example_input
-        Arguments of one call: a tensor or array, a tuple of arguments, or a dict of keyword
-        arguments. Not needed for ONNX. The shapes that it has are the shapes that are measured.
-    device
-        A name of `conf/device/`; `auto` recognises this machine.
-    baseline
-        Reference model of the ratios, by its name in the zoo.
-    runtime
-        What the export runs in: onnxruntime, torch_export, torchscript, openvino, ...
-    measure
-        The protocol, by its name in `conf/measure/`: quick (seconds), default, paper, rigorous.
-    batch_size
-        Samples in one call; the example is cut or repeated to it.
-    name
-        What the result calls the model; by default its class.
-    prefix
-        Put before every metric and tag key.
-    step
-        Step of the metrics, for a model that is benchmarked again and again.
-    run_id
-        The run to log to; by default the active one.
-    model_id
-        MLflow's LoggedModel that the metrics belong to as well.
-    overrides
-        Further settings as on the command line: ["measure.runs=50", "runtime.threads=1"].
-
-    Raises
-    ------
-    ConfigError
-        Without an active run or an example input, for a setting that does not exist or a model
-        that cannot be measured; the message says what to do.
-    FrmError
-        Where the export or the benchmark fails.
-
-    Examples
-    --------
-    >>> import mlflow, torch, frm_mlflow  # doctest: +SKIP
-    >>> with mlflow.start_run():  # doctest: +SKIP
-    ...     result = frm_mlflow.log_frm(torch.nn.Linear(64, 10), torch.zeros(1, 64), baseline="resnet18")
-    """
-    target = run_id or active_run_id()
-    config = settings(device=device, baseline=baseline, runtime=runtime, measure=measure, overrides=overrides)
-    config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
-    client = server.connect(config.tracking.uri)
-    tracking_attach.find_run(client, target)
-    with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
-        subject = live_model(model, example_input, Path(scratch), name=name, batch_size=batch_size)
-        done = benchmark_beside(subject, zoo_model(baseline), config, scratch=Path(scratch))
-    tracking_attach.attach(
-        client, target, done.record, prefix=prefix, step=step, model_id=model_id, attachments=done.attachments
-    )
-    return _result(done.record, target, model_id)
 
 
 def attach(config: DictConfig) -> None:
@@ -180,63 +99,12 @@ def attach(config: DictConfig) -> None:
         run_id = tracking_attach.log_below(
             client, stored.run_id, done.record, model_id=stored.model_id, attachments=done.attachments
         )
-    _tell(_result(done.record, run_id, stored.model_id), as_json=asked.json)
-
-
-def active_run_id() -> str:
-    """Return the id of MLflow's active run.
-
-    Raises
-    ------
-    ConfigError
-        Where there is none.
-    """
-    run = mlflow.active_run()
-    if run is None:
-        raise ConfigError(
-            "there is no active run to log to: call it within `with mlflow.start_run():`, or pass run_id= of an "
-            "existing run"
+    _tell(result_of(done.record, run_id, stored.model_id), as_json=asked.json)
+    if run_id is None:
+        raise TrackingError(
+            "the benchmark was not logged: the result is kept on disk and `frm-mlflow resend` logs it, once the server "
+            "answers and the account has EDIT permission on the experiment"
         )
-    return str(run.info.run_id)
-
-
-def settings(
-    *,
-    device: str = "auto",
-    baseline: str = "resnet50",
-    runtime: str = "onnxruntime",
-    measure: str = "default",
-    overrides: Sequence[str] = (),
-) -> AttachConfig:
-    """Return the settings under these names of `conf/`, checked.
-
-    Raises
-    ------
-    ConfigError
-        For an unknown key; Hydra's own error for an unknown name lists the known ones.
-    """
-    chosen = [f"device={device}", f"baseline={baseline}", f"runtime={runtime}", f"measure={measure}"]
-    return checked(AttachConfig, composed("attach", [*chosen, *overrides]), where="settings")
-
-
-def live_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:
-    """Return a model of the caller's process as settings that can be exported, its file in `scratch`.
-
-    Raises
-    ------
-    ConfigError
-        For anything but a torch module or an ONNX model.
-    """
-    if hasattr(model, "SerializeToString"):
-        path = scratch / "model.onnx"
-        path.write_bytes(model.SerializeToString())
-        return ModelConfig(name=name or model.graph.name or "onnx", source="onnx", path=str(path))
-    try:
-        from frm_mlflow.export.capture import capture, unwrap
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(str(error.name), "bench", "measuring a live model") from error
-    captured = capture(model, example, scratch, batch_size=batch_size)
-    return ModelConfig(name=name or type(unwrap(model)).__name__, source="pt2", path=str(captured.path))
 
 
 def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *, scratch: Path) -> Benchmarked:
@@ -285,7 +153,8 @@ def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> Benchma
     return BenchmarkPlan(settings=chosen, resolved=resolved, baseline=baseline)
 
 
-def _result(record: BenchmarkRecord, run_id: str | None, model_id: str | None) -> FrmResult:
+def result_of(record: BenchmarkRecord, run_id: str | None, model_id: str | None) -> FrmResult:
+    """Return what is told of a benchmark that was logged to `run_id`, None where it waits on disk."""
     return FrmResult(
         frm=record.metrics.get(schema.FRM.key),
         metrics=MappingProxyType(dict(record.metrics)),

@@ -18,8 +18,10 @@ from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.entry import record_entry, short, to_ms
+from frm_mlflow.tracking.rest import refused
 from frm_mlflow.tracking.spool import deliver_now, keep, spool_directory
 
+WRITE = "EDIT permission on the experiment"
 FOLDER = "frm"
 """Artifacts of attached benchmarks lie in a folder of their own below this one."""
 
@@ -35,7 +37,8 @@ def find_run(client: MlflowClient, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except MlflowException as error:
-        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {error.message}") from error
+        said = refused(error, permission="READ permission on its experiment")
+        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {said}") from error
 
 
 def attach(
@@ -83,7 +86,9 @@ def attach(
             if any(Path(folder).iterdir()):
                 client.log_artifacts(run_id, folder, f"{FOLDER}/{record.record_id}")
     except MlflowException as error:
-        raise TrackingError(f"the benchmark cannot be logged to run '{run_id}': {error.message}") from error
+        raise TrackingError(
+            f"the benchmark cannot be logged to run '{run_id}': {refused(error, permission=WRITE)}"
+        ) from error
 
 
 def log_below(
@@ -122,7 +127,8 @@ def link(client: MlflowClient, run_id: str, model_id: str, record: BenchmarkReco
         metrics = _metrics(run_id, record.metrics, time_ms=to_ms(record.end_time), step=0, model_id=model_id)
         client.log_batch(run_id, metrics=metrics)
     except MlflowException as error:
-        raise TrackingError(f"run '{run_id}' cannot be linked to model '{model_id}': {error.message}") from error
+        said = refused(error, permission=WRITE)
+        raise TrackingError(f"run '{run_id}' cannot be linked to model '{model_id}': {said}") from error
 
 
 def _metrics(

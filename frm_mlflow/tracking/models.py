@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelStatus
+from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.utils.models import _parse_model_uri  # MLflow's own reading of models:/ URIs
@@ -16,8 +16,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
 
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
+from frm_mlflow.tracking.entry import short
+from frm_mlflow.tracking.rest import refused
 
-REGISTRY_REMEDY = "check the name with `MlflowClient().search_registered_models()`, and that the account may read it"
+REGISTRY_REMEDY = "`MlflowClient().search_registered_models()` lists what the account may read"
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,10 @@ def find_model(client: MlflowClient, uri: str) -> StoredModel:
         if uri.startswith("models:/"):
             return _registered(client, uri)
         if uri.startswith("runs:/"):
-            run_id, _, path = uri.removeprefix("runs:/").partition("/")
-            return StoredModel(uri, path.rpartition("/")[2], run_id=run_id)
+            return _logged_by_run(client, uri)
     except MlflowException as error:
-        raise TrackingError(
-            f"the model '{uri}' at {client.tracking_uri}: {error.message}; {REGISTRY_REMEDY}"
-        ) from error
+        said = refused(error, permission="READ permission on the registered model and on the experiment that made it")
+        raise TrackingError(f"the model '{uri}' at {client.tracking_uri}: {said}; {REGISTRY_REMEDY}") from error
     raise ConfigError(f"'{uri}' is no model URI: models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH is")
 
 
@@ -84,9 +84,9 @@ def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
-        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {error.message}") from error
-    outputs = (run.outputs.model_outputs if run.outputs else None) or []
-    uris = [f"models:/{output.model_id}" for output in outputs]
+        said = refused(error, permission="READ permission on its experiment")
+        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {said}") from error
+    uris = [f"models:/{model_id}" for model_id in _outputs(run)]
     if not uris:
         raise ConfigError(f"run '{run_id}' has logged no model: give model_uri=, or log one in the run first")
     if len(uris) > 1:
@@ -94,8 +94,8 @@ def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
     return find_model(client, uris[0])
 
 
-def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str, alias: str | None) -> None:
-    """Tag a registered version with a gate's verdict, and point `alias` to it where one is given.
+def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str | None, alias: str | None) -> None:
+    """Tag a registered version with a gate's verdict and point `alias` to it, each where it is given.
 
     Raises
     ------
@@ -107,13 +107,15 @@ def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str, alia
     if model.version is None:
         raise ConfigError(f"'{model.uri}' is no registered version: register it, or gate with tag=false and no alias")
     try:
-        client.set_model_version_tag(model.name, model.version, schema.GATE.key, verdict)
+        if verdict:
+            client.set_model_version_tag(model.name, model.version, schema.GATE.key, short(verdict))
         if alias:
             client.set_registered_model_alias(model.name, alias, model.version)
     except MlflowException as error:
         raise TrackingError(
-            f"the verdict cannot be set on version {model.version} of '{model.name}': {error.message}; "
-            "the account needs EDIT permission on the registered model (or gate with tag=false)"
+            f"the verdict cannot be set on version {model.version} of '{model.name}': "
+            f"{refused(error, permission='EDIT permission on the registered model')} "
+            "(or gate with tag=false and without alias)"
         ) from error
 
 
@@ -165,9 +167,28 @@ def _registered(client: MlflowClient, uri: str) -> StoredModel:
         return StoredModel(uri, model.name, model.model_id, model.source_run_id)
     version = _version(client, str(parsed.name), version=parsed.version, alias=parsed.alias)
     pinned = f"models:/{version.name}/{version.version}"
-    return StoredModel(
-        pinned, version.name, getattr(version, "model_id", None) or None, version.run_id or None, str(version.version)
-    )
+    return StoredModel(pinned, version.name, _model_id_of(version), version.run_id or None, str(version.version))
+
+
+def _model_id_of(version: ModelVersion) -> str | None:
+    """Return the LoggedModel that a version was registered from; a server names it by the version's source alone."""
+    if version.model_id:
+        return str(version.model_id)
+    source = str(version.source or "")
+    return _parse_model_uri(source).model_id if source.startswith("models:/") else None
+
+
+def _logged_by_run(client: MlflowClient, uri: str) -> StoredModel:
+    run_id, _, path = uri.removeprefix("runs:/").partition("/")
+    name = path.rpartition("/")[2]
+    outputs = _outputs(client.get_run(run_id))
+    logged = [model_id for model_id in outputs if client.get_logged_model(model_id).name == name]
+    return StoredModel(uri, name, logged[-1] if logged else None, run_id)
+
+
+def _outputs(run: Run) -> list[str]:
+    """Return the ids of the LoggedModels that a run made."""
+    return [str(output.model_id) for output in (run.outputs.model_outputs if run.outputs else None) or []]
 
 
 def _version(client: MlflowClient, name: str, *, version: str | None, alias: str | None) -> ModelVersion:

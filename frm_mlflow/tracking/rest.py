@@ -21,6 +21,7 @@ API = "/api/2.0/mlflow"
 HTTP_OK = 200
 HTTP_UNAUTHORIZED = 401
 HTTP_FORBIDDEN = 403
+PERMISSION_DENIED = "PERMISSION_DENIED"
 LOGIN_REMEDY = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
     "to an account that has the permission"
@@ -73,6 +74,12 @@ def call(
         raise TrackingError(f"the tracking server at {uri} answered {endpoint} with {_refusal(response)}")
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def refused(error: MlflowException, *, permission: str) -> str:
+    """Return what the server said, and the permission that the account lacks where that is why."""
+    said = error.message.strip()
+    return f"{said}; the account needs {permission}" if error.error_code == PERMISSION_DENIED else said
 
 
 def _refusal(response: requests.Response) -> str:

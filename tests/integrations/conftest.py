@@ -5,15 +5,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from frm_mlflow import schema
 from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.stages.record import Measured
 from frm_mlflow.worker.manifest import Artefact
+from tests.integrations.logged import log_torch
+
+GATE_WIDTH = stats.t.ppf(1 - 0.05 / 4 / 2, 4) * np.std([-1, -0.5, 0, 0.5, 1], ddof=1) / np.sqrt(5)
+"""Half of a first look's interval over the largest deviation of a launch in `samples`, on a logarithmic scale."""
 
 
 class Net(nn.Module):
@@ -34,6 +40,16 @@ class Net(nn.Module):
 def net() -> Net:
     torch.manual_seed(0)
     return Net()
+
+
+@pytest.fixture(scope="session")
+def two_models(mlflow_server: str) -> tuple[str, str]:
+    """The URIs of two models that one run has logged, for tests that only read them."""
+    mlflow.set_tracking_uri(mlflow_server)
+    mlflow.set_experiment("two models")
+    torch.manual_seed(0)
+    with mlflow.start_run():
+        return tuple(log_torch(Net(), name).model_uri for name in ("first", "second"))
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +79,21 @@ def tracking(
     return mlflow.MlflowClient(mlflow_server)
 
 
+def samples(ratio: tuple[float, float, float], *, latency_ms: float) -> pd.DataFrame:
+    """Undisturbed runs of five launches whose median ratio is as given.
+
+    They spread so that a gate of four rounds finds about the given interval after the first.
+    """
+    value, _, high = ratio
+    rows = []
+    for launch, offset in enumerate((-1.0, 1.0, 0.0, 0.5, -0.5)):
+        of_ratio = value * (high / value) ** (offset / GATE_WIDTH)
+        baseline_ns = latency_ms * 1e6 / value
+        for role, wall_ns, blocks in (("baseline", baseline_ns, 4), ("model", baseline_ns * of_ratio, 3)):
+            rows += [(role, launch, block, index, wall_ns, wall_ns) for block in range(blocks) for index in range(2)]
+    return pd.DataFrame(rows, columns=["role", "launch", "block", "index", "wall_ns", "cpu_ns"])
+
+
 def measurement(ratio: tuple[float, float, float], *, latency_ms: float = 2.0) -> Measurement:
     value, low, high = ratio
     return Measurement(
@@ -77,7 +108,7 @@ def measurement(ratio: tuple[float, float, float], *, latency_ms: float = 2.0) -
             schema.RATIO_MEMORY.key: 0.5,
         },
         baseline_metrics={},
-        samples=pd.DataFrame({"role": ["model"], "wall_ns": [1]}),
+        samples=samples(ratio, latency_ms=latency_ms),
         unstable=(),
         versions={"onnxruntime": "0"},
         identity=Identity(1.0, 0.0, 0.0),

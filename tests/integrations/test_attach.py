@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import mlflow
-import mlflow.onnx
-import mlflow.pytorch
-import numpy as np
 import pytest
 import torch
 from mlflow.models import infer_signature
@@ -12,8 +9,7 @@ from torch import nn
 from frm_mlflow.errors import ConfigError, FrmError, TrackingError
 from frm_mlflow.stages.attach import attach
 from frm_mlflow.stages.compose import composed
-
-EXAMPLE = np.zeros((2, 1, 8, 8), np.float32)
+from tests.integrations.logged import EXAMPLE, log_onnx, log_torch
 
 
 def run_attach(*overrides: str) -> None:
@@ -25,9 +21,10 @@ def children(client: mlflow.MlflowClient, run_id: str) -> list[mlflow.entities.R
     return list(client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'"))
 
 
+@pytest.mark.oldest_mlflow
 def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking, net, measured_as):
     with mlflow.start_run() as run:
-        info = mlflow.pytorch.log_model(net, name="net", input_example=EXAMPLE)
+        info = log_torch(net, "net")
     before = tracking.get_run(run.info.run_id).info
     measured_as((0.5, 0.5, 0.5))
     run_attach(f"model_uri=models:/{info.model_id}")
@@ -47,9 +44,10 @@ def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking
         assert len(tracking.get_metric_history(child.info.run_id, "frm")) == 1
 
 
+@pytest.mark.oldest_mlflow
 def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
     with mlflow.start_run() as run:
-        mlflow.pytorch.log_model(net, name="net", input_example=EXAMPLE)
+        log_torch(net, "net")
     measured_as()
     run_attach(f"run_id={run.info.run_id}", "into=run", "prefix=laptop/")
     assert tracking.get_run(run.info.run_id).data.metrics["laptop/frm"] > 0
@@ -62,7 +60,7 @@ def test_a_pickled_module_is_loaded_under_mlflows_rule_with_an_input_from_its_si
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
     with mlflow.start_run():
-        info = mlflow.pytorch.log_model(model, name="pickled", signature=signature, serialization_format="pickle")
+        info = log_torch(model, "pickled", input_example=None, signature=signature, serialization_format="pickle")
     asked = measured_as()
     run_attach(f"model_uri={info.model_uri}")
     assert asked == ["pickled"]
@@ -80,7 +78,7 @@ def test_an_onnx_model_and_a_transformer_are_taken(tracking, measured_as, tmp_pa
         image_size=8, patch_size=4, num_channels=1, hidden_size=8, num_hidden_layers=1, num_attention_heads=2
     )
     with mlflow.start_run():
-        onnx_info = mlflow.onnx.log_model(onnx.load(tmp_path / "m.onnx"), name="linear")
+        onnx_info = log_onnx(onnx.load(tmp_path / "m.onnx"), "linear")
         vit_info = mlflow.transformers.log_model(
             {
                 "model": ViTForImageClassification(config),
@@ -88,6 +86,7 @@ def test_an_onnx_model_and_a_transformer_are_taken(tracking, measured_as, tmp_pa
             },
             name="vit",
             task="image-classification",
+            pip_requirements=["transformers"],
         )
     asked = measured_as()
     run_attach(f"model_uri={onnx_info.model_uri}")
@@ -99,7 +98,8 @@ def test_a_flavor_that_cannot_be_measured_names_those_that_can(tracking, measure
     from sklearn.linear_model import LinearRegression
 
     with mlflow.start_run():
-        info = mlflow.sklearn.log_model(LinearRegression().fit([[0.0]], [0.0]), name="line", skops_trusted_types=None)
+        line = LinearRegression().fit([[0.0]], [0.0])
+        info = mlflow.sklearn.log_model(line, name="line", pip_requirements=["scikit-learn"])
     measured_as()
     with pytest.raises(ConfigError, match="onnx, pytorch, transformers can be measured"):
         run_attach(f"model_uri={info.model_uri}")
@@ -122,6 +122,7 @@ def test_what_is_not_there_is_named(tracking, overrides, error, message):
         run_attach(*overrides)
 
 
+@pytest.mark.oldest_mlflow
 def test_a_run_with_no_model_or_several_says_so(tracking, net):
     with mlflow.start_run() as empty:
         pass
@@ -129,6 +130,6 @@ def test_a_run_with_no_model_or_several_says_so(tracking, net):
         run_attach(f"run_id={empty.info.run_id}")
     with mlflow.start_run() as two:
         for name in ("a", "b"):
-            mlflow.pytorch.log_model(net, name=name, input_example=EXAMPLE)
+            log_torch(net, name)
     with pytest.raises(FrmError, match="choose one: model_uri=models:/m-"):
         run_attach(f"run_id={two.info.run_id}")

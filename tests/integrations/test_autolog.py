@@ -4,9 +4,6 @@ from collections.abc import Iterator
 
 import lightning.pytorch as pl
 import mlflow
-import mlflow.onnx
-import mlflow.pytorch
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,8 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import frm_mlflow
 from frm_mlflow.errors import ConfigError, WorkerError
 from frm_mlflow.integrations.lightning import FRMCallback
-
-EXAMPLE = np.zeros((2, 1, 8, 8), np.float32)
+from tests.integrations.logged import log_onnx, log_torch
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +58,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.oldest_mlflow
 def test_lightning_trains_to_the_same_weights_and_gets_its_frm(tracking, measured_as):
     plain = fit()
     random_state = torch.get_rng_state()
@@ -86,12 +83,13 @@ def test_a_failed_benchmark_fails_no_training_and_is_warned_of_and_tagged(tracki
     assert "ran out of memory" in caplog.text
 
 
+@pytest.mark.oldest_mlflow
 def test_a_model_is_benchmarked_once_and_linked_to_the_logged_model_that_it_becomes(tracking, measured_as):
     asked = measured_as()
     frm_mlflow.autolog()
     with mlflow.start_run() as run:
         module = fit(epochs=1)
-        infos = [mlflow.pytorch.log_model(module, name=name, input_example=EXAMPLE) for name in ("a", "b")]
+        infos = [log_torch(module, name) for name in ("a", "b")]
     assert asked == ["Module"]
     frm = tracking.get_run(run.info.run_id).data.metrics["frm"]
     for info in infos:
@@ -106,15 +104,16 @@ def test_logging_a_model_measures_it_with_its_input_example_and_says_where_there
     asked = measured_as()
     frm_mlflow.autolog()
     with mlflow.start_run() as run:
-        info = mlflow.pytorch.log_model(net, name="mine", input_example=EXAMPLE)
+        info = log_torch(net, "mine")
     assert asked == ["mine"]
     assert tracking.get_run(run.info.run_id).data.tags["frm.model_id"] == info.model_id
     with mlflow.start_run() as run:
-        mlflow.pytorch.log_model(nn.Linear(2, 2), name="bare", serialization_format="pickle")
+        log_torch(nn.Linear(2, 2), "bare", input_example=None, serialization_format="pickle")
     assert "no example input" in tracking.get_run(run.info.run_id).data.tags["frm.reason"]
     assert "no example input" in caplog.text
 
 
+@pytest.mark.oldest_mlflow
 def test_an_onnx_model_is_measured_once_by_its_content(tracking, measured_as, tmp_path):
     import onnx
 
@@ -123,7 +122,7 @@ def test_an_onnx_model_is_measured_once_by_its_content(tracking, measured_as, tm
     frm_mlflow.autolog()
     with mlflow.start_run():
         for name in ("first", "again"):
-            mlflow.onnx.log_model(onnx.load(tmp_path / "m.onnx"), name=name)
+            log_onnx(onnx.load(tmp_path / "m.onnx"), name)
     assert asked == ["first"]
 
 
@@ -136,6 +135,7 @@ def test_switched_off_nothing_is_measured(tracking, measured_as):
     assert asked == []
 
 
+@pytest.mark.oldest_mlflow
 def test_the_callback_makes_a_curve_over_epochs_and_measures_the_last_once(tracking, measured_as):
     asked = measured_as()
     with mlflow.start_run() as run:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import mlflow
-import mlflow.onnx
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +10,7 @@ from torch import nn
 
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.integrations.evaluator import FrmEvaluator
+from tests.integrations.logged import log_onnx
 
 
 @pytest.fixture
@@ -20,15 +20,14 @@ def model_uri(tracking, tmp_path) -> str:
     rows = np.zeros((3, 8), np.float32)
     torch.onnx.export(nn.Linear(8, 1), (torch.zeros(1, 8),), tmp_path / "m.onnx", dynamo=False)
     with mlflow.start_run():
-        info = mlflow.onnx.log_model(
-            onnx.load(tmp_path / "m.onnx"), name="linear", signature=infer_signature(rows, rows[:, :1])
-        )
+        info = log_onnx(onnx.load(tmp_path / "m.onnx"), "linear", signature=infer_signature(rows, rows[:, :1]))
     return str(info.model_uri)
 
 
 DATA = pd.DataFrame(np.zeros((3, 8), np.float32), columns=[str(i) for i in range(8)])
 
 
+@pytest.mark.oldest_mlflow
 def test_mlflow_finds_the_plugin_and_returns_metrics_and_artifacts(tracking, model_uri, measured_as):
     measured_as()
     with mlflow.start_run() as run:

@@ -11,6 +11,7 @@ from frm_mlflow.errors import ConfigError
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 
 
+@pytest.mark.oldest_mlflow
 def test_a_real_benchmark_lands_in_the_active_run_and_the_model_stays_as_it_was(tracking, net):
     net.train()
     with mlflow.start_run() as run:
@@ -68,6 +69,7 @@ def test_another_configuration_under_the_same_prefix_is_refused_and_under_its_ow
         frm_mlflow.log_frm(net, EXAMPLE, runtime="torch_export", prefix="graph/")
 
 
+@pytest.mark.oldest_mlflow
 def test_steps_make_a_curve(tracking, net, measured_as):
     with mlflow.start_run() as run:
         for step, ratio in ((10, 0.5), (20, 0.25)):
@@ -77,6 +79,7 @@ def test_steps_make_a_curve(tracking, net, measured_as):
     assert [(point.step, point.value) for point in history] == [(10, 0.5), (20, 0.25)]
 
 
+@pytest.mark.oldest_mlflow
 def test_an_ended_run_keeps_its_status_and_its_times(tracking, net, measured_as):
     measured_as()
     with mlflow.start_run() as run:

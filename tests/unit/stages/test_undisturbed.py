@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,24 +12,23 @@ from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.stages import undisturbed
 
-WALL = {"ratio/latency": 0.7, "ratio/latency_low": 0.6, "ratio/latency_high": 0.8}
-
 
 def samples(launches: int, rng: np.random.Generator) -> pd.DataFrame:
-    """A quarter of the baseline's CPU time on a machine whose speed is another in each launch."""
+    """A quarter of the baseline's CPU time, seven tenths of its wall time; each launch finds another machine."""
     rows = []
     for launch in range(launches):
         speed = 2.0**launch
-        for role, cpu_ms, blocks in (("baseline", 40.0, 5), ("model", 10.0, 4)):
+        for role, cpu_ms, wall_ms, blocks in (("baseline", 40.0, 100.0, 5), ("model", 10.0, 70.0, 4)):
             for block in range(blocks):
-                cpu = speed * cpu_ms * 1e6 * (1 + 0.001 * rng.standard_normal(5))
-                rows += [{"role": role, "launch": launch, "block": block, "cpu_ns": ns} for ns in cpu]
+                for noise in 1 + 0.001 * rng.standard_normal(5):
+                    cpu, wall = speed * cpu_ms * 1e6 * noise, speed * wall_ms * 1e6 * noise
+                    rows += [{"role": role, "launch": launch, "block": block, "cpu_ns": cpu, "wall_ns": wall}]
     return pd.DataFrame(rows)
 
 
 def contended(launches: int, *, threads: int) -> Measurement:
     return Measurement(
-        metrics=WALL,
+        metrics={},
         baseline_metrics={},
         samples=samples(launches, np.random.default_rng(0)),
         unstable=("contention 30.0%",),
@@ -39,12 +40,27 @@ def contended(launches: int, *, threads: int) -> Measurement:
 
 @pytest.mark.parametrize("launches", [1, 3])
 def test_contention_lets_cpu_time_decide_within_each_launch(launches: int):
-    found = undisturbed.ratio(contended(launches, threads=1), MeasureConfig(resamples=200))
+    found = undisturbed.ratio([contended(launches, threads=1)], MeasureConfig(resamples=200), confidence=0.95)
     assert found.value == pytest.approx(0.25, rel=0.01)
     assert 0.24 < found.low <= found.value <= found.high < 0.26
 
 
 def test_with_several_threads_both_clocks_count():
-    found = undisturbed.ratio(contended(3, threads=2), MeasureConfig(resamples=200))
+    found = undisturbed.ratio([contended(3, threads=2)], MeasureConfig(resamples=200), confidence=0.95)
     assert found.low < 0.26
-    assert found.high == 0.8
+    assert found.high == pytest.approx(0.7, rel=0.01)
+
+
+def test_one_thread_that_waits_for_its_core_is_contended_without_being_flagged():
+    quiet = replace(contended(3, threads=1), unstable=())
+    assert undisturbed.is_contended([quiet])
+    undisturbed_samples = quiet.samples.assign(wall_ns=quiet.samples.cpu_ns)
+    assert not undisturbed.is_contended([replace(quiet, samples=undisturbed_samples)])
+    on_accelerator = quiet.samples.assign(device_ns=quiet.samples.cpu_ns)
+    assert not undisturbed.is_contended([replace(quiet, samples=on_accelerator)])
+
+
+def test_rounds_are_one_sample_of_launches():
+    rounds = [contended(3, threads=1), contended(3, threads=1)]
+    one, both = (undisturbed.ratio(part, MeasureConfig(), confidence=0.95) for part in (rounds[:1], rounds))
+    assert both.high - both.low < one.high - one.low
