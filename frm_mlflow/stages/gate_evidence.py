@@ -118,7 +118,7 @@ def _evidence(
         latency_ms=undisturbed.latency_ms([*to_other, *to_baseline], **settings),
         frm=frm,
         regression=undisturbed.ratio(to_other, **settings) if against else None,
-        reasons=(*undisturbed.reasons(to_other), *undisturbed.reasons(to_baseline)),
+        reasons=tuple(said for rounds in (to_other, to_baseline) if rounds for said in undisturbed.reasons(rounds)),
     )
 
 
