@@ -98,13 +98,12 @@ def _ratio(rounds: Rounds, clock: str, config: MeasureConfig, confidence: float)
 
 
 def _launches(rounds: Rounds, role: str, clock: str) -> list[Floats]:
-    """Return the times of each launch of each round, shape (blocks, runs in a block)."""
+    """Return the times of each launch of each round in order, shape (blocks, runs in a block)."""
     found = []
     for one in rounds:
         of_role = one.samples[one.samples["role"] == role]
         for _, launch in of_role.groupby("launch"):
-            blocks = [block.to_numpy(np.float64) for _, block in launch.groupby("block")[clock]]
-            found.append(np.stack(blocks))
+            found.append(launch[clock].to_numpy(np.float64).reshape(launch["block"].nunique(), -1))
     return found
 
 
