@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -95,13 +96,10 @@ class SshConnection:
             raise ConfigError("device.transport=ssh needs OpenSSH's client `ssh`: install openssh-client.")
         self.host = str(config.host)
         self._config = config
-        self._folder = Path(tempfile.mkdtemp(prefix="frm-ssh-"))
-        self._base = [ssh, *_options(config), "-o", f"ControlPath={self._folder / 'c'}"]
-        try:
-            self._master = tried(self._opened)
-        except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        # A socket without a folder of its own: the master removes it also where this process is killed.
+        self._socket = Path(tempfile.gettempdir()) / f"frm-{secrets.token_hex(6)}"
+        self._base = [ssh, *_options(config), "-o", f"ControlPath={self._socket}"]
+        self._master = tried(self._opened)
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Return the local command line that runs `words` on the host."""
@@ -141,7 +139,7 @@ class SshConnection:
     def close(self) -> None:
         """End the connection and everything that still runs over it."""
         _end(self._master)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._socket.unlink(missing_ok=True)  # a master that was killed leaves it
 
     def _opened(self) -> subprocess.Popen[bytes]:
         """Start the process that holds the connection, and wait until it stands."""

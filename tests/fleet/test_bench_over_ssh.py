@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,18 @@ NETWORK = ("model=target", "model.target=tests.measure.user_networks:residual", 
 SMALL = ("model.input_shape=[3,32,32]", "baseline=squeezenet1_1", "measure=quick", "runtime.threads=1")
 
 
-def bench(sshd: Sshd, folder: Path, uri: str, *more: str) -> subprocess.CompletedProcess[str]:
+def start(sshd: Sshd, folder: Path, uri: str, *more: str) -> subprocess.Popen[str]:
     reach = overrides(sshd.device(python=sys.executable, folder=folder))
     command = [FRM_MLFLOW, "bench", "device=cpu", *reach, *NETWORK, *SMALL, *more]
     environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder.parent)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, env=environment, cwd=folder.parent, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def bench(sshd: Sshd, folder: Path, uri: str, *more: str) -> subprocess.CompletedProcess[str]:
+    process = start(sshd, folder, uri, *more)
+    output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def test_a_benchmark_is_logged_with_what_the_device_is(sshd: Sshd, mlflow_server: str, tmp_path: Path):
@@ -66,3 +74,30 @@ def test_another_device_or_an_unknown_host_measures_and_logs_nothing(
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
     assert MlflowClient(mlflow_server).get_experiment_by_name(experiment) is None
+
+
+@pytest.mark.slow
+def test_what_a_cut_connection_took_is_measured_again_and_the_rest_is_not(
+    sshd: Sshd, mlflow_server: str, tmp_path: Path
+):
+    folder, client = tmp_path / "device", MlflowClient(mlflow_server)
+
+    def statuses() -> list[tuple[str, str]]:
+        [experiment] = client.search_experiments(filter_string="name = 'cut'")
+        runs = client.search_runs([experiment.experiment_id])
+        models = [run for run in runs if schema.MODEL.key in run.data.tags]
+        return sorted((run.data.tags[schema.MODEL.key], run.info.status) for run in models)
+
+    process = start(sshd, folder, mlflow_server, "tracking.experiment=cut")
+    while not any((folder / "scratch").glob("*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    sshd.cut()
+    output, errors = process.communicate()
+    assert process.returncode == 1, output
+    assert "was lost" in errors
+    assert statuses() == [("residual", "FINISHED"), ("squeezenet1_1", "FAILED")]
+    again = bench(sshd, folder, mlflow_server, "tracking.experiment=cut", "resume=true")
+    assert again.returncode == 0, again.stderr
+    assert statuses() == [("residual", "FINISHED"), ("squeezenet1_1", "FAILED"), ("squeezenet1_1", "FINISHED")]
+    assert not any((folder / "scratch").glob("*"))

@@ -376,12 +376,16 @@ def test_nothing_is_left_where_the_controller_is_killed(over_ssh: Over, sshd: Ss
     controller = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert controller.stdout is not None
     there = int(controller.stdout.readline())
+    words = [word for child in psutil.Process(controller.pid).children() for word in child.cmdline()]
+    socket = Path(next(word for word in words if word.startswith("ControlPath=")).partition("=")[2])
+    assert socket.is_socket()
     controller.kill()
     controller.wait()
     controller.stdout.close()
     until(lambda: not psutil.pid_exists(there), "the worker outlived its controller")
     until(lambda: is_clean(device_folder), "something was left on the device")
     until(lambda: not sshd.sessions(), "the connection still stands")
+    until(lambda: not socket.exists(), "the connection's socket was left")
 
 
 def test_leftovers_of_killed_copies_go_and_those_of_living_ones_stay(over_ssh: Over, device_folder: Path):
