@@ -40,7 +40,9 @@ class Interval:
 
 def resample_counts(n_clusters: int, *, resamples: int, rng: np.random.Generator) -> Floats:
     """Return how often each cluster is drawn in each resample, shape (resamples, n_clusters)."""
-    counts = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=resamples)
+    drawn = rng.integers(n_clusters, size=(resamples, n_clusters), dtype=np.int32)
+    drawn += np.arange(resamples, dtype=np.int32)[:, None] * n_clusters
+    counts = np.bincount(drawn.ravel(), minlength=resamples * n_clusters).reshape(resamples, n_clusters)
     return counts.astype(np.float64)
 
 
