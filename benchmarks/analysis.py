@@ -2,7 +2,7 @@
 
     python benchmarks/analysis.py            # prints the table
     python benchmarks/analysis.py --check    # and exits 1 where a target is missed
-    python benchmarks/analysis.py --plot out.html
+    python benchmarks/analysis.py --plot out.html    # or out.png
 
 Targets: 1,527 benchmarks in 20 s, 20,000 in 60 s and 2 GiB, growth from 2,000 to 20,000 rows
 close to linear, and 10 times faster than the naive loop with the same numbers. Each size runs in
@@ -189,7 +189,7 @@ def main() -> int:
     """Run the benchmark; 1 where `--check` found a missed target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    parser.add_argument("--plot", type=Path, help="write time over rows as a self-contained HTML figure")
+    parser.add_argument("--plot", type=Path, help="write time over rows as a figure, HTML or PNG")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples of the side by side part")
     parser.add_argument("--naive-only", action="store_true", help="only the side by side part")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -216,10 +216,15 @@ def main() -> int:
 def _plot(sizes: pd.DataFrame, path: Path) -> None:
     import plotly.graph_objects as go
 
-    from frm_mlflow.report.figures import titled, write_html
+    from frm_mlflow.report.figures import titled, write_html, write_png
 
     figure = go.Figure(go.Scatter(x=sizes["rows"], y=sizes["total_s"], mode="lines+markers"))
-    write_html(titled(figure, "All analyses, 2,000 resamples", x="benchmarks", y="seconds"), path)
+    titled(figure, "All analyses, 2,000 resamples", x="benchmarks", y="seconds")
+    if path.suffix == ".png":
+        for note in write_png({path: figure})[1]:
+            print(note)
+    else:
+        write_html(figure, path)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     python benchmarks/prediction.py --source FILE    # a wheel, folder or YAML of AI Hub already here
     python benchmarks/prediction.py --gpu FILE.csv   # timm's table of one GPU: GPU history alone against phones
     python benchmarks/prediction.py --speed          # only the speed
+    python benchmarks/prediction.py --figures DIR    # and draws the reliability curve and F1 over anchors as PNG
 
 History: AI Hub 0.65.0, image classifiers that ran on the NPU, jobs published under several device names
 counted once, configurations with at least 20 models; 15 chips. A chip (or chip generation) is held out with all its
@@ -36,6 +37,8 @@ from frm_mlflow.prediction.history import history_of
 from frm_mlflow.prediction.learning import frontier_score
 from frm_mlflow.prediction.prediction import predict_scene
 from frm_mlflow.prediction.scene import scene_of
+from frm_mlflow.report.figures import write_png
+from frm_mlflow.report.prediction import reliability_figure, score_figure
 
 PROTOCOLS = ("chip", "generation")
 SHOWN = ["f1", "f1_low", "f1_high", "spearman", "mape", "coverage", "brier", "brier_of_points"]
@@ -177,12 +180,24 @@ def gpu_only(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _draw(result: Evaluation, folder: Path) -> None:
+    tables = result.tables()
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        folder / "prediction_reliability.png": reliability_figure(tables["reliability"]),
+        folder / "prediction_f1.png": score_figure(tables["scores"], "chip"),
+    }
+    for note in write_png(figures)[1]:
+        print(note)
+
+
 def main() -> int:
     """Print the tables and the checks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
     parser.add_argument("--source", type=Path, help="AI Hub's wheel, folder or YAML; by default fetched")
     parser.add_argument("--gpu", type=Path, help="a benchmark table of timm, for the GPU-only question")
+    parser.add_argument("--figures", type=Path, help="folder for the figures, as PNG")
     parser.add_argument("--speed", action="store_true", help="only the speed")
     arguments = parser.parse_args()
     checks = list(speed_checks())
@@ -196,6 +211,8 @@ def main() -> int:
         print(f"\nbudgets\n{results['chip'].tables()['budgets'].round(3).T.to_string()}")
         print(f"\nplan\n{results['chip'].tables()['plan_gain'].round(4).to_string(index=False)}")
         checks += [*accuracy_checks(results), *uncertainty_checks(results)]
+        if arguments.figures:
+            _draw(results["chip"], arguments.figures)
         if arguments.gpu:
             print(f"\nonly a GPU's history\n{gpu_only(frame, arguments.gpu).round(3).to_string(index=False)}")
     print()

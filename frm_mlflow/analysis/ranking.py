@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -149,8 +150,7 @@ def _sentences(
         if row["configurations"]:
             found.append(
                 f"{row['baseline']} and {row['other']} as baselines give the same order on {row['same_order']} of "
-                f"{row['configurations']} configurations: a baseline is one constant a device, so this is algebra "
-                "and no evidence."
+                f"{row['configurations']} configurations{_why(row)}"
             )
         else:
             found.append(f"No configuration has {row['other']}, so it could not serve as a baseline.")
@@ -168,6 +168,15 @@ def _sentences(
             "the most of all."
         )
     return found
+
+
+def _why(row: Mapping[Hashable, Any]) -> str:
+    if row["same_order"] == row["configurations"]:
+        return ": a baseline is one constant a device, so this is algebra and no evidence."
+    return (
+        f" (ρ = {row['rho']:.3f}). One constant a device changes no order: ratios that were taken in one window with "
+        "the baseline differ from quotients of two runs."
+    )
 
 
 def _stability(values: Floats, options: AnalysisOptions) -> float:

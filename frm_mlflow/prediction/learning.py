@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frm_mlflow.analysis.arrays import Floats
+from frm_mlflow.analysis.arrays import Floats, Words
 from frm_mlflow.analysis.pareto import score
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.anchors import Anchors
@@ -30,8 +30,6 @@ AUTO = "auto"
 CHOICES = ("transfer", "ridge", "mean_of_sources", "static", "flops")
 """What the automatic choice chooses from, the most trusted first; the other predictors are controls only."""
 _WIDENING = (0.5, 4.0)
-_CORRECTION = 4.0
-"""Small-sample correction: the quantile's level is confidence + this * (1 - confidence) / chips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,19 +69,17 @@ class Learnt:
 
     def calibration(self, anchors: Anchors, confidence: float) -> Calibration:
         """Return the widening under which left-out chips, one vote each, are covered with `confidence`."""
-        ratios, weights, chips = [], [], set()
-        for item in self.left_out:
-            own = self._ratios(item, anchors, confidence)
-            if own.size:
-                ratios.append(own)
-                weights.append(np.full(own.size, 1 / own.size))
-                chips.add(item.chip)
-        if not ratios:
+        found = [(str(item.chip), self._ratios(item, anchors, confidence)) for item in self.left_out]
+        found = [(chip, own) for chip, own in found if own.size]
+        if not found:
             return Calibration(widening=1.0, chips=0, values=0)
-        pooled, weight = np.concatenate(ratios), np.concatenate(weights)
-        level = min(confidence + _CORRECTION * (1 - confidence) / len(chips), 1.0)
-        widening = float(np.clip(weighted_quantile(pooled, weight, level), *_WIDENING))
-        return Calibration(widening=widening, chips=len(chips), values=int(pooled.size))
+        pooled = np.concatenate([own for _, own in found])
+        weight = np.concatenate([np.full(own.size, 1 / own.size) for _, own in found])
+        chips = np.repeat([chip for chip, _ in found], [own.size for _, own in found])
+        widening = weighted_quantile(pooled, weight, corrected_level(pooled, weight, chips, confidence))
+        return Calibration(
+            widening=float(np.clip(widening, *_WIDENING)), chips=len(set(chips)), values=int(pooled.size)
+        )
 
     def frontier_f1(self, anchors: Anchors, values: Floats) -> Floats:
         """Return the F1 of the frontier on each left-out configuration; NaN where it cannot be judged."""
@@ -162,6 +158,21 @@ def _beats(one: Floats, other: Floats) -> bool:
     if difference.size < 2:
         return False
     return bool(difference.mean() > 2 * difference.std(ddof=1) / np.sqrt(difference.size))
+
+
+def corrected_level(ratios: Floats, weights: Floats, chips: Words, confidence: float) -> float:
+    """Return the level of the quantile that covers a new device with `confidence`: split conformal's (n + 1) / n.
+
+    n is how many independent values the ratios are worth. It follows from how much the share that is
+    covered differs between chips: as many as there are chips where a chip is covered as a whole or
+    not at all, more where its models miss on their own.
+    """
+    names = np.unique(chips)
+    inside = (ratios <= weighted_quantile(ratios, weights, confidence)).astype(np.float64)
+    shares = np.array([np.average(inside[chips == name], weights=weights[chips == name]) for name in names])
+    variance = float(shares.var(ddof=1)) / len(names) if len(names) > 1 else np.inf
+    worth = max(confidence * (1 - confidence) / variance, len(names)) if variance > 0 else np.inf
+    return min(confidence * (1 + 1 / worth), 1.0)
 
 
 def weighted_quantile(values: Floats, weights: Floats, level: float) -> float:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from frm_mlflow import schema
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -14,6 +19,7 @@ from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.ingest import ingest
 from frm_mlflow.tracking import query, server
 
+FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
 DATA = Path(__file__).parents[1] / "data"
 GPU = ("source.given.device=rtx_4090", "source.given.precision=fp16")
 PHONE = ("source.given.device=Google Pixel 7", "source.given.precision=fp32")
@@ -25,6 +31,17 @@ SOURCES = {
     "mlperf": ("mlperf/single_stream", ["source.given.model=resnet50", "source.given.runtime=tensorrt", *GPU], 1),
     "timm": ("timm", [f"source.accuracy={DATA / 'timm' / 'results-imagenet.csv'}"], 25),
 }
+
+
+BASELINES = {
+    "trtexec": "resnet50_fp16",
+    "onnxruntime_perf_test": "mobilenet_v2",
+    "benchmark_model": "mobilenet_v2",
+    "optimum-benchmark": "mobilenet_v2",
+    "mlperf": "resnet50",
+    "timm": "resnet50",
+}
+"""A model that each sample has: without its baseline a configuration is left out."""
 
 
 def run(uri: str, experiment: str, source: str, path: Path, overrides: Sequence[str]) -> None:
@@ -46,6 +63,40 @@ def test_a_tools_file_makes_the_round_trip(mlflow_server: str, experiment: str, 
     assert (frame["latency_ms"] > 0).all()
     assert (frame["latency_statistic"] != "").all()
     assert len(rows) > 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_the_command_ingests_the_command_analyses(mlflow_server: str, experiment: str, source: str) -> None:
+    path, overrides, number = SOURCES[source]
+
+    command("ingest", f"source={source}", f"path={DATA / path}", *where(mlflow_server, experiment), *overrides)
+    arguments = ["analysis=[frm,cost]", f"baseline={BASELINES[source]}", "json=true"]
+    answer = json.loads(command("analyze", *arguments, *where(mlflow_server, experiment)))
+
+    client = MlflowClient(mlflow_server)
+    board = pd.read_csv(client.download_artifacts(answer["run_id"], "frm/leaderboard.csv"))
+    imported = {run.info.run_id for run in runs(client, experiment, f"imported:{source}")}
+    assert set(answer["results"]) == {"frm", "cost"}
+    assert len(imported) == number
+    assert 1 <= len(board) <= number
+    assert set(board["run_id"]) <= imported
+    assert (board["latency_ms"] > 0).all()
+
+
+def command(*words: str) -> str:
+    """Run `frm-mlflow` as a user does and return what it printed; it must succeed."""
+    done = subprocess.run([FRM_MLFLOW, *words], capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def where(uri: str, experiment: str) -> list[str]:
+    return [f"tracking.uri={uri}", f"tracking.experiment='{experiment}'"]
+
+
+def runs(client: MlflowClient, experiment: str, source: str) -> list:
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id], f"tags.`frm.source` = '{source}'")
 
 
 def test_a_table_and_its_newer_version(mlflow_server: str, experiment: str, tmp_path: Path) -> None:

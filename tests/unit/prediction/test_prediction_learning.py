@@ -7,7 +7,7 @@ from frm_mlflow.prediction.anchors import Anchors
 from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.folds import departures, fold_of, left_out_rows
 from frm_mlflow.prediction.history import history_of
-from frm_mlflow.prediction.learning import CHOICES, Learnt, LeftOut, choose, learn, weighted_quantile
+from frm_mlflow.prediction.learning import CHOICES, Learnt, LeftOut, choose, corrected_level, learn, weighted_quantile
 from frm_mlflow.prediction.predictors import Points
 from frm_mlflow.prediction.prior import Shrinkage
 from tests.unit.prediction.histories import fleet_frame
@@ -47,6 +47,37 @@ def test_widening_makes_left_out_chips_covered_as_promised() -> None:
     new = 0.4 * rng.normal(size=(100, 200))
     assert calibration.chips == 50
     assert np.mean((low <= new) & (new <= high)) == pytest.approx(0.906, abs=0.01)
+
+
+def test_chips_that_miss_as_a_whole_are_worth_one_value_each() -> None:
+    chips = np.repeat([f"c{i}" for i in range(10)], 40)
+    whole = np.repeat(np.r_[np.zeros(9), 1.0], 40) + np.linspace(0, 0.01, 400)
+    level = corrected_level(whole, np.ones(400), chips, 0.9)
+    assert level == pytest.approx(0.9 * 11 / 10)
+
+
+def test_models_that_miss_on_their_own_are_worth_many_values() -> None:
+    chips = np.repeat([f"c{i}" for i in range(10)], 400)
+    alone = np.random.default_rng(0).normal(size=4000)
+    assert 0.9 < corrected_level(alone, np.ones(4000), chips, 0.9) < 0.902
+
+
+def test_one_chip_is_worth_one_value() -> None:
+    assert corrected_level(np.arange(9.0), np.ones(9), np.repeat(["c"], 9), 0.9) == 1.0
+
+
+@pytest.mark.parametrize("within", [0.0, 0.5, 0.9])
+def test_a_new_chip_is_covered_as_promised_however_alike_its_models_miss(within: float) -> None:
+    """Simulated: 12 chips set the width for a thirteenth, whose models share `within` of the error's variance."""
+    rng = np.random.default_rng(1)
+    chips = np.repeat([f"c{i}" for i in range(12)], 30)
+    covered = []
+    for _ in range(300):
+        own = np.sqrt(within) * rng.normal(size=(13, 1)) + np.sqrt(1 - within) * rng.normal(size=(13, 30))
+        ratios = np.abs(own)
+        level = corrected_level(ratios[:12].ravel(), np.ones(360), chips, 0.9)
+        covered.append(np.mean(ratios[12] <= weighted_quantile(ratios[:12].ravel(), np.ones(360), level)))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.025)
 
 
 def test_without_level_errors_are_relative() -> None:
