@@ -11,6 +11,7 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.prediction.advice import Advice, advice_of
 from frm_mlflow.prediction.anchors import Anchors
+from frm_mlflow.prediction.bands import Bands, bands_of, frm_draws_of
 from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.folds import Fold, fold_of
 from frm_mlflow.prediction.history import History
@@ -21,20 +22,6 @@ from frm_mlflow.prediction.predictors import Transfer
 from frm_mlflow.prediction.prior import Shrinkage, with_level
 from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
 from frm_mlflow.prediction.tuning import chosen_settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bands:
-    """Medians and intervals of M models from joint draws: ranks, ratios to the baseline, FRM."""
-
-    rank_low: Floats
-    rank_high: Floats
-    ratio: Floats
-    ratio_low: Floats
-    ratio_high: Floats
-    frm: Floats
-    frm_low: Floats
-    frm_high: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -184,7 +171,7 @@ def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Gener
     baseline = _baseline(scene.sources, latency, options.baseline)
     top1 = scene.sources.top1
     draws = latency.draws(options.draws, rng)
-    frm_draws = _frm_draws(scene.sources, draws, memory, baseline, rng)
+    frm_draws = frm_draws_of(scene.sources, draws, memory, baseline, rng)
     on_frontier = memberships(draws, top1).mean(axis=0)
     return Prediction(
         target=scene.target,
@@ -195,7 +182,7 @@ def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Gener
         latency=latency,
         memory=memory,
         calibration=calibration,
-        bands=_bands(draws, frm_draws, baseline, options.confidence),
+        bands=bands_of(draws, frm_draws, baseline, options.confidence),
         frontier=point_frontier(latency.location, top1),
         on_frontier=on_frontier,
         on_frm_frontier=memberships(frm_draws, top1).mean(axis=0),
@@ -230,36 +217,6 @@ def _baseline(sources: History, latency: Belief, wanted: str) -> int:
     if wanted in sources.models and np.isfinite(latency.location[sources.models.index(wanted)]):
         return sources.models.index(wanted)
     return int(np.nanargmin(np.abs(latency.location - np.nanmedian(latency.location))))
-
-
-def _frm_draws(
-    sources: History, draws: Floats, memory: Belief | None, baseline: int, rng: np.random.Generator
-) -> Floats:
-    """Return draws of log FRM (paper eq. 1), (D, M); NaN where FLOPs or memory are not known."""
-    if memory is None:
-        return np.full(draws.shape, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        log_costs = (np.log(sources.gmacs) + draws + memory.draws(len(draws), rng)) / 3
-    relative: Floats = log_costs - log_costs[:, [baseline]]
-    return relative
-
-
-def _bands(draws: Floats, frm_draws: Floats, baseline: int, confidence: float) -> Bands:
-    tails = [(1 - confidence) / 2, 0.5, (1 + confidence) / 2]
-    order = np.where(np.isfinite(draws[0]), draws.argsort(axis=1).argsort(axis=1) + 1.0, np.nan)
-    rank_low, _, rank_high = np.quantile(order, tails, axis=0)
-    ratio_low, ratio, ratio_high = np.exp(np.quantile(draws - draws[:, [baseline]], tails, axis=0))
-    frm_low, frm, frm_high = np.exp(np.quantile(frm_draws, tails, axis=0))
-    return Bands(
-        rank_low=rank_low,
-        rank_high=rank_high,
-        ratio=ratio,
-        ratio_low=ratio_low,
-        ratio_high=ratio_high,
-        frm=frm,
-        frm_low=frm_low,
-        frm_high=frm_high,
-    )
 
 
 def _surprise(scene: Scene, settings: Shrinkage, options: PredictionOptions) -> float:

@@ -273,9 +273,7 @@ def test_wrong_options_are_refused(wrong) -> None:
 @pytest.mark.parametrize(
     ("file", "section", "options"),
     [
-        ("predict", "options", PredictionOptions()),
-        ("recommend", "options", PredictionOptions()),
-        ("plan", "options", PredictionOptions()),
+        ("question", "options", PredictionOptions()),
         ("predict", "evaluation", EvaluationOptions()),
         ("recommend", "constraints", Constraints()),
         ("plan", "plan", PlanOptions()),
