@@ -85,7 +85,7 @@ def test_what_the_command_ingests_the_command_analyses(mlflow_server: str, exper
 
 def command(*words: str) -> str:
     """Run `frm-mlflow` as a user does and return what it printed; it must succeed."""
-    done = subprocess.run([FRM_MLFLOW, *words], capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run([FRM_MLFLOW, *words], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
