@@ -101,7 +101,7 @@ class Fleet:
                 left.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _wait_until_started(self, name: str, log: Path, *, timeout_s: float = 120.0) -> None:
+    def _wait_until_started(self, name: str, log: Path, *, timeout_s: float = 300.0) -> None:
         deadline = time.monotonic() + timeout_s
         while "Ray runtime started" not in log.read_text(errors="replace"):
             if self.nodes[name].poll() is not None or time.monotonic() > deadline:

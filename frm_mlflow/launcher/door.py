@@ -65,8 +65,9 @@ def launch(
 
 def _chosen(name: str, settings: Mapping[str, Any]) -> FleetSettings:
     from frm_mlflow.launcher.ray_fleet import RaySettings
+    from frm_mlflow.launcher.slurm_fleet import SlurmSettings
 
-    kinds: dict[str, type[FleetSettings]] = {"frm_ray": RaySettings}
+    kinds: dict[str, type[FleetSettings]] = {"frm_ray": RaySettings, "frm_slurm": SlurmSettings}
     return checked(kinds[name], dict(settings), where="hydra.launcher")
 
 

@@ -1,0 +1,84 @@
+"""Job states from Slurm's own scheduler: `squeue`, which needs no accounting database, as `sacct` would.
+
+The controller forgets a job some minutes after it has ended (MinJobAge); one that it does not know any more has
+ended, and its reply tells how, or its absence.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from frm_mlflow.errors import FleetError
+
+WAITING = frozenset(
+    {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING"}
+)
+"""States in which a job may still answer."""
+FORGOTTEN = "FORGOTTEN"
+_QUEUE_S = 60
+_UNPLACEABLE = ("BadConstraints", "ReqNodeNotAvail", "PartitionDown", "PartitionInactive", "NodeDown")
+"""Why a pending job would wait until somebody repairs the cluster."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What the scheduler says of one job."""
+
+    state: str
+    reason: str = ""
+    node: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.state not in WAITING
+
+    @property
+    def cannot_start(self) -> bool:
+        """Whether it waits for something that the scheduler itself will never give."""
+        return self.state == "PENDING" and any(word in self.reason for word in _UNPLACEABLE)
+
+    def words(self) -> str:
+        """Say it in words."""
+        where = f" on {self.node}" if self.node else ""
+        why = f" ({self.reason})" if self.reason and self.reason != "None" else ""
+        return f"Slurm says {self.state}{where}{why}"
+
+
+def states(job_ids: Iterable[str]) -> dict[str, JobState]:
+    """Return the state of each job (`ID`, or `ID_INDEX` in an array); those that are not known are `FORGOTTEN`.
+
+    Raises
+    ------
+    FleetError
+        Where the scheduler does not answer.
+    """
+    wanted = list(job_ids)
+    arrays = sorted({job_id.split("_")[0] for job_id in wanted})
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K|%T|%N|%r"]
+    command.append(f"--jobs={','.join(arrays)}")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUEUE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FleetError(f"Slurm's scheduler does not answer: {error}") from error
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise FleetError(f"Slurm's scheduler does not answer: {done.stderr.strip()}")
+    known = parsed(done.stdout)
+    return {job_id: known.get(job_id, JobState(FORGOTTEN)) for job_id in wanted}
+
+
+def parsed(text: str) -> dict[str, JobState]:
+    """Return the states by job id of what `squeue` printed."""
+    found = {}
+    for line in text.splitlines():
+        array, index, state, node, reason = line.strip().split("|", 4)
+        state_of = JobState(state, reason, node)
+        found[f"{array}_{index}" if index.isdigit() else array] = state_of
+    return found
+
+
+def cancel(job_ids: Iterable[str]) -> None:
+    """Have the scheduler end these jobs; those that have ended already are fine."""
+    subprocess.run(["scancel", *job_ids], capture_output=True, timeout=_QUEUE_S, check=False)  # noqa: S607
