@@ -14,7 +14,7 @@ import pandas as pd
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.analysis.result import Result
 from frm_mlflow.report.analysis_figures import figures_of
-from frm_mlflow.report.figures import Figure, page_of, write_png
+from frm_mlflow.report.figures import page_of, write_png
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,25 +26,26 @@ class Rendered:
 
 
 def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rendered:
-    """Write a folder a result, and `summary.md`, `left_out.csv`, `missing.csv` and `runs.json` beside them.
+    """Write a folder a result; beside them `figures.html`, `summary.md`, `left_out.csv`, `missing.csv`, `runs.json`.
 
-    Each analysis's figures stand on one self-contained page (`figures.html`), which draws without
-    network, and one PNG each where a Chrome is installed.
+    All figures stand on one self-contained page, which draws without network: plotly.js is five
+    megabytes, and a page an analysis would hold it nine times (docs/adr/0083). In its folder each
+    figure is a PNG, where a Chrome is installed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
-    pictures: dict[Path, Figure] = {}
+    figures = {name: figures_of(name, result.tables) for name, result in report.results.items()}
     for name, result in report.results.items():
         folder = directory / name
         folder.mkdir(exist_ok=True)
-        figures = figures_of(name, result.tables)
         paths += write_tables(result, folder)
         paths.append(_write(folder / "result.json", result_json(name, result)))
-        if figures:
-            paths.append(_write(folder / "figures.html", page_of(ANALYSES[name].question, figures)))
-        pictures |= {folder / f"{file}.png": figure for file, figure in figures.items()}
     paths += _write_rows(report, directory)
     paths.append(_write(directory / "summary.md", summary_markdown(report)))
+    if any(figures.values()):
+        sections = {f"{name}: {ANALYSES[name].question}": drawn for name, drawn in figures.items()}
+        paths.append(_write(directory / "figures.html", page_of("Analyses", sections)))
+    pictures = {directory / name / f"{file}.png": each for name, all_ in figures.items() for file, each in all_.items()}
     drawn, notes = write_png(pictures) if png else ((), ())
     return Rendered(paths=(*paths, *drawn), notes=notes)
 

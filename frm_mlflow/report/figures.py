@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import plotly.graph_objects as go
 import plotly.io
+from plotly.offline import get_plotlyjs
 
 Figure: TypeAlias = go.Figure
 
@@ -22,6 +23,12 @@ FAMILY_SYMBOLS: dict[str, str] = {
     "hybrid": "cross",
     "other": "x",
 }
+
+
+_STYLE = (
+    "body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}h1{font-size:1.3rem}"
+    "h2{font-size:1.1rem;margin:2rem 0 .5rem;border-top:1px solid #d5dbe1;padding-top:1rem}"
+)
 
 
 def colour(index: int) -> str:
@@ -55,18 +62,31 @@ def write_html(figure: Figure, path: Path) -> Path:
     return path
 
 
-def page_of(title: str, figures: Mapping[str, Figure]) -> str:
-    """Return one self-contained page with several figures under `title`; plotly.js is in it once."""
+def page_of(title: str, sections: Mapping[str, Mapping[str, Figure]]) -> str:
+    """Return one self-contained page with the figures of each section below its heading; plotly.js is in it once.
+
+    It draws without network and inside a sandboxed frame, where a script beside it would not load.
+    """
+    shown = {heading: figures for heading, figures in sections.items() if figures}
+    body = "".join(_section(heading, figures, at=place) for place, (heading, figures) in enumerate(shown.items()))
+    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{_STYLE}</style>"
+    script = f"<script>{get_plotlyjs()}</script>"
+    heading = f"<h1>{escape(title)}</h1>"
+    return f"<!doctype html><html lang='en'><head>{head}{script}</head><body>{heading}{body}</body></html>"
+
+
+def _section(heading: str, figures: Mapping[str, Figure], *, at: int) -> str:
     parts = [
         figure.to_html(
-            include_plotlyjs=place == 0, full_html=False, config={"displaylogo": False, "responsive": True}, div_id=name
+            include_plotlyjs=False,
+            full_html=False,
+            config={"displaylogo": False, "responsive": True},
+            div_id=f"{at}-{name}",
         )
-        for place, (name, figure) in enumerate(figures.items())
+        for name, figure in figures.items()
     ]
-    head = f"<meta charset='utf-8'><title>{escape(title)}</title>"
-    style = "<style>body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}</style>"
-    body = f"<h1 style='font-size:1.2rem'>{escape(title)}</h1>" + "".join(parts)
-    return f"<!doctype html><html lang='en'><head>{head}{style}</head><body>{body}</body></html>"
+    title = f"<h2>{escape(heading)}</h2>" if heading else ""
+    return f"<section>{title}{''.join(parts)}</section>"
 
 
 def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[str, ...]]:

@@ -28,7 +28,7 @@ def render(result: PredictionResult, directory: Path) -> list[Path]:
     figures = figures_of(result)
     if figures:
         page = directory / "figures.html"
-        page.write_text(page_of(_title(result), figures), encoding="utf-8")
+        page.write_text(page_of(_title(result), {"": figures}), encoding="utf-8")
         paths.append(page)
     return [*paths, summary]
 

@@ -1,8 +1,10 @@
 import json
+from html import escape
 
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.offline import get_plotlyjs
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, run_all
@@ -43,7 +45,16 @@ def test_nine_folders_with_tables_json_and_figures(folder, report):
     assert {path.name for path in folder.iterdir() if path.is_dir()} == set(ANALYSES)
     for name, result in report.results.items():
         written = {path.name for path in (folder / name).iterdir()}
-        assert {f"{table}.csv" for table in result.tables} | {"result.json", "figures.html"} == written
+        assert {f"{table}.csv" for table in result.tables} | {"result.json"} == written
+
+
+def test_all_figures_stand_on_one_page_with_one_plotly(folder, report):
+    (page,) = folder.rglob("*.html")
+    text = page.read_text(encoding="utf-8")
+    drawn = sum(len(figures_of(name, result.tables)) for name, result in report.results.items())
+    assert text.count('class="plotly-graph-div"') == drawn > len(ANALYSES)
+    assert all(escape(f"{name}: {ANALYSES[name].question}") in text for name in report.results)
+    assert len(text) < len(get_plotlyjs()) + 2_000_000
 
 
 def test_csv_and_json_hold_the_table(folder, report):
@@ -132,5 +143,7 @@ def test_no_figures_no_browser():
 
 
 def test_a_page_escapes_its_title(report):
-    page = page_of("<b>", figures_of("cost", report.results["cost"].tables))
-    assert "<h1 style='font-size:1.2rem'>&lt;b&gt;</h1>" in page
+    page = page_of("<b>", {"<i>": figures_of("cost", report.results["cost"].tables), "nothing": {}})
+    assert "<h1>&lt;b&gt;</h1>" in page
+    assert "<h2>&lt;i&gt;</h2>" in page
+    assert "nothing" not in page[len(get_plotlyjs()) :]
