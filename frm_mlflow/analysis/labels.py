@@ -17,7 +17,7 @@ def configuration_labels(words: pd.DataFrame) -> list[str]:
     """
     shown = list(_ALWAYS)
     for extra in (name for name in words.columns if name not in _ALWAYS):
-        if len(words) and words.groupby(shown)[extra].nunique().gt(1).any():
+        if len(words) > 1 and words.groupby(shown)[extra].nunique().gt(1).any():
             shown.append(extra)
     ordered = [name for name in words.columns if name in shown]
     return [" · ".join(part for part in row if part) for row in words[ordered].itertuples(index=False)]

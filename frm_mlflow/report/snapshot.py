@@ -53,7 +53,8 @@ def prepare(frame: pd.DataFrame, *, digest: str) -> Snapshot:
     group = rows.groupby(list(KEY_COLUMNS), sort=True).ngroup().to_numpy()
     order = np.argsort(group, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(rows) else []
-    keys = {_key(rows.iloc[index[0]]): index for index in parts}
+    first = rows[list(KEY_COLUMNS)].iloc[[int(index[0]) for index in parts]]
+    keys = {content_hash(words)[:10]: index for words, index in zip(first.to_numpy().tolist(), parts, strict=True)}
     return Snapshot(
         digest=digest,
         rows=rows,
@@ -61,10 +62,6 @@ def prepare(frame: pd.DataFrame, *, digest: str) -> Snapshot:
         positions=keys,
         left_out=tuple(left_out),
     )
-
-
-def _key(row: pd.Series) -> str:
-    return content_hash([row[name] for name in KEY_COLUMNS])[:10]
 
 
 def _table(rows: pd.DataFrame, keys: dict[str, Positions]) -> pd.DataFrame:

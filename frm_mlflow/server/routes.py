@@ -55,7 +55,7 @@ MAX_EXPERIMENTS = 50
 
 def blueprint(store: Store | None = None) -> Blueprint:
     """Return the page's routes below `/frm`; `store` is where its benchmarks come from."""
-    kept = store or Store(read_benchmarks)
+    kept = store or Store(read_benchmarks, calm_s=2.0)
     page = Blueprint("frm", __name__)
     page.add_url_rule("/frm", "index", _index)
     page.add_url_rule("/frm/", "index_slash", lambda: redirect("../frm", code=308))

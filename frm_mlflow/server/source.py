@@ -1,13 +1,14 @@
 """Where the page's benchmarks come from: the server's own store, through `tracking`'s cache of runs.
 
-The cache is brought up to date and not read again, and all workers of a server share it.
+The cache is brought up to date and not read again, and all workers of a server share it. The
+first read of a database takes three statements, not a search page by page (docs/adr/0032).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.server.store import Experiments
 from frm_mlflow.tracking.cache import refreshed
+from frm_mlflow.tracking.database import ended_benchmarks, is_database
 from frm_mlflow.tracking.entry import FINISHED
 from frm_mlflow.tracking.pages import Selection
 from frm_mlflow.tracking.query import IS_BENCHMARK, digest
@@ -31,7 +33,8 @@ def read_benchmarks(experiments: Experiments, *, on_progress: Callable[[int], No
     """
     uri = os.environ["_MLFLOW_SERVER_FILE_STORE"]
     selection = Selection(_client(uri), experiments).where(IS_BENCHMARK)
-    runs = refreshed(selection, folder=_folder(uri), on_progress=on_progress).frame
+    direct = partial(ended_benchmarks, uri, experiments) if is_database(uri) else None
+    runs = refreshed(selection, folder=_folder(uri), on_progress=on_progress, direct=direct).frame
     frame = runs.loc[runs["status"] == FINISHED, list(schema.FRAME_COLUMNS)].reset_index(drop=True)
     return frame, digest(frame)
 

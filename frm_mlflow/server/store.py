@@ -44,6 +44,7 @@ class Reading:
 class _Entry:
     snapshot: Snapshot | None = None
     read_at: float = 0.0
+    asked_at: float = 0.0
     error: FrmError | None = None
     runs: int = 0
     answered: threading.Event = field(default_factory=threading.Event)
@@ -61,6 +62,9 @@ class Store:
         A snapshot older than this is read again in the background.
     patience_s
         How long a request waits for a first read before it is answered with the progress.
+    calm_s
+        Reading again waits until nobody has asked for so long, and `fresh_s` at most: it would
+        slow down the answers to somebody who is changing filters.
     capacity
         Sets of experiments that are kept; the least recently used one goes first.
     """
@@ -71,12 +75,14 @@ class Store:
         *,
         fresh_s: float = 30.0,
         patience_s: float = 1.0,
+        calm_s: float = 0.0,
         capacity: int = 8,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read = read
         self._fresh_s = fresh_s
         self._patience_s = patience_s
+        self._calm_s = calm_s
         self._capacity = capacity
         self._clock = clock
         self._entries: OrderedDict[Experiments, _Entry] = OrderedDict()
@@ -104,7 +110,8 @@ class Store:
             self._entries.move_to_end(experiments)
             while len(self._entries) > self._capacity:
                 self._entries.popitem(last=False)
-            old = self._clock() - entry.read_at > self._fresh_s
+            entry.asked_at = self._clock()
+            old = entry.asked_at - entry.read_at > self._fresh_s
             idle = entry.thread is None or not entry.thread.is_alive()
             if idle and (entry.snapshot is None or old):
                 if entry.snapshot is None:
@@ -118,6 +125,8 @@ class Store:
         def progress(runs: int) -> None:
             entry.runs = runs
 
+        if entry.snapshot is not None:
+            self._wait_for_calm(entry)
         try:
             frame, digest = self._read(experiments, on_progress=progress)
             if entry.snapshot is None or entry.snapshot.digest != digest:
@@ -130,3 +139,8 @@ class Store:
             entry.error = FrmError(f"the benchmarks could not be read ({error}); the server's log says more")
         finally:
             entry.answered.set()
+
+    def _wait_for_calm(self, entry: _Entry) -> None:
+        at_most = self._clock() + self._fresh_s
+        while (now := self._clock()) < at_most and now - entry.asked_at < self._calm_s:
+            time.sleep(min(self._calm_s, 0.2))

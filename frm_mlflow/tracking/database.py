@@ -26,8 +26,10 @@ def is_database(uri: str) -> bool:
     return urlsplit(uri).scheme.split("+")[0] in DATABASE_ENGINES
 
 
-def ended_benchmarks(uri: str, experiment_ids: Sequence[str]) -> list[Row]:
+def ended_benchmarks(uri: str, experiment_ids: Sequence[str], run_ids: Sequence[str] | None = None) -> list[Row]:
     """Return the active benchmark runs of these experiments that have ended, as `tracking.pages` would.
+
+    With `run_ids` only those among them; at most a few hundred, since they stand in the statements.
 
     Raises
     ------
@@ -35,6 +37,8 @@ def ended_benchmarks(uri: str, experiment_ids: Sequence[str]) -> list[Row]:
         Where the database does not answer.
     """
     ended = _ended_benchmarks([int(experiment_id) for experiment_id in experiment_ids])
+    if run_ids is not None:
+        ended = and_(ended, RUNS.run_uuid.in_(run_ids))
     facts = select(RUNS.run_uuid, RUNS.experiment_id, RUNS.status, RUNS.start_time, RUNS.end_time).where(ended)
     words = select(TAGS.run_uuid, TAGS.key, TAGS.value).join(SqlRun, RUNS.run_uuid == TAGS.run_uuid)
     words = words.where(ended, TAGS.key.in_(TAG_COLUMNS))

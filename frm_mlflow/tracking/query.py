@@ -130,7 +130,7 @@ def _bytes(values: pd.Series) -> bytes:
         return bytes(np.where(np.isnan(numbers), np.nan, numbers).tobytes())
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         values = values.dt.as_unit("ms").astype("int64")
-    return "\x1f".join(map(str, values)).encode()
+    return "\x1f".join(map(str, values.tolist())).encode()
 
 
 def _why_empty(everything: Selection, experiments: Sequence[str], where: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -343,3 +344,31 @@ def test_a_database_is_read_as_mlflow_reads_it(database: str, experiment: str) -
     pd.testing.assert_frame_equal(
         ours.sort_values("run_id", ignore_index=True), theirs.sort_values("run_id", ignore_index=True)
     )
+
+
+def test_the_cache_of_a_database_is_the_same_whichever_way_its_runs_are_read(
+    database: str, experiment: str, tmp_path: Path
+) -> None:
+    client = server.connect(database)
+    log(client, experiment, *range(5))
+    experiment_id = server.ensure_experiment(client, experiment)
+    selection = pages.Selection(client, (experiment_id,), (IS_BENCHMARK,))
+    direct = partial(ended_benchmarks, database, (experiment_id,))
+
+    def both() -> list[set[tuple[str, str]]]:
+        found = [cache.refreshed(selection, folder=tmp_path / name, direct=way) for name, way in ways.items()]
+        return [set(zip(runs.frame["run_id"], runs.frame["model"], strict=True)) for runs in found]
+
+    ways = {"search": None, "direct": direct}
+    first, other = both()
+    assert first == other
+    assert len(first) == 5
+    (gone, *_) = log(client, experiment, 6, 7)
+    client.delete_run(gone)
+    first, other = both()
+    assert first == other
+    assert len(first) == 6
+    client.restore_run(gone)
+    first, other = both()
+    assert first == other
+    assert len(first) == 7

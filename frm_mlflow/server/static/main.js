@@ -28,7 +28,7 @@ function say(text, { problem = false, progress = false, retry = false } = {}) {
 
 function waiting({ reading }) {
   if (reading === undefined) say("Predicting from the benchmarks; this takes a few seconds …", { progress: true });
-  else say(`Reading the runs for the first time: ${reading} so far. Next time they come from the cache.`, { progress: true });
+  else say(`Reading the runs for the first time${reading ? `: ${reading} so far` : ""} … Next time they come from the cache.`, { progress: true });
 }
 
 function hideAll() {

@@ -101,3 +101,27 @@ def test_the_least_recently_used_experiments_are_forgotten() -> None:
     assert source.reads == 3
     store.get(("b",))
     assert source.reads == 4
+
+
+def test_reading_again_waits_until_nobody_asks() -> None:
+    source, now = Source(), [1000.0]
+    store = Store(source, patience_s=30, fresh_s=5, calm_s=0.1, clock=lambda: now[0])
+    store.get(ONE)
+    now[0] += 6
+    for _ in range(3):
+        store.get(ONE)
+        threading.Event().wait(0.05)
+    assert source.reads == 1
+    now[0] += 0.2
+    wait_for(lambda: source.reads == 2)
+
+
+def test_reading_again_does_not_wait_for_ever_for_somebody_who_never_stops_asking() -> None:
+    source, now = Source(), [1000.0]
+    store = Store(source, patience_s=30, fresh_s=5, calm_s=3600, clock=lambda: now[0])
+    store.get(ONE)
+    now[0] += 6
+    store.get(ONE)
+    now[0] += 6
+    store.get(ONE)
+    wait_for(lambda: source.reads == 2)
