@@ -15,6 +15,16 @@ from frm_mlflow.report.figures import Figure, colour, titled
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
 
+_WORDS = {
+    "frm": "FRM",
+    "flops": "FLOPs",
+    "params": "parameters",
+    "frm_shuffled": "FRM, shuffled",
+    "frm_latency_shuffled": "FRM, latency shuffled",
+    "mobile_cnn": "mobile CNN",
+    "cnn": "CNN",
+}
+"""What readers call predictors, metrics and families; others are called by their own name."""
 _HEAT_ROWS = 80
 _FLIPS_SHOWN = 25
 
@@ -84,9 +94,7 @@ def disagreement_slopes(tables: Tables) -> Figure | None:
     figure = go.Figure()
     for index, (family, rows) in enumerate(cases.groupby("family", sort=True)):
         figure.add_trace(
-            go.Box(
-                x=_escaped(rows["model"]), y=rows["ranks_gained"], name=escape(str(family)), marker_color=colour(index)
-            )
+            go.Box(x=_escaped(rows["model"]), y=rows["ranks_gained"], name=_word(family), marker_color=colour(index))
         )
     return titled(figure, "Ranks gained from FLOPs to FRM, where they disagree", x="model", y="ranks gained")
 
@@ -120,7 +128,7 @@ def concordance_lines(tables: Tables) -> Figure | None:
                 x=rows["band"],
                 y=rows["right"],
                 mode="lines+markers",
-                name=escape(f"{source} → {target}, by {predictor}"),
+                name=f"{escape(str(source))} → {escape(str(target))}, by {_word(predictor)}",
                 line={"color": colour(index // 3), "dash": ("solid", "dash", "dot")[index % 3]},
             )
         )
@@ -150,7 +158,7 @@ def stability_bars(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     figure = go.Figure(
-        go.Bar(x=table["metric"], y=table["mean"], error_y=_errors(table, "mean"), marker_color=colour(0))
+        go.Bar(x=table["metric"].map(_word), y=table["mean"], error_y=_errors(table, "mean"), marker_color=colour(0))
     )
     return titled(figure, "Rank stability between configurations on different chips", x="metric", y="Spearman's ρ")
 
@@ -164,7 +172,9 @@ def stability_pairs(tables: Tables) -> Figure | None:
             shares = table[name] / table[name].sum()
             middle = (table["rho_from"] + table["rho_to"]) / 2
             figure.add_trace(
-                go.Scatter(x=middle, y=shares, mode="lines", name=name, line={"color": colour(index), "shape": "hvh"})
+                go.Scatter(
+                    x=middle, y=shares, mode="lines", name=_word(name), line={"color": colour(index), "shape": "hvh"}
+                )
             )
     return (
         titled(figure, "Rank correlations of pairs of configurations", x="Spearman's ρ", y="share of pairs")
@@ -293,7 +303,7 @@ def _grouped_bars(table: pd.DataFrame, value: str, title: str, *, y: str) -> Fig
                 x=_escaped(rows["x"]),
                 y=rows[value],
                 error_y=_errors(rows, value),
-                name=escape(str(name)),
+                name=_word(name),
                 marker_color=colour(index),
             )
         )
@@ -342,6 +352,10 @@ def _alike_side_by_side(similarity: np.ndarray[tuple[int, ...], np.dtype[np.floa
         order.append(following)
         left.remove(following)
     return order
+
+
+def _word(name: object) -> str:
+    return _WORDS.get(str(name), escape(str(name)))
 
 
 def _escaped(words: pd.Series | pd.Index) -> list[str]:

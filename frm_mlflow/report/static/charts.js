@@ -3,8 +3,10 @@
 import { number, plain } from "./dom.js";
 
 export const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
-const LABEL_GAP = 0.05;
 const MOST_LABELS = 14;
+const MARGIN = { l: 64, r: 16, t: 12, b: 52 };
+const LEGEND = 30;
+const NARROW = 600;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -25,10 +27,14 @@ function logAxis(title, values, { roomLeft = 0.04 } = {}) {
   const [low, high] = known.length ? [Math.log10(Math.min(...known)), Math.log10(Math.max(...known))] : [0, 1];
   const span = Math.max(high - low, 0.1);
   const range = [low - roomLeft * span, high + 0.04 * span];
-  const steps = span > 3 ? [1] : [1, 2, 5];
+  return axis(title, { type: "log", range, ...logTicks(range) });
+}
+
+function logTicks(range) {
+  const steps = range[1] - range[0] > 3 ? [1] : [1, 2, 5];
   const tickvals = [];
   for (let power = Math.floor(range[0]); power <= range[1]; power++) tickvals.push(...steps.map((step) => step * 10 ** power));
-  return axis(title, { type: "log", range, tickvals, ticktext: tickvals.map((value) => number(value)) });
+  return { tickvals, ticktext: tickvals.map((value) => number(value)) };
 }
 
 function layout(x, y, extra = {}) {
@@ -36,7 +42,7 @@ function layout(x, y, extra = {}) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
-    margin: { l: 64, r: 16, t: 12, b: 52 },
+    margin: MARGIN,
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
     hoverlabel: { align: "left" },
     hovermode: "closest",
@@ -46,21 +52,40 @@ function layout(x, y, extra = {}) {
   };
 }
 
-// Names as many frontier points as stay readable: the ends first, then whatever does not cover a name.
-function labelled(points, { x, y }) {
-  const at = points.map((p) => [Math.log(p[x]), p[y]]);
-  const span = (axisIndex) => Math.max(...at.map((p) => p[axisIndex])) - Math.min(...at.map((p) => p[axisIndex])) || 1;
-  const [width, height] = [span(0), span(1)];
+const LABEL = { character: 6.6, height: 15, gap: 6 };
+
+// Where a name of that many characters stands beside a point: above on the left, or below on the right of the stairs.
+function places(at, characters) {
+  const width = characters * LABEL.character;
+  return [
+    ["top left", { left: at.x - LABEL.gap - width, right: at.x - LABEL.gap, top: at.y - LABEL.gap - LABEL.height, bottom: at.y - LABEL.gap }],
+    ["bottom right", { left: at.x + LABEL.gap, right: at.x + LABEL.gap + width, top: at.y + LABEL.gap, bottom: at.y + LABEL.gap + LABEL.height }],
+  ];
+}
+
+const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
+
+// Names as many frontier points as stay readable: the ends first, then whatever covers no other name and no edge.
+function labelled(points, { x, y, room }) {
+  const scale = (values, size, margin) => {
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return (value) => margin + ((value - low) / (high - low || 1)) * (size - margin - 12);
+  };
+  const across = scale(room.costs.map(Math.log), room.width, room.left * room.width);
+  const up = scale(room.tops, room.height, 12);
   const order = new Set([0, points.length - 1, ...points.keys()].filter((index) => index in points));
-  const kept = new Set();
+  const kept = new Map();
   for (const index of order) {
-    const free = [...kept].every(
-      (other) =>
-        Math.abs(at[other][0] - at[index][0]) / width > 2 * LABEL_GAP || Math.abs(at[other][1] - at[index][1]) / height > LABEL_GAP,
+    const at = { x: across(Math.log(points[index][x])), y: room.height - up(points[index][y]) };
+    const free = places(at, points[index].model.length).find(
+      ([, box]) => box.left > 0 && box.right < room.width && [...kept.values()].every(([, other]) => apart(box, other)),
     );
-    if (free && kept.size < MOST_LABELS) kept.add(index);
+    if (free && kept.size < MOST_LABELS) kept.set(index, free);
   }
-  return points.map((p, index) => (kept.has(index) ? plain(p.model) : ""));
+  return {
+    text: points.map((p, index) => (kept.has(index) ? plain(p.model) : "")),
+    textposition: points.map((p, index) => kept.get(index)?.[0] ?? "top left"),
+  };
 }
 
 function hover(point, cost, name) {
@@ -96,7 +121,7 @@ function familyTrace(points, family, style, cost, name) {
   };
 }
 
-function frontierTrace(points, cost) {
+function frontierTrace(points, cost, room) {
   const best = points.filter((p) => p.frontier).sort((a, b) => a[cost] - b[cost]);
   return {
     type: "scatter",
@@ -104,8 +129,7 @@ function frontierTrace(points, cost) {
     name: "frontier",
     x: best.map((p) => p[cost]),
     y: best.map((p) => p.top1),
-    text: labelled(best, { x: cost, y: "top1" }),
-    textposition: "top left",
+    ...labelled(best, { x: cost, y: "top1", room }),
     textfont: { size: 12, color: colour("ink") },
     line: { shape: "hv", color: colour("ink"), width: 1.5 },
     hoverinfo: "skip",
@@ -139,9 +163,17 @@ export function drawFrontier(element, points, { cost, name, styles }) {
     const own = known.filter((p) => p.family === family);
     return familyTrace(own, family, styles[family], cost, name);
   });
-  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost));
-  const room = { roomLeft: 0.16 };
-  const figure = layout(logAxis(name, known.map((p) => p[cost]), room), axis("Top-1 accuracy (%)"));
+  const roomLeft = 0.16;
+  const costs = known.map((p) => p[cost]);
+  const room = {
+    costs: costs.filter((value) => value > 0),
+    tops: known.map((p) => p.top1),
+    left: roomLeft / (1.04 + roomLeft),
+    width: element.clientWidth - MARGIN.l - MARGIN.r,
+    height: element.clientHeight - MARGIN.t - MARGIN.b - LEGEND,
+  };
+  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost, room));
+  const figure = layout(logAxis(name, costs, { roomLeft }), axis("Top-1 accuracy (%)"));
   Plotly.react(element, traces, figure, CONFIG);
   element.removeAllListeners?.("plotly_click");
   element.on("plotly_click", ({ points: [point] }) => {
@@ -210,19 +242,45 @@ export function drawSlopes(element, points, { styles, threshold = 2 }) {
     };
   });
   const place = axis("Place (1 is the cheapest)", { autorange: "reversed", rangemode: "tozero" });
-  const figure = layout(axis("", { range: [-0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length) });
+  const figure = layout(axis("", { range: [element.clientWidth < NARROW ? -1.9 : -0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length) });
   Plotly.react(element, traces, figure, CONFIG);
 }
 
-const LONGEST_LABEL = 38;
-const shortened = (text) => (text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 1)}…` : text);
+const LONGEST_LABEL = 46;
+const ROW = 15;
+// The end of a configuration's name tells it from its neighbours as much as the start.
+const shortened = (text) => (text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 19)}…${text.slice(-18)}` : text);
+
+// A grid names every row and every column.
+function gridAxes({ x, y }) {
+  const small = { tickfont: { size: 11 }, title: { text: "" } };
+  return { xaxis: { ...small, tickvals: x, ticktext: x.map(shortened), tickangle: 90 }, yaxis: { ...small, tickvals: y, ticktext: y.map(shortened) } };
+}
+
+const TYPED = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, i1: Int8Array, u4: Uint32Array, u2: Uint16Array, u1: Uint8Array };
+
+// A trace's numbers: a list, or plotly's packed form of one.
+function unpacked(values) {
+  if (!values?.bdata) return [...(values ?? [])];
+  const bytes = Uint8Array.from(atob(values.bdata), (character) => character.charCodeAt(0));
+  return [...new TYPED[values.dtype](bytes.buffer)];
+}
+
+function figureAxes(data, own, key) {
+  const shared = { ...own[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
+  if (own[key]?.type !== "log") return shared;
+  const known = data.flatMap((trace) => unpacked(trace[key[0]])).filter((value) => value > 0).map(Math.log10);
+  return known.length ? { ...shared, ...logTicks([Math.min(...known), Math.max(...known) + 0.1]) } : shared;
+}
 
 // A figure that was drawn elsewhere, in this page's colours.
 export function drawFigure(element, { data, layout: own }) {
   const themed = layout({}, {});
-  const both = (key) => ({ ...own[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true });
-  const axes = Object.fromEntries(Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((key) => /^[xy]axis/.test(key)).map((key) => [key, both(key)]));
-  if (data[0]?.type === "heatmap") Object.assign(axes.yaxis, { tickvals: data[0].y, ticktext: data[0].y.map(shortened) });
+  const keys = Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((key) => /^[xy]axis/.test(key));
+  const axes = Object.fromEntries(keys.map((key) => [key, figureAxes(data, own, key)]));
+  const grid = data[0]?.type === "heatmap";
+  if (grid) for (const [key, more] of Object.entries(gridAxes({ x: unpacked(data[0].x), y: unpacked(data[0].y) }))) Object.assign(axes[key], more);
+  const height = grid ? 220 + ROW * unpacked(data[0].y).length : own.height;
   const frame = { paper_bgcolor: themed.paper_bgcolor, plot_bgcolor: themed.plot_bgcolor, font: { ...own.font, ...themed.font } };
-  Plotly.react(element, data, { ...own, ...frame, ...axes, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
+  Plotly.react(element, data, { ...own, ...frame, ...axes, height, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
 }

@@ -30,9 +30,12 @@ function show(element, caption, columns, rows) {
   draw(FIRST);
 }
 
+// A name breaks after its underscores, not within a word.
+const breakable = (text) => text.split(/(?<=_)/).flatMap((part, index) => (index ? [h("wbr"), part] : [part]));
+
 function link(href, text, label) {
-  if (!href) return text;
-  return h("a", { href, target: "_blank", rel: "noopener", textContent: text, "aria-label": label });
+  if (!href) return h("span", {}, ...breakable(text));
+  return h("a", { href, target: "_blank", rel: "noopener", "aria-label": label }, ...breakable(text));
 }
 
 export function modelTable(element, points, { cost, name, label }) {
