@@ -43,11 +43,15 @@ class Command:
     run: Callable[[list[str]], int]
 
 
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+
+
 def _doctor(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "frm-mlflow doctor", description="Print what this machine offers, and what is missing for more."
     )
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    _add_json(parser)
     options = parser.parse_args(arguments)
     from frm_mlflow.stages import doctor
 
@@ -66,10 +70,11 @@ def _resend(arguments: list[str]) -> int:
     parser.add_argument(
         "--uri", help="send everything to this server (default: the one that each result was meant for)"
     )
+    _add_json(parser)
     options = parser.parse_args(arguments)
     from frm_mlflow.stages import resend
 
-    return resend.resend(uri=options.uri)
+    return resend.resend(uri=options.uri, as_json=options.json)
 
 
 def _cache(arguments: list[str]) -> int:
@@ -78,7 +83,7 @@ def _cache(arguments: list[str]) -> int:
     parser.add_argument(
         "--older-than-days", type=float, default=30.0, help="prune: entries not used for this long (default 30)"
     )
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    _add_json(parser)
     options = parser.parse_args(arguments)
     from frm_mlflow.stages import artefacts
 
@@ -97,7 +102,7 @@ def _device(arguments: list[str]) -> int:
     parser.add_argument(
         "--older-than-days", type=float, default=30.0, help="prune: copies not used for this long (default 30)"
     )
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    _add_json(parser)
     options = parser.parse_intermixed_args(arguments)
     from frm_mlflow.stages import remote_device
 
@@ -127,11 +132,15 @@ def _link_env(arguments: list[str]) -> int:
         description="Let `mlflow run .` use this environment: no pyenv, no second installation.",
     )
     parser.add_argument("--project", default=".", help="folder of the MLproject (default: this one)")
+    _add_json(parser)
     options = parser.parse_args(arguments)
     from frm_mlflow.tracking import project_env
 
     link = project_env.link(project=options.project, environment=sys.prefix)
-    sys.stdout.write(f"mlflow run uses {sys.prefix} (through {link})\n")
+    if options.json:
+        sys.stdout.write(json.dumps({"environment": sys.prefix, "link": str(link)}) + "\n")
+    else:
+        sys.stdout.write(f"mlflow run uses {sys.prefix} (through {link})\n")
     return 0
 
 
@@ -140,10 +149,12 @@ def _completion(arguments: list[str]) -> int:
         "frm-mlflow completion", description='Shell completion: eval "$(frm-mlflow completion bash)".'
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    _add_json(parser)
     options = parser.parse_args(arguments)
     from frm_mlflow import completion
 
-    sys.stdout.write(completion.script(options.shell, commands=(*RUNNERS, *COMMANDS)))
+    script = completion.script(options.shell, commands=(*RUNNERS, *COMMANDS))
+    sys.stdout.write(json.dumps({"shell": options.shell, "script": script}) + "\n" if options.json else script)
     return 0
 
 

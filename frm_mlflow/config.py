@@ -364,6 +364,7 @@ class GateConfig:
     alias: str | None = None
     junit: str | None = None
     markdown: str | None = None
+    json: bool = False
 
     def __post_init__(self) -> None:
         if self.numbers not in ("auto", "measured", "tracked", "predicted"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from xml.etree import ElementTree as ET
 
 from frm_mlflow.analysis.gate import Check, Verdict, overall
@@ -86,3 +87,20 @@ def junit(result: GateResult) -> str:
 
 def _count(checks: Sequence[Check], verdict: Verdict) -> int:
     return sum(check.verdict is verdict for check in checks)
+
+
+def as_json(result: GateResult) -> str:
+    """Return the result for machines: the verdict, and each check with its figure, interval, limit and verdict."""
+    checks = [
+        {
+            "name": check.name,
+            "unit": check.unit,
+            "limit": check.limit,
+            "found": asdict(check.found) if check.found else None,
+            "why_missing": check.why_missing,
+            "verdict": check.verdict.value,
+        }
+        for check in result.checks
+    ]
+    facts = {name: getattr(result, name) for name in ("model", "against", "device", "numbers", "confidence", "reasons")}
+    return json.dumps({"verdict": result.verdict.value, **facts, "checks": checks}, indent=2, ensure_ascii=False) + "\n"
