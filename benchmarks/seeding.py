@@ -21,22 +21,24 @@ PRECISIONS = ("fp32", "int8")
 CHUNK = 2000
 
 
-def synthetic_records(count: int, *, rng: np.random.Generator, first: int = 0) -> Iterator[BenchmarkRecord]:
-    """Yield benchmarks of resnet50 and 39 others, each with every metric, on as many devices as `count` takes."""
+def synthetic_records(
+    count: int, *, rng: np.random.Generator, first: int = 0, models: int = 40
+) -> Iterator[BenchmarkRecord]:
+    """Yield benchmarks of resnet50 and other models, each with every metric, on as many devices as `count` takes."""
     metrics = [m for m in schema.METRICS if m not in (schema.ENERGY, schema.RATIO_ENERGY, schema.FRM_E)]
     for number in range(first, first + count):
         values = rng.lognormal(size=len(metrics))
         start = START + timedelta(seconds=number)
         yield BenchmarkRecord(
-            model=f"model_{number % 40}" if number % 40 else "resnet50",
+            model=f"model_{number % models}" if number % models else "resnet50",
             family="cnn",
             configuration=Configuration(
-                device=f"device_{number // 320}",
-                chip=f"chip_{number // 640}",
-                tier=schema.TIERS[number // 320 % 3],
-                runtime=RUNTIMES[number // 40 % 4],
+                device=f"device_{number // (8 * models)}",
+                chip=f"chip_{number // (16 * models)}",
+                tier=schema.TIERS[number // (8 * models) % 3],
+                runtime=RUNTIMES[number // models % 4],
                 runtime_version="1.0",
-                precision=PRECISIONS[number // 160 % 2],
+                precision=PRECISIONS[number // (4 * models) % 2],
             ),
             metrics={metric.key: float(value) for metric, value in zip(metrics, values, strict=True)},
             source="imported:synthetic",
@@ -49,12 +51,14 @@ def synthetic_records(count: int, *, rng: np.random.Generator, first: int = 0) -
         )
 
 
-def seed(database: str, experiment: str, count: int, *, rng: np.random.Generator, first: int = 0) -> None:
+def seed(
+    database: str, experiment: str, count: int, *, rng: np.random.Generator, first: int = 0, models: int = 40
+) -> None:
     """Insert `count` FINISHED runs into the MLflow database (a SQLAlchemy URI) with four statements a chunk."""
     client = MlflowClient(database)
     found = client.get_experiment_by_name(experiment)
     experiment_id = found.experiment_id if found else client.create_experiment(experiment)
-    records = synthetic_records(count, rng=rng, first=first)
+    records = synthetic_records(count, rng=rng, first=first, models=models)
     engine = create_engine(database)
     while chunk := list(islice(records, CHUNK)):
         rows: dict[type, list[dict[str, object]]] = {SqlRun: [], SqlTag: [], SqlParam: [], SqlMetric: []}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,33 +11,24 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.mlflow_server import running_server
-from tests.browser.fleet import log_fleet
+from tests.browser.fleet import log_fleet, log_odd_experiments
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+from benchmarks import chromium
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+KEPT = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+"""Where screenshots are kept unless `FRM_MLFLOW_SCREENSHOTS` names another folder; git ignores it."""
+
 PATIENCE_MS = 60_000
 """A busy machine may take long; no test depends on how long."""
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[object]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
+    if chromium.executable() is None:
         pytest.skip("no chromium on the PATH: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=list(FLAGS))
+    with chromium.running_browser() as browser:
         yield browser
-        browser.close()
 
 
 @dataclass
@@ -81,18 +71,23 @@ def open_tab(browser: object) -> Iterator[Callable[..., Tab]]:
 
 
 @pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where screenshots are kept: `FRM_MLFLOW_SCREENSHOTS` (CI keeps it), else a temporary folder."""
-    folder = Path(os.environ.get("FRM_MLFLOW_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+def screenshots() -> Path:
+    """The folder that CI keeps: what a browser showed can be looked at afterwards."""
+    folder = Path(os.environ.get("FRM_MLFLOW_SCREENSHOTS") or KEPT)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture(scope="session")
 def frm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of `mlflow server --app-name frm` that holds measured and imported runs, and an empty experiment."""
+    """The URI of `mlflow server --app-name frm` that holds measured and imported runs, and odd experiments.
+
+    These are: an empty one, one device only, one model only, and 3,000 models.
+    """
     folder = tmp_path_factory.mktemp("frm_server")
+    database = f"sqlite:///{folder}/mlflow.db"
+    log_fleet(database)
+    log_odd_experiments(database)
     environ = {"XDG_CACHE_HOME": str(folder / "cache")}
     with running_server(folder, options=("--app-name", "frm"), environ=environ) as uri:
-        log_fleet(uri)
         yield uri

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 from mlflow import MlflowClient
 
+from benchmarks.seeding import seed
 from frm_mlflow import schema
 from frm_mlflow.records import BenchmarkRecord, Configuration
 from frm_mlflow.tracking.bulk import log_records
@@ -33,6 +35,7 @@ DEVICES = {
     "Galaxy <b>S24</b>": ("edge", "litert", "imported:aihub", 1.0),
     "Raspberry Pi": ("edge", "litert", schema.SOURCE_MEASURED, 60.0),
 }
+MANY = 3000
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -43,6 +46,15 @@ def log_fleet(uri: str, *, experiment: str = "frm") -> None:
     assert (report.added, report.failed) == (len(NETWORKS) * len(DEVICES), 0)
     if client.get_experiment_by_name("empty") is None:
         client.create_experiment("empty")
+
+
+def log_odd_experiments(uri: str) -> None:
+    """Log one device only, one model only, and 3,000 models, an experiment each."""
+    client = MlflowClient(uri)
+    device, model = next(iter(DEVICES)), "resnet50"
+    log_records(client, "one device", [each for each in fleet() if each.configuration.device == device])
+    log_records(client, "one model", [each for each in fleet() if each.model == model])
+    seed(uri, "many models", MANY, rng=np.random.default_rng(0), models=MANY)
 
 
 def fleet() -> list[BenchmarkRecord]:

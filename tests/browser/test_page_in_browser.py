@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.browser.conftest import PATIENCE_MS, Tab
-from tests.browser.fleet import DEVICES, NASTY, NETWORKS
+from tests.browser.fleet import DEVICES, MANY, NASTY, NETWORKS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
@@ -210,3 +210,91 @@ def test_a_first_read_shows_its_progress(frm_server: str, open_tab: OpenTab) -> 
 def test_unknown_values_in_a_link_break_nothing(frm_server: str, open_tab: OpenTab) -> None:
     tab = ready(open_tab(), f"{frm_server}/frm?view=<script>&configuration=zzz&other=%00&device={next(iter(DEVICES))}")
     expect(tab.page.locator("#frontier-title")).to_contain_text("this machine")
+
+
+def experiment_id(uri: str, name: str) -> str:
+    return str(MlflowClient(uri).get_experiment_by_name(name).experiment_id)
+
+
+def test_one_device_only_has_nothing_to_compare_with(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={experiment_id(frm_server, 'one device')}")
+    assert set(models_in(tab)) == set(NETWORKS)
+    tab.page.get_by_role("link", name="Compare two devices").click()
+    expect(tab.page.locator("#compare .summary")).to_contain_text("Choose a second configuration")
+    assert tab.page.get_by_label("Second", exact=True).locator("option").count() == 1
+    assert tab.seen.complaints == []
+
+
+def test_one_model_only_is_its_own_frontier_and_no_ranking(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={experiment_id(frm_server, 'one model')}")
+    assert models_in(tab) == ["resnet50"]
+    expect(tab.page.locator("#frontier .summary")).to_contain_text("1 of 1 model are on the frontier")
+    tab.page.get_by_role("link", name="Compare two devices").click()
+    tab.page.get_by_label("Second", exact=True).select_option(index=1)
+    expect(tab.page.locator("#compare .summary")).to_contain_text("1 model with FRM in common; 3 are needed")
+    assert tab.seen.complaints == []
+
+
+def test_three_thousand_models_start_short_and_are_all_there(
+    frm_server: str, open_tab: OpenTab, screenshots: Path
+) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={experiment_id(frm_server, 'many models')}")
+    assert len(models_in(tab)) < MANY / 10
+    tab.page.screenshot(path=screenshots / "page-many-models.png", full_page=True)
+    tab.page.get_by_role("button", name=f"Show all {MANY} models").click()
+    assert tab.page.locator("#frontier tbody tr").count() == MANY
+    assert tab.seen.complaints == []
+
+
+def test_the_model_table_fits_a_laptop_and_the_page_a_phone(
+    frm_server: str, open_tab: OpenTab, screenshots: Path
+) -> None:
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": 1280, "height": 900})
+    ready(tab, f"{frm_server}/frm?experiment={experiment_id(frm_server, 'many models')}")
+    assert tab.page.locator("#frontier .table").evaluate("table => table.scrollWidth - table.clientWidth") <= 0
+    tab.page.set_viewport_size({"width": 400, "height": 900})
+    tab.page.reload()
+    settled(tab)
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 400
+    tab.page.screenshot(path=screenshots / "page-phone.png", full_page=True)
+
+
+def test_a_link_to_a_deleted_run_still_leads_to_mlflow(frm_server: str, open_tab: OpenTab) -> None:
+    client, tab = MlflowClient(frm_server), open_tab()
+    where = f"{frm_server}/frm?experiment={experiment_id(frm_server, 'one model')}"
+    ready(tab, where)
+    address = tab.page.locator("#frontier tbody a", has_text="open").first.evaluate("link => link.href")
+    run_id = re.search(r"runs/([0-9a-f]{32})", address)[1]
+    client.delete_run(run_id)
+    try:
+        tab.page.goto(address)
+        expect(tab.page.get_by_text("resnet50").first).to_be_visible()
+        ready(tab, where)
+        expect(tab.page.locator("#frontier-title")).to_be_visible()
+    finally:
+        client.restore_run(run_id)
+
+
+def test_a_slow_server_is_waited_for_and_told(frm_server: str, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.page.clock.install()
+    held = []
+    tab.page.route("**/frm/api/view**", lambda route: held.append(route))
+    tab.page.goto(f"{frm_server}/frm")
+    while not held:
+        tab.page.wait_for_timeout(50)
+    tab.page.clock.fast_forward(10_000)
+    expect(tab.page.locator("#message")).to_contain_text("slow to answer")
+    held[0].continue_()
+    expect(tab.page.locator("#frontier-title")).to_be_visible()
+    expect(tab.page.locator("#message")).to_be_empty()
+    assert tab.seen.complaints == []
+
+
+def test_a_server_without_any_experiment_says_so(frm_server: str, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.page.route("**/frm/api/experiments**", lambda route: route.fulfill(json={"experiments": []}))
+    tab.page.goto(f"{frm_server}/frm")
+    expect(tab.page.locator("#message")).to_contain_text("no experiment that you may read")
+    assert tab.seen.complaints == []
