@@ -13,7 +13,7 @@ from tests.browser.fleet import log_fleet
 
 ELSEWHERE = {"attach": "tests/integrations/test_attach.py", "device": "tests/fleet/test_device_command.py"}
 """Commands whose JSON is read where their model or their device is at hand."""
-QUICK = ["options.resamples=100", "options.shuffles=5"]
+QUICK = ["options.resamples=100", "options.shuffles=10"]
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "bench": (
         ["model=squeezenet1_1", "baseline=squeezenet1_1", "runtime=torch", "device=cpu", "measure=quick"],
