@@ -13,19 +13,8 @@ from omegaconf import DictConfig
 from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
 from frm_mlflow.errors import ConfigError, FrmError, TrackingError
-from frm_mlflow.report.gate import GateResult, junit, markdown
-from frm_mlflow.stages.gate_evidence import Evidence, gathered, stored_model
-from frm_mlflow import devices, schema
-from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, quotient
-from frm_mlflow.config import GateConfig, ModelConfig, checked
-from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError
-from frm_mlflow.prediction import PredictionOptions, Target, predict
 from frm_mlflow.report.gate import GateResult, as_json, junit, markdown
-from frm_mlflow.stages import undisturbed
-from frm_mlflow.stages.attach import Benchmarked, benchmark_beside
-from frm_mlflow.stages.compose import zoo_model
-from frm_mlflow.stages.history import read_history
-from frm_mlflow.stages.progress import console
+from frm_mlflow.stages.gate_evidence import Evidence, gathered, stored_model
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.models import StoredModel
 

@@ -11,7 +11,11 @@ from frm_mlflow import cli
 from frm_mlflow.stages.compose import composed
 from tests.browser.fleet import log_fleet
 
-ELSEWHERE = {"attach": "tests/integrations/test_attach.py", "device": "tests/fleet/test_device_command.py"}
+ELSEWHERE = {
+    "attach": "tests/integrations/test_attach.py",
+    "device": "tests/fleet/test_device_command.py",
+    "fleet": "tests/fleet/test_ray_fleet.py",
+}
 """Commands whose JSON is read where their model or their device is at hand."""
 QUICK = ["options.resamples=100", "options.shuffles=10"]
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
