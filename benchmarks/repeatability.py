@@ -3,6 +3,7 @@
     python -m benchmarks.repeatability            # prints the table
     python -m benchmarks.repeatability --check    # and exits 1 where a target is missed
     python -m benchmarks.repeatability --methods ours,sequential --repeats 5
+    python -m benchmarks.repeatability --out kept.json   # a series that may be interrupted
 
 The ratio is mobilenet_v2 : resnet50 in ONNX Runtime with one thread. The methods:
 
@@ -103,6 +104,9 @@ def optimum(artefacts: dict[str, Path], seed: int) -> Repeat:
     return Repeat(model.median_s / baseline.median_s, time.perf_counter() - started)
 
 
+Found = dict[str, dict[str, list[Repeat]]]
+"""Repeats by condition and method."""
+
 METHODS: dict[str, Callable[[dict[str, Path], int], Repeat]] = {
     "ours": ours,
     "sequential": sequential,
@@ -142,7 +146,7 @@ def coverage(repeats: list[Repeat]) -> float:
     return float(np.mean([repeat.low <= grand <= repeat.high for repeat in repeats if repeat.low and repeat.high]))
 
 
-def misses(found: dict[str, dict[str, list[Repeat]]]) -> list[str]:
+def misses(found: Found) -> list[str]:
     """Return every target that these repeats miss; a method that was left out is not compared."""
     missed = []
     for name, by_method in found.items():
@@ -168,6 +172,19 @@ def show(name: str, method: str, repeats: list[Repeat]) -> None:
     )
 
 
+def _read(path: Path | None) -> Found:
+    if path is None or not path.exists():
+        return {}
+    kept = json.loads(path.read_text())
+    return {c: {m: [Repeat(**repeat) for repeat in rs] for m, rs in by.items()} for c, by in kept.items()}
+
+
+def _write(path: Path | None, found: Found) -> None:
+    if path is not None:
+        kept = {c: {m: [asdict(repeat) for repeat in rs] for m, rs in by.items()} for c, by in found.items()}
+        path.write_text(json.dumps(kept))
+
+
 def main() -> int:
     """Measure, print, and check where asked to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -175,26 +192,26 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--conditions", default=",".join(CONDITIONS))
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--out", type=Path, help="write every repeat as JSON")
+    parser.add_argument("--out", type=Path, help="keep every repeat as JSON; those that are there are not made again")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
     cache = ArtefactCache()
     artefacts = {name: export(ModelConfig(name), runtime=RUNTIME, cache=cache) for name in (MODEL, BASELINE)}
-    print(f"{'':8} {'method':11} {'median':>8} {'lowest':>8} {'highest':>8} {'CV':>7} {'covered':>8} {'s each':>8}")
-    found: dict[str, dict[str, list[Repeat]]] = {}
+    found = _read(options.out)
     for name in options.conditions.split(","):
+        by_method = found.setdefault(name, {})
         with condition(name):
-            found[name] = {method: [] for method in options.methods.split(",")}
             for seed in range(options.repeats):
-                for method, repeats in found[name].items():
-                    repeats.append(METHODS[method](artefacts, seed))
-        for method, repeats in found[name].items():
+                for method in options.methods.split(","):
+                    repeats = by_method.setdefault(method, [])
+                    if len(repeats) <= seed:
+                        repeats.append(METHODS[method](artefacts, seed))
+                        _write(options.out, found)
+    print(f"{'':8} {'method':11} {'median':>8} {'lowest':>8} {'highest':>8} {'CV':>7} {'covered':>8} {'s each':>8}")
+    for name, by_method in found.items():
+        for method, repeats in by_method.items():
             show(name, method, repeats)
-    if options.out:
-        options.out.write_text(
-            json.dumps({c: {m: [asdict(r) for r in rs] for m, rs in by.items()} for c, by in found.items()})
-        )
     missed = misses(found) if options.check else []
     for miss in missed:
         print(f"missed: {miss}")

@@ -228,6 +228,7 @@ GATE = Tag("frm.gate", "gate", "What the gate said of a model version: pass, fai
 DIGEST = Tag("frm.digest", "digest", "Hash of the runs, and of their metrics, that an analysis or prediction used.")
 TARGET = Tag("frm.target", "target", "The device that a prediction is for.")
 HOST = Tag("frm.host", "host", "Name of the host that measured.")
+PROCESS = Tag("frm.process", "process", "Process that runs a sweep on its host: its id and the time of its start.")
 FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher that the run belongs to.")
 FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
 

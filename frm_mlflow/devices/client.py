@@ -105,7 +105,9 @@ class WorkerClient:
             stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise self._ended(command) from error
-        return self._accepted(command, self._next_reply(command, timeout_s))
+        reply = self._accepted(command, self._next_reply(command, timeout_s))
+        self._refuse_to_run_out_of_memory(command)  # a leak shows between short requests, too
+        return reply
 
     def close(self) -> None:
         """Ask the worker to end, then make it end; a worker that is gone already is fine."""

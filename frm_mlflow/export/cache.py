@@ -59,13 +59,16 @@ class ArtefactCache:
         self.root = root or (Path(configured) if configured else cache_folder() / "artefacts")
 
     def fetch(self, key: str, build: Callable[[Path], None]) -> Path:
-        """Return the directory of the entry `key`, having `build` fill it where it is missing or damaged."""
+        """Return the directory of the entry `key`, having `build` fill it where it is missing or damaged.
+
+        The entry's lock is held until its last use is noted, so that a prune either removes it
+        before, or finds it used and leaves it.
+        """
         entry = self.root / key
-        if not is_intact(entry):
-            with self._lock(key):
-                if not is_intact(entry):
-                    self._write(entry, build)
-        os.utime(entry / SEAL_NAME)
+        with self._lock(key):
+            if not is_intact(entry):
+                self._write(entry, build)
+            os.utime(entry / SEAL_NAME)
         return entry
 
     def entries(self) -> tuple[CacheEntry, ...]:
@@ -78,7 +81,7 @@ class ArtefactCache:
     ) -> tuple[CacheEntry, ...]:
         """Remove entries not used since `now - older_than`, and the longest unused beyond `max_bytes` in all.
 
-        Entries that are being written are left alone.
+        Entries that are being written, or were used since they were listed, are left alone.
 
         Returns
         -------
@@ -122,6 +125,9 @@ class ArtefactCache:
     def _remove(self, entry: CacheEntry) -> bool:
         try:
             with self._lock(entry.key, timeout_s=0):
+                listed = _describe(entry.path)
+                if listed is None or listed.last_used != entry.last_used:
+                    return False
                 shutil.rmtree(entry.path)
         except Timeout:
             return False

@@ -16,6 +16,7 @@ from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
+from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
 from frm_mlflow.stages.analyze import analyze
 from frm_mlflow.stages.compose import composed, quoted
 from frm_mlflow.stages.history import listed
@@ -24,6 +25,7 @@ from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.schedule import read_past, schedule, show
 from frm_mlflow.stages.sweep import Bench, OpenSweep, publish, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
+from frm_mlflow.zoo.recipe import check_name
 
 SHARED_SWEEP: ContextVar[OpenSweep | None] = ContextVar("SHARED_SWEEP", default=None)
 """The parent run that all jobs of a Hydra multirun log under."""
@@ -63,6 +65,7 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
+        check_name(chosen.model)
     shared = SHARED_SWEEP.get()
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)
@@ -105,7 +108,7 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
         client,
         tracking.experiment,
         name="multirun",
-        tags=tracking.tags | {schema.CONFIG_HASH.key: sweep_hash},
+        tags=tracking.tags | runner_tags() | {schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
     )
     with opened as run:
@@ -137,7 +140,7 @@ def _opened(
         tracking.experiment,
         name=f"{names[0] if len(names) == 1 else f'{len(names)} models'} · {device.name}",
         description=f"Benchmarks of {', '.join(names)} on {device.name} ({device.chip}).",
-        tags=tracking.tags | {schema.DEVICE.key: device.name, schema.CONFIG_HASH.key: sweep_hash},
+        tags=tracking.tags | runner_tags() | {schema.DEVICE.key: device.name, schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
     )
     with opened as run:
@@ -152,8 +155,10 @@ def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *,
 
 
 def close_abandoned(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
-    """End what the killed process of a sweep that is resumed has left open."""
+    """End what the killed process of a sweep that is resumed has left open; one that still runs here is refused."""
     if resume and parent is not None:
+        host, process = log.runner_of(client, parent)
+        refuse_if_alive(parent, host=host, process=process)
         log.close_orphans(client, parent, reason="the sweep was killed; resumed")
 
 

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:
     """Let a logged benchmark of a catalogue's network belong to the experiment's external model of that name.
 
-    A benchmark that waits on disk is not linked. Where the server refuses, the run is complete all
-    the same and a warning says so.
+    A benchmark that waits on disk is not linked. Whatever goes wrong here, the run is complete all
+    the same: a warning says so, and the benchmark counts as finished.
     """
     facts = facts_for(model)
     if outcome.kept is not None or outcome.run_id is None or facts is None:
@@ -30,3 +30,5 @@ def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig
         link(sweep.client, outcome.run_id, model_id, record)
     except TrackingError as error:
         logger.warning("the benchmark is logged, but not linked to a model: %s", error)
+    except Exception:  # the result is on the server already: nothing may turn it into a failure
+        logger.warning("the benchmark is logged, but not linked to a model", exc_info=True)

@@ -194,8 +194,8 @@ def _run(
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
         outcome = run.finish(record, _attachments(measured.measurement, bench, config))
-    link_to_catalogue(sweep.run, outcome, plan.settings.model, record)
     sweep.finished(outcome.run_id, record)
+    link_to_catalogue(sweep.run, outcome, plan.settings.model, record)
     return record
 
 

@@ -12,7 +12,7 @@ from frm_mlflow.tracking.artifacts import (
 )
 from frm_mlflow.tracking.attachments import Attachments, flat_params
 from frm_mlflow.tracking.member import close_lost_job, join_sweep
-from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
+from frm_mlflow.tracking.resume import close_orphans, completed, runner_of, unfinished_sweep
 from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
 
 __all__ = [
@@ -34,5 +34,6 @@ __all__ = [
     "log_tags",
     "log_text",
     "open_sweep",
+    "runner_of",
     "unfinished_sweep",
 ]

@@ -40,6 +40,12 @@ def unfinished_sweep(client: MlflowClient, experiment: str, *, config_hash: str)
     return None if newest is None or newest.info.status == FINISHED else str(newest.info.run_id)
 
 
+def runner_of(client: MlflowClient, run_id: str) -> tuple[str, str]:
+    """Return the host and the process that said last that they run this sweep; "" where none did."""
+    tags = client.get_run(run_id).data.tags
+    return tags.get(schema.HOST.key, ""), tags.get(schema.PROCESS.key, "")
+
+
 def close_orphans(client: MlflowClient, parent_run_id: str, *, reason: str) -> int:
     """End every run below `parent_run_id` that is still RUNNING as KILLED; return how many there were.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from frm_mlflow.config import ModelConfig
-from frm_mlflow.errors import ConfigError, ModelError
+from frm_mlflow.errors import ConfigError, MissingExtraError, ModelError
 from frm_mlflow.zoo.catalogue import CATALOGUE, architecture_of
 
 DEFAULT_SIZE = 224
@@ -78,10 +78,30 @@ def recipe_for(config: ModelConfig) -> Recipe:
     ConfigError
         For an unknown name (close valid ones are listed) or a source that has no factory.
     """
-    makers = {"torchvision": _torchvision, "timm": _timm, "target": _target}
+    makers = _LIBRARIES | {"target": _target}
     if config.source not in makers:
         raise ConfigError(f"model.source={config.source} has no factory; use one of {', '.join(makers)}")
     return makers[config.source](config)
+
+
+def check_name(config: ModelConfig) -> None:
+    """Refuse a name that its library does not know; the catalogue's are known without importing the library.
+
+    Raises
+    ------
+    ConfigError
+        With close valid names.
+    MissingExtraError
+        Where the library is not installed.
+    """
+    known = CATALOGUE.get(config.name)
+    is_known = known is not None and known.source == config.source and config.architecture is None
+    if is_known or config.source not in _LIBRARIES:
+        return
+    try:
+        _LIBRARIES[config.source](config)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(str(error.name), "bench", f"model.source={config.source}") from error
 
 
 def _torchvision(config: ModelConfig) -> Recipe:
@@ -135,3 +155,6 @@ def _unknown(name: str, source: str, valid: Iterable[str]) -> ConfigError:
     return ConfigError(
         f"{source} has no image classifier '{name}' (of {len(names)}). {hint}The catalogue: {', '.join(CATALOGUE)}."
     )
+
+
+_LIBRARIES: dict[str, Callable[[ModelConfig], Recipe]] = {"torchvision": _torchvision, "timm": _timm}

@@ -140,6 +140,23 @@ def test_prune_leaves_an_entry_that_is_being_written(cache):
         assert ArtefactCache(cache.root).prune(older_than=timedelta(days=1), now=NOW) == ()
 
 
+def test_prune_leaves_an_entry_that_was_used_since_it_was_listed(cache, monkeypatch):
+    entry = fill(cache, "old", age_days=40)
+    listed = cache.entries()
+    monkeypatch.setattr(cache, "entries", lambda: listed)
+    cache.fetch("old", lambda directory: pytest.fail("built again"))
+    assert cache.prune(older_than=timedelta(days=30), now=NOW) == ()
+    assert is_intact(entry)
+
+
+def test_an_entry_that_is_gone_by_the_time_it_is_hit_is_built_again(cache, monkeypatch):
+    """A prune that is quicker than the hit: the lock makes the hit see no entry rather than half of one."""
+    entry = fill(cache, "pruned", age_days=40)
+    cache.prune(older_than=timedelta(days=30), now=NOW)
+    assert cache.fetch("pruned", artefact) == entry
+    assert is_intact(entry)
+
+
 def test_the_directory_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("FRM_CACHE_DIR", str(tmp_path))
     assert ArtefactCache().root == tmp_path
