@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 
 import psutil
 
@@ -15,7 +14,7 @@ _CLOCK_TOLERANCE_S = 5.0
 """The system's clock may be set between two looks at when a process started."""
 
 
-def runner_tags() -> Mapping[str, str]:
+def runner_tags() -> dict[str, str]:
     """Return the tags by which this process is recognised as the one that runs a sweep."""
     pid = os.getpid()
     return {schema.HOST.key: platform.node(), schema.PROCESS.key: f"{pid} {psutil.Process(pid).create_time():.2f}"}
