@@ -16,6 +16,8 @@ from frm_mlflow.records import content_hash
 
 EXPORTER_VERSION = 2
 """Raised whenever an exporter writes something else for the same request; old artefacts are then made anew."""
+QUANTISER_VERSION = 2
+"""Raised where a quantiser's settings change; artefacts of other precisions stay valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class ExportRequest:
             "versions": versions(self.runtime, self.model.source),
             "exporter": EXPORTER_VERSION,
         }
+        if self.precision.name == "int8":
+            content["quantiser"] = QUANTISER_VERSION
         return content_hash(content)
 
     def _files(self) -> dict[str, str]:

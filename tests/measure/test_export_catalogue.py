@@ -19,8 +19,6 @@ from frm_mlflow.zoo.catalogue import CATALOGUE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CALIBRATION_SAMPLES = 16
-PAST_TOLERANCE = {("onnxruntime", "int8", "efficientnet_b0")}
-"""Converted whole, but too far from the reference: docs/runtimes.md."""
 CASES = [(r, p, m) for r in runtimes() if r != "torch_compile" for p in precisions(r) for m in CATALOGUE]
 
 
@@ -28,8 +26,6 @@ CASES = [(r, p, m) for r in runtimes() if r != "torch_compile" for p in precisio
 def test_the_artefact_computes_the_reference(runtime, precision, model, tmp_path):
     if (runtime, precision) == ("openvino", "bf16"):
         pytest.skip("needs a processor with bfloat16 arithmetic")
-    if (runtime, precision, model) in PAST_TOLERANCE:
-        pytest.xfail("past the int8 tolerance: docs/runtimes.md")
     settings = PrecisionConfig(name=precision, calibration_samples=CALIBRATION_SAMPLES)
     config = ModelConfig(name=model, source=CATALOGUE[model].source)
     pack(ExportRequest(model=config, runtime=runtime, precision=settings, batch_size=1), tmp_path)
