@@ -120,10 +120,48 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
     assert sorted(run.data.tags["frm.model"] for run in finished) == ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
 
 
-def _statuses(uri: str) -> list[str]:
-    if MlflowClient(uri).get_experiment_by_name("interrupted") is None:
+def _statuses(uri: str, experiment: str = "interrupted") -> list[str]:
+    if MlflowClient(uri).get_experiment_by_name(experiment) is None:
         return []
-    return [run.info.status for run in children(uri, "interrupted")]
+    return [run.info.status for run in children(uri, experiment)]
+
+
+@pytest.mark.slow
+def test_kill_9_then_resume_runs_only_what_is_missing_and_a_living_sweep_is_left_alone(
+    mlflow_server: str, environment: dict[str, str]
+) -> None:
+    """The whole process group dies at once: nothing can close a run, the resume has to."""
+    long = ("models=[mobilenet_v3_small]", "measure.runs=15000", "measure.max_runs=15000", "measure.max_seconds=600")
+    own = (*SMALL, *long, "runtime.threads=1", "tracking.experiment=killed")
+    command = [FRM_MLFLOW, "bench", *own]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 300
+        while sorted(_statuses(mlflow_server, "killed")) != ["FINISHED", "RUNNING"]:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.2)
+        refused = bench(*own, "resume=true", environment=environment)
+        assert refused.returncode == 2
+        assert f"still running here as process {process.pid}" in refused.stderr
+        assert sorted(_statuses(mlflow_server, "killed")) == ["FINISHED", "RUNNING"]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert sorted(_statuses(mlflow_server, "killed")) == ["FINISHED", "RUNNING"]
+
+    before = {run.info.run_id: run.info.status for run in children(mlflow_server, "killed")}
+    again = bench(*own, "resume=true", environment=environment)
+
+    assert again.returncode == 0, again.stderr[-2000:]
+    runs = children(mlflow_server, "killed")
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED", "KILLED"]
+    new = [run for run in runs if run.info.run_id not in before]
+    assert [run.data.tags["frm.model"] for run in new] == ["mobilenet_v3_small"]
+    orphan = next(run for run in runs if run.info.status == "KILLED")
+    assert before[orphan.info.run_id] == "RUNNING"
+    assert "resumed" in orphan.data.tags["frm.reason"]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
 
 
 def test_a_multirun_has_one_parent_and_measures_each_baseline_once(
