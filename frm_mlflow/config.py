@@ -319,6 +319,8 @@ class AttachConfig:
     name: str | None = None
     baseline: str = "resnet50"
     batch_size: int = 1
+    trust: bool = False
+    """Load a model that is a pickle: a program of whoever logged it."""
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -360,6 +362,8 @@ class GateConfig:
     numbers: str = "auto"
     baseline: str = "resnet50"
     batch_size: int = 1
+    trust: bool = False
+    """Load a model that is a pickle: a program of whoever logged it."""
     tag: bool = True
     alias: str | None = None
     junit: str | None = None

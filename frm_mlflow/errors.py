@@ -6,11 +6,17 @@ alone, without a traceback, and exits with the error's `exit_code`.
 
 from __future__ import annotations
 
+from frm_mlflow import redact
+
 
 class FrmError(Exception):
     """Base of all errors that frm-mlflow raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message without secrets: it is printed, and logged as the reason of a run."""
+        return redact.text(super().__str__())
 
 
 class ConfigError(FrmError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -11,6 +12,7 @@ from frm_mlflow.errors import ExportError, FrmError
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.process import ERROR_NAME, REQUEST_NAME
 from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.worker.parent import die_with_parent
 
 
 def main(directory: Path) -> int:
@@ -35,4 +37,6 @@ def _report(directory: Path, error: FrmError) -> int:
 
 
 if __name__ == "__main__":
+    die_with_parent()
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     sys.exit(main(Path(sys.argv[1])))

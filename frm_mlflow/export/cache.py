@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -67,6 +67,7 @@ class ArtefactCache:
         entry = self.root / key
         with self._lock(key):
             if not is_intact(entry):
+                self._clear_staging(key)
                 self._write(entry, build)
             os.utime(entry / SEAL_NAME)
         return entry
@@ -97,6 +98,7 @@ class ArtefactCache:
             if (too_much or too_old) and self._remove(entry):
                 kept_bytes -= entry.bytes
                 removed.append(entry)
+        self._remove_abandoned()
         return tuple(removed)
 
     def _lock(self, key: str, *, timeout_s: float = -1) -> FileLock:
@@ -121,6 +123,17 @@ class ArtefactCache:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _remove_abandoned(self) -> None:
+        """Remove what killed writers left of any key that nobody writes now."""
+        for key in {path.name.rpartition("-")[0] for path in (self.root / "staging").glob("*-*")}:
+            with suppress(Timeout), self._lock(key, timeout_s=0):
+                self._clear_staging(key)
+
+    def _clear_staging(self, key: str) -> None:
+        """Remove what a writer of this key left that was killed; the caller holds the key's lock."""
+        for left in (self.root / "staging").glob(f"{key}-*"):
+            shutil.rmtree(left)
 
     def _remove(self, entry: CacheEntry) -> bool:
         try:

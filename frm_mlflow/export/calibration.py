@@ -39,7 +39,7 @@ def calibration_batches(subject: Subject) -> list[NDArray[np.float32]]:
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
     try:
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             samples = arrays["images"]
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"precision.calibration: '{path}' is no .npz with an array 'images': {error}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from pathlib import Path
 from frm_mlflow import errors
 from frm_mlflow.errors import ExportError, FrmError
 from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.worker.parent import PARENT_VARIABLE
 
 COMMAND = (sys.executable, "-m", "frm_mlflow.export")
 REQUEST_NAME = "request.json"
 ERROR_NAME = "error.json"
 LOG_NAME = "export.log"
+INDUCTOR_NAME = "torchinductor"
 _LAST_LINES = 15
 
 
@@ -32,14 +35,19 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
         What the process raised; `ExportError` with its last output where it crashed or took too long.
     """
     (directory / REQUEST_NAME).write_text(request.to_json())
-    log = directory / LOG_NAME
+    log, inductor = directory / LOG_NAME, directory / INDUCTOR_NAME
+    own = {
+        "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path),
+        "TORCHINDUCTOR_CACHE_DIR": str(inductor),  # importing it makes a folder, which would stay in /tmp
+        PARENT_VARIABLE: str(os.getpid()),
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*COMMAND, str(directory)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)},
+            env=os.environ | own,
             start_new_session=True,
         )
         code = _wait(process, timeout_s=timeout_s)
@@ -47,6 +55,7 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
         raise _failure(directory, code, f"{request.model.name} for {request.runtime}", timeout_s=timeout_s)
     for name in (REQUEST_NAME, LOG_NAME):
         (directory / name).unlink()
+    shutil.rmtree(inductor, ignore_errors=True)
 
 
 def _wait(process: subprocess.Popen[bytes], *, timeout_s: float) -> int | None:

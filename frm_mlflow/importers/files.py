@@ -157,7 +157,7 @@ def load_yaml(text: str, file: str) -> Any:
             for event in yaml.parse(text, Loader=_YAML_LOADER):
                 if isinstance(event, yaml.AliasEvent):
                     fail(file, "YAML aliases are not read", row=event.start_mark.line + 1 if event.start_mark else None)
-        return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506  a safe loader
+        return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506 - a safe loader  # nosec B506
     except yaml.MarkedYAMLError as error:
         row = error.problem_mark.line + 1 if error.problem_mark else None
         fail(file, f"is not YAML of plain values: {error.problem}", row=row)

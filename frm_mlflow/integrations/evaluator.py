@@ -68,7 +68,9 @@ class FrmEvaluator(ModelEvaluator):
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
             path = stored.download(Path(scratch), client=client)
             example = _example(model, dataset)
-            subject = measurable(path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example)
+            subject = measurable(
+                path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example, trust=True
+            )
             done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
         metrics = {prefix + key: value for key, value in done.record.metrics.items()}
         # With a model_id MLflow logs the metrics that are returned here itself.

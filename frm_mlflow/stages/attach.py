@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from frm_mlflow import devices, schema
+from frm_mlflow import devices, redact, schema
 from frm_mlflow.config import FILE_SOURCES, AttachConfig, BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.export.cache import ArtefactCache, sha256
@@ -83,7 +83,7 @@ def attach(config: DictConfig) -> None:
     name = asked.name or stored.name
     with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
         path = stored.download(Path(scratch), client=client)
-        subject = measurable(path, Path(scratch), name=name, batch_size=asked.batch_size)
+        subject = measurable(path, Path(scratch), name=name, batch_size=asked.batch_size, trust=asked.trust)
         done = benchmark_beside(subject, zoo_model(asked.baseline), asked, scratch=Path(scratch))
     run_id: str | None = stored.run_id
     if asked.into == "run":
@@ -130,7 +130,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     attachments = Attachments(
         samples=measured.measurement.samples,
         environment=bench.environment,
-        config=OmegaConf.to_yaml(OmegaConf.create(plan.resolved)),
+        config=OmegaConf.to_yaml(OmegaConf.create(redact.settings(plan.resolved))),
     )
     return Benchmarked(record_of(plan, device, measured), attachments, measured.measurement)
 

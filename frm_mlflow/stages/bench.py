@@ -70,6 +70,7 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)
         return
+    server.limit_retries()
     client = server.connect(settings.tracking.uri)
     sweep_hash = content_hash([plan.config_hash(device=device.name, chip=device.chip) for plan in plans])
     parent = _resumed(client, settings.tracking, sweep_hash, resume=settings.resume)
@@ -100,6 +101,7 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
     if config.dry_run:
         yield
         return
+    server.limit_retries()
     client = server.connect(tracking.uri)
     sweep_hash = multirun_hash(config)
     parent = _resumed(client, tracking, sweep_hash, resume=bool(config.resume))
@@ -148,7 +150,12 @@ def _opened(
 
 
 def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *, resume: bool) -> str | None:
-    """Return the run to go on with: the one that is configured, else the newest unfinished one of the same sweep."""
+    """Return the run to go on with: the one that is configured, else the newest unfinished one of the same sweep.
+
+    What waits on disk for this server is sent first: it is measured, and is not measured again.
+    """
+    if resume:
+        log.resend(only=client.tracking_uri)
     if resume and tracking.parent_run_id is None:
         return log.unfinished_sweep(client, tracking.experiment, config_hash=sweep_hash)
     return tracking.parent_run_id

@@ -199,7 +199,7 @@ def _subject(client: MlflowClient, uri: str, scratch: Path, asked: GateConfig) -
     stored = stored_model(client, uri)
     if stored is not None:
         path = stored.download(scratch, client=client)
-        return measurable(path, scratch, name=stored.name, batch_size=asked.batch_size)
+        return measurable(path, scratch, name=stored.name, batch_size=asked.batch_size, trust=asked.trust)
     suffix = Path(uri).suffix
     if suffix in (".onnx", ".pt2"):
         return ModelConfig(name=Path(uri).stem, source=suffix[1:], path=uri)

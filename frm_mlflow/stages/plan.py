@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from frm_mlflow import redact
 from frm_mlflow.config import BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.records import content_hash
@@ -119,6 +120,8 @@ def _plans(configs: Sequence[DictConfig]) -> list[BenchmarkPlan]:
     once: dict[str, DictConfig] = {}
     for config in configs:
         once.setdefault(content_hash(OmegaConf.to_container(config.model, resolve=True)), config)
+    for config in once.values():
+        redact.remember(cast(dict[str, Any], OmegaConf.to_container(config, resolve=True)))
     return [
         BenchmarkPlan(
             settings=checked(BenchConfig, config, where="bench"),

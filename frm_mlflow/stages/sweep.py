@@ -18,11 +18,11 @@ import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from omegaconf import OmegaConf
 
-from frm_mlflow import frame, schema
+from frm_mlflow import frame, redact, schema
 from frm_mlflow.analysis.drift import sentinel_drift
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.devices import Device, Host, LocalHost, Phone
-from frm_mlflow.errors import DataError, FrmError, TrackingError
+from frm_mlflow.errors import DataError, FrmError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ArtefactCache
 from frm_mlflow.measure import Measurement, benchmark
@@ -97,11 +97,11 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
             except Exception as error:  # whatever ends one benchmark is logged with it; the sweep goes on
                 if plan.is_baseline:
                     unmeasurable.add(_group(plan))
-                progress.finish(f"{plan.label}: FAILED: {_first_line(error)}")
+                progress.finish(f"{plan.label}: FAILED: {redact.text(_first_line(error))}")
 
 
 def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
-    """Print the leaderboard of all that is FINISHED, and log it with figure and summary to the parent run."""
+    """Print the leaderboard of all that is FINISHED; the parent run gets it, with figure and summary, when it ends."""
     finished = finished_benchmarks(sweep)
     board = leaderboard.leaderboard(finished)
     failures = {outcome.name: outcome.reason for outcome in sweep.run.failures}
@@ -115,11 +115,7 @@ def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
     moved = _moved(drift, max_drift)
     for words in moved:
         console().print(f"The device drifted: {words}", markup=False, highlight=False, soft_wrap=True)
-    try:
-        _log_summary(sweep, board, failures)
-        _log_drift(sweep.run, drift, moved)
-    except TrackingError as error:
-        console().print(f"The leaderboard could not be logged: {error}", markup=False, highlight=False)
+    sweep.run.summary = _summary(board, failures, drift, moved)
 
 
 def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
@@ -141,12 +137,18 @@ def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
     return pd.concat([there, waiting], ignore_index=True) if len(waiting) else there
 
 
-def _log_summary(sweep: OpenSweep, board: pd.DataFrame, failures: Mapping[str, str]) -> None:
-    client, run_id = sweep.run.client, sweep.run.run_id
-    log.describe(client, run_id, leaderboard.markdown(board, failures))
-    if not board.empty:
-        log.log_table(client, run_id, board, "leaderboard")
-        log.log_figure(client, run_id, leaderboard.accuracy_frm_figure(board), "accuracy_frm")
+def _summary(
+    board: pd.DataFrame, failures: Mapping[str, str], drift: pd.DataFrame, moved: Sequence[str]
+) -> log.Summary:
+    """Return what the parent run says: leaderboard and figure, how the baseline moved, whether it moved too far."""
+    tables = {"leaderboard": board, "drift": drift}
+    return log.Summary(
+        leaderboard.markdown(board, failures),
+        tables={path: table for path, table in tables.items() if not table.empty},
+        figures={} if board.empty else {"accuracy_frm": leaderboard.accuracy_frm_figure(board)},
+        metrics={} if drift.empty else {schema.DRIFT.key: float(drift["drift"].iloc[0])},
+        words={schema.DRIFTED.key: "; ".join(moved)} if moved else {},
+    )
 
 
 def _moved(drift: pd.DataFrame, max_drift: float) -> list[str]:
@@ -156,16 +158,6 @@ def _moved(drift: pd.DataFrame, max_drift: float) -> list[str]:
         f"{row.benchmarks} benchmarks to the last ({row.first_ms:.4g} ms, {row.last_ms:.4g} ms)"
         for row in drift[drift["drift"].abs() > max_drift].itertuples()
     ]
-
-
-def _log_drift(run: log.Sweep, drift: pd.DataFrame, moved: list[str]) -> None:
-    """Log how the baseline moved on each configuration, and flag the sweep where it moved too far."""
-    if drift.empty:
-        return
-    log.log_table(run.client, run.run_id, drift, "drift")
-    log.log_metrics(run.client, run.run_id, {schema.DRIFT.key: float(drift["drift"].iloc[0])})
-    if moved:
-        log.log_tags(run.client, run.run_id, {schema.DRIFTED.key: "; ".join(moved)})
 
 
 def raise_for_failures(run: log.Sweep) -> None:
@@ -189,7 +181,7 @@ def _run(
         schema.CONFIG_HASH.key: plan.config_hash(device=bench.device.name, chip=bench.device.chip),
     }
     name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
-    config = OmegaConf.to_yaml(plan.resolved)
+    config = OmegaConf.to_yaml(redact.settings(plan.resolved))
     with sweep.run.benchmark(name=name, tags=tags) as run:
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)

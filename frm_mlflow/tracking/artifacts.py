@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 from plotly.graph_objects import Figure
 
+from frm_mlflow import redact
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking.entry import log_values, short
 from frm_mlflow.tracking.spool import SERVER_ERRORS
@@ -45,7 +46,7 @@ def log_figure(client: MlflowClient, run_id: str, figure: Figure, path: str) -> 
 def log_text(client: MlflowClient, run_id: str, text: str, path: str) -> None:
     """Log `text` as the artifact `path`."""
     with _refusals(client, path):
-        client.log_text(run_id, text, path)
+        client.log_text(run_id, redact.file(path, text), path)
 
 
 def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> None:

@@ -17,7 +17,7 @@ from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
-from frm_mlflow.tracking.entry import record_entry, short, to_ms
+from frm_mlflow.tracking.entry import clean, record_entry, to_ms
 from frm_mlflow.tracking.rest import refused
 from frm_mlflow.tracking.spool import deliver_now, keep, spool_directory
 
@@ -71,7 +71,7 @@ def attach(
     """
     run = find_run(client, run_id)
     _refuse_overwriting(run, record, prefix)
-    tags = {prefix + key: short(value) for key, value in _tags(record, model_id).items()}
+    tags = {prefix + key: value for key, value in clean(_tags(record, model_id)).items()}
     metrics = {prefix + key: value for key, value in record.metrics.items()}
     try:
         if model_id is not None:

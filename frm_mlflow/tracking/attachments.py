@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from frm_mlflow import redact
+
 SAMPLES_FILE = "samples.parquet"
 ENVIRONMENT_FILE = "environment.json"
 CONFIG_FILE = "config.yaml"
@@ -21,7 +23,7 @@ class Attachments:
     """Artifacts of one run; what is None or empty is not written.
 
     `samples` is every timed sample, `environment` the machine and library versions, `config` the
-    resolved Hydra config as YAML, `texts` further files by name.
+    resolved Hydra config as YAML, `texts` further files by name. Secrets are written to none of them.
     """
 
     samples: pd.DataFrame | None = None
@@ -34,12 +36,12 @@ class Attachments:
         if self.samples is not None:
             self.samples.to_parquet(folder / SAMPLES_FILE, index=False)
         if self.environment is not None:
-            text = json.dumps(self.environment, indent=2, sort_keys=True, default=str)
+            text = json.dumps(redact.settings(self.environment), indent=2, sort_keys=True, default=str)
             (folder / ENVIRONMENT_FILE).write_text(text, encoding="utf-8")
         if self.config is not None:
-            (folder / CONFIG_FILE).write_text(self.config, encoding="utf-8")
+            (folder / CONFIG_FILE).write_text(redact.text(self.config), encoding="utf-8")
         for name, text in self.texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(redact.file(name, text), encoding="utf-8")
 
 
 NO_ATTACHMENTS = Attachments()

@@ -218,10 +218,10 @@ def load(path: Path) -> Runs | None:
     """Return the runs in a file; None where there is none or it is broken."""
     try:
         table = pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid):
+        deleted = json.loads((table.schema.metadata or {}).get(DELETED_KEY, b"[]"))
+        return Runs(table.to_pandas(), frozenset(deleted))
+    except (OSError, ValueError, pa.ArrowException):  # Arrow raises all three on bytes that were changed
         return None
-    deleted = json.loads((table.schema.metadata or {}).get(DELETED_KEY, b"[]"))
-    return Runs(table.to_pandas(), frozenset(deleted))
 
 
 def save(runs: Runs, path: Path) -> None:

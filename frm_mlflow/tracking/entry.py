@@ -21,9 +21,10 @@ from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
-from frm_mlflow import schema
+from frm_mlflow import redact, schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.tracking.create import create_run
 from frm_mlflow.tracking.server import ensure_experiment
 
 ENTRY_FILE = "run.json"
@@ -61,7 +62,8 @@ class RunEntry:
 
     def write(self, folder: Path) -> None:
         """Write the entry into `folder`."""
-        (folder / ENTRY_FILE).write_text(json.dumps(asdict(self), indent=1, sort_keys=True), encoding="utf-8")
+        content = asdict(self) | {"tags": redact.settings(self.tags), "params": redact.settings(self.params)}
+        (folder / ENTRY_FILE).write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> RunEntry:
@@ -85,8 +87,14 @@ def to_ms(time: datetime) -> int:
 
 
 def short(text: str) -> str:
-    """Return `text` cut to what a tag or param may hold, marked with an ellipsis where it was cut."""
+    """Return `text` without secrets, cut to what a tag or param may hold, with an ellipsis where it was cut."""
+    text = redact.text(text)
     return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+
+
+def clean(words: Mapping[str, str]) -> dict[str, str]:
+    """Return tags or params as a server takes them: without secrets, and not too long."""
+    return {key: short(value) for key, value in redact.settings(words).items()}
 
 
 def record_entry(
@@ -150,7 +158,8 @@ def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
     """Log `entry` with the files in `artifacts` to its run, which is created where there is none.
 
     A run is ended last, so a run that has ended is complete; one that has not was half logged and
-    is completed. Sending again what is there already changes nothing.
+    is completed. Sending again what is there already changes nothing. A run never ends before it
+    starts, even where the clock was set back in between.
     """
     experiment_id = ensure_experiment(client, entry.experiment)
     run = find(client, experiment_id, entry)
@@ -161,12 +170,13 @@ def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
     log_values(client, run_id, metrics=entry.metrics, params=entry.params, tags=tags, time_ms=entry.end_ms)
     if artifacts is not None and any(artifacts.iterdir()):
         client.log_artifacts(run_id, str(artifacts))
-    client.set_terminated(run_id, status=entry.status, end_time=entry.end_ms)
+    started_ms = entry.start_ms if run is None else run.info.start_time
+    client.set_terminated(run_id, status=entry.status, end_time=max(entry.end_ms, started_ms))
     return Sent(run_id, logged=True)
 
 
 def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | None:
-    """Return the run that was opened for `entry` or carries its record id; None where there is none.
+    """Return the run that was opened for `entry` or carries its marks; None where there is none.
 
     Raises
     ------
@@ -181,22 +191,26 @@ def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | Non
                 raise
             if not entry.record_id:
                 raise TrackingError(f"run {entry.run_id} does not exist at {client.tracking_uri}") from error
-    runs = client.search_runs([experiment_id], f"tags.`{schema.RECORD_ID.key}` = '{entry.record_id}'")
-    return min(runs, key=lambda run: run.info.status != FINISHED, default=None)
+    for mark, value in ((schema.RECORD_ID, entry.record_id), (schema.OPENING, entry.tags.get(schema.OPENING.key, ""))):
+        runs = client.search_runs([experiment_id], f"tags.`{mark.key}` = '{value}'") if value else []
+        if runs:
+            return min(runs, key=lambda run: run.info.status != FINISHED)
+    return None
 
 
 def is_complete(run: Run, entry: RunEntry) -> bool:
-    """Whether `run` is ended and is the one that `entry` stands for; where that only ends a run, any end will do."""
-    ended = RunStatus.is_terminated(RunStatus.from_string(run.info.status))
+    """Whether `run` has ended as the one that `entry` stands for.
+
+    A benchmark that was half logged when somebody else ended it (as KILLED, by a resumed sweep) is not complete.
+    """
     if not entry.record_id:
-        return ended
-    return ended and run.data.tags.get(schema.RECORD_ID.key, "") == entry.record_id
+        return RunStatus.is_terminated(RunStatus.from_string(run.info.status))
+    return run.info.status == entry.status and run.data.tags.get(schema.RECORD_ID.key) == entry.record_id
 
 
 def create(client: MlflowClient, experiment_id: str, entry: RunEntry) -> str:
     """Create the entry's run with all its tags and return its id."""
-    tags = {key: short(value) for key, value in entry.tags.items()}
-    return str(client.create_run(experiment_id, start_time=entry.start_ms, tags=tags, run_name=entry.name).info.run_id)
+    return create_run(client, experiment_id, name=entry.name, tags=clean(entry.tags), start_ms=entry.start_ms)
 
 
 def log_values(
@@ -210,8 +224,8 @@ def log_values(
 ) -> None:
     """Log metrics (at `time_ms`), params and tags in one call, and one more for each further 100 params or tags."""
     numbers = [Metric(key, value, time_ms, 0) for key, value in metrics.items()]
-    settings = [Param(key, short(value)) for key, value in params.items()]
-    words = [RunTag(key, short(value)) for key, value in tags.items()]
+    settings = [Param(key, value) for key, value in clean(params).items()]
+    words = [RunTag(key, value) for key, value in clean(tags).items()]
     batches = max(math.ceil(len(settings) / PER_BATCH), math.ceil(len(words) / PER_BATCH), 1 if numbers else 0)
     for batch in range(batches):
         part = slice(batch * PER_BATCH, (batch + 1) * PER_BATCH)

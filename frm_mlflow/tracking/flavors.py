@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from mlflow.types import TensorSpec
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import ConfigError, MissingExtraError
 
+PICKLE_VARIABLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 FLAVORS = ("onnx", "pytorch", "transformers")
 """Flavors that can be measured, in the order in which a model with several is taken."""
 
 
-def measurable(path: Path, scratch: Path, *, name: str, batch_size: int = 1, example: Any = None) -> ModelConfig:
+def measurable(
+    path: Path, scratch: Path, *, name: str, batch_size: int = 1, example: Any = None, trust: bool = False
+) -> ModelConfig:
     """Return the model in `path` as settings that can be exported and measured.
 
     Parameters
@@ -29,6 +35,8 @@ def measurable(path: Path, scratch: Path, *, name: str, batch_size: int = 1, exa
         Directory for a program that has to be captured; it must live as long as the settings are used.
     example
         Arguments of one call; by default the model's input example, else drawn from its signature.
+    trust
+        Whether a pickle, which is a program of whoever logged it, may be loaded.
 
     Raises
     ------
@@ -46,11 +54,26 @@ def measurable(path: Path, scratch: Path, *, name: str, batch_size: int = 1, exa
         )
     logged = _Logged(path, model, name, batch_size, example)
     try:
-        return {"onnx": _onnx, "pytorch": _pytorch, "transformers": _transformers}[flavor](logged, scratch)
+        with _pickles(allowed=trust):
+            return {"onnx": _onnx, "pytorch": _pytorch, "transformers": _transformers}[flavor](logged, scratch)
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "bench", f"the flavor {flavor} of '{name}'") from error
     except MlflowException as error:
-        raise ConfigError(f"'{name}' cannot be loaded: {error.message}") from error
+        remedy = "" if trust or "pickle" not in error.message else ". If you trust who logged it: trust=true"
+        raise ConfigError(f"'{name}' cannot be loaded: {error.message}{remedy}") from error
+
+
+@contextmanager
+def _pickles(*, allowed: bool) -> Iterator[None]:
+    """Have MLflow refuse pickles, which it loads by default, unless they are allowed here or by the user's variable."""
+    if allowed or PICKLE_VARIABLE in os.environ:
+        yield
+        return
+    os.environ[PICKLE_VARIABLE] = "false"
+    try:
+        yield
+    finally:
+        del os.environ[PICKLE_VARIABLE]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from frm_mlflow.tracking.artifacts import (
 from frm_mlflow.tracking.attachments import Attachments, flat_params
 from frm_mlflow.tracking.member import close_lost_job, join_sweep
 from frm_mlflow.tracking.resume import close_orphans, completed, runner_of, unfinished_sweep
+from frm_mlflow.tracking.spool import resend
+from frm_mlflow.tracking.summary import Summary
 from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
 
 __all__ = [
     "Attachments",
     "BenchmarkRun",
     "Outcome",
+    "Summary",
     "Sweep",
     "close_lost_job",
     "close_orphans",
@@ -34,6 +37,7 @@ __all__ = [
     "log_tags",
     "log_text",
     "open_sweep",
+    "resend",
     "runner_of",
     "unfinished_sweep",
 ]

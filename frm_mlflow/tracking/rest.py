@@ -22,10 +22,15 @@ HTTP_OK = 200
 HTTP_UNAUTHORIZED = 401
 HTTP_FORBIDDEN = 403
 PERMISSION_DENIED = "PERMISSION_DENIED"
+HTTP_SERVER_ERROR = 500
 LOGIN_REMEDY = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
     "to an account that has the permission"
 )
+
+
+class NoAnswerError(TrackingError):
+    """The server did not answer, or with an error of its own: whether it did what it was asked is not known."""
 
 
 def is_http(uri: str) -> bool:
@@ -51,7 +56,7 @@ def call(
     Raises
     ------
     TrackingError
-        Where the server does not answer, does not know the caller or refuses the request.
+        Where the server does not know the caller or refuses the request; `NoAnswerError` where it does not answer.
     """
     try:
         response = http_request(
@@ -65,13 +70,14 @@ def call(
             json=body,
         )
     except (MlflowException, requests.RequestException) as error:
-        raise TrackingError(f"the tracking server at {uri} does not answer: {_cause(error)}") from error
+        raise NoAnswerError(f"the tracking server at {uri} does not answer: {_cause(error)}") from error
     if response.status_code in (HTTP_UNAUTHORIZED, HTTP_FORBIDDEN):
         raise TrackingError(
             f"the tracking server at {uri} refused {endpoint} (HTTP {response.status_code}): {LOGIN_REMEDY}"
         )
     if response.status_code != HTTP_OK:
-        raise TrackingError(f"the tracking server at {uri} answered {endpoint} with {_refusal(response)}")
+        kind = NoAnswerError if response.status_code >= HTTP_SERVER_ERROR else TrackingError
+        raise kind(f"the tracking server at {uri} answered {endpoint} with {_refusal(response)}")
     answer: dict[str, Any] = response.json()
     return answer
 

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,22 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from frm_mlflow.errors import FrmError, TrackingError
-from frm_mlflow.folders import data_folder
+from frm_mlflow import redact, schema
+from frm_mlflow.errors import DataError, FrmError, TrackingError
+from frm_mlflow.folders import cache_folder, data_folder
+from frm_mlflow.records import content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
-from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, Sent, send, written_now
-from frm_mlflow.tracking.server import check_answer, connect
+from frm_mlflow.tracking.create import opened_by
+from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, KILLED, RunEntry, Sent, send, written_now
+from frm_mlflow.tracking.server import check_answer, connect, ensure_experiment
 
 logger = logging.getLogger(__name__)
 
 SPOOL_VARIABLE = "FRM_MLFLOW_SPOOL"
 PARTIAL_PREFIX = ".partial-"
+
+MEMORY_DISK = "/dev/shm"  # noqa: S108 - a private folder there, where all else is full  # nosec B108
+UNKNOWN = "opened twice: the server's answer was lost"
 
 SERVER_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException, OSError, TrackingError)
 """What sending may end in through no fault of the result."""
@@ -51,18 +57,61 @@ def pending(directory: Path | None = None) -> list[Path]:
 
 
 def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path) -> Path:
-    """Write a finished run to its own folder in `directory` and return that folder."""
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
-    (partial / ARTIFACTS_FOLDER).mkdir()
-    attachments.write(partial / ARTIFACTS_FOLDER)
-    entry.write(partial)
-    folder = directory / f"{entry.end_ms:013d}-{entry.record_id or entry.run_id}"
-    if folder.exists():
-        shutil.rmtree(partial)
-    else:
-        partial.rename(folder)
+    """Write a finished run to its own folder in `directory` and return that folder.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written (a full disk, say); nothing of it is left then.
+    """
+    with _alone_in(directory):
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
+        try:
+            _fill(partial, entry, attachments)
+            folder = directory / f"{entry.end_ms:013d}-{entry.record_id or entry.run_id}"
+            if not folder.exists():
+                partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _fill(folder: Path, entry: RunEntry, attachments: Attachments) -> None:
+    (folder / ARTIFACTS_FOLDER).mkdir()
+    attachments.write(folder / ARTIFACTS_FOLDER)
+    entry.write(folder)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Be the only one who writes folders in the spool: what is partial then was left by a process that was killed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = cache_folder() / "locks" / f"{content_hash(str(directory.resolve()))}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
+            shutil.rmtree(partial)
+        yield
+
+
+def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments) -> Sent:
+    """Send a finished run that could not be kept on disk; without its files where no disk takes them.
+
+    Raises
+    ------
+    TrackingError
+        Where the server does not answer either: then the result is lost, and the message says so.
+    """
+    try:
+        check_answer(client)
+        for place in (tempfile.gettempdir(), MEMORY_DISK):
+            with suppress(OSError), tempfile.TemporaryDirectory(prefix="frm-", dir=place) as folder:
+                _fill(Path(folder), entry, attachments)
+                return send(client, entry, Path(folder) / ARTIFACTS_FOLDER)
+        logger.warning("the files of %s are lost: no disk takes them", entry.name)
+        return send(client, entry)
+    except SERVER_ERRORS as error:
+        raise TrackingError(f"the result of {entry.name} is lost, neither disk nor server takes it: {error}") from error
 
 
 @contextmanager
@@ -86,9 +135,20 @@ def deliver(client: MlflowClient, folder: Path, *, late: bool = False) -> Sent:
     """Send the kept run in `folder`, marked where it is sent `late`, and remove the folder."""
     entry = RunEntry.read(folder)
     marked = written_now(entry) if late and entry.record_id else entry
+    if not entry.record_id:
+        close_unknown(client, entry)
     sent = send(client, marked, folder / ARTIFACTS_FOLDER)
-    shutil.rmtree(folder)
+    done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))  # a folder without its file is no kept run
+    shutil.rmtree(done)
     return sent
+
+
+def close_unknown(client: MlflowClient, end: RunEntry) -> None:
+    """End the benchmarks that the sweep of this `end` opened without ever learning their ids."""
+    opening = end.tags.get(schema.OPENING.key)
+    for run_id in opened_by(client, ensure_experiment(client, end.experiment), f"{opening}-") if opening else ():
+        client.set_tag(run_id, schema.REASON.key, UNKNOWN)
+        client.set_terminated(run_id, KILLED)
 
 
 @dataclass(frozen=True)
@@ -104,7 +164,11 @@ class ResendReport:
 
 
 def resend(
-    directory: Path | None = None, *, uri: str | None = None, on_progress: Callable[[int, int], None] | None = None
+    directory: Path | None = None,
+    *,
+    uri: str | None = None,
+    only: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> ResendReport:
     """Log the kept runs in `directory`, each to the server that it was meant for, exactly once.
 
@@ -114,10 +178,17 @@ def resend(
         The spool; None takes `spool_directory()`.
     uri
         Sends every run to this server instead (the old one has a new address, say).
+    only
+        Sends the runs alone that were meant for this server.
     on_progress
         Called with the number of runs handled and the total.
     """
-    folders = pending(directory)
+    directory = directory or spool_directory()
+    if directory.exists():
+        with _alone_in(directory):
+            folders = [folder for folder in pending(directory) if only in (None, _meant_for(folder))]
+    else:
+        folders = []
     clients: dict[str, MlflowClient | TrackingError] = {}
     sent = present = 0
     left = []
@@ -134,16 +205,23 @@ def resend(
     return ResendReport(sent, present, tuple(left))
 
 
+def _meant_for(folder: Path) -> str | None:
+    try:
+        return RunEntry.read(folder).tracking_uri
+    except DataError:  # said where it is sent
+        return None
+
+
 def _resend_one(folder: Path, uri: str | None, clients: dict[str, MlflowClient | TrackingError]) -> Sent | str:
     """Send one kept run; return where it is now, or why it stays."""
-    with claimed(folder) as mine:
-        if not mine:
-            return "another process is sending it"
-        try:
+    try:
+        with claimed(folder) as mine:
+            if not mine:
+                return "another process is sending it"
             client = _client(uri or RunEntry.read(folder).tracking_uri, clients)
             return str(client) if isinstance(client, TrackingError) else deliver(client, folder, late=True)
-        except (*SERVER_ERRORS, FrmError) as error:
-            return str(error)
+    except (*SERVER_ERRORS, FrmError) as error:
+        return redact.text(str(error))
 
 
 def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> MlflowClient | TrackingError:
@@ -161,15 +239,16 @@ def deliver_now(client: MlflowClient, folder: Path) -> str | None:
 
     An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
     """
-    with claimed(folder) as mine:
-        if not mine:
-            return None
-        try:
-            check_answer(client)
-            return deliver(client, folder).run_id
-        except SERVER_ERRORS as error:
-            logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", error, folder)
-            return None
-        except KeyboardInterrupt:
-            deliver(client, folder)
-            raise
+    try:
+        with claimed(folder) as mine:
+            if not mine:
+                return None
+            try:
+                check_answer(client)
+                return deliver(client, folder).run_id
+            except KeyboardInterrupt:
+                deliver(client, folder)
+                raise
+    except SERVER_ERRORS as error:
+        logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", redact.text(str(error)), folder)
+        return None

@@ -10,9 +10,11 @@ import logging
 import os
 import platform
 import time
+import uuid
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,16 +22,17 @@ from mlflow import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from frm_mlflow import schema
+from frm_mlflow import redact, schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import BenchmarkRecord, content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachments
 from frm_mlflow.tracking.context import DeviceContext
-from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, log_values, record_entry, short
-from frm_mlflow.tracking.resume import close_orphans
+from frm_mlflow.tracking.create import create_run, opened_by
+from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, Sent, clean, log_values, record_entry
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
 from frm_mlflow.tracking.signals import sigterm_as_interrupt
-from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, spool_directory
+from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, send_unkept, spool_directory
+from frm_mlflow.tracking.summary import NO_SUMMARY, Summary
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,11 @@ class Sweep:
     spool: Path
     context_tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     outcomes: list[Outcome] = field(default_factory=list)
+    opening: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Marks the runs that this sweep has opened; the benchmarks' marks have a number after it."""
+    summary: Summary = NO_SUMMARY
+    """What the parent run says of it all; logged when it ends."""
+    _numbers: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
     def failures(self) -> list[Outcome]:
@@ -86,7 +94,9 @@ class Sweep:
         An exception ends it as FAILED with the exception's message (in an artifact too where it has
         more than one line, such as a worker's last output), Ctrl-C as KILLED; both are raised again.
         """
-        run = BenchmarkRun(sweep=self, name=name, tags={**self._child_tags(description), **tags}, start_ms=now_ms())
+        own = {schema.OPENING.key: f"{self.opening}-{next(self._numbers)}"}
+        tags = {**self._child_tags(description), **tags, **own}
+        run = BenchmarkRun(sweep=self, name=name, tags=tags, start_ms=now_ms())
         run.open()
         try:
             yield run
@@ -110,17 +120,37 @@ class Sweep:
             start_ms=now_ms(),
             end_ms=now_ms(),
             run_id=self.run_id,
-            tags={schema.REASON.key: reason} if reason else {},
+            metrics=dict(self.summary.metrics),
+            tags={schema.OPENING.key: self.opening, **self.summary.tags()}
+            | ({schema.REASON.key: reason} if reason else {}),
         )
-        deliver_now(self.client, keep(entry, directory=self.spool))
+        folder = self.keep(entry, Attachments(texts=self.summary.texts))
+        if isinstance(folder, Path):
+            deliver_now(self.client, folder)
+
+    def keep(self, entry: RunEntry, attachments: Attachments) -> Path | Sent:
+        """Write a finished run to disk and return its folder; where no disk takes it, send it at once instead.
+
+        Raises
+        ------
+        TrackingError
+            Where neither disk nor server takes it.
+        """
+        try:
+            return keep(entry, attachments, directory=self.spool)
+        except OSError as error:
+            logger.warning("%s cannot be kept in %s (%s): it is sent at once", entry.name, self.spool, error)
+            return send_unkept(self.client, entry, attachments)
 
     def close_children(self) -> None:
         """End as KILLED what an interrupt has left open: a child whose id had not come back yet."""
         try:
             check_answer(self.client)
-            close_orphans(self.client, self.run_id, reason=INTERRUPTED)
+            for run_id in opened_by(self.client, self.experiment_id, f"{self.opening}-"):
+                self.client.set_tag(run_id, schema.REASON.key, INTERRUPTED)
+                self.client.set_terminated(run_id, KILLED)
         except SERVER_ERRORS as error:
-            logger.warning("%s. Resuming the sweep closes what it has left open.", error)
+            logger.warning("%s. Resuming the sweep closes what it has left open.", redact.text(str(error)))
 
     def _child_tags(self, description: str) -> dict[str, str]:
         own = {
@@ -147,14 +177,14 @@ class BenchmarkRun:
     def open(self) -> None:
         """Create the run, where the server answers."""
         client = self.sweep.client
-        tags = {key: short(value) for key, value in self.tags.items()}
+        tags = clean(self.tags)
         try:
             check_answer(client)
-            run = client.create_run(self.sweep.experiment_id, self.start_ms, tags, self.name)
+            self.run_id = create_run(
+                client, self.sweep.experiment_id, name=self.name, tags=tags, start_ms=self.start_ms
+            )
         except SERVER_ERRORS as error:
-            logger.warning("%s. %s is measured all the same and kept on disk.", error, self.name)
-        else:
-            self.run_id = str(run.info.run_id)
+            logger.warning("%s. %s is measured all the same and kept on disk.", redact.text(str(error)), self.name)
 
     def finish(self, record: BenchmarkRecord, attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
         """Log `record` with its files and end the run as FINISHED."""
@@ -195,16 +225,27 @@ class BenchmarkRun:
     def _close(self, entry: RunEntry, attachments: Attachments) -> Outcome:
         if self.outcome is not None:
             raise TrackingError(f"{self.name} has ended already ({self.outcome.status})")
-        folder = keep(entry, attachments, directory=self.sweep.spool)
-        reason = entry.tags.get(schema.REASON.key, "")
-        kept = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason, kept=folder)
-        self.outcome = kept
+        reason = redact.text(entry.tags.get(schema.REASON.key, ""))
+        kept = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason)
+        try:
+            folder = self.sweep.keep(entry, attachments)
+        except TrackingError as error:
+            self._ended(replace(kept, status=FAILED, reason=str(error)))
+            raise
+        if not isinstance(folder, Path):
+            return self._ended(replace(kept, run_id=folder.run_id))
+        self.outcome = replace(kept, kept=folder)
         try:
             if run_id := deliver_now(self.sweep.client, folder):
-                self.outcome = replace(kept, run_id=run_id, kept=None)
+                self.outcome = replace(kept, run_id=run_id)
         finally:
-            self.sweep.outcomes.append(self.outcome)
+            self._ended(self.outcome)
         return self.outcome
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        self.outcome = outcome
+        self.sweep.outcomes.append(outcome)
+        return outcome
 
 
 @contextmanager
@@ -251,7 +292,8 @@ def open_sweep(
     context_tags = MappingProxyType(
         resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
     )
-    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags}
+    opening = uuid.uuid4().hex
+    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags, schema.OPENING.key: opening}
     if description:
         own[MLFLOW_RUN_NOTE] = description
     with sigterm_as_interrupt():
@@ -264,7 +306,9 @@ def open_sweep(
                 run_id = begin(client, experiment_id, name, {**context_tags, **own}, params)
         except SERVER_ERRORS as error:
             raise TrackingError(f"the run '{name}' cannot be opened at {client.tracking_uri}: {error}") from error
-        sweep = Sweep(client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags)
+        sweep = Sweep(
+            client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags, opening=opening
+        )
         with _closing(sweep):
             yield sweep
 
@@ -273,9 +317,9 @@ def begin(
     client: MlflowClient, experiment_id: str, name: str, tags: Mapping[str, str], params: Mapping[str, str]
 ) -> str:
     """Create a run with tags and params and return its id."""
-    run = client.create_run(experiment_id, now_ms(), {key: short(value) for key, value in tags.items()}, name)
-    log_values(client, run.info.run_id, params=params)
-    return str(run.info.run_id)
+    run_id = create_run(client, experiment_id, name=name, tags=clean(tags), start_ms=now_ms())
+    log_values(client, run_id, params=params)
+    return run_id
 
 
 def adopt(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> str:

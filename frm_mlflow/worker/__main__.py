@@ -22,6 +22,7 @@ def main() -> int:
 
 def serve_standard_streams() -> int:
     """Keep the real standard output for replies and send everything else to standard error."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report to its makers, from a thread
     die_with_parent()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

@@ -53,16 +53,19 @@ def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
     assert tracking.get_run(run.info.run_id).data.metrics["laptop/frm"] > 0
 
 
-def test_a_pickled_module_is_loaded_under_mlflows_rule_with_an_input_from_its_signature(
+def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its_signature(
     tracking, measured_as, monkeypatch
 ):
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
     with mlflow.start_run():
         info = log_torch(model, "pickled", input_example=None, signature=signature, serialization_format="pickle")
     asked = measured_as()
-    run_attach(f"model_uri={info.model_uri}")
+    with pytest.raises(ConfigError, match="trust=true"):
+        run_attach(f"model_uri={info.model_uri}")
+    assert asked == []
+    run_attach(f"model_uri={info.model_uri}", "trust=true")
     assert asked == ["pickled"]
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     with pytest.raises(ConfigError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):

@@ -19,6 +19,7 @@ from records import CONFIGURATION, START, record
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking.create import create_run
 
 
 @pytest.fixture
@@ -134,14 +135,12 @@ def test_ctrl_c_kills_the_open_benchmark_and_keeps_the_finished_one(client: Mlfl
 def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
     client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = MlflowClient.create_run
-
-    def interrupted(self: MlflowClient, *args: object, **kwargs: object) -> Run:
-        create(self, *args, **kwargs)
+    def interrupted(*args: object, **kwargs: object) -> str:
+        create_run(*args, **kwargs)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), log.open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
-        monkeypatch.setattr(MlflowClient, "create_run", interrupted)
+        monkeypatch.setattr("frm_mlflow.tracking.sweep.create_run", interrupted)
         with sweep.benchmark(name="half open"):
             pytest.fail("the interrupt comes first")
     assert [r.info.status for r in runs_of(client, experiment)] == ["KILLED", "KILLED"]

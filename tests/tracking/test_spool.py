@@ -173,3 +173,94 @@ def test_the_spool_lies_where_the_variable_says(tmp_path: Path, monkeypatch: pyt
 def test_connect_reports_a_uri_that_is_no_tracking_store() -> None:
     with pytest.raises(TrackingError, match="nonsense://x"):
         server.connect("nonsense://x")
+
+
+def test_where_no_disk_takes_a_result_it_is_sent_at_once_with_its_files(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder can be made below this")
+    opened = log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
+    with opened as sweep, sweep.benchmark(name="b") as run:
+        run.finish(record(), log.Attachments(config="a: 1"))
+    assert [outcome.status for outcome in sweep.outcomes] == ["FINISHED"]
+    (run,) = benchmarks(client, experiment)
+    assert (run.info.status, measured(run)) == ("FINISHED", record().metrics)
+    assert Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text() == "a: 1"
+    assert client.get_run(sweep.run_id).info.status == "FINISHED"
+
+
+def test_where_neither_disk_nor_server_takes_a_result_the_benchmark_failed_and_says_so(
+    client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder can be made below this")
+
+    def away(client: MlflowClient) -> None:
+        raise TrackingError("the server does not answer")
+
+    opened = log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
+    with pytest.raises(TrackingError, match="is lost"), opened as sweep, sweep.benchmark(name="b") as run:  # noqa: PT012
+        monkeypatch.setattr(spool, "check_answer", away)
+        run.finish(record())
+    assert [outcome.status for outcome in sweep.outcomes] == ["FAILED"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".partial-x").mkdir()
+    kept(client, experiment, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [spool.pending(tmp_path)[0].name]
+    (tmp_path / ".partial-y").mkdir()
+    assert spool.resend(tmp_path).sent == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_logged_run_that_was_ended_as_killed_is_completed(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    experiment_id = server.ensure_experiment(client, experiment)
+    half = client.create_run(experiment_id, tags=record().all_tags())
+    client.set_terminated(half.info.run_id, "KILLED")
+    kept(client, experiment, tmp_path)
+    assert spool.resend(tmp_path).sent == 1
+    (run,) = benchmarks(client, experiment)
+    assert (run.info.run_id, run.info.status, measured(run)) == (half.info.run_id, "FINISHED", record().metrics)
+
+
+def test_resend_for_one_server_leaves_what_is_meant_for_another(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    kept(client, experiment, tmp_path, 0)
+    entry = record_entry(record(1), tracking_uri="http://127.0.0.1:9", experiment=experiment)
+    other = spool.keep(entry, directory=tmp_path)
+    assert spool.resend(tmp_path, only=client.tracking_uri) == spool.ResendReport(1, 0, ())
+    assert spool.pending(tmp_path) == [other]
+
+
+def test_a_clock_that_is_set_back_does_not_end_a_run_before_its_start(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    experiment_id = server.ensure_experiment(client, experiment)
+    opened = client.create_run(experiment_id, start_time=9_000_000_000_000)
+    entry = record_entry(record(), tracking_uri=client.tracking_uri, experiment=experiment, run_id=opened.info.run_id)
+    spool.keep(entry, directory=tmp_path)
+    assert spool.resend(tmp_path).sent == 1
+    assert client.get_run(opened.info.run_id).info.end_time == 9_000_000_000_000
+
+
+def test_the_parents_tables_and_figures_wait_with_its_end(
+    client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = pd.DataFrame({"model": ["a", "b"], "frm": [0.5, 1.0]})
+    with monkeypatch.context() as patch, log.open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
+        sweep.summary = log.Summary("# Two models", tables={"leaderboard": board})
+        patch.setattr(spool, "check_answer", lambda client: (_ for _ in ()).throw(TrackingError("away")))
+    assert client.get_run(sweep.run_id).info.status == "RUNNING"
+    assert spool.resend(tmp_path).sent == 1
+    run = client.get_run(sweep.run_id)
+    assert (run.info.status, run.data.tags["mlflow.note.content"]) == ("FINISHED", "# Two models")
+    assert "leaderboard.json" in run.data.tags["mlflow.loggedArtifacts"], "the UI shows it as a table"
+    shown = pd.read_json(client.download_artifacts(sweep.run_id, "leaderboard.json"), orient="split")
+    pd.testing.assert_frame_equal(shown, board)
+    again = pd.read_csv(client.download_artifacts(sweep.run_id, "leaderboard.csv"))
+    pd.testing.assert_frame_equal(again, board)

@@ -166,3 +166,16 @@ def test_sha256_of_a_file(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     # FIPS 180-2, appendix B.1
     assert sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path) -> None:
+    cache = ArtefactCache(tmp_path)
+    for name in ("a-1234", "b-1234"):
+        (tmp_path / "staging" / name).mkdir(parents=True)
+    cache.fetch("a", lambda directory: (directory / "f").write_text("x") and None)
+    assert [path.name for path in (tmp_path / "staging").iterdir()] == ["b-1234"], "another key may be in the making"
+    with cache._lock("b"):
+        cache.prune(now=NOW)
+        assert [path.name for path in (tmp_path / "staging").iterdir()] == ["b-1234"]
+    cache.prune(now=NOW)
+    assert list((tmp_path / "staging").iterdir()) == []

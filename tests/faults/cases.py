@@ -1,0 +1,337 @@
+"""The faults: each is injected into a sweep that runs, at a moment that is drawn.
+
+A case gets its surroundings and a generator, and returns what it did, or None where the sweep was over before
+the fault could hit. Recovery and judgement are the campaign's.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.process import Command
+from tests.faults.world import Case, World
+from tests.fleet.sshd import Sshd, key, overrides
+
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+"""Debian's package libfaketime."""
+
+Inject = Callable[[Case, random.Random], str | None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of fault, and what it needs that not every machine has."""
+
+    name: str
+    title: str
+    inject: Inject
+    missing: Callable[[World], str] = lambda world: ""
+    """Why it cannot be injected here; "" where it can."""
+
+
+def moment(case: Case, rng: random.Random, command: Command) -> bool:
+    """Wait until a moment of the sweep that is drawn; return whether it still runs."""
+    deadline = command.started + rng.uniform(0.0, case.world.sweep_seconds)
+    while command.running and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return command.running
+
+
+def worker_killed(case: Case, rng: random.Random) -> str | None:
+    """The system kills a worker."""
+    return _to_worker(case, rng, signal.SIGKILL)
+
+
+def worker_stopped(case: Case, rng: random.Random) -> str | None:
+    """A worker is alive and answers nothing any more."""
+    case.arguments.append("measure.timeout_s=8")
+    return _to_worker(case, rng, signal.SIGSTOP)
+
+
+def _to_worker(case: Case, rng: random.Random, number: signal.Signals) -> str | None:
+    sweep = case.sweep()
+    hit = None
+    if moment(case, rng, sweep) and (worker := sweep.worker(until_s=5)):
+        worker.send_signal(number)
+        hit = f"{number.name} to a worker"
+    case.ended(sweep)
+    return hit
+
+
+def worker_out_of_memory(case: Case, rng: random.Random) -> str | None:
+    """A worker gets no memory any more."""
+    sweep = case.sweep()
+    hit = None
+    if moment(case, rng, sweep) and (worker := sweep.worker(until_s=5)):
+        limit = worker.memory_info().vms
+        worker.rlimit(resource.RLIMIT_AS, (limit, limit))
+        hit = f"no address space beyond {limit >> 20} MiB"
+    case.ended(sweep)
+    return hit
+
+
+def launcher_killed(case: Case, rng: random.Random) -> str | None:
+    """The sweep's own process is killed; in one of four cases, its resumption too."""
+    sweep = case.sweep()
+    hit = "SIGKILL to the sweep" if moment(case, rng, sweep) and sweep.send(signal.SIGKILL) else None
+    case.ended(sweep)
+    if hit and rng.random() < 0.25:
+        again = case.sweep("resume=true")
+        if moment(case, rng, again) and again.send(signal.SIGKILL):
+            hit += ", and to its resumption"
+        case.ended(again)
+    return hit
+
+
+def launcher_interrupted(case: Case, rng: random.Random) -> str | None:
+    """Ctrl-C, or the SIGTERM of a scheduler."""
+    number = rng.choice((signal.SIGINT, signal.SIGTERM))
+    sweep = case.sweep()
+    hit = f"{number.name} to the sweep" if moment(case, rng, sweep) and sweep.send(number) else None
+    case.ended(sweep)
+    return hit
+
+
+def resend_killed(case: Case, rng: random.Random) -> str | None:
+    """The server is away for all of a sweep, and the command that sends its results is killed."""
+    sweep = case.sweep()
+    while sweep.running and not case.world.runs(case.name):
+        time.sleep(0.05)
+    case.world.proxy.weather.set("down")
+    case.ended(sweep)
+    case.world.proxy.weather.set("slow", delay_s=0.03)
+    resend = case.command("resend")
+    time.sleep(rng.uniform(0.0, 0.8))
+    hit = "SIGKILL to resend" if resend.send(signal.SIGKILL) else None
+    resend.wait()
+    return hit
+
+
+def _weather(kind: str) -> Inject:
+    def inject(case: Case, rng: random.Random) -> str | None:
+        weather = case.world.proxy.weather
+        sweep = case.sweep()
+        moment(case, rng, sweep)
+        before, seconds, delay_s = weather.disturbed, rng.uniform(0.2, 3.0), rng.uniform(0.3, 5.0)
+        weather.set(kind, delay_s=delay_s)
+        deadline = time.monotonic() + seconds
+        while sweep.running and (time.monotonic() < deadline or weather.disturbed == before):
+            time.sleep(0.005)
+        weather.set("fair")
+        case.ended(sweep)
+        disturbed = weather.disturbed - before
+        return f"{disturbed} requests in {seconds:.1f} s" if disturbed else None
+
+    return inject
+
+
+def server_restarted(case: Case, rng: random.Random) -> str | None:
+    """The server is killed and started again on the same database."""
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    case.world.server.kill()
+    case.world.server.start()
+    case.ended(sweep)
+    return "killed and started" if hit else None
+
+
+def database_locked(case: Case, rng: random.Random) -> str | None:
+    """Another program holds the server's database, or the database that the sweep logs to without a server."""
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    seconds = rng.uniform(1.0, 7.0)
+    with sqlite3.connect(case.world.server.folder / "mlflow.db", timeout=20, isolation_level=None) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        deadline = time.monotonic() + seconds
+        while sweep.running and time.monotonic() < deadline:
+            time.sleep(0.01)
+        database.execute("ROLLBACK")
+    database.close()
+    case.ended(sweep)
+    return f"locked for {seconds:.1f} s" if hit else None
+
+
+def artifacts_read_only(case: Case, rng: random.Random) -> str | None:
+    """The server takes numbers, but no files."""
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    with case.world.artifact_disk.read_only():
+        case.ended(sweep)
+    return "remounted read-only" if hit else None
+
+
+def client_disk_full(case: Case, rng: random.Random) -> str | None:
+    """No byte is left where results are kept and where temporary files lie."""
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    with case.world.client_disk.full():
+        case.ended(sweep)
+    return "full until the sweep ended" if hit else None
+
+
+def server_disk_full(case: Case, rng: random.Random) -> str | None:
+    """No byte is left for the server's database, or for its artifacts."""
+    chosen = rng.choice((case.world.server_disk, case.world.artifact_disk))
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    with chosen.full():
+        case.ended(sweep)
+    return f"{chosen.folder.name} full until the sweep ended" if hit else None
+
+
+def cache_corrupted(case: Case, rng: random.Random) -> str | None:
+    """A file of an export is cut, changed or deleted while the sweep runs."""
+    case.cache = case.world.folder / "own-artefacts" / case.name
+    shutil.copytree(case.world.cache, case.cache)
+    sweep = case.sweep()
+    at_start = rng.random() < 0.5
+    if not at_start:
+        moment(case, rng, sweep)
+    files = sorted(path for path in case.cache.glob("*/*") if path.is_file() and path.suffix != ".lock")
+    done = _damage(rng.choice(files), rng)
+    case.ended(sweep)
+    return done
+
+
+def _damage(path: Path, rng: random.Random) -> str:
+    content = bytearray(path.read_bytes())
+    how = rng.choice(("cut", "changed", "deleted"))
+    if how == "cut":
+        path.write_bytes(content[: rng.randrange(len(content))])
+    elif how == "changed":
+        content[rng.randrange(len(content))] ^= 0xFF
+        path.write_bytes(content)
+    else:
+        path.unlink()
+    return f"{path.name} {how}"
+
+
+def two_sweeps(case: Case, rng: random.Random) -> str | None:
+    """The same sweep twice at once: one server, one cache, one spool."""
+    case.sweeps = 2
+    first = case.sweep()
+    time.sleep(rng.uniform(0.0, 1.0))
+    second = case.sweep()
+    overlapped = first.running
+    case.ended(first)
+    case.ended(second)
+    return "overlapped" if overlapped else None
+
+
+def clock_jumped(case: Case, rng: random.Random) -> str | None:
+    """The clock is set, back or forward, by minutes to days."""
+    clock = case.world.folder / "clocks" / case.name
+    clock.parent.mkdir(exist_ok=True)
+    clock.write_text("+0")
+    faked = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    faked |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    sweep = case.program(faked)
+    while sweep.running and not case.world.runs(case.name):
+        time.sleep(0.05)
+    time.sleep(rng.uniform(0.0, case.world.sweep_seconds))
+    seconds = rng.choice((-1, 1)) * rng.choice((90, 3600, 86400, 400 * 86400))
+    hit = sweep.running
+    clock.write_text(f"{seconds:+d}")
+    case.ended(sweep)
+    return f"set by {seconds:+d} s" if hit else None
+
+
+def _over_ssh(case: Case) -> Sshd:
+    """Let the case's sweep measure on a host that is reached over ssh: this one, through a real server."""
+    sshd = case.world.sshd
+    assert sshd is not None
+    folder = case.world.device_disk.folder / case.name
+    reach = sshd.device(python=sys.executable, folder=folder)
+    case.arguments += [*overrides(reach), "runtime.threads=1"]
+    return sshd
+
+
+def connection_cut(case: Case, rng: random.Random) -> str | None:
+    """Every ssh connection to the device is cut."""
+    sshd = _over_ssh(case)
+    sweep = case.sweep()
+    moment(case, rng, sweep)
+    hit = False
+    while sweep.running and not hit:
+        hit = bool(sshd.sessions())
+        sshd.cut()
+        time.sleep(0.02)
+    case.ended(sweep)
+    return "all sessions killed" if hit else None
+
+
+def host_key_changed(case: Case, rng: random.Random) -> str | None:
+    """The device has another key than the known one, from some moment of the sweep on."""
+    sshd = _over_ssh(case)
+    known = sshd.known_hosts.read_text()
+    where = known.split()[0]
+    other = key(case.world.folder / f"key-of-{case.name}")
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    try:
+        sshd.known_hosts.write_text(f"{where} {other}")
+        sshd.cut()
+        case.ended(sweep)
+    finally:
+        sshd.known_hosts.write_text(known)
+    return "another key from then on" if hit else None
+
+
+def device_disk_full(case: Case, rng: random.Random) -> str | None:
+    """No byte is left on the device that is reached over ssh."""
+    _over_ssh(case)
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep)
+    with case.world.device_disk.full():
+        case.ended(sweep)
+    return "full until the sweep ended" if hit else None
+
+
+def _needs_faketime(world: World) -> str:
+    return "" if FAKETIME.exists() else "libfaketime is not installed"
+
+
+def _needs_ssh(world: World) -> str:
+    return "" if world.sshd is not None else "sshd is not installed"
+
+
+def _needs_device_disk(world: World) -> str:
+    return _needs_ssh(world) or _needs_mount(world)
+
+
+def _needs_mount(world: World) -> str:
+    return "" if world.client_disk.mounted else "mounting a small disk is denied here"
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("worker-killed", "worker SIGKILL", worker_killed),
+    Fault("worker-stopped", "worker SIGSTOP", worker_stopped),
+    Fault("worker-memory", "worker out of memory", worker_out_of_memory),
+    Fault("launcher-killed", "sweep SIGKILL", launcher_killed),
+    Fault("launcher-interrupted", "sweep SIGINT or SIGTERM", launcher_interrupted),
+    Fault("resend-killed", "`resend` SIGKILL", resend_killed),
+    Fault("server-down", "server down", _weather("down")),
+    Fault("server-slow", "server slow", _weather("slow")),
+    Fault("server-errors", "server answers 500", _weather("error")),
+    Fault("answers-lost", "server's answers lost", _weather("lost")),
+    Fault("server-restarted", "server killed and restarted", server_restarted),
+    Fault("database-locked", "SQLite locked", database_locked),
+    Fault("artifacts-read-only", "artifact store read-only", artifacts_read_only, _needs_mount),
+    Fault("client-disk-full", "client's disk full", client_disk_full, _needs_mount),
+    Fault("server-disk-full", "server's disk full", server_disk_full, _needs_mount),
+    Fault("cache-corrupted", "cache entry corrupted", cache_corrupted),
+    Fault("two-sweeps", "two sweeps at once", two_sweeps),
+    Fault("clock-jumped", "clock set by up to 400 days", clock_jumped, _needs_faketime),
+    Fault("ssh-cut", "ssh connection cut", connection_cut, _needs_ssh),
+    Fault("host-key-changed", "ssh host key changed", host_key_changed, _needs_ssh),
+    Fault("device-disk-full", "device's disk full (ssh)", device_disk_full, _needs_device_disk),
+)

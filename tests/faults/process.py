@@ -1,0 +1,143 @@
+"""`frm-mlflow` as a process of its own, without the ten seconds that its imports take.
+
+A server process imports everything once and forks: what is forked runs the product's own `main`, has its own
+process id and can be killed like any other. Imported by that server, so nothing here may start a thread.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import psutil
+
+FORKS = multiprocessing.get_context("forkserver")
+JOURNAL_VARIABLE = "FRM_FAULTS_JOURNAL"
+CASE_VARIABLE = "FRM_FAULTS_CASE"
+"""Every process that a case starts inherits it: what still runs after the case is found by it."""
+
+
+def preload() -> None:
+    """Let the server of forks import what a sweep imports."""
+    FORKS.set_forkserver_preload(["tests.faults.preloaded"])
+
+
+def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log: str) -> None:
+    os.environ.update(environ)
+    os.chdir(folder)
+    with open(log, "ab", buffering=0) as file:  # noqa: PTH123 - two descriptors are replaced by it
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from frm_mlflow import cli
+    from tests.faults.journal import tap
+
+    tap(Path(environ[JOURNAL_VARIABLE]))
+    sys.argv = ["frm-mlflow", *arguments]
+    cli.main()
+
+
+class _Loaded(subprocess.Popen[bytes]):
+    """A program with the manners of a fork."""
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.returncode
+
+    def is_alive(self) -> bool:
+        return self.poll() is None
+
+    def join(self, timeout_s: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(timeout_s)
+
+
+@dataclass
+class Command:
+    """One `frm-mlflow` command that runs."""
+
+    process: ForkServerProcess | _Loaded
+    started: float
+
+    @classmethod
+    def start(cls, arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path, log: Path) -> Command:
+        """Start `frm-mlflow ARGUMENTS` in `folder`."""
+        process = FORKS.Process(target=_main, args=(list(arguments), dict(environ), str(folder), str(log)))
+        process.start()
+        return cls(process, time.monotonic())
+
+    @classmethod
+    def load(cls, arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path, log: Path) -> Command:
+        """Start it as a program that is loaded anew."""
+        with log.open("ab") as file:
+            command = [sys.executable, "-m", "tests.faults.journal", *arguments]
+            process = _Loaded(command, env=dict(environ), cwd=folder, stdout=file, stderr=file, start_new_session=True)
+        return cls(process, time.monotonic())
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.is_alive()
+
+    def send(self, number: int) -> bool:
+        """Send a signal; return whether it was there to receive it."""
+        if not self.running:
+            return False
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait(self, timeout_s: float = 180.0) -> int:
+        """Return the exit code; a command that hangs is the product's fault, so it is killed and raised."""
+        self.process.join(timeout_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+            raise TimeoutError(f"the command did not end within {timeout_s:.0f} s")
+        return int(self.process.exitcode or 0)
+
+    def worker(self, *, until_s: float) -> psutil.Process | None:
+        """Return one of its workers, waiting for the next where there is none; None where it ends before."""
+        deadline = time.monotonic() + until_s
+        while time.monotonic() < deadline and self.running:
+            try:
+                found = [p for p in psutil.Process(self.pid).children() if "frm_mlflow.worker" in " ".join(p.cmdline())]
+            except psutil.NoSuchProcess:
+                return None
+            if found:
+                return found[-1]
+            time.sleep(0.01)
+        return None
+
+
+def stragglers(case: str) -> list[psutil.Process]:
+    """Return the processes of a case that still run: those that inherited its name, or have it in their command."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mine = process.environ().get(CASE_VARIABLE) == case or any(
+                f"/{case}/" in word for word in process.cmdline()
+            )
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found

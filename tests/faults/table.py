@@ -1,0 +1,78 @@
+"""The campaign's results as a line, a table and a sum."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tests.faults.cases import FAULTS
+
+Result = dict[str, Any]
+START, END = "<!-- campaign: start -->", "<!-- campaign: end -->"
+
+
+def is_good(result: Result) -> bool:
+    """Whether nothing was wrong after this fault."""
+    return not (result["lost"] or result["doubled"] or result["running"] or result["problems"])
+
+
+def line(result: Result) -> str:
+    """Return one fault in a line."""
+    words = f"{result['case']}: {result['did']}; codes {result['codes']}; {result['seconds']:.1f} s"
+    return words if is_good(result) else f"{words}; BAD {_wrong(result)} (log: {result['log']})"
+
+
+def _wrong(result: Result) -> str:
+    counts = [f"{result[key]} {key}" for key in ("lost", "doubled", "running") if result[key]]
+    return "; ".join([*counts, *result["problems"]])
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Return a row a case."""
+    head = "| fault | injected | measurements | lost | doubled | left RUNNING | other faults found | median s |"
+    rows = [head, "|---|---|---|---|---|---|---|---|"]
+    for fault in FAULTS:
+        mine = [result for result in results if result["case"] == fault.name]
+        if mine:
+            rows.append(_row(fault.title, mine))
+    return "\n".join([*rows, _row("**all**", results)])
+
+
+def _row(title: str, results: Sequence[Result]) -> str:
+    sums = [sum(result[key] for result in results) for key in ("finished", "lost", "doubled", "running")]
+    other = sum(len(result["problems"]) for result in results)
+    seconds = statistics.median(result["seconds"] for result in results) if results else 0.0
+    cells = [title, len(results), *sums, other, f"{seconds:.1f}"]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return the sentence that counts."""
+    lost, doubled, running = (sum(result[key] for result in results) for key in ("lost", "doubled", "running"))
+    other = sum(len(result["problems"]) for result in results)
+    return (
+        f"{len(results)} faults injected into {len({r['case'] for r in results})} kinds: "
+        f"{sum(r['finished'] for r in results)} finished measurements, {lost} lost, {doubled} doubled, "
+        f"{running} runs left RUNNING, {other} other faults found"
+    )
+
+
+def write(page: Path, results: Sequence[Result], *, seed: int) -> None:
+    """Put the table between the page's marks."""
+    when = f"{datetime.now(timezone.utc):%Y-%m-%d}"
+    body = f"{START}\n{summary(results)} ({when}, seed {seed}, {_machine()}).\n\n{markdown(results)}\n{END}"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(re.sub(f"{START}.*{END}", lambda _: body, text, flags=re.DOTALL), encoding="utf-8")
+
+
+def _machine() -> str:
+    import os
+
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return f"{os.cpu_count()} processors, {names[0] if names else platform.processor()}"

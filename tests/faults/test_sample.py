@@ -1,0 +1,26 @@
+"""One fault of every kind that takes seconds; `python -m tests.faults.campaign` injects hundreds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.campaign import inject
+from tests.faults.cases import FAULTS, Fault
+from tests.faults.table import is_good, line
+from tests.faults.world import World
+
+SLOW = {"server-restarted", "cache-corrupted", "worker-stopped", "clock-jumped", "server-slow"}
+SLOW |= {"ssh-cut", "host-key-changed", "device-disk-full"}
+SEED = 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(f, id=f.name, marks=[pytest.mark.slow] if f.name in SLOW else []) for f in FAULTS],
+)
+def test_after_a_fault_every_result_is_there_once_and_nothing_is_left(fault: Fault, world: World) -> None:
+    if missing := fault.missing(world):
+        pytest.skip(missing)
+    result = inject(world, fault, 0, seed=SEED)
+    assert result is not None, "every sweep was over before the fault could hit"
+    assert is_good(result), line(result)

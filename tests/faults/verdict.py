@@ -1,0 +1,125 @@
+"""What must hold after a fault, asked of the server and of the disk."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from frm_mlflow import schema
+from tests.faults import journal
+from tests.faults.process import stragglers
+from tests.faults.world import MODELS, Case
+
+GRACE_S = 3.0
+"""How long a process may take to notice that its parent is gone."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Counts of what went right and wrong with one fault; `problems` says what in words."""
+
+    finished: int
+    """Measurements that were finished: on disk where the sweep was killed, in memory otherwise."""
+    lost: int
+    doubled: int
+    running: int
+    """Runs left RUNNING, of benchmarks and of sweeps."""
+    unfinished: int
+    """Runs that ended FAILED or KILLED, each with a reason."""
+    problems: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything holds."""
+        return not (self.lost or self.doubled or self.running or self.problems)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return asdict(self) | {"problems": list(self.problems)}
+
+
+def judge(case: Case, *, killed: bool) -> Verdict:
+    """Look at the server and at the disk after recovery; `killed` is whether the sweep's process was killed."""
+    client = MlflowClient(case.world.server.uri)
+    runs = case.world.runs(case.name)
+    benchmarks = [run for run in runs if run.data.tags.get(schema.KIND.key) == schema.KIND_BENCHMARK]
+    finished = [run for run in benchmarks if run.info.status == "FINISHED"]
+    truth = journal.read(case.journal)
+    owed = set(truth.written) if killed else set(truth.measured)
+    there = Counter(run.data.tags.get(schema.RECORD_ID.key, "") for run in finished)
+    problems = [
+        *_values(client, finished, truth),
+        *_completeness(case, runs, finished),
+        *_reasons(runs),
+        *_leftovers(case),
+    ]
+    return Verdict(
+        finished=len(owed),
+        lost=len(owed - set(there)),
+        doubled=sum(number - 1 for number in there.values()) + len(set(there) - set(truth.measured)),
+        running=sum(run.info.status == "RUNNING" for run in runs),
+        unfinished=sum(run.info.status in ("FAILED", "KILLED") for run in runs),
+        problems=tuple(problems),
+    )
+
+
+def _values(client: MlflowClient, finished: list[Run], truth: journal.Truth) -> list[str]:
+    """Each finished run has the number that was measured, and its files."""
+    problems = []
+    for run in finished:
+        record = run.data.tags.get(schema.RECORD_ID.key, "")
+        if run.data.metrics.get(schema.LATENCY_P50.key) != truth.measured.get(record):
+            problems.append(f"{run.info.run_name}: the latency is not what was measured")
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        if missing := {"samples.parquet", "environment.json", "config.yaml"} - files:
+            problems.append(f"{run.info.run_name}: without {', '.join(sorted(missing))}")
+        if (run.info.end_time or 0) < run.info.start_time:
+            problems.append(f"{run.info.run_name}: ended before it started")
+    return problems
+
+
+def _completeness(case: Case, runs: list[Run], finished: list[Run]) -> list[str]:
+    """Each sweep that was asked for has, once, every benchmark FINISHED below it, and is FINISHED itself."""
+    parents = [r for r in runs if r.data.tags.get(schema.KIND.key) == schema.KIND_SWEEP]
+    done = [p for p in parents if p.info.status == "FINISHED"]
+    problems = [] if len(done) == case.sweeps else [f"{len(done)} FINISHED sweeps, not {case.sweeps}"]
+    for parent in done:
+        below = [r for r in finished if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        models = Counter(run.data.tags[schema.MODEL.key] for run in below)
+        if models != Counter(MODELS):
+            problems.append(f"the sweep has {dict(models)}")
+        if "leaderboard" not in parent.data.tags.get("mlflow.loggedArtifacts", ""):
+            problems.append("the sweep has no leaderboard")
+    return problems
+
+
+def _reasons(runs: list[Run]) -> list[str]:
+    bad = [r for r in runs if r.info.status in ("FAILED", "KILLED") and not r.data.tags.get(schema.REASON.key)]
+    return [f"{run.info.run_name} is {run.info.status} without a reason" for run in bad]
+
+
+def _leftovers(case: Case) -> list[str]:
+    """Processes, temporary files, results that still wait, locks that are held."""
+    deadline = time.monotonic() + GRACE_S
+    while (alive := stragglers(case.name)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    problems = [f"process {p.pid} still runs: {' '.join(p.cmdline())[:120]}" for p in alive]
+    problems += [f"in the temporary folder: {path.name}" for path in case.tmp.glob("*")]
+    problems += [f"in the spool: {path.name}" for path in case.spool.glob("*")]
+    problems += [f"in the cache: staging/{path.name}" for path in (case.cache / "staging").glob("*")]
+    locks = [*case.folder.rglob("*.lock"), *case.cache.rglob("*.lock")]
+    return problems + [f"held: {path.name}" for path in locks if _held(path)]
+
+
+def _held(path: Path) -> bool:
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
