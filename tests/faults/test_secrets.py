@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.mlflow_server import running_server
 from frm_mlflow import schema
 from tests.faults.world import ARGUMENTS, ROOT
@@ -50,6 +52,7 @@ def leaky(hub_token):
 '''
 
 
+@pytest.mark.slow
 def test_planted_secrets_are_nowhere(tmp_path: Path) -> None:
     (tmp_path / "leaky.py").write_text(LEAKY)
     own = ["model=target", "model.name=leaky", "model.target=leaky:leaky", f"+model.kwargs.hub_token={IN_SETTINGS}"]
