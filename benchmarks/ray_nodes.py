@@ -60,7 +60,7 @@ class Fleet:
         command = [_RAY, "start", "--block", "--disable-usage-stats", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
         command += ["--node-ip-address=127.0.0.1", *options]
         log = self.folder / f"{name}.log"
-        with log.open("ab") as out:
+        with log.open("wb") as out:  # anew, so that an earlier node of this name is not taken for it
             self.nodes[name] = subprocess.Popen(
                 command,
                 env={**os.environ, **_QUICK_TO_NOTICE, **self.environ, **(environ or {})},
