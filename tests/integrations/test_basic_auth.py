@@ -1,0 +1,158 @@
+"""MLflow's own basic-auth server: an owner attaches and gates, a reader and a stranger are told what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import mlflow
+import pytest
+
+import frm_mlflow
+from benchmarks.mlflow_server import running_server
+from frm_mlflow import schema
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.stages.attach import attach
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
+from tests.integrations.conftest import Net
+from tests.integrations.logged import EXAMPLE, log_torch
+
+pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
+
+PASSWORD = "long enough 5678"
+NAME = "guarded_digits"
+EXPERIMENT = "guarded"
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A server on which `owner` has logged and registered a model that `reader` may read and `stranger` may not."""
+
+    uri: str
+    run_id: str
+    model_uri: str
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    from mlflow.server.auth.client import AuthServiceClient
+
+    folder = tmp_path_factory.mktemp("guarded")
+    settings = folder / "auth.ini"
+    settings.write_text(
+        "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
+        f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\nadmin_password = {PASSWORD}\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    environ = {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "test"}
+    with pytest.MonkeyPatch.context() as patch:
+        log_in(patch, "admin")
+        with running_server(folder / "server", options=("--app-name", "basic-auth"), environ=environ) as uri:
+            users = AuthServiceClient(uri)
+            for user in ("owner", "reader", "stranger"):
+                users.create_user(user, PASSWORD)
+            log_in(patch, "owner")
+            mlflow.set_tracking_uri(uri)
+            experiment = mlflow.set_experiment(EXPERIMENT)
+            with mlflow.start_run() as run:
+                info = log_torch(Net(), "net", registered_model_name=NAME)
+            log_in(patch, "admin")
+            grant(users, "experiment", experiment.experiment_id)
+            grant(users, "registered_model", NAME)
+            yield Guarded(uri, run.info.run_id, info.model_uri)
+
+
+def log_in(patch: pytest.MonkeyPatch, user: str, password: str = PASSWORD) -> None:
+    patch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+
+
+def grant(users, kind: str, name: str) -> None:
+    """Let `reader` read, under the API of new and of old servers."""
+    if hasattr(users, "grant_user_permission"):
+        users.grant_user_permission("reader", kind, name, "READ")
+    else:
+        getattr(users, f"create_{kind}_permission")(name, "reader", "READ")
+
+
+@pytest.fixture
+def log_in_as(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", guarded.uri)
+    mlflow.set_tracking_uri(guarded.uri)
+    return lambda user, password=PASSWORD: log_in(monkeypatch, user, password)
+
+
+def run_attach(guarded: Guarded, *overrides: str) -> None:
+    attach(composed("attach", [f"model_uri={guarded.model_uri}", *overrides]))
+
+
+def run_gate(*overrides: str) -> None:
+    gate(composed("gate", [f"candidate=models:/{NAME}/1", "device=cpu", "max_latency_ms=3", *overrides]))
+
+
+@pytest.mark.oldest_mlflow
+def test_the_owner_logs_attaches_and_gates(guarded, log_in_as, net, measured_as):
+    log_in_as("owner")
+    measured_as()
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run() as run:
+        frm_mlflow.log_frm(net, EXAMPLE)
+    run_attach(guarded)
+    run_gate("alias=champion")
+    client = mlflow.MlflowClient(guarded.uri)
+    assert client.get_run(run.info.run_id).data.metrics["frm"] > 0
+    child = f"tags.`mlflow.parentRunId` = '{guarded.run_id}'"
+    assert len(client.search_runs([run.info.experiment_id], child)) == 1
+    version = client.get_model_version(NAME, "1")
+    assert version.tags[schema.GATE.key].startswith("pass")
+    assert version.aliases == ["champion"]
+
+
+@pytest.mark.oldest_mlflow
+def test_a_reader_is_told_that_the_registry_takes_no_verdict_and_a_failure_stays_a_failure(
+    guarded, log_in_as, measured_as, tmp_path
+):
+    log_in_as("reader")
+    measured_as(latency_ms=2.0)
+    with pytest.raises(GateUndecidedError, match=r"passes, but .* needs EDIT permission on the registered model"):
+        run_gate()
+    assert "pass" in (tmp_path / "frm-gate.md").read_text()
+    run_gate("tag=false")
+    with pytest.raises(GateUndecidedError, match="needs EDIT permission"):
+        run_gate("tag=false", "alias=champion")
+    measured_as(latency_ms=4.0)
+    with pytest.raises(GateFailedError, match=r"fails: latency is 4 .* needs EDIT permission") as raised:
+        run_gate()
+    assert raised.value.exit_code == 1
+
+
+def test_a_reader_may_not_write_into_the_runs_of_others(guarded, log_in_as, net, measured_as, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRM_MLFLOW_SPOOL", str(tmp_path / "spool"))
+    log_in_as("reader")
+    measured_as()
+    with pytest.raises(TrackingError, match=r"Permission denied.*needs EDIT permission on the experiment"):
+        frm_mlflow.log_frm(net, EXAMPLE, run_id=guarded.run_id)
+    with pytest.raises(TrackingError, match=r"Permission denied.*needs EDIT permission on the experiment"):
+        run_attach(guarded, "into=run")
+    with pytest.raises(TrackingError, match=r"not logged.*frm-mlflow resend"):
+        run_attach(guarded)
+    assert len(list((tmp_path / "spool").glob("*/run.json"))) == 1
+
+
+def test_a_stranger_and_a_wrong_password_are_told_so_before_anything_is_measured(guarded, log_in_as, net, measured_as):
+    asked = measured_as()
+    log_in_as("stranger")
+    with pytest.raises(TrackingError, match="Permission denied"):
+        frm_mlflow.log_frm(net, EXAMPLE, run_id=guarded.run_id)
+    with pytest.raises(TrackingError, match=r"Permission denied.*the account needs READ permission"):
+        run_attach(guarded)
+    with pytest.raises(GateUndecidedError, match=r"Permission denied.*the account needs READ permission") as raised:
+        run_gate()
+    assert raised.value.exit_code == 2
+    log_in_as("owner", "wrong")
+    with pytest.raises(GateUndecidedError, match="MLFLOW_TRACKING_USERNAME"):
+        run_gate()
+    with pytest.raises(TrackingError, match="MLFLOW_TRACKING_USERNAME"):
+        run_attach(guarded)
+    assert asked == []
