@@ -92,7 +92,13 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
         "measure.max_runs=1000",
         "tracking.experiment=interrupted",
     )
-    process = subprocess.Popen([FRM_MLFLOW, "bench", *SMALL, *own], env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [FRM_MLFLOW, "bench", *SMALL, *own],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
+    )
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         statuses = _statuses(mlflow_server)
@@ -118,6 +124,11 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
     assert again.returncode == 0, again.stderr[-2000:]
     finished = [run for run in children(mlflow_server, "interrupted") if run.info.status == "FINISHED"]
     assert sorted(run.data.tags["frm.model"] for run in finished) == ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
+
+
+def _heed_interrupts() -> None:
+    """A shell starts its background jobs with SIGINT ignored, which a test run in one would hand down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _statuses(uri: str, experiment: str = "interrupted") -> list[str]:
