@@ -40,7 +40,7 @@ def overlay(folder: Path, version: str) -> Path:
     missing = [f"{name}=={version}" for name in MLFLOW]
     for _ in range(MOST_ROUNDS):
         _uv("pip", "install", "--python", str(python), "--no-deps", *missing)
-        missing = subprocess.check_output([python, __file__], text=True).splitlines()
+        missing = subprocess.check_output([python, __file__], text=True).split()
         if not missing:
             return python
     raise RuntimeError(f"MLflow {version} still needs {', '.join(missing)}")
