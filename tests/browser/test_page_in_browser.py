@@ -276,6 +276,22 @@ def test_a_link_to_a_deleted_run_still_leads_to_mlflow(frm_server: str, open_tab
         client.restore_run(run_id)
 
 
+def test_a_slow_server_is_waited_for_and_told(frm_server: str, open_tab: OpenTab) -> None:
+    tab = open_tab()
+    tab.page.clock.install()
+    held = []
+    tab.page.route("**/frm/api/view**", lambda route: held.append(route))
+    tab.page.goto(f"{frm_server}/frm")
+    while not held:
+        tab.page.wait_for_timeout(50)
+    tab.page.clock.fast_forward(10_000)
+    expect(tab.page.locator("#message")).to_contain_text("slow to answer")
+    held[0].continue_()
+    expect(tab.page.locator("#frontier-title")).to_be_visible()
+    expect(tab.page.locator("#message")).to_be_empty()
+    assert tab.seen.complaints == []
+
+
 def test_a_server_without_any_experiment_says_so(frm_server: str, open_tab: OpenTab) -> None:
     tab = open_tab()
     tab.page.route("**/frm/api/experiments**", lambda route: route.fulfill(json={"experiments": []}))
