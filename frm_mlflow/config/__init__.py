@@ -1,0 +1,33 @@
+"""Dataclasses that mirror `conf/`: a Hydra config is checked here once, at the door.
+
+Further down functions take these frozen objects or plain arguments, never a DictConfig.
+"""
+
+from frm_mlflow.config.checking import checked
+from frm_mlflow.config.commands import AttachConfig, BenchConfig, GateConfig, IngestConfig, SourceConfig, TrackingConfig
+from frm_mlflow.config.device import FIXED_SSH_OPTIONS, PHONE, TOOLS, TRANSPORTS, DeviceConfig, Recognition
+from frm_mlflow.config.measuring import AccuracyConfig, MeasureConfig, PrecisionConfig, RuntimeConfig
+from frm_mlflow.config.model import FILE_SOURCES, MODEL_SOURCES, ModelConfig
+
+__all__ = [
+    "FILE_SOURCES",
+    "FIXED_SSH_OPTIONS",
+    "MODEL_SOURCES",
+    "PHONE",
+    "TOOLS",
+    "TRANSPORTS",
+    "AccuracyConfig",
+    "AttachConfig",
+    "BenchConfig",
+    "DeviceConfig",
+    "GateConfig",
+    "IngestConfig",
+    "MeasureConfig",
+    "ModelConfig",
+    "PrecisionConfig",
+    "Recognition",
+    "RuntimeConfig",
+    "SourceConfig",
+    "TrackingConfig",
+    "checked",
+]

@@ -1,0 +1,40 @@
+"""A Hydra config, checked once, at the door."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, cast, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from frm_mlflow.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def _schema_of(cls: type[Any]) -> DictConfig:
+    """Return the structured config of `cls`, writable although the dataclass is frozen."""
+    node = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(node, False)
+    types = get_type_hints(cls)
+    for item in fields(cls):
+        if is_dataclass(types[item.name]):
+            node[item.name] = _schema_of(cast(type[Any], types[item.name]))
+    return cast(DictConfig, node)
+
+
+def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: str) -> ConfigT:
+    """Return `config` as an instance of the dataclass `cls`.
+
+    Raises
+    ------
+    ConfigError
+        Where a key is unknown, missing or of the wrong type; `where` names the config group.
+    """
+    try:
+        return cast(ConfigT, OmegaConf.to_object(OmegaConf.merge(_schema_of(cls), config)))
+    except OmegaConfBaseException as error:
+        lines = str(error).splitlines()
+        key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")
+        raise ConfigError(f"{where}{'.' if key else ''}{key}: {lines[0]}") from error

@@ -1,0 +1,172 @@
+"""The settings of the commands: `conf/bench.yaml`, `conf/attach.yaml`, `conf/ingest.yaml`, `conf/gate.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from frm_mlflow.config.device import DeviceConfig
+from frm_mlflow.config.measuring import AccuracyConfig, MeasureConfig, PrecisionConfig, RuntimeConfig
+from frm_mlflow.config.model import ModelConfig
+from frm_mlflow.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are logged; null means MLflow's own environment variables and defaults."""
+
+    uri: str | None = None
+    experiment: str = "frm"
+    parent_run_id: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """What an importer is told beyond the file: what it takes, and what the file itself does not say."""
+
+    name: str
+    """An entry point of the group `frm_mlflow.importers`."""
+    version: str | None = None
+    """Release to fetch where no path is given (aihub)."""
+    filter: str = "classifiers"
+    """classifiers (networks with ImageNet accuracy) or all; only aihub holds anything else."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """Facts that the file does not state: model, device, tier, chip, runtime, runtime_version, precision, ..."""
+    models: dict[str, str] | None = None
+    """Your own names of models to canonical ones."""
+    devices: dict[str, str] | None = None
+    """Your own names of devices to canonical ones."""
+    columns: dict[str, str] | None = None
+    """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's."""
+    units: dict[str, str] | None = None
+    """Units of such columns where they are not ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
+    accuracy: str | None = None
+    """A timm results table (`results-imagenet.csv`) to take accuracy from (timm)."""
+
+    def __post_init__(self) -> None:
+        if self.filter not in ("classifiers", "all"):
+            raise ConfigError(f"source.filter must be classifiers or all, got '{self.filter}'")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """The settings of `frm-mlflow bench` (`conf/bench.yaml`)."""
+
+    model: ModelConfig
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    models: list[str] | None = None
+    runtimes: list[str] | None = None
+    precisions: list[str] | None = None
+    resume: bool = False
+    dry_run: bool = False
+    analysis: Any = None
+    """Analyses to compute when the sweep is over, as `frm-mlflow analyze` names them; None computes none."""
+    max_drift: float = 0.1
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_drift <= 0:
+            raise ConfigError(f"max_drift must be positive (0.1 is 10 %), got {self.max_drift}")
+
+
+@dataclass(frozen=True)
+class AttachConfig:
+    """The settings of `frm-mlflow attach` (`conf/attach.yaml`) and of `frm_mlflow.log_frm`."""
+
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    model_uri: str | None = None
+    run_id: str | None = None
+    into: str = "child"
+    prefix: str = ""
+    name: str | None = None
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    trust: bool = False
+    """Load a model that is a pickle: a program of whoever logged it."""
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.into not in ("child", "run"):
+            raise ConfigError(f"into must be child or run, got '{self.into}'")
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """The settings of `frm-mlflow ingest` (`conf/ingest.yaml`)."""
+
+    source: SourceConfig
+    tracking: TrackingConfig
+    path: str | None = None
+    filter: str = "classifiers"
+    """What the source's own `filter` refers to."""
+    dry_run: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The settings of `frm-mlflow gate` (`conf/gate.yaml`)."""
+
+    candidate: str
+    device: DeviceConfig
+    runtime: RuntimeConfig
+    precision: PrecisionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    against: str | None = None
+    max_latency_ms: float | None = None
+    max_frm: float | None = None
+    max_regression: str | None = None
+    """A share (0.05) or a percentage (5%)."""
+    confidence: float = 0.95
+    rounds: int = 4
+    """Measurements at most; after each the gate looks whether the verdict is clear."""
+    numbers: str = "auto"
+    baseline: str = "resnet50"
+    batch_size: int = 1
+    trust: bool = False
+    """Load a model that is a pickle: a program of whoever logged it."""
+    tag: bool = True
+    alias: str | None = None
+    junit: str | None = None
+    markdown: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.numbers not in ("auto", "measured", "tracked", "predicted"):
+            raise ConfigError(f"numbers must be auto, measured, tracked or predicted, got '{self.numbers}'")
+        if self.rounds < 1:
+            raise ConfigError(f"rounds must be at least 1, got {self.rounds}")
+        if not 0 < self.confidence < 1:
+            raise ConfigError(f"confidence must be above 0 and below 1, got {self.confidence}")
+        limits = (self.max_latency_ms, self.max_frm, self.largest_ratio)
+        if all(limit is None for limit in limits):
+            raise ConfigError("a gate needs a limit: max_latency_ms=, max_frm= or max_regression= with against=")
+        if (self.against is None) != (self.max_regression is None):
+            raise ConfigError(
+                "against= and max_regression= go together: against=models:/NAME@champion max_regression=5%"
+            )
+
+    @property
+    def largest_ratio(self) -> float | None:
+        """The largest allowed latency over that of `against`."""
+        if self.max_regression is None:
+            return None
+        text = self.max_regression.strip()
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            raise ConfigError(f"max_regression must be a share or a percentage (0.05, 5%), got '{text}'") from None
+        return 1 + share

@@ -1,0 +1,101 @@
+"""A device, how it is recognised and how it is reached (`conf/device/`)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from frm_mlflow.errors import ConfigError
+
+TRANSPORTS = ("local", "ssh", "adb")
+PHONE = "phone"
+TOOLS = {"benchmark_model": "litert", "onnxruntime_perf_test": "onnxruntime"}
+"""Programs that measure on a phone → the runtime that they are."""
+FIXED_SSH_OPTIONS = frozenset({"stricthostkeychecking", "batchmode", "controlmaster", "controlpath", "controlpersist"})
+"""What `device.ssh_options` may not change, in lower case."""
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What the hardware must look like for a run to carry a device's name; every given fact must hold."""
+
+    gpu: str | None = None
+    """Regular expression, searched in the GPU's name as NVML gives it."""
+    gpu_memory_gib: list[float] | None = None
+    """Lowest and highest total memory of the GPU in GiB."""
+    cpu: str | None = None
+    """Regular expression, searched in the CPU's brand string."""
+    azure_vm_size: str | None = None
+    """The size that Azure's instance metadata service gives."""
+    board: str | None = None
+    """Regular expression, searched in what the device tree calls the board (Raspberry Pi, Jetson)."""
+    arch: str | None = None
+    """The machine's architecture: x86_64, aarch64, ..."""
+    emulator: str | None = None
+    """What emulates the architecture; a device without this fact is never an emulated one."""
+    phone: str | None = None
+    """Regular expression, searched in the phone's model as Android gives it."""
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """A device: its name in the tracking server, its tier and the rule that recognises it."""
+
+    name: str
+    tier: str | None
+    """gpu, cpu or edge; null for `auto`, which takes the recognised device's."""
+    kind: str
+    """Where the model runs: cpu, cuda, phone, or auto."""
+    recognise: Recognition = field(default_factory=Recognition)
+    index: int = 0
+    """Which GPU, as CUDA numbers them."""
+    transport: str = "local"
+    """How the device is reached: local (this machine), ssh or adb."""
+    host: str | None = None
+    """ssh: where it is, as `ssh` takes it: `pi@10.0.0.7`, or a name of your ssh configuration."""
+    port: int | None = None
+    python: str = "python3"
+    """ssh: the device's Python with numpy and the runtime; 3.10 or newer."""
+    folder: str | None = None
+    """Folder on the device for the worker and the models; null: ~/.cache/frm-mlflow, /data/local/tmp/frm on Android."""
+    known_hosts: str | None = None
+    """ssh: a file of known host keys of one's own; null is the user's."""
+    ssh_options: dict[str, str] | None = None
+    """ssh: further options of OpenSSH by their names: {IdentityFile: ..., ProxyJump: ...}."""
+    serial: str | None = None
+    """adb: which phone, where several are plugged in."""
+    binary: str | None = None
+    """adb: the benchmark program on this machine, built for the phone's processor."""
+    tool: str = "benchmark_model"
+    """adb: what that program is: benchmark_model (LiteRT) or onnxruntime_perf_test."""
+    tool_options: list[str] = field(default_factory=list)
+    """adb: further options of that program: [--use_gpu=true]."""
+    connect_timeout_s: float = 10.0
+    copy_timeout_s: float = 600.0
+    """Longest time that one copy to the device may take."""
+
+    def __post_init__(self) -> None:
+        if self.transport not in TRANSPORTS:
+            raise ConfigError(f"device.transport must be one of {', '.join(TRANSPORTS)}, got '{self.transport}'")
+        if self.transport == "ssh" and not self.host:
+            raise ConfigError("device.transport=ssh needs device.host=USER@HOST")
+        if self.tool not in TOOLS:
+            raise ConfigError(f"device.tool must be one of {', '.join(TOOLS)}, got '{self.tool}'")
+        if (self.transport == "adb") != (self.kind == PHONE):
+            raise ConfigError(
+                "device=phone and device.transport=adb go together: a phone has no Python to run a worker"
+            )
+        if self.transport != "ssh" and self.host:
+            raise ConfigError(f"device.host={self.host} needs device.transport=ssh")
+        if (self.host and not re.fullmatch(r"[\w.@:%\[\]+-]+", self.host)) or (self.host or "").startswith("-"):
+            raise ConfigError(f"device.host must be USER@HOST or a name of your ssh configuration, got {self.host!r}")
+        options = self.ssh_options or {}
+        fixed = sorted(name for name in options if name.lower() in FIXED_SSH_OPTIONS)
+        if fixed:
+            raise ConfigError(
+                f"device.ssh_options must leave {', '.join(fixed)} alone: keys of hosts are always verified, "
+                "and nobody is there to answer a question"
+            )
+        words = [word for option in options.items() for word in option]
+        if not all(name.isalnum() for name in options) or not all(word.isprintable() for word in words):
+            raise ConfigError(f"device.ssh_options must be OpenSSH's options by name, got {dict(options)}")

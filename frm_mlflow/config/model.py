@@ -1,0 +1,47 @@
+"""Which network is measured (`conf/model/`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from frm_mlflow.errors import ConfigError
+
+MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2")
+FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2"}
+"""Sources that are a file of the user's, which `model.path` names."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network: a name in the zoo, a library's name, a user's factory or an `.onnx` file."""
+
+    name: str
+    source: str = "torchvision"
+    """torchvision, timm, target (a user's factory), onnx or pt2 (files)."""
+    architecture: str | None = None
+    """The library's own name where it differs from `name`; the zoo knows it for its models."""
+    target: str | None = None
+    """`package.module:factory` of a user's own module (source=target)."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None
+    """The `.onnx` file (source=onnx) or the file of `torch.export.save` (source=pt2)."""
+    input_size: int | None = None
+    """Side of the square input in pixels; by default the network's native size."""
+    input_shape: list[int] | None = None
+    """Shape of one sample without the batch, for models that do not take a square image."""
+    family: str | None = None
+    weights: str | None = None
+    """random (drawn from `seed` and made fit to be measured) or own (the factory's, untouched); by default own
+    for source=target and files, random otherwise."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weights not in (None, "own", "random"):
+            raise ConfigError(f"model.weights must be own or random, got '{self.weights}'")
+        if self.source not in MODEL_SOURCES:
+            raise ConfigError(f"model.source must be one of {', '.join(MODEL_SOURCES)}, got '{self.source}'")
+        if self.source == "target" and not self.target:
+            raise ConfigError("model.source=target needs model.target=package.module:factory")
+        if self.source in FILE_SOURCES and not self.path:
+            raise ConfigError(f"model.source={self.source} needs model.path=FILE{FILE_SOURCES[self.source]}")
