@@ -15,7 +15,7 @@ import pandas as pd
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device, Host, LocalHost
 from frm_mlflow.devices.client import Worker
-from frm_mlflow.measure.blocks import runs_in_block
+from frm_mlflow.measure.blocks import runs_in_block, settling_runs
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
@@ -146,6 +146,7 @@ def _prepare(pair: list[Participant], setting: _Setting) -> list[Identity]:
         if len(participant.launches) == 1:
             median_s = participant.now.warmed["median_ns"] / 1e9
             participant.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
+            participant.settle = settling_runs(median_s, runs=participant.runs)
     return identities
 
 

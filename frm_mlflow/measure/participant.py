@@ -20,8 +20,6 @@ from frm_mlflow.worker.manifest import Artefact
 
 Floats = NDArray[np.float64]
 
-_SETTLED_BLOCK = 3
-"""From this many runs on, a block starts with one call that is not timed: it finds cold caches."""
 _LATER_WARM_UP = 0.2
 """Share of the warm-up that a later launch gets: the first one has seen how long the calls take to settle."""
 
@@ -46,6 +44,8 @@ class Participant:
     timeout_s: float
     runs: int = 1
     """Timed runs in a block, the same in every block."""
+    settle: int = 0
+    """Runs before each block that are not timed."""
     launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -92,8 +92,7 @@ class Participant:
 
     def block(self) -> None:
         """Time one more block."""
-        settle = 1 if self.runs >= _SETTLED_BLOCK else 0
-        self.now.blocks.append(self.timed_block(runs=self.runs, settle=settle))
+        self.now.blocks.append(self.timed_block(runs=self.runs, settle=self.settle))
 
     def timed_block(self, *, runs: int, settle: int) -> dict[str, Any]:
         """Time calls that are not one of the benchmark's blocks."""

@@ -7,6 +7,7 @@ still answered at once while the next one is read.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -131,6 +132,7 @@ class Store:
             frame, digest = self._read(experiments, on_progress=progress)
             if entry.snapshot is None or entry.snapshot.digest != digest:
                 entry.snapshot = prepare(frame, digest=digest)
+                _spare_the_collector()
             entry.read_at = self._clock()
         except FrmError as error:
             entry.error = error
@@ -144,3 +146,10 @@ class Store:
         at_most = self._clock() + self._fresh_s
         while (now := self._clock()) < at_most and now - entry.asked_at < self._calm_s:
             time.sleep(min(self._calm_s, 0.2))
+
+
+def _spare_the_collector() -> None:
+    """Take what lives on out of the garbage collector's sight: walking through it all holds up requests by 0.2 s."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -85,7 +85,7 @@ def run_block(
 ) -> Block:
     """Time `runs` calls one by one, after `settle` calls that are not timed.
 
-    The first call after another process had the core finds cold caches; `settle` leaves it out.
+    The first calls after another process had the core find cold caches; `settle` leaves them out.
     """
     for _ in range(settle):
         _call(session, clock)

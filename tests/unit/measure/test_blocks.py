@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from frm_mlflow.measure.blocks import runs_in_block
+from frm_mlflow.measure.blocks import SETTLING_SECONDS, runs_in_block, settling_runs
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,12 @@ from frm_mlflow.measure.blocks import runs_in_block
 )
 def test_a_block_is_long_enough_to_mean_something_and_short_enough_to_pair(median_s: float, runs: int, expected: int):
     assert runs_in_block(median_s, runs=runs, block_seconds=0.25) == expected
+
+
+@pytest.mark.parametrize(
+    ("median_s", "runs", "expected"),
+    [(0.002, 10, 10), (0.0199, 5, 2), (0.0001, 100, 200), (0.05, 5, 1), (0.05, 2, 0), (1.0, 1, 0)],
+)
+def test_calls_that_follow_a_turn_are_left_out(median_s: float, runs: int, expected: int) -> None:
+    assert settling_runs(median_s, runs=runs) == expected
+    assert expected * median_s >= SETTLING_SECONDS or expected <= 1
