@@ -38,8 +38,12 @@ demo: setup ## benchmark 5 networks and the baseline on this machine, log them, 
 ui: setup ## open the MLflow UI on the runs of this folder
 	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
+# Tests that time, kill or watch processes run one after the other; the rest side by side.
+ALONE := tests/browser tests/e2e tests/faults tests/fleet tests/measure
+
 test: lint ## lint, types and all tests but the slow matrices
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(ALONE)
 
 test-all: lint ## everything, the slow matrices too
 	$(BIN)/python -m pytest
