@@ -31,18 +31,20 @@ def preload() -> None:
     FORKS.set_forkserver_preload(["tests.faults.preloaded"])
 
 
-def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log: str) -> None:
+def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log: str, errors: str) -> None:
     os.environ.update(environ)
+    sys.path[:0] = environ.get("PYTHONPATH", "").split(os.pathsep)
     os.chdir(folder)
-    with open(log, "ab", buffering=0) as file:  # noqa: PTH123 - two descriptors are replaced by it
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
+    for descriptor, path in ((1, log), (2, errors)):
+        with open(path, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor is replaced by it
+            os.dup2(file.fileno(), descriptor)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from frm_mlflow import cli
     from tests.faults.journal import tap
 
-    tap(Path(environ[JOURNAL_VARIABLE]))
+    if JOURNAL_VARIABLE in environ:
+        tap(Path(environ[JOURNAL_VARIABLE]))
     sys.argv = ["frm-mlflow", *arguments]
     cli.main()
 
@@ -70,9 +72,18 @@ class Command:
     started: float
 
     @classmethod
-    def start(cls, arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path, log: Path) -> Command:
-        """Start `frm-mlflow ARGUMENTS` in `folder`."""
-        process = FORKS.Process(target=_main, args=(list(arguments), dict(environ), str(folder), str(log)))
+    def start(
+        cls,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        errors: Path | None = None,
+    ) -> Command:
+        """Start `frm-mlflow ARGUMENTS` in `folder`; what it prints goes to `log`, or its errors to a file of theirs."""
+        args = (list(arguments), dict(environ), str(folder), str(log), str(errors or log))
+        process = FORKS.Process(target=_main, args=args)
         process.start()
         return cls(process, time.monotonic())
 

@@ -1,0 +1,106 @@
+"""Workers that go wrong in one sweep: each ends its benchmark as FAILED with its reason, and the sweep goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from frm_mlflow import schema
+from tests.faults.leaky import sitecustomize
+from tests.faults.process import Command, stragglers
+from tests.faults.world import CONF, World
+
+TIMEOUT_S = 4
+"""What a worker has for an answer."""
+LIMIT_MIB = 500
+GARBAGE = b"Segmentation voilation, please reboot\n"
+
+
+def killed(worker: psutil.Process, told: Path) -> None:
+    worker.send_signal(signal.SIGKILL)
+
+
+def hangs(worker: psutil.Process, told: Path) -> None:
+    worker.send_signal(signal.SIGSTOP)
+
+
+def babbles(worker: psutil.Process, told: Path) -> None:
+    """Write into the pipe that its answers go through, which is neither its input nor its standard error."""
+    fds = Path(f"/proc/{worker.pid}/fd")
+    others = {os.readlink(fds / "0"), os.readlink(fds / "2")}
+    pipes = {fd: os.readlink(fd) for fd in fds.iterdir() if os.readlink(fd).startswith("pipe:")}
+    answers = next(fd for fd, pipe in pipes.items() if pipe not in others)
+    answers.write_bytes(GARBAGE)
+
+
+def leaks(worker: psutil.Process, told: Path) -> None:
+    told.write_text(str(worker.pid))
+
+
+FAULTS: dict[str, tuple[Callable[[psutil.Process, Path], None], str]] = {
+    "killed": (killed, "was killed by SIGKILL"),
+    "hangs": (hangs, f"did not answer within {TIMEOUT_S} s and was killed"),
+    "babbles": (babbles, "answered garbage instead of JSON: 'Segmentation voilation, please reboot'"),
+    "leaks": (leaks, f"the limit is {LIMIT_MIB} MiB; it was killed"),
+}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a worker's pipes are reached through Linux's /proc")
+def test_each_ends_as_failed_with_its_reason_and_the_sweep_goes_on(world: World) -> None:
+    case = world.case("workers", 0)
+    told = case.folder / "leaky"
+    case.environ |= {sitecustomize.VARIABLE: str(told), "PYTHONPATH": str(Path(sitecustomize.__file__).parent)}
+    seeds = range(len(FAULTS) + 1)
+    sweep = case.command(
+        *("bench", f"--config-dir={CONF}", "-m", "model=tiny_a", "baseline=tiny_base"),
+        *("measure=tiny", "device=cpu", f"tracking.experiment={case.name}", f"measure.timeout_s={TIMEOUT_S}"),
+        *(f"+runtime.options.memory_limit_mib={LIMIT_MIB}", f"measure.seed={','.join(map(str, seeds))}"),
+    )
+    seen: set[int] = set()
+    for inject, _ in FAULTS.values():
+        worker = workers_in_turn(sweep, seen)
+        inject(worker, told)
+        worker.wait(timeout=60)  # the sweep ends it within the time that an answer has
+
+    assert case.ended(sweep) == 1, case.log.read_text()[-3000:]
+    runs = sorted(world.runs(case.name), key=lambda run: run.info.start_time)
+    measured = [run for run in runs if run.data.tags.get(schema.MODEL.key) == "tiny_a"]
+    assert [run.info.status for run in measured] == ["FAILED"] * len(FAULTS) + ["FINISHED"]
+    for run, (name, (_, reason)) in zip(measured, FAULTS.items(), strict=False):
+        assert reason in reason_of(run), name
+        assert "The model's worker" in reason_of(run), name
+        assert (run.info.end_time - run.info.start_time) / 1e3 < TIMEOUT_S + 30, name
+    baselines = [run for run in runs if run.data.tags.get(schema.MODEL.key) == "tiny_base"]
+    assert {run.info.status for run in baselines} == {"FINISHED"}
+    assert not stragglers(case.name)
+
+
+def workers_in_turn(sweep: Command, seen: set[int]) -> psutil.Process:
+    """Return the model's worker of the next pair that takes turns; the baseline's is started before it."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert sweep.running, "the sweep ended before every fault was injected"
+        pair = [worker for worker in workers(sweep) if worker.pid not in seen]
+        if len(pair) == 2:
+            seen |= {worker.pid for worker in pair}
+            return max(pair, key=lambda worker: (worker.create_time(), worker.pid))
+        time.sleep(0.005)
+    pytest.fail("no further pair of workers was started")
+
+
+def workers(sweep: Command) -> list[psutil.Process]:
+    try:
+        return [p for p in psutil.Process(sweep.pid).children() if "frm_mlflow.worker" in " ".join(p.cmdline())]
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def reason_of(run: Run) -> str:
+    return str(run.data.tags[schema.REASON.key])
