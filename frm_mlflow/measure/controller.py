@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ import pandas as pd
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device, Host, LocalHost
 from frm_mlflow.devices.client import Worker
-from frm_mlflow.measure.blocks import runs_in_block, settling_runs
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
@@ -117,10 +117,11 @@ def _launch(
 ) -> _Finish | None:
     """Start fresh workers, time this launch's share and leave none behind; return what the last one ends with."""
     with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(len(pair)))  # left last: a worker's end ends its thread
         for participant in pair:
             participant.launch(stack.enter_context(closing(opener(participant.role))))
         phases.done("start")
-        identities = _prepare(pair, setting)
+        identities = _prepare(pair, setting, threads)
         phases.done("load_and_warm_up")
         if not rule.launches:
             rule.begin(phases.total)
@@ -135,19 +136,20 @@ def _launch(
     return finish
 
 
-def _prepare(pair: list[Participant], setting: _Setting) -> list[Identity]:
-    """Load, verify and warm up each; the first launch plans the blocks."""
-    identities, config = [], setting.config
+def _prepare(pair: list[Participant], setting: _Setting, threads: Executor) -> list[Identity]:
+    """Load and verify both at once, then warm them up in turn; the first launch plans the blocks."""
+    setting.tell(f"loading {' and '.join(participant.manifest.model for participant in pair)}")
+    identities = list(threads.map(lambda participant: _load(participant, setting), pair))
     for participant in pair:
-        setting.tell(f"loading {participant.manifest.model}")
-        participant.load(device=setting.device, runtime=setting.runtime, threads=setting.threads)
-        identities.append(participant.verify())
-        participant.warm_up(config)
+        participant.warm_up(setting.config)
         if len(participant.launches) == 1:
-            median_s = participant.now.warmed["median_ns"] / 1e9
-            participant.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
-            participant.settle = settling_runs(median_s, runs=participant.runs)
+            participant.plan_blocks(setting.config)
     return identities
+
+
+def _load(participant: Participant, setting: _Setting) -> Identity:
+    participant.load(device=setting.device, runtime=setting.runtime, threads=setting.threads)
+    return participant.verify()
 
 
 def _finish(pair: list[Participant], identities: list[Identity], setting: _Setting) -> _Finish:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.devices.client import Worker
+from frm_mlflow.measure.blocks import runs_in_block, settling_runs
 from frm_mlflow.measure.result import SAMPLE_COLUMNS, Identity
 from frm_mlflow.measure.tolerance import check_identity
 from frm_mlflow.worker.manifest import Artefact
@@ -45,7 +46,7 @@ class Participant:
     runs: int = 1
     """Timed runs in a block, the same in every block."""
     settle: int = 0
-    """Runs before each block that are not timed."""
+    """Calls before them that are not timed."""
     launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,6 +90,12 @@ class Participant:
             agreement=config.warm_up_agreement,
             max_seconds=config.warm_up_max_seconds,
         )
+
+    def plan_blocks(self, config: MeasureConfig) -> None:
+        """Choose the length of every block by the calls' time as the warm-up found it."""
+        median_s = self.now.warmed["median_ns"] / 1e9
+        self.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
+        self.settle = settling_runs(median_s, runs=self.runs)
 
     def block(self) -> None:
         """Time one more block."""

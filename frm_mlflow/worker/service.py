@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -174,6 +175,7 @@ class Worker:
             max_seconds=max_seconds,
             clock=self._clock,
         )
+        gc.freeze()  # what is there now stays: the collector need not go through it before every block
         return asdict(result)
 
     def run_block(self, *, runs: int, settle: int = 0) -> Reply:

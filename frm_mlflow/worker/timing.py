@@ -85,13 +85,14 @@ def run_block(
 ) -> Block:
     """Time `runs` calls one by one, after `settle` calls that are not timed.
 
-    The first calls after another process had the core find cold caches; `settle` leaves them out.
+    The first calls after another process had the core find cold caches, and so do those after Python's
+    collector has gone through its objects: `settle` leaves them out.
     """
-    for _ in range(settle):
-        _call(session, clock)
     wall, cpu, device = [], [], []
     events = session.events
     with _collector_off():
+        for _ in range(settle):
+            _call(session, clock)
         for _ in range(runs):
             session.synchronise()
             cpu_start, wall_start = cpu_clock(), clock()

@@ -217,7 +217,9 @@ def test_a_server_that_is_down_is_noticed_before_anything_is_measured(environmen
 
 
 def test_help_shows_the_groups_with_their_choices(environment: dict[str, str]) -> None:
-    result = subprocess.run([FRM_MLFLOW, "bench", "--help"], env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [FRM_MLFLOW, "bench", "--help"], env=environment, capture_output=True, text=True, timeout=120
+    )
 
     assert result.returncode == 0
     assert all(

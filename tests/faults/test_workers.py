@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -34,8 +33,8 @@ def hangs(worker: psutil.Process, told: Path) -> None:
 def babbles(worker: psutil.Process, told: Path) -> None:
     """Write into the pipe that its answers go through, which is neither its input nor its standard error."""
     fds = Path(f"/proc/{worker.pid}/fd")
-    others = {os.readlink(fds / "0"), os.readlink(fds / "2")}
-    pipes = {fd: os.readlink(fd) for fd in fds.iterdir() if os.readlink(fd).startswith("pipe:")}
+    others = {(fds / "0").readlink(), (fds / "2").readlink()}
+    pipes = {fd: fd.readlink() for fd in fds.iterdir() if str(fd.readlink()).startswith("pipe:")}
     answers = next(fd for fd, pipe in pipes.items() if pipe not in others)
     answers.write_bytes(GARBAGE)
 

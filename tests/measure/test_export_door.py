@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from frm_mlflow.config import ModelConfig
-from frm_mlflow.errors import ConfigError, ExportError, ModelError
+from frm_mlflow.errors import ExportError, ModelError
 from frm_mlflow.export import ArtefactCache, export
 from frm_mlflow.worker.manifest import Artefact
 
@@ -44,28 +44,17 @@ print(json.dumps([str(path), "torch" in sys.modules]))
 @pytest.mark.parametrize(
     ("model", "runtime", "error", "message"),
     [
-        (ModelConfig(name="resnet51"), "torch", ConfigError, "resnet50"),
         (user("not_finite"), "torch", ModelError, "not finite"),
         pytest.param(
             *(user("reads_values"), "executorch", ExportError, r"executorch cannot take 'reads_values' in fp32: .*"),
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["unknown", "unfit", "refused by the converter"],
+    ids=["unfit", "refused by the converter"],
 )
 def test_an_error_comes_back_with_its_kind_and_reason(model, runtime, error, message, cache):
     with pytest.raises(error, match=message):
         export(model, runtime=runtime, cache=cache)
-
-
-def test_an_onnx_file_is_for_onnxruntime_only(cache, tmp_path):
-    path = tmp_path / "m.onnx"
-    path.write_bytes(b"not onnx")
-    model = ModelConfig(name="mine", source="onnx", path=str(path))
-    with pytest.raises(ExportError, match=r"takes no \.onnx file"):
-        export(model, runtime="torch", cache=cache)
-    with pytest.raises(ConfigError, match="not a valid ONNX file"):
-        export(model, runtime="onnxruntime", cache=cache)
 
 
 def test_failed_exports_leave_nothing_in_the_cache(cache):

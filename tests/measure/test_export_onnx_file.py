@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import ConfigError, ExportError
 from frm_mlflow.export.onnx_file import multiply_accumulates
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
@@ -71,6 +71,15 @@ def test_a_fixed_axis_cannot_be_changed(dynamic_file, tmp_path):
         pack(request(fixed, batch_size=2), tmp_path / "again")
     with pytest.raises(ConfigError, match="has 64 on axis 2, not the 96 asked for"):
         pack(replace(request(fixed), model=replace(request(fixed).model, input_size=96)), tmp_path / "again")
+
+
+def test_an_onnx_file_is_for_onnxruntime_only_and_must_be_one(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"not onnx")
+    with pytest.raises(ExportError, match=r"takes no \.onnx file"):
+        pack(replace(request(path), runtime="torch"), tmp_path)
+    with pytest.raises(ConfigError, match="not a valid ONNX file"):
+        pack(request(path), tmp_path)
 
 
 def linear(operator: str, **attributes) -> onnx.ModelProto:

@@ -195,7 +195,7 @@ def test_a_model_that_never_settles_is_flagged(bench: Bench):
 def test_progress_is_told(bench: Bench):
     told: list[str] = []
     bench.run(on_progress=told.append)
-    assert told[0] == "loading big"
+    assert told[0] == "loading big and small"
     assert told[-1].startswith("100 runs, ratio 0.2")
 
 
