@@ -9,18 +9,9 @@ waitress a WSGI app; MLflow tells the worker which by an environment variable.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 from flask import Flask
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread that computes may keep the others waiting.
-
-Reading the runs again takes a thread some seconds. With Python's 5 ms a request meanwhile waits
-that long after each of its many small pauses, which somebody who changes a filter sees.
-"""
-
 
 def create_app() -> Any:
     """Return MLflow's server with the page: `mlflow server --app-name frm`."""
@@ -58,7 +49,6 @@ def _with_page() -> Flask:
     from frm_mlflow.server.prefix import static_prefix
     from frm_mlflow.server.routes import blueprint
 
-    sys.setswitchinterval(SWITCH_SECONDS)
     if "frm" not in flask_app.blueprints:
         flask_app.register_blueprint(blueprint(), url_prefix=static_prefix())
     return flask_app

@@ -6,42 +6,59 @@ import { modelTable } from "./tables.js";
 
 const report = JSON.parse($("#report-data").textContent);
 
-function showBoard() {
+// The figures and the table of the chosen configuration, each a step of drawing.
+function boardSteps() {
   const { label, columns, summary } = report.boards[Number($("#board").value)];
   const points = rows(columns);
   $("#board-summary").textContent = summary;
-  drawFrontier($("#board-frontier"), points, { cost: "frm", name: `FRM (${report.baseline} = 1)`, styles: report.styles });
-  drawSlopes($("#board-slopes"), points, { styles: report.styles });
-  modelTable($("#board-table"), points, { cost: "frm", name: report.metrics.frm, label });
+  return [
+    () => drawFrontier($("#board-frontier"), points, { cost: "frm", name: `FRM (${report.baseline} = 1)`, styles: report.styles }),
+    () => drawSlopes($("#board-slopes"), points, { styles: report.styles }),
+    () => modelTable($("#board-table"), points, { cost: "frm", name: report.metrics.frm, label }),
+  ];
 }
 
-// One figure a frame, so that the page can be read while it draws.
-function drawAll() {
-  const waiting = [...document.querySelectorAll("[data-figure]")];
-  const next = () => {
-    const element = waiting.shift();
-    if (!element) {
-      document.documentElement.dataset.drawn = "true";
-      return;
-    }
-    drawFigure(element, report.figures[element.dataset.figure]);
-    setTimeout(next);
-  };
+const figures = () => [...document.querySelectorAll("[data-figure]")].map((element) => () => drawFigure(element, report.figures[element.dataset.figure]));
+
+// A hidden tab has no frames.
+const afterFrame = (act) => (document.hidden ? setTimeout(act) : requestAnimationFrame(() => setTimeout(act)));
+
+// What is still to be drawn, one step a frame, so that the page can be read while it draws.
+const left = { board: [], figures: [] };
+let drawing = false;
+
+function drawNext() {
+  const step = left.board.shift() ?? left.figures.shift();
+  drawing = Boolean(step);
+  if (step) step();
+  else document.documentElement.dataset.drawn = "true";
+  return drawing;
+}
+
+function draw(steps) {
+  Object.assign(left, steps);
+  if (drawing) return;
+  const next = () => drawNext() && afterFrame(next);
   next();
 }
+
+function drawTheRest() {
+  while (drawNext());
+}
+
+const board = () => (report.boards.length ? boardSteps() : []);
 
 function setTheme(dark) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   $("#theme").setAttribute("aria-pressed", String(dark));
-  if (report.boards.length) showBoard();
-  drawAll();
+  draw({ board: board(), figures: figures() });
 }
 
 const isDark = () => document.documentElement.dataset.theme === "dark";
 
 if (report.boards.length) {
   fill($("#board"), report.boards.map(({ label, columns }, value) => ({ value, label: `${label} (${columns.model.length})` })), "0");
-  $("#board").addEventListener("change", showBoard);
+  $("#board").addEventListener("change", () => draw({ board: board() }));
 } else $("#explore").hidden = true;
 $("#theme").addEventListener("click", () => setTheme(!isDark()));
 $("#print").addEventListener("click", () => print());
@@ -49,6 +66,7 @@ let darkBeforePrint = false;
 addEventListener("beforeprint", () => {
   darkBeforePrint = isDark();
   if (darkBeforePrint) setTheme(false);
+  drawTheRest(); // what is printed is there when this handler ends
 });
 addEventListener("afterprint", () => darkBeforePrint && setTheme(true));
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches);
