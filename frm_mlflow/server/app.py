@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Flask
 
+
 def create_app() -> Any:
     """Return MLflow's server with the page: `mlflow server --app-name frm`."""
     flask_app = _with_page()
