@@ -25,6 +25,8 @@ from frm_mlflow.errors import (
 
 READY = "device"
 _ASK_S = 60.0
+_END = "frm-exit:"
+"""What the phone's shell says last, with the exit code: adb itself ends with 0 where the phone was unplugged."""
 _STATES: Mapping[str, tuple[type[TransportError], str]] = {
     "unauthorized": (
         DeviceUnauthorizedError,
@@ -87,11 +89,8 @@ class AdbConnection:
         TransportError
             Where adb fails, or the program ends with another exit code than 0.
         """
-        code, output, errors = self._run(["shell", shlex.join(words)], timeout_s)
-        if code and _is_adbs_own(errors):
-            raise adb_error(self.serial, errors)
+        code, output, errors = self._on_phone(shlex.join(words), timeout_s)
         if code:
-            self._check_presence()
             raise DeviceSetupError(
                 f"Phone {self.serial}: '{words[0]}' ended with exit code {code}.\n{(output + errors).strip()[-2000:]}"
             )
@@ -99,9 +98,7 @@ class AdbConnection:
 
     def answer(self, script: str) -> str:
         """Return what a shell command prints, "" where it fails: for facts that a phone may keep to itself."""
-        code, output, errors = self._run(["shell", script], _ASK_S)
-        if code and _is_adbs_own(errors):
-            raise adb_error(self.serial, errors)
+        code, output, _ = self._on_phone(script, _ASK_S)
         return output if not code else ""
 
     def push(self, source: Path, target: str, *, timeout_s: float) -> None:
@@ -110,8 +107,21 @@ class AdbConnection:
         if code:
             raise adb_error(self.serial, output + errors)
 
+    def _on_phone(self, script: str, timeout_s: float) -> tuple[int, str, str]:
+        """Return exit code, output and errors of a script on the phone; raise where its end did not arrive."""
+        _, output, errors = self._run(["shell", f"{script}; end=$?; echo; echo {_END}$end"], timeout_s)
+        whole, found, code = output.rpartition(f"\n{_END}")
+        if found and code.strip().isdigit():
+            return int(code), whole, errors
+        if _is_adbs_own(errors):
+            raise adb_error(self.serial, errors)
+        self._check_presence()
+        raise TransportLostError(
+            f"What phone {self.serial} answered to '{script.split()[0]}' was cut off: adb or the cable failed."
+        )
+
     def _check_presence(self) -> None:
-        """Raise where the phone is gone: a shell that is cut off ends like a program that failed."""
+        """Raise where the phone is gone."""
         _, output, errors = self._run(["get-state"], _ASK_S)
         if output.strip() != READY:
             raise adb_error(self.serial, errors or output)

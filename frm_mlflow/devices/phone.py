@@ -42,8 +42,8 @@ class Phone:
         self.properties = android.properties(tried(lambda: self.connection.shell(["getprop"])))
         self.hardware: Hardware = android.hardware_of_phone(
             self.properties,
-            meminfo=self.connection.answer("cat /proc/meminfo"),
-            cpus=self.connection.answer("cat /sys/devices/system/cpu/present"),
+            meminfo=tried(lambda: self.connection.answer("cat /proc/meminfo")),
+            cpus=tried(lambda: self.connection.answer("cat /sys/devices/system/cpu/present")),
         )
         self.tool_sha256 = sha256_of(self._binary)
 

@@ -2,24 +2,40 @@
 """An `adb` that replays what the real one prints; what the phone's shell is asked for runs on a folder of its own.
 
 `FAKE_ADB` names a folder with `scenario.json`:
-  devices     what `adb devices -l` prints
-  answers     shell command → what it prints
-  shots       stem of the model's file → its shots' texts, in turn
-  fail        number of a call (or word of it) → [exit code, standard output, standard error]
-Every call is appended to `calls.jsonl`; the phone's files lie in `phone/`.
+  devices       what `adb devices -l` prints
+  answers       shell command → what it prints
+  shots         stem of the model's file → its shots' texts, in turn
+  shot_seconds  how long a shot takes
+  ends          word of a shell command → [exit code, standard output, standard error] of the program on the phone
+  fail          word of a call → [exit code, standard output, standard error] of adb itself
+Every call is appended to `calls.jsonl`; the phone's files lie in `phone/`. The file `state`, where it is there, says
+how the phone is connected now: `device`, `offline`, `unauthorized` or `gone`; what runs when it changes is cut off.
+
+The texts of adb's own errors are those of its sources (transport.cpp, file_sync_client.cpp, commandline.cpp). So is
+that a shell which is cut off ends with exit code 0 and says nothing.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 STATE = Path(os.environ["FAKE_ADB"])
 PHONE = STATE / "phone"
+END = re.compile(r"; end=\$\?; echo; echo (\S+)\$end$")
+"""What the product asks the phone's shell to say last."""
+UNAUTHORIZED = (
+    "device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\nTry 'adb kill-server' if that seems wrong.\n"
+    "Otherwise check for a confirmation dialog on your device."
+)
+LOOK_EVERY_S = 0.01
 
 
 def main(words: list[str]) -> int:
@@ -28,10 +44,12 @@ def main(words: list[str]) -> int:
     with calls.open("a") as log:
         log.write(json.dumps(words) + "\n")
     if words[:1] == ["devices"]:
-        sys.stdout.write(scenario["devices"])
+        sys.stdout.write(listed(scenario["devices"], state()))
         return 0
     assert words[0] == "-s", words
-    command = words[2:]
+    serial, command = words[1], words[2:]
+    if state() != "device":
+        return refused(serial)
     for key, (code, output, errors) in scenario.get("fail", {}).items():
         if key in " ".join(command):
             if key == scenario.get("fail_once"):
@@ -45,18 +63,59 @@ def main(words: list[str]) -> int:
         return 0
     if command[0] == "push":
         return push(Path(command[1]), command[2])
-    return shell(command[1], scenario)
+    code = shell(END.sub("", command[1]), scenario)
+    if state() != "device":
+        return 0
+    if end := END.search(command[1]):
+        sys.stdout.write(f"\n{end[1]}{code}\n")
+        return 0
+    return code
+
+
+def state() -> str:
+    """Return how the phone is connected now."""
+    try:
+        return (STATE / "state").read_text()
+    except FileNotFoundError:
+        return "device"
+
+
+def listed(devices: str, now: str) -> str:
+    if now == "gone":
+        return "List of devices attached\n\n"
+    return devices if now == "device" else re.sub(r"(?m)^(\S+\s+)device\b", rf"\1{now}", devices)
+
+
+def refused(serial: str) -> int:
+    reasons = {"offline": "device offline", "unauthorized": UNAUTHORIZED, "gone": f"device '{serial}' not found"}
+    sys.stderr.write(f"error: {reasons[state()]}\n")
+    return 1
 
 
 def push(source: Path, target: str) -> int:
     place = PHONE / target.lstrip("/")
-    shutil.copyfile(source, place)
+    try:
+        shutil.copyfile(source, place)
+    except OSError as error:
+        place.unlink(missing_ok=True)
+        why = "couldn't create file" if error.errno == errno.ENOENT else "write failed"
+        sys.stderr.write(f"adb: error: failed to copy '{source}' to '{target}': remote {why}: {error.strerror}\n")
+        return 1
+    if state() != "device":
+        place.write_bytes(place.read_bytes()[: source.stat().st_size // 2])
+        sys.stderr.write("adb: error: failed to read copy response\n")
+        return 1
     size = source.stat().st_size
     sys.stdout.write(f"{source}: 1 file pushed, 0 skipped. 31.4 MB/s ({size} bytes in 0.100s)\n")
     return 0
 
 
 def shell(script: str, scenario: dict) -> int:
+    for word, (code, output, errors) in scenario.get("ends", {}).items():
+        if word in script:
+            sys.stdout.write(output)
+            sys.stderr.write(errors)
+            return int(code)
     if script in scenario["answers"]:
         sys.stdout.write(scenario["answers"][script])
         return 0
@@ -80,7 +139,14 @@ def shot(script: str, scenario: dict) -> int:
     texts = scenario["shots"].get(place.name) or scenario["shots"]["*"]
     number = int((STATE / f"{place.name}.shots").read_text() or 0) if (STATE / f"{place.name}.shots").exists() else 0
     (STATE / f"{place.name}.shots").write_text(str(number + 1))
-    sys.stdout.write(texts[number % len(texts)])
+    text = texts[number % len(texts)]
+    over = time.monotonic() + scenario.get("shot_seconds", 0.0)
+    while time.monotonic() < over:
+        if state() != "device":
+            text = text[: len(text) // 2]
+            break
+        time.sleep(LOOK_EVERY_S)
+    sys.stdout.write(text)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A phone behind the fake `adb`: the true tools' words, with figures of a test's own."""
+"""A phone behind the fake `adb`: the tools' words as documented (recorded on no phone), a test's own figures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def text(name: str) -> str:
 
 
 def benchmark_model(median_us: float, *, memory_mb: float = 28.3125) -> str:
-    """Return a true log of the tool with this median."""
+    """Return a log as the tool writes it, with this median."""
     printed = (DATA / "benchmark_model" / "mobilenet_v2.txt").read_text()
     return printed.replace("median=12931", f"median={median_us:g}").replace("overall=28.3125", f"overall={memory_mb}")
 
 
 def perf_test(median_s: float) -> str:
-    """Return a true log of onnxruntime_perf_test with this median."""
+    """Return a log as onnxruntime_perf_test writes it, with this median."""
     printed = (DATA / "onnxruntime_perf_test" / "mobilenet_v2.txt").read_text()
     return printed.replace("P50 Latency: 0.00804512 s", f"P50 Latency: {median_s:g} s")
 
@@ -46,7 +46,7 @@ class FakePhone:
     @classmethod
     def plugged_in(cls, folder: Path, **scenario: Any) -> FakePhone:
         """Put `adb` into `folder/bin` and a phone behind it."""
-        (folder / "phone" / "data" / "local" / "tmp").mkdir(parents=True)
+        (folder / "phone" / "data" / "local" / "tmp").mkdir(parents=True, exist_ok=True)
         (folder / "bin").mkdir()
         adb = folder / "bin" / "adb"
         adb.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {Path(__file__).with_name("fake_adb.py")} "$@"\n')
@@ -73,7 +73,17 @@ class FakePhone:
         }
         given = {"devices": ONE_PHONE, "shots": {}} | scenario
         given["answers"] = answers | scenario.get("answers", {})
-        (self.folder / "scenario.json").write_text(json.dumps(given))
+        self._write("scenario.json", json.dumps(given))
+
+    def connect(self, state: str) -> None:
+        """Let the phone be in this state from now on: `device`, `offline`, `unauthorized` or `gone`."""
+        self._write("state", state)
+
+    def _write(self, name: str, content: str) -> None:
+        """Write a file that a running `adb` reads before or after, never half."""
+        partial = self.folder / f".{name}"
+        partial.write_text(content)
+        partial.replace(self.folder / name)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,7 +104,8 @@ class FakePhone:
     def shots(self) -> list[str]:
         """Return the model's file of each shot, in order."""
         lines = [words[1] for words in self.calls() if words[0] == "shell" and words[1].startswith("timeout")]
-        return [next(w for w in line.replace("=", " ").split() if "/model-" in w).rsplit("/", 1)[1] for line in lines]
+        words = [next(w for w in line.replace("=", " ").split() if "/model-" in w) for line in lines]
+        return [word.rsplit("/", 1)[1].rstrip(";") for word in words]
 
 
 def named_on_phone(model: Path) -> str:

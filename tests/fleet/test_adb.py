@@ -1,4 +1,4 @@
-"""A phone over adb, against a fake `adb` that replays true transcripts, good and bad."""
+"""A phone over adb, against a fake `adb`: its errors as its sources word them, the rest as documentation has it."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ NO_ROOM = (
 )
 FULL = [1, "model.onnx: 1 file pushed, 0 skipped.\n", NO_ROOM]
 GONE = "adb: device 'R5CW20ABCDE' not found\n"
+CUT_OFF = [0, perf_test(0.01), ""]
+"""All of a shot's figures, but not its end: adb ends with 0 where the phone is unplugged."""
 FAILED_LOG = (
     "INFO: STARTING!\nINFO: Graph: [/data/local/tmp/frm/model.tflite]\n"
     "ERROR: Op builtin_code out of range: 207. Are you using old TFLite binary with newer model?\n"
@@ -249,21 +251,22 @@ def test_pruning_removes_what_was_not_used(phone: FakePhone, config, networks):
 
 
 @pytest.mark.parametrize(
-    ("fail", "kind", "reason"),
+    ("fails", "kind", "reason"),
     [
-        ({"timeout": OFFLINE}, DeviceOfflineError, "state 'offline'"),
-        ({"timeout": [1, "", UNAUTHORIZED]}, DeviceUnauthorizedError, "accept this computer's key"),
-        ({"timeout": [255, "INFO: STARTING!\n", ""], "get-state": [1, "", GONE]}, DeviceOfflineError, "plugged in"),
-        ({"timeout": [1, "", "error: closed\n"]}, TransportLostError, "was lost"),
-        ({"timeout": [124, "", ""]}, TransportLostError, "did not end within"),
-        ({"timeout": [139, "", "Segmentation fault\n"]}, DeviceSetupError, "exit code 139"),
-        ({"chmod": [0, "", ""]}, DeviceSetupError, "does not run onnxruntime_perf_test"),
+        ({"fail": {"timeout": OFFLINE}}, DeviceOfflineError, "state 'offline'"),
+        ({"fail": {"timeout": [1, "", UNAUTHORIZED]}}, DeviceUnauthorizedError, "accept this computer's key"),
+        ({"fail": {"timeout": CUT_OFF, "get-state": [1, "", GONE]}}, DeviceOfflineError, "plugged in"),
+        ({"fail": {"timeout": CUT_OFF}}, TransportLostError, "was cut off"),
+        ({"fail": {"timeout": [1, "", "error: closed\n"]}}, TransportLostError, "was lost"),
+        ({"ends": {"timeout": [124, "", ""]}}, TransportLostError, "did not end within"),
+        ({"ends": {"timeout": [139, "", "Segmentation fault\n"]}}, DeviceSetupError, "exit code 139"),
+        ({"ends": {"chmod": [0, "", ""]}}, DeviceSetupError, "does not run onnxruntime_perf_test"),
     ],
 )
 def test_a_shot_that_fails_is_told_and_never_repeated(
-    phone: FakePhone, config, networks, fail: dict[str, list[object]], kind: type[FrmError], reason: str
+    phone: FakePhone, config, networks, fails: dict[str, dict[str, list[object]]], kind: type[FrmError], reason: str
 ):
-    phone.replay(fail=fail, shots={"*": [perf_test(0.01)]})
+    phone.replay(**fails, shots={"*": [perf_test(0.01)]})
     binary = config(**ONNX)
     Path(str(binary.binary)).chmod(0o644)
     with pytest.raises(kind, match=reason):
