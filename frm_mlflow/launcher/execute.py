@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 
 from frm_mlflow import __version__
-from frm_mlflow.launcher.member import Reply, Request
+from frm_mlflow.launcher.request import Reply, Request
 
 _TAIL_LINES = 30
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from hydra import initialize_config_module
@@ -22,39 +22,14 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from frm_mlflow.errors import FrmError
+from frm_mlflow.launcher.request import Reply, Request
 from frm_mlflow.stages.bench import SHARED_SWEEP, bench, composer
 from frm_mlflow.stages.job import sentence
 from frm_mlflow.stages.sweep import OpenSweep
 from frm_mlflow.tracking import log, server
 
 _PR_SET_PDEATHSIG = 1
-_ORPHAN_GRACE_S = 30.0
 _LOOK_EVERY_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a job's process is told; everything in it survives JSON."""
-
-    version: str
-    """Of frm-mlflow where the sweep was launched: a host must have the same."""
-    label: str
-    overrides: list[str]
-    search_path: list[str]
-    tracking_uri: str
-    parent_run_id: str
-    tags: dict[str, str]
-    grace_s: float = _ORPHAN_GRACE_S
-
-
-@dataclass(kw_only=True)
-class Reply:
-    """How the job's benchmarks ended, and what ended the job itself early ("" where nothing did)."""
-
-    outcomes: list[dict[str, Any]] = field(default_factory=list)
-    error: str = ""
-    host: str = ""
-    seconds: float = 0.0
 
 
 def measured(request: Request) -> Reply:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,11 +80,15 @@ def connected(*, address: str, auth: str) -> Iterator[Any]:
         raise MissingExtraError("ray", "fleet", "A fleet") from error
     found = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
     _refuse_silence(found)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=found, namespace="frm-mlflow", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FleetError(f"no Ray cluster answers at '{found}': {first}. {_HOW_TO_START}") from error
+    # Ray takes SIGTERM for itself, and would end the sweep as if it had failed.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
     try:
         yield ray
     finally:

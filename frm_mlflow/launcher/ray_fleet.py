@@ -15,12 +15,11 @@ from typing import Any
 
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.launcher import ray_cluster
-from frm_mlflow.launcher.execute import execute
 from frm_mlflow.launcher.job import Job
-from frm_mlflow.launcher.member import Reply, Request
-from frm_mlflow.launcher.ray_cluster import PREFIX, QUEUED, RUNNING, Board, Line
+from frm_mlflow.launcher.ray_cluster import PREFIX, QUEUED, Board, Line
+from frm_mlflow.launcher.ray_task import supervise
+from frm_mlflow.launcher.request import Reply
 from frm_mlflow.launcher.sweep import FleetSweep
-from frm_mlflow.schema import FLEET_NODE
 
 _ABSENT_LOOKS = 2
 
@@ -69,16 +68,6 @@ class RaySettings:
 def _nobody_has(devices: Sequence[str], known: Sequence[ray_cluster.Node]) -> str:
     wanted = ", ".join(PREFIX + device for device in devices)
     return f"no living node of the fleet has the resource {wanted}: {ray_cluster.who_has_what(known)}"
-
-
-def supervise(plain: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
-    """Run one job on this node: the body of a Ray task."""
-    import ray
-
-    node = ray.get_runtime_context().get_node_id()
-    Board().put(replace(Line(**line), state=RUNNING, since_s=time.time(), seen_s=time.time(), node=node))
-    request = Request(**plain)
-    return asdict(execute(replace(request, tags={**request.tags, FLEET_NODE.key: node})))
 
 
 class _Run:

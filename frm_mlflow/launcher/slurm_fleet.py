@@ -7,22 +7,20 @@ sweep. Nothing is requeued: a job that is lost is that job's failure.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
 from frm_mlflow.launcher import slurm_queue
-from frm_mlflow.launcher.execute import execute
 from frm_mlflow.launcher.job import Job
-from frm_mlflow.launcher.member import Reply, Request
+from frm_mlflow.launcher.request import Reply
 from frm_mlflow.launcher.slurm_queue import JobState
+from frm_mlflow.launcher.slurm_task import answer
 from frm_mlflow.launcher.sweep import FleetSweep
-from frm_mlflow.schema import FLEET_NODE
 
 _OPTIONS = ("constraint", "gres", "partition", "nodelist", "account", "qos")
 _REPLY_S = 10.0
@@ -71,16 +69,6 @@ class SlurmSettings:
         if shutil.which("sbatch") is None:
             raise FleetError("hydra/launcher=frm_slurm needs Slurm's commands, and there is no `sbatch` on the PATH")
         _Arrays(self, fleet).until_done(jobs)
-
-
-def answer(plain: Mapping[str, Any], reply_file: str) -> None:
-    """Run one job on this node and leave its reply in a file: the body of an array's element."""
-    node = os.environ.get("SLURMD_NODENAME", "")
-    request = Request(**plain)
-    reply = execute(replace(request, tags={**request.tags, FLEET_NODE.key: node}))
-    partial = Path(f"{reply_file}.partial")
-    partial.write_text(json.dumps(asdict(reply)), encoding="utf-8")
-    partial.rename(reply_file)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.entry import FAILED, RunEntry
 from frm_mlflow.tracking.resume import RUNNING, runs_below
 from frm_mlflow.tracking.signals import sigterm_as_interrupt
-from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, spool_directory
+from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, resend, spool_directory
 from frm_mlflow.tracking.sweep import Outcome, Sweep, now_ms
 
 
@@ -25,6 +25,9 @@ def join_sweep(
     client: MlflowClient, parent_run_id: str, *, tags: Mapping[str, str], spool: Path | None = None
 ) -> Iterator[Sweep]:
     """Yield the open sweep whose parent run is `parent_run_id`; leaving the block does not end it.
+
+    What an earlier job that was killed has kept on this host's disk is sent first: it is measured, and is not
+    measured again.
 
     Parameters
     ----------
@@ -43,6 +46,7 @@ def join_sweep(
         raise TrackingError(f"the sweep {parent_run_id} cannot be joined at {client.tracking_uri}: {error}") from error
     context = resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
     with sigterm_as_interrupt():
+        resend(spool, only=client.tracking_uri)
         yield Sweep(client, experiment, experiment_id, parent_run_id, spool or spool_directory(), {**context, **tags})
 
 

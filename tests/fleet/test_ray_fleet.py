@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import combinations, pairwise
@@ -109,6 +110,20 @@ def test_another_clusters_token_is_refused(lab: Lab, fleet: Fleet, tmp_path: Pat
     assert result.returncode == 1
     assert "token" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_ray_does_not_take_sigterm_from_the_sweep(fleet: Fleet) -> None:
+    """What ends the sweep as KILLED must still be there when the launcher is connected."""
+    program = """
+import signal
+from frm_mlflow.launcher.ray_cluster import connected
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+with connected(address="auto", auth="token"):
+    print(signal.getsignal(signal.SIGTERM) is signal.default_int_handler)
+"""
+    environ = {**os.environ, **fleet.environ}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 def _assert_placed_and_alone(runs: list[Run]) -> None:

@@ -264,3 +264,23 @@ def test_the_parents_tables_and_figures_wait_with_its_end(
     pd.testing.assert_frame_equal(shown, board)
     again = pd.read_csv(client.download_artifacts(sweep.run_id, "leaderboard.csv"))
     pd.testing.assert_frame_equal(again, board)
+
+
+def test_what_a_dead_job_has_kept_on_a_host_is_sent_by_the_next_job_there_and_not_measured_again(
+    client: MlflowClient, experiment: str, tmp_path: Path
+) -> None:
+    gateway, mine = tmp_path / "gateway", {schema.FLEET_JOB.key: "a job", schema.KIND.key: schema.KIND_BENCHMARK}
+    with log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "launcher") as sweep:
+        run = client.create_run(sweep.experiment_id, tags={**mine, "mlflow.parentRunId": sweep.run_id})
+        entry = record_entry(
+            record(0), tracking_uri=client.tracking_uri, experiment=experiment, run_id=run.info.run_id, tags=mine
+        )
+        spool.keep(entry, directory=gateway)  # and here its node loses power
+        log.close_lost_job(sweep, "a job", name="the job", tags={}, reason="its node died")
+        assert client.get_run(run.info.run_id).info.status == "FAILED"
+        with log.join_sweep(client, sweep.run_id, tags=mine, spool=gateway):
+            [found] = benchmarks(client, experiment)
+    assert found.info.run_id == run.info.run_id
+    assert found.info.status == "FINISHED"
+    assert measured(found) == record(0).metrics
+    assert not spool.pending(gateway)
