@@ -17,13 +17,10 @@ from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
-from frm_mlflow.stages.analyze import analyze
 from frm_mlflow.stages.compose import composed, quoted
-from frm_mlflow.stages.history import listed
 from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
 from frm_mlflow.stages.progress import console
-from frm_mlflow.stages.schedule import read_past, schedule, show
-from frm_mlflow.stages.sweep import Bench, OpenSweep, publish, raise_for_failures, run_all
+from frm_mlflow.stages.sweep import Bench, OpenSweep, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
 from frm_mlflow.zoo.recipe import check_name
 
@@ -70,6 +67,16 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)
         return
+    _alone(host, device, plans)
+
+
+def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
+    """Run a sweep of its own: with a plan before it, and a leaderboard and analyses after it."""
+    # Imported here: a fleet's job logs under another process's sweep, and does without what this costs.
+    from frm_mlflow.stages.publish import publish
+    from frm_mlflow.stages.schedule import read_past, schedule, show
+
+    settings = plans[0].settings
     server.limit_retries()
     client = server.connect(settings.tracking.uri)
     sweep_hash = content_hash([plan.config_hash(device=device.name, chip=device.chip) for plan in plans])
@@ -82,7 +89,7 @@ def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
     with _opened(client, plans, device, sweep_hash=sweep_hash, parent=parent) as sweep:
         run_all(plans, Bench.on(device, host), sweep)
         publish(sweep, as_json=settings.json, max_drift=settings.max_drift)
-    analyze_after(sweep, settings.analysis)
+    analyze_after(sweep, settings.analysis, baseline=plans[0].baseline.name)
     raise_for_failures(sweep.run)
 
 
@@ -97,6 +104,8 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
 
     With `dry_run` nothing is opened: each job, or the launcher for all of them, shows what would run.
     """
+    from frm_mlflow.stages.publish import publish
+
     tracking = checked(TrackingConfig, config.tracking, where="tracking")
     if config.dry_run:
         yield
@@ -121,7 +130,7 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
         finally:
             SHARED_SWEEP.reset(token)
             publish(sweep, as_json=bool(config.json), max_drift=float(config.max_drift))
-    analyze_after(sweep, config.analysis)
+    analyze_after(sweep, config.analysis, baseline=str(config.baseline).rpartition(":")[2])
     raise_for_failures(run)
 
 
@@ -169,15 +178,21 @@ def close_abandoned(client: MlflowClient, parent: str | None, *, resume: bool) -
         log.close_orphans(client, parent, reason="the sweep was killed; resumed")
 
 
-def analyze_after(sweep: OpenSweep, names: Any) -> None:
+def analyze_after(sweep: OpenSweep, names: Any, *, baseline: str) -> None:
     """Run the analyses that are asked for over the sweep's experiment, whatever became of its benchmarks.
+
+    Ratios are taken to the sweep's own `baseline`.
 
     What they cannot answer is said and does not hide how the sweep itself ended.
     """
+    from frm_mlflow.stages.analyze import analyze
+    from frm_mlflow.stages.history import listed
+
     chosen = ",".join(listed(names))
     if not chosen:
         return
-    settings = [f"analysis=[{chosen}]", f"tracking.uri={quoted(sweep.run.client.tracking_uri)}"]
+    settings = [f"analysis=[{chosen}]", f"baseline={quoted(baseline)}"]
+    settings.append(f"tracking.uri={quoted(sweep.run.client.tracking_uri)}")
     settings.append(f"tracking.experiment={quoted(sweep.run.experiment)}")
     try:
         analyze(composed("analyze", settings))

@@ -9,16 +9,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
-from plotly.graph_objects import Figure
 
 from frm_mlflow import redact
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking.entry import log_values, short
 from frm_mlflow.tracking.spool import SERVER_ERRORS
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 
 def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str) -> None:

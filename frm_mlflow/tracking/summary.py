@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
-from plotly.graph_objects import Figure
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 Tables = Mapping[str, pd.DataFrame]
-Figures = Mapping[str, Figure]
+Figures = Mapping[str, "Figure"]
 NO_TABLES: Tables = MappingProxyType({})
 NO_FIGURES: Figures = MappingProxyType({})
 

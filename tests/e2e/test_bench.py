@@ -176,16 +176,30 @@ def test_kill_9_then_resume_runs_only_what_is_missing_and_a_living_sweep_is_left
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
 
 
-def test_a_multirun_has_one_parent_and_measures_each_baseline_once(
-    mlflow_server: str, environment: dict[str, str]
+def test_a_multirun_has_one_parent_whose_leaderboard_and_analyses_do_not_hang_on_a_job_that_failed(
+    mlflow_server: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    jobs = ("-m", "model=mobilenet_v3_small,resnet18", "tracking.experiment=multirun")
-    result = bench(*SMALL, *jobs, environment=environment)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    broken = "name: broken\nsource: target\ntarget: broken_models:cannot_be_built\n"
+    (tmp_path / "conf" / "model" / "broken.yaml").write_text(broken)
+    jobs = ("model=broken,mobilenet_v3_small,resnet18", "analysis=all", "tracking.experiment=multirun")
+    result = bench("-m", f"--config-dir={tmp_path / 'conf'}", *SMALL, *jobs, environment=environment)
 
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.returncode == 1, result.stderr[-2000:]
     runs = children(mlflow_server, "multirun")
-    assert sorted(run.data.tags["frm.model"] for run in runs) == ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
-    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 1
+    statuses = sorted((run.data.tags["frm.model"], run.info.status) for run in runs)
+    measured = ["mobilenet_v3_small", "resnet18", "squeezenet1_1"]
+    assert statuses == [("broken", "FAILED"), *((model, "FINISHED") for model in measured)]
+    [parent_id] = {run.data.tags["mlflow.parentRunId"] for run in runs}
+    client = MlflowClient(mlflow_server)
+    parent = client.get_run(parent_id)
+    assert parent.info.status == "FAILED"
+    assert {file.path for file in client.list_artifacts(parent_id)} >= {"leaderboard.json", "leaderboard.csv"}
+    experiment = [parent.info.experiment_id]
+    [analysis] = client.search_runs(experiment, f"tags.`{schema.KIND.key}` = '{schema.KIND_ANALYSIS}'")
+    assert analysis.info.status == "FINISHED"
+    assert analysis.data.params["baseline"] == "squeezenet1_1"
+    assert any(file.path == "frm" for file in client.list_artifacts(analysis.info.run_id))
 
 
 @pytest.mark.parametrize(
