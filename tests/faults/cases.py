@@ -11,39 +11,15 @@ import resource
 import shutil
 import signal
 import sqlite3
-import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.process import Command
+from tests.faults import devices, fleet
+from tests.faults.fault import Fault, Inject, moment, needs_mount
 from tests.faults.world import Case, World
-from tests.fleet.sshd import Sshd, key, overrides
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 """Debian's package libfaketime."""
-
-Inject = Callable[[Case, random.Random], str | None]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A kind of fault, and what it needs that not every machine has."""
-
-    name: str
-    title: str
-    inject: Inject
-    missing: Callable[[World], str] = lambda world: ""
-    """Why it cannot be injected here; "" where it can."""
-
-
-def moment(case: Case, rng: random.Random, command: Command) -> bool:
-    """Wait until a moment of the sweep that is drawn; return whether it still runs."""
-    deadline = command.started + rng.uniform(0.0, case.world.sweep_seconds)
-    while command.running and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return command.running
 
 
 def worker_killed(case: Case, rng: random.Random) -> str | None:
@@ -245,71 +221,8 @@ def clock_jumped(case: Case, rng: random.Random) -> str | None:
     return f"set by {seconds:+d} s" if hit else None
 
 
-def _over_ssh(case: Case) -> Sshd:
-    """Let the case's sweep measure on a host that is reached over ssh: this one, through a real server."""
-    sshd = case.world.sshd
-    assert sshd is not None
-    folder = case.world.device_disk.folder / case.name
-    reach = sshd.device(python=sys.executable, folder=folder)
-    case.arguments += [*overrides(reach), "runtime.threads=1"]
-    return sshd
-
-
-def connection_cut(case: Case, rng: random.Random) -> str | None:
-    """Every ssh connection to the device is cut."""
-    sshd = _over_ssh(case)
-    sweep = case.sweep()
-    moment(case, rng, sweep)
-    hit = False
-    while sweep.running and not hit:
-        hit = bool(sshd.sessions())
-        sshd.cut()
-        time.sleep(0.02)
-    case.ended(sweep)
-    return "all sessions killed" if hit else None
-
-
-def host_key_changed(case: Case, rng: random.Random) -> str | None:
-    """The device has another key than the known one, from some moment of the sweep on."""
-    sshd = _over_ssh(case)
-    known = sshd.known_hosts.read_text()
-    where = known.split()[0]
-    other = key(case.world.folder / f"key-of-{case.name}")
-    sweep = case.sweep()
-    hit = moment(case, rng, sweep)
-    try:
-        sshd.known_hosts.write_text(f"{where} {other}")
-        sshd.cut()
-        case.ended(sweep)
-    finally:
-        sshd.known_hosts.write_text(known)
-    return "another key from then on" if hit else None
-
-
-def device_disk_full(case: Case, rng: random.Random) -> str | None:
-    """No byte is left on the device that is reached over ssh."""
-    _over_ssh(case)
-    sweep = case.sweep()
-    hit = moment(case, rng, sweep)
-    with case.world.device_disk.full():
-        case.ended(sweep)
-    return "full until the sweep ended" if hit else None
-
-
 def _needs_faketime(world: World) -> str:
     return "" if FAKETIME.exists() else "libfaketime is not installed"
-
-
-def _needs_ssh(world: World) -> str:
-    return "" if world.sshd is not None else "sshd is not installed"
-
-
-def _needs_device_disk(world: World) -> str:
-    return _needs_ssh(world) or _needs_mount(world)
-
-
-def _needs_mount(world: World) -> str:
-    return "" if world.client_disk.mounted else "mounting a small disk is denied here"
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -325,13 +238,12 @@ FAULTS: tuple[Fault, ...] = (
     Fault("answers-lost", "server's answers lost", _weather("lost")),
     Fault("server-restarted", "server killed and restarted", server_restarted),
     Fault("database-locked", "SQLite locked", database_locked),
-    Fault("artifacts-read-only", "artifact store read-only", artifacts_read_only, _needs_mount),
-    Fault("client-disk-full", "client's disk full", client_disk_full, _needs_mount),
-    Fault("server-disk-full", "server's disk full", server_disk_full, _needs_mount),
+    Fault("artifacts-read-only", "artifact store read-only", artifacts_read_only, needs_mount),
+    Fault("client-disk-full", "client's disk full", client_disk_full, needs_mount),
+    Fault("server-disk-full", "server's disk full", server_disk_full, needs_mount),
     Fault("cache-corrupted", "cache entry corrupted", cache_corrupted),
     Fault("two-sweeps", "two sweeps at once", two_sweeps),
     Fault("clock-jumped", "clock set by up to 400 days", clock_jumped, _needs_faketime),
-    Fault("ssh-cut", "ssh connection cut", connection_cut, _needs_ssh),
-    Fault("host-key-changed", "ssh host key changed", host_key_changed, _needs_ssh),
-    Fault("device-disk-full", "device's disk full (ssh)", device_disk_full, _needs_device_disk),
+    *devices.FAULTS,
+    *fleet.FAULTS,
 )

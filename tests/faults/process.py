@@ -24,6 +24,8 @@ FORKS = multiprocessing.get_context("forkserver")
 JOURNAL_VARIABLE = "FRM_FAULTS_JOURNAL"
 CASE_VARIABLE = "FRM_FAULTS_CASE"
 """Every process that a case starts inherits it: what still runs after the case is found by it."""
+FLEET_VARIABLE = "FRM_FAULTS_FLEET"
+"""Every process on the campaign's Ray nodes inherits it, with the campaign's folder."""
 
 
 def preload() -> None:
@@ -148,6 +150,19 @@ def stragglers(case: str) -> list[psutil.Process]:
                 f"/{case}/" in word for word in process.cmdline()
             )
             if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def jobs_of_the_fleet(folder: Path) -> list[psutil.Process]:
+    """Return the processes of the product on this campaign's Ray nodes, those that Ray itself keeps left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            started_by_us = any(word.startswith("frm_mlflow.") for word in process.cmdline())
+            if started_by_us and process.environ().get(FLEET_VARIABLE) == str(folder):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue

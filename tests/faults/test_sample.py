@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.campaign import inject
-from tests.faults.cases import FAULTS, Fault
+from tests.faults.cases import FAULTS
+from tests.faults.fault import Fault
 from tests.faults.table import is_good, line
 from tests.faults.world import World
 

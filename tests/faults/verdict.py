@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from frm_mlflow import schema
 from tests.faults import journal
-from tests.faults.process import stragglers
+from tests.faults.process import jobs_of_the_fleet, stragglers
 from tests.faults.world import MODELS, Case
 
-GRACE_S = 3.0
+OF_HYDRA = "frm-mlflow-multirun"
+"""Where Hydra writes its `multirun.yaml`, one for all multiruns (conf/hydra_quiet.yaml)."""
+GRACE_S = 5.0
 """How long a process may take to notice that its parent is gone."""
 
 
@@ -44,14 +48,14 @@ class Verdict:
         return asdict(self) | {"problems": list(self.problems)}
 
 
-def judge(case: Case, *, killed: bool) -> Verdict:
-    """Look at the server and at the disk after recovery; `killed` is whether the sweep's process was killed."""
+def judge(case: Case) -> Verdict:
+    """Look at the server and at the disk after recovery."""
     client = MlflowClient(case.world.server.uri)
     runs = case.world.runs(case.name)
     benchmarks = [run for run in runs if run.data.tags.get(schema.KIND.key) == schema.KIND_BENCHMARK]
     finished = [run for run in benchmarks if run.info.status == "FINISHED"]
     truth = journal.read(case.journal)
-    owed = set(truth.written) if killed else set(truth.measured)
+    owed = set(truth.written) if case.killed or -9 in case.codes else set(truth.measured)
     there = Counter(run.data.tags.get(schema.RECORD_ID.key, "") for run in finished)
     problems = [
         *_values(client, finished, truth),
@@ -105,16 +109,31 @@ def _reasons(runs: list[Run]) -> list[str]:
 
 
 def _leftovers(case: Case) -> list[str]:
-    """Processes, temporary files, results that still wait, locks that are held."""
+    """Processes, temporary files, results that still wait, locks that are held; here, and where it was measured."""
     deadline = time.monotonic() + GRACE_S
-    while (alive := stragglers(case.name)) and time.monotonic() < deadline:
+    while (problems := _in_passing(case)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    problems = [f"process {p.pid} still runs: {' '.join(p.cmdline())[:120]}" for p in alive]
-    problems += [f"in the temporary folder: {path.name}" for path in case.tmp.glob("*")]
+    problems += [f"in the temporary folder: {path.name}" for path in case.tmp.glob("*") if path.name != OF_HYDRA]
     problems += [f"in the spool: {path.name}" for path in case.spool.glob("*")]
     problems += [f"in the cache: staging/{path.name}" for path in (case.cache / "staging").glob("*")]
+    if case.on_fleet:
+        problems += [f"in the node's temporary folder: {path.name}" for path in case.world.node_tmp.glob("*")]
+        problems += [f"in the node's spool: {path.name}" for path in case.world.node_spool.glob("*")]
     locks = [*case.folder.rglob("*.lock"), *case.cache.rglob("*.lock")]
     return problems + [f"held: {path.name}" for path in locks if _held(path)]
+
+
+def _in_passing(case: Case) -> list[str]:
+    """What may be there for a moment: processes that end, and what they remove then."""
+    alive = stragglers(case.name) + (jobs_of_the_fleet(case.world.folder) if case.on_fleet else [])
+    left = []
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            left.append(f"process {process.pid} still runs: {' '.join(process.cmdline())[:120]}")
+    if case.device_folder is not None:
+        halves = ("scratch/*", "artefacts/.incoming*", ".incoming*", "worker-*.pyz.*")
+        left += [f"on the device: {path.name}" for half in halves for path in case.device_folder.glob(half)]
+    return left
 
 
 def _held(path: Path) -> bool:

@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from benchmarks.mlflow_server import free_port, start_server, wait_until_healthy
+from benchmarks.ray_nodes import Fleet
 from tests.faults.process import CASE_VARIABLE, JOURNAL_VARIABLE, Command, preload
 from tests.faults.proxy import Proxy, running_proxy
 from tests.fleet.sshd import SSHD, Sshd, running_sshd
@@ -114,8 +115,27 @@ class World:
     sshd: Sshd | None
     """A real server on loopback; None where OpenSSH's is not installed."""
     cache: Path
+    stack: ExitStack
+    """Ends with the campaign what a case starts for all that come after it."""
     sweep_seconds: float = 3.0
     """How long a sweep takes that nothing disturbs; random moments are drawn within it."""
+    fleet: Fleet | None = None
+    """A Ray cluster, started by the first case that needs it."""
+
+    @property
+    def node_spool(self) -> Path:
+        """Where results wait for the server on the Ray node."""
+        return self.folder / "node" / "spool"
+
+    @property
+    def node_tmp(self) -> Path:
+        """The temporary folder of the Ray node's processes."""
+        return self.folder / "node" / "tmp"
+
+    @property
+    def node_journal(self) -> Path:
+        """A link to the journal of the case that is on the Ray node now."""
+        return self.folder / "journals" / "node"
 
     def case(self, name: str, number: int) -> Case:
         """Return fresh surroundings for one fault."""
@@ -147,6 +167,12 @@ class Case:
     codes: list[int] = field(default_factory=list)
     sweeps: int = 1
     """How many sweeps were asked for; each measures both models."""
+    killed: bool = False
+    """Whether a process that measures was killed: what had not reached the disk is measured again then."""
+    device_folder: Path | None = None
+    """The folder on a device that is elsewhere, as this machine sees it."""
+    on_fleet: bool = False
+    """Whether the Ray cluster runs it."""
 
     def __post_init__(self) -> None:
         self.cache = self.world.cache
@@ -241,7 +267,7 @@ def running_world(folder: Path) -> Iterator[World]:
         server.start()
         proxy = stack.enter_context(running_proxy(server.port))
         disks = (server_disk, artifact_disk, client_disk, device_disk)
-        world = World(folder, server, proxy, *disks, sshd, folder / "artefacts")
+        world = World(folder, server, proxy, *disks, sshd, folder / "artefacts", stack)
         for _ in range(2):
             started = time.monotonic()
             case = world.case("undisturbed", 0)
