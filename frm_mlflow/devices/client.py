@@ -160,8 +160,8 @@ class WorkerClient:
     def _refuse_to_run_out_of_memory(self, command: str) -> None:
         resident = _resident_mib(self._process.pid)
         if resident is not None and resident > self._limit_mib:
-            reason = f"out of memory: it held {resident:.0f} MiB, the limit is {self._limit_mib:.0f} MiB; it was killed"
-            raise self._failed(command, reason)
+            held, limit = f"{resident:.0f} MiB", f"{self._limit_mib:.0f} MiB"
+            raise self._failed(command, f"ran out of memory: it held {held}, the limit is {limit}; it was killed")
 
     def _ended(self, command: str) -> WorkerError:
         with suppress(subprocess.TimeoutExpired):
