@@ -26,18 +26,19 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     Integers (`batch_size`, `input_size`) are nullable Int64; text that is no number counts as
     missing there and in metrics.
     """
-    result = frame.reindex(columns=list(schema.FRAME_COLUMNS))
-    for column in schema.FRAME_COLUMNS:
-        values = result[column]
-        if column in TIME_COLUMNS:
-            result[column] = pd.to_datetime(values, utc=True)
-        elif column in METRIC_COLUMNS:
-            result[column] = pd.to_numeric(values, errors="coerce").astype("float64")
-        elif column in INTEGER_COLUMNS:
-            result[column] = pd.to_numeric(values, errors="coerce").astype("Int64")
-        else:
-            result[column] = values.astype("object").where(values.notna(), "").astype(str)
-    return result.reset_index(drop=True)
+    given = frame.reindex(columns=list(schema.FRAME_COLUMNS)).reset_index(drop=True)
+    return pd.DataFrame({column: _typed(given[column]) for column in schema.FRAME_COLUMNS})
+
+
+def _typed(values: pd.Series) -> pd.Series:
+    """Return a column, known by its name, in the contract's type."""
+    if values.name in TIME_COLUMNS:
+        return pd.to_datetime(values, utc=True)
+    if values.name in METRIC_COLUMNS:
+        return pd.to_numeric(values, errors="coerce").astype("float64")
+    if values.name in INTEGER_COLUMNS:
+        return pd.to_numeric(values, errors="coerce").astype("Int64")
+    return values.astype("object").where(values.notna(), "").astype(str)
 
 
 def from_runs(runs: Iterable[Mapping[str, object]]) -> pd.DataFrame:

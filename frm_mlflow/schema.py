@@ -113,7 +113,13 @@ EFFECTIVE_GMACS = Metric(
 WEIGHT_SPARSITY = Metric(
     "compute/weight_sparsity", "weight_sparsity", "1", "none", "Share of zeros in the weights of the counted operators."
 )
-GMACS = Metric("compute/gmacs", "gmacs", "GMAC", "lower", "Multiply-accumulates of one sample (the paper's FLOPs).")
+GMACS = Metric(
+    "compute/gmacs",
+    "gmacs",
+    "GMAC",
+    "lower",
+    "Multiply-accumulates of one sample (the paper's FLOPs), zeros in the weights counted like any other: dense.",
+)
 PARAMS_M = Metric("compute/params_m", "params_m", "1e6", "lower", "Parameters used at inference.")
 ACTIVATIONS_M = Metric(
     "compute/activations_m", "activations_m", "1e6", "lower", "Elements written by convolutions and matrix products."

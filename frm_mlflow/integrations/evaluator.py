@@ -73,9 +73,14 @@ class FrmEvaluator(ModelEvaluator):
             )
             done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
         metrics = {prefix + key: value for key, value in done.record.metrics.items()}
-        # With a model_id MLflow logs the metrics that are returned here itself.
-        logged = replace(done.record, metrics={}) if model_id is not None else done.record
-        attach.attach(client, run_id, logged, prefix=prefix, attachments=done.attachments)
+        attach.attach(
+            client,
+            run_id,
+            done.record,
+            prefix=prefix,
+            attachments=done.attachments,
+            metrics_follow=model_id is not None,  # MLflow logs what is returned here itself
+        )
         return EvaluationResult(metrics, _artifacts(client, run_id, prefix, metrics, done.record.all_tags()))
 
 

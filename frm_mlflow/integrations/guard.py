@@ -9,9 +9,11 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
-from frm_mlflow import schema
+from frm_mlflow import redact, schema
+from frm_mlflow.errors import TrackingError
 from frm_mlflow.stages.attach import FrmResult
 from frm_mlflow.stages.live import log_frm
+from frm_mlflow.tracking.entry import short
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +53,15 @@ def log_guarded(
     try:
         return log_frm(model, example, **vars(chosen), step=step, run_id=run_id, model_id=model_id)
     except Exception as error:  # whatever a benchmark meets, the training that it hangs on goes on
-        logger.warning("FRM was not measured: %s", error)
-        _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", f"FRM was not measured: {error}", tracking_uri)
+        lacking = "logged" if isinstance(error, TrackingError) else "measured"
+        said = short(f"FRM was not {lacking}: {error}")
+        logger.warning("%s", said)
+        _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", said, tracking_uri)
         return None
 
 
 def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> None:
     try:
-        MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value[:5000])
+        MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value)
     except Exception as error:  # the server may be what failed in the first place
-        logger.warning("the run could not be tagged with the reason: %s", error)
+        logger.warning("the run could not be tagged with the reason: %s", redact.text(str(error)))

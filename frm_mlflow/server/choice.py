@@ -24,6 +24,8 @@ class Choice:
     other: str = ""
     baseline: str = DEFAULT_BASELINE
     metric: str = FRM.column
+    compares: bool = False
+    """Whether two configurations are compared: only then the others are listed."""
 
 
 def choice_of(query: Mapping[str, str]) -> Choice:
@@ -47,4 +49,5 @@ def choice_of(query: Mapping[str, str]) -> Choice:
         other=query.get("other", ""),
         baseline=query.get("baseline") or DEFAULT_BASELINE,
         metric=metric,
+        compares=query.get("view") == "compare",
     )

@@ -38,7 +38,7 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
         "left_out": [{"reason": item.reason, "rows": item.rows, "detail": item.detail} for item in snapshot.left_out],
         "options": {name: _facet(table, choice.filters, name) for name in FILTERS},
         "configurations": _entries(passing),
-        "others": _entries(table.drop(index=chosen)) if chosen else [],
+        "others": _entries(table.drop(index=chosen)) if chosen and choice.compares else [],
         "metrics": METRIC_NAMES,
         "styles": STYLES,
         "baselines": _baselines(snapshot, chosen, choice.baseline),

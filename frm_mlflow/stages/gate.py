@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
+from frm_mlflow import redact
 from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
 from frm_mlflow.errors import ConfigError, FrmError, TrackingError
@@ -81,8 +83,9 @@ def decide(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = No
     except FrmError as error:
         found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
     except Exception as error:  # left alone it would end the process with 1, which says that the candidate fails
-        logger.exception("the gate met an error that it does not know")
-        found = Evidence(source="none", device=asked.device.name, reasons=(f"{type(error).__name__}: {error}",))
+        logger.error("the gate met an error that it does not know\n%s", redact.text(traceback.format_exc()))  # noqa: TRY400
+        said = redact.text(f"{type(error).__name__}: {error}")
+        found = Evidence(source="none", device=asked.device.name, reasons=(said,))
     return GateResult(
         model=asked.candidate,
         against=asked.against or "",

@@ -16,6 +16,7 @@ from frm_mlflow.stages.attach import FrmResult, benchmark_beside, result_of
 from frm_mlflow.stages.compose import composed, zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
+from frm_mlflow.tracking.join import find_run
 
 
 def log_frm(
@@ -76,7 +77,8 @@ def log_frm(
         Without an active run or an example input, for a setting that does not exist or a model
         that cannot be measured; the message says what to do.
     FrmError
-        Where the export or the benchmark fails.
+        Where the export or the benchmark fails, or the server does not take the result: then it is kept on disk, the
+        message says where, and `frm-mlflow resend` logs it to the run later.
 
     Examples
     --------
@@ -88,7 +90,7 @@ def log_frm(
     config = settings(device=device, baseline=baseline, runtime=runtime, measure=measure, overrides=overrides)
     config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
     client = server.connect(config.tracking.uri)
-    tracking_attach.find_run(client, target)
+    find_run(client, target)
     with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
         subject = live_model(model, example_input, Path(scratch), name=name, batch_size=batch_size)
         done = benchmark_beside(subject, zoo_model(baseline), config, scratch=Path(scratch))

@@ -5,40 +5,22 @@ A run that is attached to keeps its status and its times.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from pathlib import Path
+import shutil
+from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelInput, Metric, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
-from frm_mlflow.tracking.entry import clean, record_entry, to_ms
+from frm_mlflow.tracking.entry import LEFT_OPEN, RunEntry, record_entry, to_ms
+from frm_mlflow.tracking.join import declare, find_run, metrics
 from frm_mlflow.tracking.rest import refused
-from frm_mlflow.tracking.spool import deliver_now, keep, spool_directory
+from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_at_once, deliver_now, keep, send_unkept, spool_directory
 
 WRITE = "EDIT permission on the experiment"
-FOLDER = "frm"
-"""Artifacts of attached benchmarks lie in a folder of their own below this one."""
-
-
-def find_run(client: MlflowClient, run_id: str) -> Run:
-    """Return a run.
-
-    Raises
-    ------
-    TrackingError
-        Where the server does not know it or does not show it.
-    """
-    try:
-        return client.get_run(run_id)
-    except MlflowException as error:
-        said = refused(error, permission="READ permission on its experiment")
-        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {said}") from error
 
 
 def attach(
@@ -50,8 +32,9 @@ def attach(
     step: int | None = None,
     model_id: str | None = None,
     attachments: Attachments = NO_ATTACHMENTS,
+    metrics_follow: bool = False,
 ) -> None:
-    """Log `record` to an existing run, ended or not.
+    """Log `record` to an existing run, ended or not; it is on disk until the server has it.
 
     Parameters
     ----------
@@ -61,34 +44,50 @@ def attach(
         Step of the metrics, where the benchmark is one of a series (a model while it is pruned).
     model_id
         LoggedModel that the metrics belong to as well.
+    metrics_follow
+        The caller has the metrics logged: they are left out here, but not of what is kept where the server refuses.
 
     Raises
     ------
     ConfigError
         Where the run carries a benchmark of another configuration under the same prefix.
     TrackingError
-        Where the server refuses.
+        Where the server refuses or does not answer; the message says where the result is kept.
     """
-    run = find_run(client, run_id)
-    _refuse_overwriting(run, record, prefix)
-    tags = {prefix + key: value for key, value in clean(_tags(record, model_id)).items()}
-    metrics = {prefix + key: value for key, value in record.metrics.items()}
+    entry = _joining(client, run_id, record, prefix=prefix, step=step or 0, model_id=model_id)
     try:
-        if model_id is not None:
-            _declare(client, run, model_id)
-        client.log_batch(
-            run_id,
-            metrics=_metrics(run_id, metrics, time_ms=to_ms(record.end_time), step=step or 0, model_id=model_id),
-            tags=[RunTag(key, value) for key, value in tags.items()],
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            attachments.write(Path(folder))
-            if any(Path(folder).iterdir()):
-                client.log_artifacts(run_id, folder, f"{FOLDER}/{record.record_id}")
-    except MlflowException as error:
+        folder = keep(entry, attachments, directory=spool_directory())
+    except OSError:  # a full disk, say
+        send_unkept(client, entry, attachments)
+        return
+    try:
+        deliver_at_once(client, folder, metrics=not metrics_follow)
+    except ConfigError:  # the run would refuse it later, too
+        shutil.rmtree(folder)
+        raise
+    except SERVER_ERRORS as error:
+        said = refused(error, permission=WRITE) if isinstance(error, MlflowException) else str(error)
         raise TrackingError(
-            f"the benchmark cannot be logged to run '{run_id}': {refused(error, permission=WRITE)}"
+            f"the benchmark cannot be logged to run '{run_id}': {said}. "
+            f"The result is kept in {folder}: `frm-mlflow resend` logs it there, once the server takes it"
         ) from error
+
+
+def _joining(
+    client: MlflowClient, run_id: str, record: BenchmarkRecord, *, prefix: str, step: int, model_id: str | None
+) -> RunEntry:
+    """Return the entry that logs `record` into a run of somebody else's."""
+    entry = record_entry(record, tracking_uri=client.tracking_uri, experiment="", run_id=run_id)
+    return replace(
+        entry,
+        status=LEFT_OPEN,
+        prefix=prefix,
+        step=step,
+        model_id=model_id or "",
+        tags={prefix + key: value for key, value in _tags(record, model_id).items()},
+        params={},
+        metrics={prefix + key: value for key, value in entry.metrics.items()},
+    )
 
 
 def log_below(
@@ -123,47 +122,13 @@ def link(client: MlflowClient, run_id: str, model_id: str, record: BenchmarkReco
         Where the server refuses.
     """
     try:
-        _declare(client, client.get_run(run_id), model_id)
-        metrics = _metrics(run_id, record.metrics, time_ms=to_ms(record.end_time), step=0, model_id=model_id)
-        client.log_batch(run_id, metrics=metrics)
+        declare(client, client.get_run(run_id), model_id)
+        points = metrics(run_id, record.metrics, time_ms=to_ms(record.end_time), step=0, model_id=model_id)
+        client.log_batch(run_id, metrics=points)
     except MlflowException as error:
         said = refused(error, permission=WRITE)
         raise TrackingError(f"run '{run_id}' cannot be linked to model '{model_id}': {said}") from error
 
 
-def _metrics(
-    run_id: str, values: Mapping[str, float], *, time_ms: int, step: int, model_id: str | None
-) -> list[Metric]:
-    return [Metric(key, value, time_ms, step, model_id=model_id, run_id=run_id) for key, value in values.items()]
-
-
-def _declare(client: MlflowClient, run: Run, model_id: str) -> None:
-    """Make the model an input of the run, unless the run made it or has it already."""
-    inputs = run.inputs.model_inputs if run.inputs else []
-    outputs = run.outputs.model_outputs if run.outputs else []
-    if model_id not in {model.model_id for model in (*(inputs or ()), *(outputs or ()))}:
-        client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=model_id)])
-
-
 def _tags(record: BenchmarkRecord, model_id: str | None) -> dict[str, str]:
     return record.all_tags() | ({schema.MODEL_ID.key: model_id} if model_id else {})
-
-
-def _refuse_overwriting(run: Run, record: BenchmarkRecord, prefix: str) -> None:
-    """Refuse where the run's metrics under this prefix come from another configuration."""
-    tags = run.data.tags
-    if prefix + schema.RECORD_ID.key not in tags:
-        return
-    ours = record.configuration.tags()
-    keys = [tag.key for tag in schema.CONFIGURATION_TAGS]
-    there, here = ([of.get(key, "") for key in keys] for of in (_without(prefix, tags), ours))
-    if there != here:
-        raise ConfigError(
-            f"run '{run.info.run_id}' carries a benchmark of {' · '.join(filter(None, there))} already, "
-            f"and this one is of {' · '.join(filter(None, here))}: give it a prefix of its own, "
-            "or log it to a run below (into=child)"
-        )
-
-
-def _without(prefix: str, tags: Mapping[str, str]) -> dict[str, str]:
-    return {key[len(prefix) :]: value for key, value in tags.items() if key.startswith(prefix)}

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,7 @@ LEAF = 200
 OVERLAP_S = 2.0
 """Writers' clocks may differ by this much without a write-back being found later."""
 IDS_PER_REQUEST = 100
+IDS_PER_STATEMENT = 400
 DELETED_KEY = b"frm_mlflow_deleted"
 
 OnProgress = Callable[[int], None]
@@ -75,7 +77,18 @@ class Runs:
 
 def frame_of(rows: Iterable[Row], *, now_s: float) -> pd.DataFrame:
     """Return rows of `tracking.pages` as a tidy frame with `NOT_FINITE` and `CHECKED`; one row a run id."""
-    table = pd.DataFrame(list(rows), columns=[*schema.FRAME_COLUMNS, NOT_FINITE])
+    kept = list(rows)
+    return _frame_of(kept, now_s) if kept else _no_rows().copy()
+
+
+@cache
+def _no_rows() -> pd.DataFrame:
+    """Return the frame of no rows: a refresh that finds nothing new needs several."""
+    return _frame_of([], 0.0)
+
+
+def _frame_of(rows: list[Row], now_s: float) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=[*schema.FRAME_COLUMNS, NOT_FINITE])
     table = table.drop_duplicates("run_id", keep="last", ignore_index=True)
     for column in ("start_time", "end_time"):
         table[column] = pd.to_datetime(table[column].astype("Int64"), unit="ms", utc=True)
@@ -150,7 +163,8 @@ class _Reader:
         return frame_of(rows, now_s=self.now_s)
 
     def frame_of_ids(self, run_ids: Sequence[str]) -> pd.DataFrame:
-        chunks = (run_ids[at : at + IDS_PER_REQUEST] for at in range(0, len(run_ids), IDS_PER_REQUEST))
+        at_once = IDS_PER_STATEMENT if self.direct else IDS_PER_REQUEST
+        chunks = (run_ids[at : at + at_once] for at in range(0, len(run_ids), at_once))
         frames = [self._frame_of_few(chunk) for chunk in chunks]
         return pd.concat(frames, ignore_index=True) if frames else frame_of((), now_s=self.now_s)
 

@@ -31,6 +31,8 @@ ENTRY_FILE = "run.json"
 ARTIFACTS_FOLDER = "artifacts"
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+LEFT_OPEN = ""
+"""The status of an entry that joins a run of somebody else's, which is not ended for it."""
 
 PER_BATCH = 100
 """Most params, and most tags, that a server takes in one call."""
@@ -46,6 +48,9 @@ class RunEntry:
     `record_id`, which `tags` carry too, makes sending it twice harmless; "" for a run that has a
     `run_id` and is only ended. `run_id` is the run that was opened for it, None
     where there is none yet. Times are milliseconds since the epoch.
+
+    With the status `LEFT_OPEN` it joins the run `run_id`, its metrics at `step` and belonging to the LoggedModel
+    `model_id` too, where one is named; its keys carry `prefix` already.
     """
 
     tracking_uri: str
@@ -59,6 +64,14 @@ class RunEntry:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    prefix: str = ""
+    step: int = 0
+    model_id: str = ""
+
+    @property
+    def joins(self) -> bool:
+        """Whether it is logged into a run of somebody else's."""
+        return self.status == LEFT_OPEN
 
     def write(self, folder: Path) -> None:
         """Write the entry into `folder`."""

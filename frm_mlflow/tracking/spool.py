@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import requests
@@ -29,6 +29,7 @@ from frm_mlflow.records import content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.create import opened_by
 from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, KILLED, RunEntry, Sent, send, written_now
+from frm_mlflow.tracking.join import join
 from frm_mlflow.tracking.server import check_answer, connect, ensure_experiment
 
 logger = logging.getLogger(__name__)
@@ -107,9 +108,9 @@ def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments)
         for place in (tempfile.gettempdir(), MEMORY_DISK):
             with suppress(OSError), tempfile.TemporaryDirectory(prefix="frm-", dir=place) as folder:
                 _fill(Path(folder), entry, attachments)
-                return send(client, entry, Path(folder) / ARTIFACTS_FOLDER)
+                return _sent(client, entry, Path(folder) / ARTIFACTS_FOLDER)
         logger.warning("the files of %s are lost: no disk takes them", entry.name)
-        return send(client, entry)
+        return _sent(client, entry)
     except SERVER_ERRORS as error:
         raise TrackingError(f"the result of {entry.name} is lost, neither disk nor server takes it: {error}") from error
 
@@ -131,16 +132,25 @@ def claimed(folder: Path) -> Iterator[bool]:
             Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def deliver(client: MlflowClient, folder: Path, *, late: bool = False) -> Sent:
-    """Send the kept run in `folder`, marked where it is sent `late`, and remove the folder."""
+def deliver(client: MlflowClient, folder: Path, *, late: bool = False, metrics: bool = True) -> Sent:
+    """Send the kept run in `folder`, marked where it is sent `late`, and remove the folder.
+
+    Without `metrics` they are left out: somebody else logs them.
+    """
     entry = RunEntry.read(folder)
-    marked = written_now(entry) if late and entry.record_id else entry
+    entry = entry if metrics else replace(entry, metrics={})
+    marked = written_now(entry) if late and entry.record_id and not entry.joins else entry
     if not entry.record_id:
         close_unknown(client, entry)
-    sent = send(client, marked, folder / ARTIFACTS_FOLDER)
+    sent = _sent(client, marked, folder / ARTIFACTS_FOLDER)
     done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))  # a folder without its file is no kept run
     shutil.rmtree(done)
     return sent
+
+
+def _sent(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
+    """Log an entry to a run of its own, or to the one that it joins."""
+    return (join if entry.joins else send)(client, entry, artifacts)
 
 
 def close_unknown(client: MlflowClient, end: RunEntry) -> None:
@@ -235,20 +245,30 @@ def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> Mlflo
 
 
 def deliver_now(client: MlflowClient, folder: Path) -> str | None:
-    """Send the kept run in `folder`; return its run id, or None where it has to stay on disk (which is logged).
-
-    An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
-    """
+    """Send the kept run in `folder`; return its run id, or None where it has to stay on disk (which is logged)."""
     try:
-        with claimed(folder) as mine:
-            if not mine:
-                return None
-            try:
-                check_answer(client)
-                return deliver(client, folder).run_id
-            except KeyboardInterrupt:
-                deliver(client, folder)
-                raise
+        return deliver_at_once(client, folder)
     except SERVER_ERRORS as error:
         logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", redact.text(str(error)), folder)
         return None
+
+
+def deliver_at_once(client: MlflowClient, folder: Path, *, metrics: bool = True) -> str | None:
+    """Send the kept run in `folder`; return its run id, or None where another process is sending it.
+
+    An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
+
+    Raises
+    ------
+    MlflowException, TrackingError, OSError, ...
+        One of `SERVER_ERRORS`, where it has to stay on disk.
+    """
+    with claimed(folder) as mine:
+        if not mine:
+            return None
+        try:
+            check_answer(client)
+            return deliver(client, folder, metrics=metrics).run_id
+        except KeyboardInterrupt:
+            deliver(client, folder, metrics=metrics)
+            raise

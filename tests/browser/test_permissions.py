@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlflow import MlflowClient
 
-from benchmarks.mlflow_server import running_server
+from tests.basic_auth import PASSWORD, guarded_server
 from tests.browser.conftest import PATIENCE_MS, Tab
 from tests.browser.fleet import log_fleet
 
-pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
 
-PASSWORD = "long enough 5678"
 OPEN, SECRET = "open", "secret <i>plans</i>"
 
 
@@ -34,36 +33,17 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    from mlflow import MlflowClient
-    from mlflow.server.auth.client import AuthServiceClient
-
     folder = tmp_path_factory.mktemp("guarded")
-    settings = folder / "auth.ini"
-    settings.write_text(
-        "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
-        f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-        "auth_cache_ttl_seconds = 60\n"
-    )
-    environ = {
-        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "test",
-        "XDG_CACHE_HOME": str(folder / "cache"),
-    }
     database = f"sqlite:///{folder}/mlflow.db"
     for name in (OPEN, SECRET):
         log_fleet(database, experiment=name)
     client = MlflowClient(database)
     ids = [client.get_experiment_by_name(name).experiment_id for name in (OPEN, SECRET)]
-    options = ("--app-name", "frm-basic-auth")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-        patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-        with running_server(folder / "server", backend=database, options=options, environ=environ) as uri:
-            users = AuthServiceClient(uri)
-            users.create_user("reader", PASSWORD)
-            users.grant_user_permission("reader", "experiment", ids[0], "READ")
-            yield Guarded(uri=uri, page=f"{uri}/frm", open_id=ids[0], secret_id=ids[1])
+    environ = {"XDG_CACHE_HOME": str(folder / "cache")}
+    with guarded_server(folder, app="frm-basic-auth", backend=database, environ=environ) as accounts:
+        accounts.add("reader")
+        accounts.grant("reader", "experiment", ids[0])
+        yield Guarded(uri=accounts.uri, page=f"{accounts.uri}/frm", open_id=ids[0], secret_id=ids[1])
 
 
 def ask(guarded: Guarded, path: str, user: str | None) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from html import escape
@@ -12,26 +12,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.seeding import synthetic_records
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
 from frm_mlflow.analysis.synthetic import paper_fleet
 from frm_mlflow.frame import from_records
+from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report.contents import contents_of
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
 from tests.browser.conftest import PATIENCE_MS, Tab
-from tests.browser.fleet import fleet
+from tests.browser.fleet import MANY, fleet
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
 LARGEST = 8 * 2**20
 
 
-@pytest.fixture(scope="module")
-def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the paper's fleet, simulated, and of a few benchmarks with nasty names."""
-    own = from_records(fleet(), run_ids=[f"own-{number}" for number in range(len(fleet()))])
-    frame = pd.concat([paper_fleet(np.random.default_rng(0)), own], ignore_index=True)
+def write_report(frame: pd.DataFrame, path: Path) -> Path:
     options = AnalysisOptions(resamples=100, shuffles=10)
     results = run_all(frame, options=options, rng=np.random.default_rng(0))
     shown = contents_of(
@@ -42,9 +40,45 @@ def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         environment={"frm-mlflow": "test"},
         options=asdict(options),
     )
-    path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page(shown), encoding="utf-8")
     return path
+
+
+def frame_of(records: Iterable[BenchmarkRecord]) -> pd.DataFrame:
+    kept = list(records)
+    return from_records(kept, run_ids=[f"run-{number}" for number in range(len(kept))])
+
+
+@pytest.fixture(scope="module")
+def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the paper's fleet, simulated, and of a few benchmarks with nasty names."""
+    frame = pd.concat([paper_fleet(np.random.default_rng(0)), frame_of(fleet())], ignore_index=True)
+    return write_report(frame, tmp_path_factory.mktemp("report") / "report.html")
+
+
+ODD = {
+    "one device": lambda: [each for each in fleet() if each.configuration.device == "Raspberry Pi"],
+    "one model": lambda: [each for each in fleet() if each.model == "resnet50"],
+    "one benchmark": lambda: fleet()[:1],
+    "many models": lambda: synthetic_records(MANY, rng=np.random.default_rng(0), models=MANY),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_report_of_an_odd_fleet_can_be_read(
+    name: str, open_tab: Callable[..., Tab], screenshots: Path, tmp_path: Path
+) -> None:
+    path = write_report(frame_of(ODD[name]()), tmp_path / "report.html")
+    assert path.stat().st_size <= LARGEST
+    tab = open_tab(offline=True)
+    tab.page.goto(path.as_uri())
+    tab.page.wait_for_selector("html[data-drawn]", state="attached")
+    assert tab.page.locator(".plot:visible:not(:has(.main-svg))").count() == 0
+    expect(tab.page.locator("#explore")).to_be_visible()
+    expect(tab.page.locator("#summary")).to_contain_text(str(len(list(ODD[name]()))))
+    expect(tab.page.locator("#summary")).to_contain_text("These runs cannot answer")
+    tab.page.screenshot(path=screenshots / f"report-{name.replace(' ', '-')}.png", full_page=name != "many models")
+    assert tab.seen.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

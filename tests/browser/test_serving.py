@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlflow import MlflowClient
 
 from benchmarks.mlflow_server import free_port, start_server, stop_server
 from tests.browser.conftest import PATIENCE_MS, Tab
@@ -41,9 +42,20 @@ def _answers(address: str) -> bool:
         return False
 
 
-def test_a_path_prefix_and_foreign_hosts(prefixed: str, open_tab: Callable[..., Tab]) -> None:
-    log_fleet(prefixed)
+def test_an_empty_server_then_a_path_prefix_and_foreign_hosts(
+    prefixed: str, open_tab: Callable[..., Tab], screenshots: Path
+) -> None:
     tab = open_tab()
+    for view in ("frontier", "compare", "recommend"):
+        tab.page.goto(f"{prefixed}/frm?view={view}")
+        expect(tab.page.locator("#message")).to_contain_text("no finished benchmark yet")
+    tab.page.screenshot(path=screenshots / "page-empty-server.png")
+    assert tab.seen.complaints == []
+    client = MlflowClient(prefixed)
+    client.delete_experiment(client.get_experiment_by_name("Default").experiment_id)
+    tab.page.reload()
+    expect(tab.page.locator("#message")).to_contain_text("no experiment that you may read")
+    log_fleet(prefixed)
     tab.page.goto(f"{prefixed}/frm/")
     expect(tab.page.locator("#frontier-title")).to_be_visible()
     assert tab.page.url == f"{prefixed}/frm"

@@ -19,8 +19,9 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 class Weather:
     """What happens to requests now, and to how many it has happened.
 
-    `kind` is `fair`, `down` (the connection is reset), `slow` (answers take `delay_s`), `error` (HTTP 500,
-    the server never sees the request) or `lost` (the server does what it is asked, the answer never comes).
+    `kind` is `fair`, `down` (the connection is reset), `slow` (answers take `delay_s`), `error` and `forbidden`
+    (HTTP 500 and 403, the server never sees the request) or `lost` (the server does what it is asked, the answer
+    never comes).
     """
 
     kind: str = "fair"
@@ -56,8 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "down":
             self._reset()
             return
-        if kind == "error":
-            self._answer(500, [("Content-Type", "text/plain")], b"injected fault")
+        if kind in ("error", "forbidden"):
+            self._answer(500 if kind == "error" else 403, [("Content-Type", "text/plain")], b"injected fault")
             return
         if kind == "slow":
             time.sleep(weather.delay_s)

@@ -9,18 +9,16 @@ import mlflow
 import pytest
 
 import frm_mlflow
-from benchmarks.mlflow_server import running_server
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.stages.attach import attach
 from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
+from frm_mlflow.tracking import spool
+from tests.basic_auth import PASSWORD, guarded_server, log_in
 from tests.integrations.conftest import Net
 from tests.integrations.logged import EXAMPLE, log_torch
 
-pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
-
-PASSWORD = "long enough 5678"
 NAME = "guarded_digits"
 EXPERIMENT = "guarded"
 
@@ -36,44 +34,16 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    from mlflow.server.auth.client import AuthServiceClient
-
-    folder = tmp_path_factory.mktemp("guarded")
-    settings = folder / "auth.ini"
-    settings.write_text(
-        "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
-        f"database_uri = sqlite:///{folder}/auth.db\nadmin_username = admin\nadmin_password = {PASSWORD}\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
-    )
-    environ = {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "test"}
-    with pytest.MonkeyPatch.context() as patch:
-        log_in(patch, "admin")
-        with running_server(folder / "server", options=("--app-name", "basic-auth"), environ=environ) as uri:
-            users = AuthServiceClient(uri)
-            for user in ("owner", "reader", "stranger"):
-                users.create_user(user, PASSWORD)
-            log_in(patch, "owner")
-            mlflow.set_tracking_uri(uri)
-            experiment = mlflow.set_experiment(EXPERIMENT)
-            with mlflow.start_run() as run:
-                info = log_torch(Net(), "net", registered_model_name=NAME)
-            log_in(patch, "admin")
-            grant(users, "experiment", experiment.experiment_id)
-            grant(users, "registered_model", NAME)
-            yield Guarded(uri, run.info.run_id, info.model_uri)
-
-
-def log_in(patch: pytest.MonkeyPatch, user: str, password: str = PASSWORD) -> None:
-    patch.setenv("MLFLOW_TRACKING_USERNAME", user)
-    patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
-
-
-def grant(users, kind: str, name: str) -> None:
-    """Let `reader` read, under the API of new and of old servers."""
-    if hasattr(users, "grant_user_permission"):
-        users.grant_user_permission("reader", kind, name, "READ")
-    else:
-        getattr(users, f"create_{kind}_permission")(name, "reader", "READ")
+    with guarded_server(tmp_path_factory.mktemp("guarded"), app="basic-auth") as accounts:
+        accounts.add("owner", "reader", "stranger")
+        log_in(accounts.patch, "owner")
+        mlflow.set_tracking_uri(accounts.uri)
+        experiment = mlflow.set_experiment(EXPERIMENT)
+        with mlflow.start_run() as run:
+            info = log_torch(Net(), "net", registered_model_name=NAME)
+        accounts.grant("reader", "experiment", experiment.experiment_id)
+        accounts.grant("reader", "registered_model", NAME)
+        yield Guarded(accounts.uri, run.info.run_id, info.model_uri)
 
 
 @pytest.fixture
@@ -127,17 +97,34 @@ def test_a_reader_is_told_that_the_registry_takes_no_verdict_and_a_failure_stays
     assert raised.value.exit_code == 1
 
 
-def test_a_reader_may_not_write_into_the_runs_of_others(guarded, log_in_as, net, measured_as, tmp_path, monkeypatch):
+@pytest.mark.oldest_mlflow
+def test_what_a_reader_has_measured_for_the_runs_of_others_is_kept_until_somebody_may_write(
+    guarded, log_in_as, net, measured_as, tmp_path, monkeypatch
+):
     monkeypatch.setenv("FRM_MLFLOW_SPOOL", str(tmp_path / "spool"))
+    client = mlflow.MlflowClient(guarded.uri)
     log_in_as("reader")
+    before = client.get_run(guarded.run_id).info
     measured_as()
-    with pytest.raises(TrackingError, match=r"Permission denied.*needs EDIT permission on the experiment"):
-        frm_mlflow.log_frm(net, EXAMPLE, run_id=guarded.run_id)
-    with pytest.raises(TrackingError, match=r"Permission denied.*needs EDIT permission on the experiment"):
+    refused = r"Permission denied.*needs EDIT permission on the experiment.*kept in .*frm-mlflow resend"
+    with pytest.raises(TrackingError, match=refused):
+        frm_mlflow.log_frm(net, EXAMPLE, run_id=guarded.run_id, prefix="mine/", step=7)
+    with pytest.raises(TrackingError, match=refused):
         run_attach(guarded, "into=run")
     with pytest.raises(TrackingError, match=r"not logged.*frm-mlflow resend"):
         run_attach(guarded)
-    assert len(list((tmp_path / "spool").glob("*/run.json"))) == 1
+    assert len(spool.pending()) == 3
+    left = spool.resend().left
+    assert len(left) == 3
+    assert all("Permission denied" in reason or "HTTP 403" in reason for _, reason in left)
+    log_in_as("owner")
+    assert spool.resend() == spool.ResendReport(3, 0, ())
+    run = client.get_run(guarded.run_id)
+    assert run.data.metrics["frm"] == run.data.metrics["mine/frm"] > 0
+    assert [point.step for point in client.get_metric_history(guarded.run_id, "mine/frm")] == [7]
+    assert (run.info.run_name, run.info.status, run.info.end_time) == (before.run_name, before.status, before.end_time)
+    model = client.get_logged_model(guarded.model_uri.removeprefix("models:/"))
+    assert "frm" in {metric.key for metric in model.metrics}
 
 
 def test_a_stranger_and_a_wrong_password_are_told_so_before_anything_is_measured(guarded, log_in_as, net, measured_as):

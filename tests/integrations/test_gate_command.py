@@ -76,6 +76,20 @@ def test_a_benchmark_that_crashes_is_undecided_and_said(name, measured_as, tmp_p
     assert suite.get("errors") == "1"
 
 
+def test_an_error_that_nobody_foresaw_is_undecided_and_told_without_secrets(
+    tracking, name, measured_as, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("HF_TOKEN", "s3cr3t-of-the-hub")
+    measured_as(error=LookupError("https://me:hunter22@hub.example refuses s3cr3t-of-the-hub"))
+    with pytest.raises(GateUndecidedError, match="LookupError"):
+        run_gate(name, "max_latency_ms=3")
+    tag = tracking.get_model_version(name, "2").tags[schema.GATE.key]
+    assert tag == "undecided: LookupError: https://me:***@hub.example refuses ***"
+    told = [(tmp_path / f"frm-gate.{kind}").read_text() for kind in ("xml", "md")]
+    assert not [text for text in (*told, caplog.text) if "s3cr3t" in text or "hunter22" in text]
+    assert "Traceback" in caplog.text
+
+
 def test_frm_is_measured_beside_the_baseline(name, measured_as):
     asked = measured_as((1.0, 0.98, 1.02))
     run_gate(name, "max_frm=0.64", "baseline=squeezenet1_1")  # (0.5 x 1.02 x 0.5)^(1/3) = 0.634

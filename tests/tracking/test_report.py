@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,11 @@ import pytest
 from mlflow import MlflowClient
 
 from frm_mlflow import schema
+from frm_mlflow.errors import TrackingError
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.report import report
 from tests.browser.fleet import log_fleet
+from tests.faults.proxy import running_proxy
 
 
 def run(uri: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -24,6 +29,25 @@ def run(uri: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("weather", "words"),
+    [
+        (("error",), "HTTP 500: injected fault"),
+        (("slow", 6.0), "does not answer"),
+        (("forbidden",), "HTTP 403): set MLFLOW_TRACKING_USERNAME"),
+    ],
+    ids=["500", "slow", "403"],
+)
+def test_a_server_that_is_ill_or_refuses_is_said_at_once(
+    mlflow_server: str, tmp_path: Path, weather: tuple, words: str
+) -> None:
+    with running_proxy(int(mlflow_server.rpartition(":")[2])) as proxy:
+        proxy.weather.set(weather[0], delay_s=weather[1] if len(weather) > 1 else 0.0)
+        with pytest.raises(TrackingError, match=re.escape(words)):
+            report(composed("report", [f"tracking.uri={proxy.uri}", f"output={tmp_path}/report.html"]))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -57,6 +81,7 @@ def test_without_log_nothing_is_logged(mlflow_server: str, logged: str, tmp_path
     [
         (["output=nowhere/report.html"], 2, "does not exist"),
         (["experiments=[never_made]"], 1, "never_made"),
+        (["experiments=[Default]"], 1, "no benchmark"),
         (["options.resamples=1"], 2, "at least 100"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from benchmarks.mlflow_server import free_port, start_server, stop_server, wait_
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking.attach import attach
 from frm_mlflow.tracking.attachments import Attachments
 from frm_mlflow.tracking.entry import RunEntry, record_entry
 
@@ -284,3 +286,26 @@ def test_what_a_dead_job_has_kept_on_a_host_is_sent_by_the_next_job_there_and_no
     assert found.info.status == "FINISHED"
     assert measured(found) == record(0).metrics
     assert not spool.pending(gateway)
+
+
+def test_a_result_for_a_run_of_somebody_elses_is_kept_and_joins_it_once(
+    client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(spool.SPOOL_VARIABLE, str(tmp_path))
+    opened = client.create_run(server.ensure_experiment(client, experiment), run_name="training")
+    client.set_terminated(opened.info.run_id)
+    before = client.get_run(opened.info.run_id).info
+    with pytest.raises(TrackingError, match=r"kept in .*`frm-mlflow resend` logs it there"):
+        attach(
+            MlflowClient("http://127.0.0.1:9"), before.run_id, record(), step=3, attachments=Attachments(config="a: 1")
+        )
+    (folder,) = spool.pending()
+    shutil.copytree(folder, tmp_path / "the server's answer was lost")
+    assert spool.resend(uri=client.tracking_uri) == spool.ResendReport(2, 0, ())
+    run = client.get_run(before.run_id)
+    assert (run.info.run_name, run.info.status, run.info.end_time) == ("training", "FINISHED", before.end_time)
+    assert measured(run) == record().metrics
+    assert schema.WRITTEN.key in run.data.metrics, "caches notice it although the run has ended"
+    assert [point.step for point in client.get_metric_history(before.run_id, schema.FRM.key)] == [3]
+    stored = client.download_artifacts(before.run_id, f"frm/{record().record_id}/config.yaml")
+    assert Path(stored).read_text() == "a: 1"

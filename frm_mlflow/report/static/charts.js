@@ -82,8 +82,10 @@ function labelled(points, { x, y, room }) {
     );
     if (free && kept.size < MOST_LABELS) kept.set(index, free);
   }
+  // Room for the point, which would cover the letter next to it.
+  const written = { "top left": (name) => `${name}\u00a0\u00a0`, "bottom right": (name) => `\u00a0\u00a0${name}` };
   return {
-    text: points.map((p, index) => (kept.has(index) ? plain(p.model) : "")),
+    text: points.map((p, index) => (kept.has(index) ? written[kept.get(index)[0]](plain(p.model)) : "")),
     textposition: points.map((p, index) => kept.get(index)?.[0] ?? "top left"),
   };
 }
@@ -219,13 +221,18 @@ const SLOPES = [
   ["latency_ms", "Latency"],
 ];
 
-// Each model's place by FLOPs, by FRM and by latency; those that move most are dark and named.
+const MOST_SLOPES = 120;
+const movement = (p) => Math.max(Math.abs(p.rank_frm - p.rank_gmacs), Math.abs(p.rank_latency_ms - p.rank_frm));
+
+// Each model's place by FLOPs, by FRM and by latency; those that move are dark. Of many models, the ones that move most.
 export function drawSlopes(element, points, { styles, threshold = 2 }) {
-  const known = points.filter((p) => p.rank_frm !== null);
+  const all = points.filter((p) => p.rank_frm !== null);
+  const known = all.length > MOST_SLOPES ? [...all].sort((a, b) => movement(b) - movement(a)).slice(0, MOST_SLOPES) : all;
+  const title = known.length < all.length ? { title: { text: `the ${known.length} of ${all.length} models that move most`, font: { size: 13 } } } : {};
   const places = Object.fromEntries(SLOPES.map(([key]) => [key, known.map((p) => p[`rank_${key}`])]));
   const traces = known.map((point, index) => {
     const y = SLOPES.map(([key]) => places[key][index]);
-    const moves = Math.max(Math.abs(y[1] - y[0]), Math.abs(y[2] - y[1])) >= threshold;
+    const moves = movement(point) >= threshold;
     return {
       type: "scatter",
       mode: "lines+markers+text",
@@ -242,7 +249,7 @@ export function drawSlopes(element, points, { styles, threshold = 2 }) {
     };
   });
   const place = axis("Place (1 is the cheapest)", { autorange: "reversed", rangemode: "tozero" });
-  const figure = layout(axis("", { range: [element.clientWidth < NARROW ? -1.9 : -0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length) });
+  const figure = layout(axis("", { range: [element.clientWidth < NARROW ? -1.9 : -0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length), ...title, ...(title.title && { margin: { ...MARGIN, t: 40 } }) });
   Plotly.react(element, traces, figure, CONFIG);
 }
 
