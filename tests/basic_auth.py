@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.mlflow_server import running_server
-
-pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
 
 ADMIN, PASSWORD = "admin", "long enough 5678"
 
 
 @dataclass(frozen=True)
 class Accounts:
-    """The server's accounts, for its administrator."""
+    """A server with its users; `database` is where it keeps its runs."""
 
     uri: str
-    patch: pytest.MonkeyPatch
+    database: str
 
     def add(self, *names: str) -> None:
-        """Make accounts that may do nothing."""
-        for name in names:
-            self._service().create_user(name, PASSWORD)
+        """Make users who may do nothing."""
+        with acting_as(ADMIN):
+            for name in names:
+                self._service().create_user(name, PASSWORD)
 
     def grant(self, user: str, kind: str, name: str, permission: str = "READ") -> None:
         """Let `user` do something with an experiment or a registered model, under the API of new and of old servers."""
-        service = self._service()
-        if hasattr(service, "grant_user_permission"):
-            service.grant_user_permission(user, kind, name, permission)
-        else:
-            getattr(service, f"create_{kind}_permission")(name, user, permission)
+        with acting_as(ADMIN):
+            service = self._service()
+            if hasattr(service, "grant_user_permission"):
+                service.grant_user_permission(user, kind, name, permission)
+            else:
+                getattr(service, f"create_{kind}_permission")(name, user, permission)
 
-    def _service(self):
+    def _service(self) -> Any:
         from mlflow.server.auth.client import AuthServiceClient
 
-        log_in(self.patch, ADMIN)
         return AuthServiceClient(self.uri)
 
 
 @contextmanager
-def guarded_server(
-    folder: Path, *, app: str, backend: str | None = None, environ: Mapping[str, str] | None = None
-) -> Iterator[Accounts]:
-    """Yield the accounts of a server that lives, with its administrator logged in, as long as the block."""
-    folder.mkdir(parents=True, exist_ok=True)
+def guarded_server(folder: Path) -> Iterator[Accounts]:
+    """Yield the accounts of a server, the /frm page on it, that lives as long as the block."""
+    pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
     settings = folder / "auth.ini"
     settings.write_text(
         "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
@@ -56,17 +54,24 @@ def guarded_server(
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "auth_cache_ttl_seconds = 60\n"
     )
-    own = {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "test"}
+    environ = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "test",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    with running_server(folder, options=("--app-name", "frm-basic-auth"), environ=environ) as uri:
+        yield Accounts(uri, f"sqlite:///{folder}/mlflow.db")
+
+
+@contextmanager
+def acting_as(user: str) -> Iterator[None]:
+    """Let MLflow's client be `user` within the block."""
     with pytest.MonkeyPatch.context() as patch:
-        log_in(patch, ADMIN)
-        options = ("--app-name", app)
-        with running_server(
-            folder / "server", backend=backend, options=options, environ={**own, **(environ or {})}
-        ) as uri:
-            yield Accounts(uri, patch)
+        log_in(patch, user)
+        yield
 
 
 def log_in(patch: pytest.MonkeyPatch, user: str, password: str = PASSWORD) -> None:
-    """Let MLflow's client be `user`."""
+    """Let MLflow's client be `user` until `patch` is undone."""
     patch.setenv("MLFLOW_TRACKING_USERNAME", user)
     patch.setenv("MLFLOW_TRACKING_PASSWORD", password)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.mlflow_server import running_server
+from tests.basic_auth import Accounts, guarded_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,3 +21,10 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a real `mlflow server` on SQLite; use an experiment of your own name in each test."""
     with running_server(tmp_path_factory.mktemp("mlflow_server")) as uri:
         yield uri
+
+
+@pytest.fixture(scope="session")
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """MLflow's basic-auth server with the /frm page, and its users; give the experiments names of their own."""
+    with guarded_server(tmp_path_factory.mktemp("basic_auth")) as accounts:
+        yield accounts

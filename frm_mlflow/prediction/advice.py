@@ -48,7 +48,8 @@ def advice_of(scene: Scene, learnt: Learnt, surprise: float) -> Advice:
         )
     unseen = int(_unseen(scene.sources).sum())
     if unseen:
-        sentences.append(f"{unseen} models ran on no source: predicted from GMACs, parameters and family alone.")
+        ran = "model" if unseen == 1 else "models"
+        sentences.append(f"{unseen} {ran} ran on no source: predicted from GMACs, parameters and family alone.")
     return Advice(sentences=tuple(sentences), flags=flags, families=families)
 
 

@@ -144,19 +144,35 @@ def written_now(entry: RunEntry) -> RunEntry:
     return replace(entry, metrics={**entry.metrics, schema.WRITTEN.key: time.time()})
 
 
+DESCRIBED = (
+    ("latency (median)", schema.LATENCY_P50, schema.RATIO_LATENCY),
+    ("peak memory", schema.MEMORY_PEAK, schema.RATIO_MEMORY),
+    ("FLOPs", schema.GMACS, schema.RATIO_FLOPS),
+    ("energy", schema.ENERGY, schema.RATIO_ENERGY),
+    ("**FRM**", None, schema.FRM),
+)
+"""What a run's description shows: a name, the metric, and its ratio to the baseline."""
+
+
 def describe_record(record: BenchmarkRecord) -> str:
-    """Return the run's description in Markdown: what ran where, and the three numbers that matter."""
+    """Return the run's description in Markdown: what ran where, and a small table of what matters."""
     c = record.configuration
-    where = f"**{record.model}** on {c.device}, {c.runtime} {c.runtime_version}".rstrip()
-    facts = [f"{where}, {c.precision}, batch {c.batch_size}."]
-    shown = ((schema.LATENCY_P50, "median latency"), (schema.MEMORY_PEAK, "peak memory"), (schema.FRM, "FRM"))
-    for metric, label in shown:
-        if (value := record.metrics.get(metric.key)) is not None and math.isfinite(value):
-            unit = "" if metric.unit == "1" else f" {metric.unit}"
-            facts.append(f"- {label}: {value:.4g}{unit}")
-    if record.baseline:
-        facts.append(f"- baseline: {record.baseline}")
-    return "\n".join(facts)
+    where = f"on {c.device}, {c.runtime} {c.runtime_version}".rstrip()
+    beside = f"over {record.baseline}'s" if record.baseline else "over the baseline's"
+    lines = [f"**{record.model}** {where}, {c.precision}, batch {c.batch_size}.", "", f"| | | {beside} |", "|---|---|---|"]
+    for label, metric, ratio in DESCRIBED:
+        cells = _cell(record, metric), _cell(record, ratio)
+        if any(cells):
+            lines.append(f"| {label} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def _cell(record: BenchmarkRecord, metric: schema.Metric | None) -> str:
+    """Return a metric with its unit; "" where it was not measured."""
+    value = math.nan if metric is None else record.metrics.get(metric.key, math.nan)
+    if metric is None or not math.isfinite(value):
+        return ""
+    return f"{value:.4g}" if metric.unit == "1" else f"{value:.4g} {metric.unit}"
 
 
 @dataclass(frozen=True)

@@ -143,4 +143,5 @@ def _why_empty(everything: Selection, experiments: Sequence[str], where: str) ->
     if where:
         steps.append((f"of these that meet the filter [{where}]", everything.where(IS_BENCHMARK, is_finished, where)))
     found = "; ".join(f"{count(selection)} {what}" for what, selection in steps)
-    return f"there is no finished benchmark in experiment {', '.join(experiments)}: {found}"
+    remedy = "" if where else "; measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`"
+    return f"there is no finished benchmark in experiment {', '.join(experiments)}: {found}{remedy}"

@@ -13,9 +13,15 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS_BETTER,
+    MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME,
+)
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as MLFLOW_NOTE
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
@@ -27,6 +33,17 @@ RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 RETRIES = "3"
 """About 10 seconds; MLflow's own 7 are about 4 minutes a request."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # the UI opens it at its runs, not at traces of prompts
+    MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: schema.FRM.key,
+    MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS_BETTER: "False",
+    MLFLOW_NOTE: (
+        "Benchmarks by frm-mlflow, one run a model and configuration. `frm` is the cost relative to the baseline: lower is "
+        "better, 1 is the baseline. Keep the benchmarks alone with the filter ``tags.`frm.kind` = 'benchmark'``; sweeps, "
+        "analyses and predictions are runs, too."
+    ),
+}
+"""What an experiment is told of itself where frm-mlflow makes it; one that exists is left alone."""
 
 
 def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
@@ -112,7 +129,7 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
 
 def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
     try:
-        return client.get_experiment(client.create_experiment(name))
+        return client.get_experiment(client.create_experiment(name, tags=EXPERIMENT_TAGS))
     except MlflowException as error:
         winner = client.get_experiment_by_name(name) if error.error_code == ALREADY_EXISTS else None
         if winner is None:

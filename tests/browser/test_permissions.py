@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from tests.basic_auth import PASSWORD, guarded_server
+from tests.basic_auth import PASSWORD, Accounts
 from tests.browser.conftest import PATIENCE_MS, Tab
 from tests.browser.fleet import log_fleet
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
 
+READER = "page-reader"
 OPEN, SECRET = "open", "secret <i>plans</i>"
 
 
@@ -32,18 +33,14 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    folder = tmp_path_factory.mktemp("guarded")
-    database = f"sqlite:///{folder}/mlflow.db"
+def guarded(accounts: Accounts) -> Guarded:
     for name in (OPEN, SECRET):
-        log_fleet(database, experiment=name)
-    client = MlflowClient(database)
+        log_fleet(accounts.database, experiment=name)
+    client = MlflowClient(accounts.database)
     ids = [client.get_experiment_by_name(name).experiment_id for name in (OPEN, SECRET)]
-    environ = {"XDG_CACHE_HOME": str(folder / "cache")}
-    with guarded_server(folder, app="frm-basic-auth", backend=database, environ=environ) as accounts:
-        accounts.add("reader")
-        accounts.grant("reader", "experiment", ids[0])
-        yield Guarded(uri=accounts.uri, page=f"{accounts.uri}/frm", open_id=ids[0], secret_id=ids[1])
+    accounts.add(READER)
+    accounts.grant(READER, "experiment", ids[0])
+    return Guarded(uri=accounts.uri, page=f"{accounts.uri}/frm", open_id=ids[0], secret_id=ids[1])
 
 
 def ask(guarded: Guarded, path: str, user: str | None) -> tuple[int, str]:
@@ -57,7 +54,7 @@ def test_who_has_not_logged_in_gets_nothing(guarded: Guarded) -> None:
 
 
 def test_a_reader_gets_only_what_he_may_read(guarded: Guarded) -> None:
-    status, text = ask(guarded, "/frm/api/experiments", "reader")
+    status, text = ask(guarded, "/frm/api/experiments", READER)
     assert (status, [each["name"] for each in json.loads(text)["experiments"]]) == (200, ["open"])
     for query in (
         f"view?experiment={guarded.secret_id}",
@@ -65,7 +62,7 @@ def test_a_reader_gets_only_what_he_may_read(guarded: Guarded) -> None:
         f"compare?experiment={guarded.secret_id}&configuration=a&other=b",
         f"recommend?experiment={guarded.secret_id}&max_latency_ms=1",
     ):
-        status, text = ask(guarded, f"/frm/api/{query}", "reader")
+        status, text = ask(guarded, f"/frm/api/{query}", READER)
         assert (status, "resnet50" in text) == (403, False), query
     status, text = ask(guarded, f"/frm/api/view?experiment={guarded.secret_id}", "admin")
     assert status in (200, 202)
@@ -74,13 +71,13 @@ def test_a_reader_gets_only_what_he_may_read(guarded: Guarded) -> None:
 def test_what_is_cached_for_one_user_is_not_shown_to_another(guarded: Guarded) -> None:
     both = f"/frm/api/view?experiment={guarded.open_id}&experiment={guarded.secret_id}"
     assert ask(guarded, both, "admin")[0] in (200, 202)
-    assert ask(guarded, both, "reader")[0] == 403
+    assert ask(guarded, both, READER)[0] == 403
 
 
 def test_a_reader_sees_nothing_of_the_secret_on_the_page(
     guarded: Guarded, open_tab: Callable[..., Tab], screenshots: Path
 ) -> None:
-    tab = open_tab(http_credentials={"username": "reader", "password": PASSWORD})
+    tab = open_tab(http_credentials={"username": READER, "password": PASSWORD})
     tab.page.goto(guarded.page)
     expect(tab.page.locator("#frontier-title")).to_be_visible()
     expect(tab.page.locator("#experiment-names")).to_have_text("open")

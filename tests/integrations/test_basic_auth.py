@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import mlflow
@@ -15,7 +15,7 @@ from frm_mlflow.stages.attach import attach
 from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
 from frm_mlflow.tracking import spool
-from tests.basic_auth import PASSWORD, guarded_server, log_in
+from tests.basic_auth import PASSWORD, Accounts, acting_as, log_in
 from tests.integrations.conftest import Net
 from tests.integrations.logged import EXAMPLE, log_torch
 
@@ -33,17 +33,16 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    with guarded_server(tmp_path_factory.mktemp("guarded"), app="basic-auth") as accounts:
-        accounts.add("owner", "reader", "stranger")
-        log_in(accounts.patch, "owner")
+def guarded(accounts: Accounts) -> Guarded:
+    accounts.add("owner", "reader", "stranger")
+    with acting_as("owner"):
         mlflow.set_tracking_uri(accounts.uri)
         experiment = mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run() as run:
             info = log_torch(Net(), "net", registered_model_name=NAME)
-        accounts.grant("reader", "experiment", experiment.experiment_id)
-        accounts.grant("reader", "registered_model", NAME)
-        yield Guarded(accounts.uri, run.info.run_id, info.model_uri)
+    accounts.grant("reader", "experiment", experiment.experiment_id)
+    accounts.grant("reader", "registered_model", NAME)
+    return Guarded(accounts.uri, run.info.run_id, info.model_uri)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_without_log_nothing_is_logged(mlflow_server: str, logged: str, tmp_path
     [
         (["output=nowhere/report.html"], 2, "does not exist"),
         (["experiments=[never_made]"], 1, "never_made"),
-        (["experiments=[Default]"], 1, "no benchmark"),
+        (["experiments=[Default]"], 1, "frm-mlflow ingest"),
         (["options.resamples=1"], 2, "at least 100"),
     ],
 )
