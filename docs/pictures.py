@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
@@ -33,8 +33,8 @@ SETTLED_MS = 2_500
 """MLflow's UI has no mark of being done: charts are drawn after the last answer."""
 # Without one of the fonts that MLflow's UI asks for, digits come from the emoji font.
 FONT = "* { font-family: 'DejaVu Sans', sans-serif !important }"
-STATE = 'MLflowLocalStorage-1.1-ExperimentPage-["{}"]-ReactComponentState'
-COLUMNS = ("metrics.`frm`", "metrics.`latency/p50_ms`", "metrics.`memory/peak_mib`", "tags.`frm.unstable`")
+CHOSEN = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.panelOpen_v1": "false"}
+"""What a browser remembers once somebody has chosen "Model training" and closed the assistant."""
 
 
 def draw_leaderboard(uri: str, experiment: str) -> None:
@@ -57,38 +57,35 @@ def draw_page(browser: Browser, uri: str) -> None:
 
 
 def draw_comparisons(browser: Browser, uri: str, experiment: str) -> None:
-    """Draw the comparisons in MLflow's UI, as a user sees them who has chosen the columns."""
+    """Draw the comparisons in MLflow's UI, the table through the view that frm-mlflow has saved."""
     client = MlflowClient(uri)
     number = client.get_experiment_by_name(experiment).experiment_id
-    sorted_by_frm = {"searchFilter": BENCHMARKS, "orderByKey": "metrics.`frm`", "orderByAsc": "true"}
-    runs = f"{uri}/#/experiments/{number}/runs?{urlencode(sorted_by_frm)}"
     cheapest = client.search_runs([number], BENCHMARKS, order_by=["metrics.frm ASC"], max_results=1)[0]
+    table = f"{uri}/#/experiments/{number}/runs"
+    chosen = {
+        "searchFilter": BENCHMARKS,
+        "orderByKey": "metrics.`frm`",
+        "orderByAsc": "true",
+        "compareRunsMode": "CHART",
+    }
     with _tab(browser) as page:
-        _look(page, runs)
-        _choose_columns(page, number, COLUMNS)
-        _look(page, runs, picture="ui-cheapest.png")
-        _look(page, f"{runs}&compareRunsMode=CHART", picture="ui-charts.png")
-        _look(page, f"{uri}/#/experiments/{number}/runs/{cheapest.info.run_id}", picture="ui-run.png")
+        remembered = (
+            f"for (const [key, value] of Object.entries({json.dumps(CHOSEN)})) localStorage.setItem(key, value)"
+        )
+        page.add_init_script(remembered)
+        _look(page, f"{table}?viewStateShareKey=frm-cheapest", picture="ui-cheapest.png")
+        _look(page, f"{table}?{urlencode(chosen)}", picture="ui-charts.png")
+        _look(page, f"{table}/{cheapest.info.run_id}", picture="ui-run.png")
 
 
-def _look(page: Page, address: str, *, picture: str = "") -> None:
+def _look(page: Page, address: str, *, picture: str) -> None:
     page.goto("about:blank")  # another address after the # alone would load nothing
     page.goto(address)
     page.get_by_text("Runs").first.wait_for()
     page.wait_for_timeout(SETTLED_MS)
     page.add_style_tag(content=FONT)
     page.wait_for_timeout(SETTLED_MS)
-    if picture:
-        page.screenshot(path=IMAGES / picture)
-
-
-def _choose_columns(page: Page, experiment_id: str, columns: Sequence[str]) -> None:
-    """Choose the table's columns where MLflow's UI remembers them, and keep its assistant closed."""
-    key = STATE.format(experiment_id)
-    state = json.loads(page.evaluate("key => localStorage.getItem(key)", key) or "{}")
-    kept = {key: json.dumps({**state, "selectedColumns": list(columns)}), "mlflow.assistant.panelOpen_v1": "false"}
-    kept["mlflow.workflowType_v1"] = json.dumps("machine_learning")
-    page.evaluate("kept => Object.entries(kept).forEach(([key, value]) => localStorage.setItem(key, value))", kept)
+    page.screenshot(path=IMAGES / picture)
 
 
 @contextmanager

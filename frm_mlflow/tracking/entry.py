@@ -159,7 +159,12 @@ def describe_record(record: BenchmarkRecord) -> str:
     c = record.configuration
     where = f"on {c.device}, {c.runtime} {c.runtime_version}".rstrip()
     beside = f"over {record.baseline}'s" if record.baseline else "over the baseline's"
-    lines = [f"**{record.model}** {where}, {c.precision}, batch {c.batch_size}.", "", f"| | | {beside} |", "|---|---|---|"]
+    lines = [
+        f"**{record.model}** {where}, {c.precision}, batch {c.batch_size}.",
+        "",
+        f"| | | {beside} |",
+        "|---|---|---|",
+    ]
     for label, metric, ratio in DESCRIBED:
         cells = _cell(record, metric), _cell(record, ratio)
         if any(cells):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking import rest
+from frm_mlflow.tracking.views import as_tags
 
 QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 """MLflow's own switch: without it, each run that ends costs one more request and two lines on stdout."""
@@ -34,13 +36,11 @@ RETRIES = "3"
 """About 10 seconds; MLflow's own 7 are about 4 minutes a request."""
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",  # the UI opens it at its runs, not at traces of prompts
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: schema.FRM.key,
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS_BETTER: "False",
     MLFLOW_NOTE: (
-        "Benchmarks by frm-mlflow, one run a model and configuration. `frm` is the cost relative to the baseline: lower is "
-        "better, 1 is the baseline. Keep the benchmarks alone with the filter ``tags.`frm.kind` = 'benchmark'``; sweeps, "
-        "analyses and predictions are runs, too."
+        "Benchmarks by frm-mlflow, one run a model and configuration. `frm` is the cost over the baseline's: lower is "
+        "better. *Views* at the top right of the runs table are comparisons; sweeps, analyses and predictions are runs, too."
     ),
 }
 """What an experiment is told of itself where frm-mlflow makes it; one that exists is left alone."""
@@ -128,8 +128,9 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
 
 
 def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
+    tags = EXPERIMENT_TAGS | as_tags(now_ms=round(time.time() * 1000))
     try:
-        return client.get_experiment(client.create_experiment(name, tags=EXPERIMENT_TAGS))
+        return client.get_experiment(client.create_experiment(name, tags=tags))
     except MlflowException as error:
         winner = client.get_experiment_by_name(name) if error.error_code == ALREADY_EXISTS else None
         if winner is None:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from mlflow import MlflowClient
 
+from frm_mlflow.tracking.views import VIEWS
 from tests.browser.conftest import PATIENCE_MS, Tab
 from tests.browser.fleet import DEVICES, MANY, NASTY, NETWORKS
 
@@ -272,3 +273,15 @@ def test_a_slow_server_is_waited_for_and_told(frm_server: str, open_tab: OpenTab
     expect(tab.page.locator("#frontier-title")).to_be_visible()
     expect(tab.page.locator("#message")).to_be_empty()
     assert tab.seen.complaints == []
+
+
+def test_mlflows_own_table_offers_the_saved_comparisons(frm_server: str, open_tab: OpenTab, screenshots: Path) -> None:
+    page = open_tab().page
+    page.goto(f"{frm_server}/#/experiments/{experiment_id(frm_server, 'frm')}/runs")
+    page.get_by_role("button", name="Views").click()
+    for view in VIEWS:
+        expect(page.get_by_text(view.name, exact=True)).to_be_visible()
+    page.get_by_text("Cheapest first", exact=True).click()
+    expect(page.get_by_role("columnheader", name="ratio/latency")).to_be_visible()
+    expect(page.get_by_text("resnet18 · Raspberry Pi", exact=False).first).to_be_visible()
+    page.screenshot(path=screenshots / "mlflow-saved-view.png")
