@@ -40,7 +40,7 @@ EXPERIMENT_TAGS = {
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS_BETTER: "False",
     MLFLOW_NOTE: (
         "Benchmarks by frm-mlflow, one run a model and configuration. `frm` is the cost over the baseline's: lower is "
-        "better. *Views* at the top right of the runs table are comparisons; sweeps, analyses and predictions are runs, too."
+        "better. *Views* at the top right of the runs table are comparisons. Sweeps and analyses are runs, too."
     ),
 }
 """What an experiment is told of itself where frm-mlflow makes it; one that exists is left alone."""
