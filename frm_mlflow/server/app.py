@@ -9,14 +9,9 @@ waitress a WSGI app; MLflow tells the worker which by an environment variable.
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 from flask import Flask
-
-SWITCH_S = 0.0005
-"""How long a thread that reads runs in the background may keep the interpreter while an answer waits; Python's own
-0.005 s made answers take twice as long beside it."""
 
 
 def create_app() -> Any:
@@ -56,6 +51,5 @@ def _with_page() -> Flask:
     from frm_mlflow.server.routes import blueprint
 
     if "frm" not in flask_app.blueprints:
-        sys.setswitchinterval(SWITCH_S)
         flask_app.register_blueprint(blueprint(), url_prefix=static_prefix())
     return flask_app
