@@ -55,7 +55,7 @@ def test_a_finished_benchmark_has_its_record_and_its_files(client: MlflowClient,
     assert record().all_tags().items() <= logged.data.tags.items()
     assert "| latency (median) | 10 ms |" in logged.data.tags["mlflow.note.content"]
     kept = client.get_experiment(logged.info.experiment_id).tags
-    assert (kept["mlflow.experiment.primaryMetric.name"], "benchmark" in kept["mlflow.note.content"]) == ("frm", True)
+    assert (kept["mlflow.experiment.primaryMetric.name"], "Benchmarks" in kept["mlflow.note.content"]) == ("frm", True)
     assert logged.data.tags["mlflow.parentRunId"] == sweep.run_id
     pd.testing.assert_frame_equal(pd.read_parquet(artifact(client, outcome.run_id, "samples.parquet")), samples)
     assert json.loads(artifact(client, outcome.run_id, "environment.json").read_text()) == {"cpu": "test"}
