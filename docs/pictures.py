@@ -71,19 +71,21 @@ def draw_comparisons(browser: Browser, uri: str, experiment: str) -> None:
         remembered = (
             f"for (const [key, value] of Object.entries({json.dumps(CHOSEN)})) localStorage.setItem(key, value)"
         )
+        _look(page, table)  # at the very first visit the assistant opens by itself
         page.add_init_script(remembered)
         _look(page, f"{table}?viewStateShareKey=frm-cheapest", picture="ui-cheapest.png")
         _look(page, f"{table}?{urlencode(chosen)}", picture="ui-charts.png")
 
 
-def _look(page: Page, address: str, *, picture: str) -> None:
+def _look(page: Page, address: str, *, picture: str = "") -> None:
     page.goto("about:blank")  # another address after the # alone would load nothing
     page.goto(address)
-    page.get_by_text("Runs").first.wait_for()
+    page.get_by_text(" · ").first.wait_for()
     page.wait_for_timeout(SETTLED_MS)
     page.add_style_tag(content=FONT)
     page.wait_for_timeout(SETTLED_MS)
-    page.screenshot(path=IMAGES / picture)
+    if picture:
+        page.screenshot(path=IMAGES / picture)
 
 
 @contextmanager
