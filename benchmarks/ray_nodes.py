@@ -82,10 +82,12 @@ class Fleet:
             f"--temp-dir={self.folder}",
         )
 
-    def node(self, name: str, devices: Mapping[str, float], *, environ: Mapping[str, str] | None = None) -> None:
-        """Start a node that owns `devices`."""
+    def node(
+        self, name: str, devices: Mapping[str, float], *, environ: Mapping[str, str] | None = None, cpus: int = 1
+    ) -> None:
+        """Start a node that owns `devices`; it starts `cpus` Ray workers at a time."""
         resources = json.dumps({f"device_{device}": amount for device, amount in devices.items()})
-        self.start(name, f"--address={self.address}", "--num-cpus=1", f"--resources={resources}", environ=environ)
+        self.start(name, f"--address={self.address}", f"--num-cpus={cpus}", f"--resources={resources}", environ=environ)
 
     def kill(self, name: str) -> None:
         """End a node with all of its processes at once, as a power cut does."""
