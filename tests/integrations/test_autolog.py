@@ -16,7 +16,8 @@ from tests.integrations.logged import log_onnx, log_torch
 
 
 @pytest.fixture(autouse=True)
-def off_again() -> Iterator[None]:
+def off_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level("WARNING", logger="frm_mlflow")  # a library that is imported on the way lets only errors through
     yield
     frm_mlflow.autolog(disable=True)
 
