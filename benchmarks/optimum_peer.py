@@ -39,7 +39,9 @@ def latency(onnx_file: Path, *, runs: int, threads: int) -> PeerLatency:
     folder = _as_transformers_model(onnx_file)
     command = [str(python), str(Path(__file__).resolve()), str(folder), str(runs), str(threads)]
     variables = dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "LOG_LEVEL": "ERROR"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(  # it leaves a log where it runs
+        command, env=variables, cwd=_home(), capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(f"optimum-benchmark failed:\n{done.stderr[-3000:]}")
     return PeerLatency(**json.loads(done.stdout.splitlines()[-1]))
