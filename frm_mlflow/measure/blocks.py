@@ -12,7 +12,8 @@ SETTLING_SECONDS = 0.02
 """How long a call may be slower after the other process had the core: caches are cold, the clock is still rising.
 
 Of mobilenet_v3_small's calls of 2 ms the second after a turn took 62 % longer, the third 31 %, the fourth 7 %,
-and from the fifth on nothing showed (2-core Intel Xeon VM, 2026-11-26; docs/adr/0106).
+and from the fifth on nothing showed (2-core Intel Xeon VM, 2026-11-26, with Python's collector run after the first;
+docs/adr/0106).
 """
 _SETTLED_BLOCK = 3
 """From this many runs on a block may afford one call that is not timed, however long it takes."""

@@ -29,9 +29,10 @@ let drawing = false;
 
 function drawNext() {
   const step = left.board.shift() ?? left.figures.shift();
-  drawing = Boolean(step);
+  drawing = false; // a step that fails must not keep later ones from being drawn
   if (step) step();
   else document.documentElement.dataset.drawn = "true";
+  drawing = Boolean(step);
   return drawing;
 }
 
