@@ -123,8 +123,7 @@ def _launch(
         phases.done("start")
         identities = _prepare(pair, setting, threads)
         phases.done("load_and_warm_up")
-        if not rule.launches:
-            rule.begin(phases.total)
+        rule.begin_launch(phases.total)
         _take_turns(pair, rule)
         setting.tell(_progress(pair, rule.interval))
         phases.done("timed")

@@ -37,9 +37,23 @@ def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: flo
     return affordable if affordable >= FEWEST_LAUNCHES else 1
 
 
+def timed_seconds(prepare_seconds: float, *, launches: int, max_seconds: float) -> float:
+    """Return how long each of several launches is timed at least: as long as it took to prepare.
+
+    Shorter where `launches` of both would not fit into `max_seconds`. A launch's few first pairs vary
+    more than its start does, and a further launch costs its preparation: so half of the time goes into each.
+
+    Examples
+    --------
+    >>> [timed_seconds(s, launches=5, max_seconds=60) for s in (2, 8, 12)]
+    [2.0, 4.0, 0.0]
+    """
+    return min(float(prepare_seconds), max(max_seconds / launches - prepare_seconds, 0.0))
+
+
 @dataclass
 class StoppingRule:
-    """Says when a launch has made its share of the runs, and when there are launches enough."""
+    """Says when a launch has been timed enough, and when there are launches enough."""
 
     config: MeasureConfig
     rng: np.random.Generator
@@ -51,22 +65,30 @@ class StoppingRule:
     interval: Interval = NOT_YET
     """What was looked at last."""
     _deadline_ns: int = 0
+    _timed_seconds: float = 0.0
+    _timed_until_ns: int = 0
 
-    def begin(self, prepare_seconds: float) -> None:
-        """Plan the launches once the first is ready, and start the clock of `max_seconds`."""
-        config = self.config
-        self.launches = affordable_launches(prepare_seconds, wanted=config.launches, max_seconds=config.max_seconds)
-        self._deadline_ns = self.clock() + round(config.max_seconds * 1e9)
+    def begin_launch(self, prepare_seconds: float) -> None:
+        """Note that a launch is ready; the first one's seconds plan how many follow, and start `max_seconds`."""
+        now = self.clock()
+        if not self.launches:
+            limits = {"max_seconds": self.config.max_seconds}
+            self.launches = affordable_launches(prepare_seconds, wanted=self.config.launches, **limits)
+            self._timed_seconds = timed_seconds(prepare_seconds, launches=self.launches, **limits)
+            self._deadline_ns = now + round(self.config.max_seconds * 1e9)
+        self._timed_until_ns = now + round(self._timed_seconds * 1e9)
 
     def ends_launch(self, pair: Sequence[Participant]) -> bool:
         """Whether the launch that runs has done its part, looked at after each turn; sets `enough`.
 
-        With several launches its part is a share of the runs; an only one goes on until there is enough.
+        With several launches its part is a share of the runs, for `timed_seconds` at least; an only one goes on
+        until there is enough.
         """
         model = pair[-1]
         made = len(model.now.blocks)
         if self.launches > 1:
-            if made * model.runs < math.ceil(self.config.runs / self.launches):
+            short = self.clock() < self._timed_until_ns and not self._is_over(model)
+            if short or made * model.runs < math.ceil(self.config.runs / self.launches):
                 return False
             self.enough = len(model.launches) >= self.launches and self._is_met(pair)
             return True

@@ -301,6 +301,23 @@ def test_what_takes_long_to_load_is_launched_less_often(bench: Bench):
     assert measured.metrics["latency/samples"] == 100
 
 
+def test_a_launch_is_timed_for_as_long_as_it_took_to_prepare(bench: Bench):
+    for role in bench.settings:
+        bench.settings[role]["load_seconds"] = 2.0
+    measured = bench.run(launches=5)
+    assert measured.metrics["latency/launches"] == 5
+    assert 5 * 4.0 <= measured.facts["seconds"]["timed"] <= 5 * 5.0
+    assert measured.metrics["latency/samples"] > 200
+
+
+def test_long_preparing_leaves_only_the_share_of_the_runs(bench: Bench):
+    for role in bench.settings:
+        bench.settings[role]["load_seconds"] = 6.0
+    measured = bench.run(launches=5, max_seconds=60.0)
+    assert measured.metrics["latency/launches"] == 5
+    assert measured.metrics["latency/samples"] == 100
+
+
 def test_a_launch_that_fails_leaves_none_open(bench: Bench):
     opened = bench.open
 
