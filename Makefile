@@ -42,8 +42,10 @@ ui: setup ## open the MLflow UI on the runs of this folder
 ALONE := tests/browser tests/e2e tests/faults tests/fleet tests/measure
 
 test: lint ## lint, types and all tests but the slow matrices
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(ALONE)
+	@failed=0; \
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile $(ALONE:%=--ignore=%) || failed=$$?; \
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(ALONE) || failed=$$?; \
+	exit $$failed
 
 test-all: lint ## everything, the slow matrices too
 	$(BIN)/python -m pytest

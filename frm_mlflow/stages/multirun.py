@@ -10,16 +10,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.stages.compose import quoted
 from frm_mlflow.stages.job import exit_code, sentence
 
 ONE_AT_A_TIME = ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",)
 OURS = "hydra_plugins.frm_mlflow_launchers."
+
+FOLDER_PREFIX = "frm-multirun-"
 
 _SCOPE: ContextVar[ExitStack | None] = ContextVar("_SCOPE", default=None)
 
@@ -54,11 +58,16 @@ def refuse_side_by_side(launcher: DictConfig) -> None:
 
 
 @contextmanager
-def scope() -> Iterator[None]:
-    """Close, when it is left, the parent run that a multirun opened within."""
+def scope() -> Iterator[tuple[str, ...]]:
+    """Close, when it is left, the parent run that a multirun opened within.
+
+    Yields the overrides that let Hydra write its `multirun.yaml`, which holds the whole configuration, where
+    nobody else can read it; the folder ends with the scope.
+    """
     with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))
         token = _SCOPE.set(stack)
         try:
-            yield
+            yield (f"hydra.sweep.dir={quoted(folder)}",)
         finally:
             _SCOPE.reset(token)

@@ -192,8 +192,9 @@ def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
     """Log `entry` with the files in `artifacts` to its run, which is created where there is none.
 
     A run is ended last, so a run that has ended is complete; one that has not was half logged and
-    is completed. Sending again what is there already changes nothing. A run never ends before it
-    starts, even where the clock was set back in between.
+    is completed. Sending again what is there already changes nothing. A run that was closed as FAILED
+    in the meantime loses the reason for that. A run never ends before it starts, even where the clock was set
+    back in between.
     """
     experiment_id = ensure_experiment(client, entry.experiment)
     run = find(client, experiment_id, entry)
@@ -204,6 +205,8 @@ def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
     log_values(client, run_id, metrics=entry.metrics, params=entry.params, tags=tags, time_ms=entry.end_ms)
     if artifacts is not None and any(artifacts.iterdir()):
         client.log_artifacts(run_id, str(artifacts))
+    if run is not None and entry.status == FINISHED and schema.REASON.key in run.data.tags:
+        client.delete_tag(run_id, schema.REASON.key)
     started_ms = entry.start_ms if run is None else run.info.start_time
     client.set_terminated(run_id, status=entry.status, end_time=max(entry.end_ms, started_ms))
     return Sent(run_id, logged=True)

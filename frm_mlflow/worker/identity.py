@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +60,10 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     if norms == 0:
         return 1.0 if np.array_equal(a, b) else 0.0
     return float(np.clip(a @ b / norms, -1.0, 1.0))
+
+
+def numbered_arrays(path: Path, prefix: str) -> list[Any]:
+    """Read `prefix0`, `prefix1`, ... of an `.npz`; object arrays (pickles) are refused by numpy."""
+    with np.load(path, allow_pickle=False) as archive:
+        count = sum(name.startswith(prefix) for name in archive.files)
+        return [archive[f"{prefix}{k}"] for k in range(count)]

@@ -20,7 +20,7 @@ import numpy as np
 from . import PROTOCOL_VERSION
 from .accelerator import process_device_mib
 from .energy import OpenMeter, energy_meter, measure_energy
-from .identity import agreement
+from .identity import agreement, numbered_arrays
 from .manifest import REFERENCE_NAME, Artefact
 from .memory import memory_meter, settle_memory
 from .sessions import open_session
@@ -125,7 +125,7 @@ class Worker:
         session.load(directory, manifest)
         seconds = (self._clock() - started) / 1e9
         self._directory = directory
-        session.prepare(_arrays(directory / REFERENCE_NAME, "input_"))
+        session.prepare(numbered_arrays(directory / REFERENCE_NAME, "input_"))
         settle_memory()
         self._loaded_mib = self._meter.now_mib() - self._base_mib
         self._session = session
@@ -143,7 +143,7 @@ class Worker:
         session = self._loaded()
         session.run()
         session.synchronise()
-        result = agreement(session.outputs(), _arrays(self._directory / REFERENCE_NAME, "output_"))
+        result = agreement(session.outputs(), numbered_arrays(self._directory / REFERENCE_NAME, "output_"))
         self._reset_peaks()
         return asdict(result)
 
@@ -153,7 +153,7 @@ class Worker:
         The reference's inputs are prepared again afterwards.
         """
         session = self._loaded()
-        calls = list(zip(*_arrays(Path(inputs), "input_"), strict=True))
+        calls = list(zip(*numbered_arrays(Path(inputs), "input_"), strict=True))
         results = []
         for call in calls:
             session.prepare(call)
@@ -161,7 +161,7 @@ class Worker:
             session.synchronise()
             results.append([array.copy() for array in session.outputs()])
         stacked = {f"output_{k}": np.stack(part) for k, part in enumerate(zip(*results, strict=True))}
-        session.prepare(_arrays(self._directory / REFERENCE_NAME, "input_"))
+        session.prepare(numbered_arrays(self._directory / REFERENCE_NAME, "input_"))
         np.savez(outputs, **stacked)  # type: ignore[arg-type]
         return {"calls": len(calls)}
 
@@ -221,13 +221,6 @@ class Worker:
         if self._session is None:
             raise SessionError("no model is loaded: send `load` first", kind="bad_request")
         return self._session
-
-
-def _arrays(path: Path, prefix: str) -> list[Any]:
-    """Read `prefix0`, `prefix1`, ... of an `.npz`; object arrays (pickles) are refused by numpy."""
-    with np.load(path, allow_pickle=False) as archive:
-        count = sum(name.startswith(prefix) for name in archive.files)
-        return [archive[f"{prefix}{k}"] for k in range(count)]
 
 
 def _failure(message: str, kind: str, **more: str) -> Reply:

@@ -14,12 +14,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from frm_mlflow import schema
+from frm_mlflow.stages.multirun import FOLDER_PREFIX
 from tests.faults import journal
 from tests.faults.process import jobs_of_the_fleet, stragglers
 from tests.faults.world import MODELS, Case
 
-OF_HYDRA = "frm-mlflow-multirun"
-"""Where Hydra writes its `multirun.yaml`, one for all multiruns (conf/hydra_quiet.yaml)."""
 GRACE_S = 5.0
 """How long a process may take to notice that its parent is gone."""
 
@@ -113,7 +112,7 @@ def _leftovers(case: Case) -> list[str]:
     deadline = time.monotonic() + GRACE_S
     while (problems := _in_passing(case)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    problems += [f"in the temporary folder: {path.name}" for path in case.tmp.glob("*") if path.name != OF_HYDRA]
+    problems += [f"in the temporary folder: {path.name}" for path in case.tmp.glob("*") if not _is_hydras(path)]
     problems += [f"in the spool: {path.name}" for path in case.spool.glob("*")]
     problems += [f"in the cache: staging/{path.name}" for path in (case.cache / "staging").glob("*")]
     if case.on_fleet:
@@ -121,6 +120,11 @@ def _leftovers(case: Case) -> list[str]:
         problems += [f"in the node's spool: {path.name}" for path in case.world.node_spool.glob("*")]
     locks = [*case.folder.rglob("*.lock"), *case.cache.rglob("*.lock")]
     return problems + [f"held: {path.name}" for path in locks if _held(path)]
+
+
+def _is_hydras(path: Path) -> bool:
+    """Whether it is the private folder of a multirun that was killed."""
+    return path.name.startswith(FOLDER_PREFIX)
 
 
 def _in_passing(case: Case) -> list[str]:

@@ -19,6 +19,9 @@ from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.measure.accuracy import image_shape, measure_accuracy, score
 from frm_mlflow.measure.dataset import load
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.plan import plan_benchmarks
+from frm_mlflow.stages.sweep import Bench, measure
 from frm_mlflow.worker.manifest import Artefact
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -189,6 +192,29 @@ def test_images_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray], messa
     config = AccuracyConfig(mode="measured", data=str(tmp_path / "bad.npz"))
     with pytest.raises(ConfigError, match=message):
         load(config, shape=(1, 8, 8), n_classes=10)
+
+
+class _TimedError(Exception):
+    """Raised in place of timing."""
+
+
+def test_images_are_refused_before_anything_is_timed(
+    digits: Path, device: devices.Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(**_: object) -> None:
+        raise _TimedError
+
+    monkeypatch.setattr("frm_mlflow.stages.sweep.benchmark", timed)
+    np.savez(tmp_path / "bad.npz", images=np.zeros((3, 1, 8, 8), np.float32), labels=np.array([0, 1, 10]))
+    bench = Bench.on(device, devices.LocalHost())
+    words = ["model=target", "model.name=digits", f"model.target={Path(__file__).stem}:digits_network"]
+    words += ["model.input_shape=[1,8,8]", "accuracy=measured"]
+
+    for data, refusal in ((digits, _TimedError), (tmp_path / "bad.npz", ConfigError)):
+        asked = [*words, f"accuracy.data={data}"]
+        plan = plan_benchmarks(composed("bench", asked), asked, lambda w: composed("bench", w))[-1]
+        with pytest.raises(refusal):
+            measure(plan, bench, lambda _: None, with_baseline=False)
 
 
 def test_class_folders_must_be_the_models_classes(tmp_path: Path) -> None:

@@ -222,11 +222,13 @@ def test_a_half_logged_run_that_was_ended_as_killed_is_completed(
 ) -> None:
     experiment_id = server.ensure_experiment(client, experiment)
     half = client.create_run(experiment_id, tags=record().all_tags())
+    client.set_tag(half.info.run_id, schema.REASON.key, "its process is gone")
     client.set_terminated(half.info.run_id, "KILLED")
     kept(client, experiment, tmp_path)
     assert spool.resend(tmp_path).sent == 1
     (run,) = benchmarks(client, experiment)
     assert (run.info.run_id, run.info.status, measured(run)) == (half.info.run_id, "FINISHED", record().metrics)
+    assert schema.REASON.key not in run.data.tags
 
 
 def test_resend_for_one_server_leaves_what_is_meant_for_another(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..manifest import Artefact
+from ..identity import numbered_arrays
+from ..manifest import REFERENCE_NAME, Artefact
+from ..parent import PARENT_VARIABLE, die_with_parent
+from .base import Target
 from .torch_eager import TorchSession
+
+INDUCTOR = "inductor"
 
 
 class TorchCompileSession(TorchSession):
-    """Compiles at the first call, for the artefact's static shapes."""
+    """Compiles at the first call, for the artefact's static shapes.
+
+    What the compiler leaves in its process's heap would count as the model's memory, and only where nothing was
+    compiled before: so TorchInductor's cache is filled by another process first.
+    """
 
     def warm(self, artefact: Artefact) -> None:
         """Compile and run a small network, so that the compiler's own code is in the memory base."""
@@ -21,13 +37,48 @@ class TorchCompileSession(TorchSession):
             self.compiled(small)(torch.randn(1, 3, 8, 8, device=self._device))
         self.synchronise()
 
+    def load(self, directory: Path, artefact: Artefact) -> None:
+        """Load the recipe, compiled in another process where it was not yet."""
+        if self._backend == INDUCTOR and not (marker := _marker(directory, self.target)).exists():
+            own = {"PYTHONPATH": os.pathsep.join(sys.path), PARENT_VARIABLE: str(os.getpid())}
+            command = [sys.executable, "-m", __name__, str(directory), json.dumps(asdict(self.target))]
+            done = subprocess.run(command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=2, check=False)
+            if done.returncode == 0:  # else this process meets the same error, and says it
+                marker.touch()
+        super().load(directory, artefact)
+
     def compiled(self, module: torch.nn.Module) -> Any:
         """Wrap the module in `torch.compile` with the configured backend and mode."""
-        options = self.target.options
-        backend, mode = options.get("backend", "inductor"), options.get("mode")
-        return torch.compile(module, backend=backend, mode=mode, dynamic=False)
+        return torch.compile(module, backend=self._backend, mode=self.target.options.get("mode"), dynamic=False)
 
     def facts(self) -> dict[str, Any]:
         """Add the backend and mode."""
-        options = self.target.options
-        return super().facts() | {"backend": options.get("backend", "inductor"), "mode": options.get("mode")}
+        return super().facts() | {"backend": self._backend, "mode": self.target.options.get("mode")}
+
+    @property
+    def _backend(self) -> str:
+        return str(self.target.options.get("backend", INDUCTOR))
+
+
+def _marker(directory: Path, target: Target) -> Path:
+    """Return the file in TorchInductor's cache that says that it holds this artefact, compiled for this target."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    facts = [str(directory.resolve()), torch.__version__, asdict(target)]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    return Path(cache_dir()) / f"frm-compiled-{digest[:16]}"
+
+
+def main() -> None:
+    """Compile the artefact and call it once, which fills the cache: `python -m ... DIRECTORY TARGET`."""
+    die_with_parent()
+    directory, target = Path(sys.argv[1]), Target(**json.loads(sys.argv[2]))
+    session = TorchCompileSession(target)
+    TorchSession.load(session, directory, Artefact.read(directory))
+    session.prepare(numbered_arrays(directory / REFERENCE_NAME, "input_"))
+    session.run()
+    session.synchronise()
+
+
+if __name__ == "__main__":
+    main()
