@@ -37,7 +37,7 @@ class MeasureConfig:
     max_runs: int = 2000
     max_seconds: float = 60.0
     """Cap on the time from the first timed call on; `runs` are made in any case."""
-    target_interval: float = 0.05
+    target_interval: float = 0.03
     """Stop once the half-width of the ratio's 95 % interval over its value is at most this."""
     block_seconds: float = 0.25
     """Length aimed at for one block of the slower of the two models."""

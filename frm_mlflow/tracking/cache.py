@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -34,7 +34,7 @@ from frm_mlflow import schema
 from frm_mlflow.folders import cache_folder
 from frm_mlflow.frame import tidy
 from frm_mlflow.records import content_hash
-from frm_mlflow.tracking.pages import NOT_FINITE, Row, Selection, counts, pages
+from frm_mlflow.tracking.pages import NOT_FINITE, Row, Selection, counts, pages, together
 
 FORMAT = 1
 CHECKED = "checked_s"
@@ -137,7 +137,7 @@ def refresh(
 ) -> Runs:
     """Return what `known` is on the server now; None reads everything."""
     read = _Reader(selection.where("attributes.end_time > 0"), now_s, on_progress, direct)
-    runs = _with_trash(_with_newer(known, read), read) if known else Runs(read.everything(), frozenset(read.trash()))
+    runs = _with_changes(known, read) if known else Runs(read.everything(), frozenset(read.trash()))
     runs = _repaired(runs, read, low=0, high=_newest_ms(runs))
     return _rechecked(runs, read)
 
@@ -165,7 +165,7 @@ class _Reader:
     def frame_of_ids(self, run_ids: Sequence[str]) -> pd.DataFrame:
         at_once = IDS_PER_STATEMENT if self.direct else IDS_PER_REQUEST
         chunks = (run_ids[at : at + at_once] for at in range(0, len(run_ids), at_once))
-        frames = [self._frame_of_few(chunk) for chunk in chunks]
+        frames = together(self.selection, *(partial(self._frame_of_few, chunk) for chunk in chunks))
         return pd.concat(frames, ignore_index=True) if frames else frame_of((), now_s=self.now_s)
 
     def _frame_of_few(self, run_ids: Sequence[str]) -> pd.DataFrame:
@@ -181,17 +181,16 @@ class _Reader:
         return counts(self.selection.where(*conditions), number)
 
 
-def _with_newer(runs: Runs, read: _Reader) -> Runs:
+def _with_changes(runs: Runs, read: _Reader) -> Runs:
+    """Return the runs with those that ended or were written to since, without the trash, with what was restored."""
     written = runs.frame[schema.WRITTEN.column].max()
     written_s = 0.0 if pd.isna(written) else written - OVERLAP_S
-    ended = read.frame(f"attributes.end_time > {_newest_ms(runs)}")
-    return runs.with_rows(ended).with_rows(read.frame(f"metrics.`{schema.WRITTEN.key}` > {written_s}"))
-
-
-def _with_trash(runs: Runs, read: _Reader) -> Runs:
-    trash = frozenset(read.trash())
-    restored = read.frame_of_ids(sorted(runs.deleted - trash))
-    return replace(runs.without(trash).with_rows(restored), deleted=trash)
+    newer = (f"attributes.end_time > {_newest_ms(runs)}", f"metrics.`{schema.WRITTEN.key}` > {written_s}")
+    ended, changed, trash = together(read.selection, *(partial(read.frame, c) for c in newer), read.trash)
+    deleted = frozenset(trash)
+    restored = read.frame_of_ids(sorted(runs.deleted - deleted))
+    present = runs.with_rows(ended).with_rows(changed).without(deleted).with_rows(restored)
+    return replace(present, deleted=deleted)
 
 
 def _repaired(runs: Runs, read: _Reader, *, low: int, high: int) -> Runs:

@@ -9,7 +9,7 @@ import itertools
 import math
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +123,14 @@ def page(selection: Selection, *, token: str = "", deleted: bool = False, size: 
     except MlflowException as error:
         raise TrackingError(f"the tracking store {uri} refused the query: {error.message}") from error
     return [row_of_run(run) for run in runs], runs.token or ""
+
+
+def together(selection: Selection, *calls: Callable[[], Any]) -> list[Any]:
+    """Return what each call returns: those to a server at the same time, those to a database in turn."""
+    if not rest.is_http(selection.client.tracking_uri):
+        return [call() for call in calls]
+    with ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
+        return list(pool.map(lambda call: call(), calls))
 
 
 def counts(selection: Selection, expected: int) -> bool:
