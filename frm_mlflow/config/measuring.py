@@ -34,7 +34,7 @@ class MeasureConfig:
     """Timed runs at least, over all launches."""
     launches: int = 5
     """Fresh pairs of worker processes at least, each with its share of the runs; 1 measures in one pair."""
-    max_runs: int = 2000
+    max_runs: int = 10_000
     max_seconds: float = 60.0
     """Cap on the time from the first timed call on; `runs` are made in any case."""
     target_interval: float = 0.03
