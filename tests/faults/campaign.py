@@ -49,6 +49,7 @@ def inject(world: World, fault: Fault, number: int, *, seed: int) -> Result | No
         good = not (verdict["problems"] or verdict["lost"] or verdict["doubled"] or verdict["running"])
         if good:
             shutil.rmtree(case.folder, ignore_errors=True)
+            world.artifact_disk.clear()
         if done or not good:
             facts = {"case": fault.name, "number": number, "did": done, "codes": case.codes, "seconds": seconds}
             return facts | {"log": str(case.log)} | verdict

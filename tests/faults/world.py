@@ -84,6 +84,11 @@ class Disk:
         finally:
             subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
 
+    def clear(self) -> None:
+        """Remove what lies on it, so that a long campaign does not fill it up."""
+        for path in self.folder.iterdir():
+            shutil.rmtree(path)
+
 
 @contextmanager
 def disk(folder: Path, *, mib: int) -> Iterator[Disk]:
