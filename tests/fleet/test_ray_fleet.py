@@ -44,7 +44,6 @@ def _add(fleet: Fleet, lab: Lab, device: str) -> None:
     fleet.node(device, {device: 1}, environ={**lab.environ, "FRM_TEST_NODE": NUMBER_OF_NODE[device]})
 
 
-@pytest.mark.slow  # fifteen processes that import MLflow, and nodes that start and die: about six minutes on two cores
 @pytest.mark.timeout(1200)
 def test_twelve_jobs_on_two_devices_and_an_absent_one_survive_the_death_of_a_node(lab: Lab, fleet: Fleet) -> None:
     jobs = ("-m", "hydra/launcher=frm_ray", f"device={','.join(DEVICES)}", f"model={','.join(MODELS)}")
