@@ -225,12 +225,12 @@ def run_runner(name: str, arguments: Sequence[str]) -> None:
     module = importlib.import_module(f"frm_mlflow.runners.{name}")
     # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments)]
     from frm_mlflow.launcher import plugins
     from frm_mlflow.stages import multirun
 
     plugins.register()
-    with multirun.scope() as own:
-        sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments), *own]
+    with multirun.scope():
         module.main()
 
 

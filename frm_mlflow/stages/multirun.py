@@ -6,6 +6,7 @@ opened by a callback and closed by the command line, whatever happened in betwee
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,13 +18,14 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from frm_mlflow.errors import ConfigError, FrmError
-from frm_mlflow.stages.compose import quoted
 from frm_mlflow.stages.job import exit_code, sentence
 
 ONE_AT_A_TIME = ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",)
 OURS = "hydra_plugins.frm_mlflow_launchers."
 
 FOLDER_PREFIX = "frm-multirun-"
+FOLDER_VARIABLE = "FRM_MLFLOW_MULTIRUN"
+"""Where Hydra writes its `multirun.yaml` (conf/hydra_quiet.yaml)."""
 
 _SCOPE: ContextVar[ExitStack | None] = ContextVar("_SCOPE", default=None)
 
@@ -58,16 +60,18 @@ def refuse_side_by_side(launcher: DictConfig) -> None:
 
 
 @contextmanager
-def scope() -> Iterator[tuple[str, ...]]:
+def scope() -> Iterator[None]:
     """Close, when it is left, the parent run that a multirun opened within.
 
-    Yields the overrides that let Hydra write its `multirun.yaml`, which holds the whole configuration, where
-    nobody else can read it; the folder ends with the scope.
+    Hydra writes its `multirun.yaml`, which holds the whole configuration, to a folder that nobody else can read
+    and that ends with the scope.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))
         token = _SCOPE.set(stack)
         try:
-            yield (f"hydra.sweep.dir={quoted(folder)}",)
+            os.environ[FOLDER_VARIABLE] = folder
+            yield
         finally:
+            os.environ.pop(FOLDER_VARIABLE, None)
             _SCOPE.reset(token)
