@@ -73,8 +73,8 @@ def verdicts(candidate: str, against: str, *, times: int, scratch: Path) -> Coun
         asked = checked(GateConfig, composed("gate", words), where="gate")
         result = decide(asked, client, scratch=scratch)
         given[result.verdict] += 1
-        (check,) = result.checks
-        print(f"  {seed + 1:2d} {result.verdict.value:9s} {check.sentence}", flush=True)
+        said = "; ".join([check.sentence for check in result.checks] or result.reasons)
+        print(f"  {seed + 1:2d} {result.verdict.value:9s} {said}", flush=True)
     return given
 
 

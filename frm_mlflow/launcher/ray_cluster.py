@@ -22,8 +22,8 @@ from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
 
 PREFIX = "device_"
 STALE_S = 120.0
-"""Lines that no launcher has refreshed for so long are of one that is gone."""
-_NAMESPACE = b"frm_mlflow"
+"""A launcher that has not been heard of for so long is gone, and its lines with it."""
+_JOBS, _LAUNCHERS = b"frm_mlflow", b"frm_mlflow.launchers"
 _CONNECT_S = 5.0
 _AUTH_MODES = ("token", "disabled")
 _HOW_TO_START = "docs/fleet.md says how one is started (`ray start --head`, a token, a resource for each device)"
@@ -43,8 +43,6 @@ class Line:
     """When it came into this state, in seconds since 1970."""
     launcher: str
     """Host and process of the launcher."""
-    seen_s: float
-    """When the launcher last said so."""
     node: str = ""
 
 
@@ -147,18 +145,26 @@ class Board:
         self._store = internal_kv
         self._clock = clock
 
+    def beat(self, launcher: str) -> None:
+        """Say that a launcher lives; its lines are shown for `STALE_S` seconds from now."""
+        self._store._internal_kv_put(launcher.encode(), str(self._clock()).encode(), namespace=_LAUNCHERS)
+
     def put(self, line: Line) -> None:
         """Write a line, or write it anew."""
-        self._store._internal_kv_put(line.key.encode(), json.dumps(asdict(line)).encode(), namespace=_NAMESPACE)
+        self._store._internal_kv_put(line.key.encode(), json.dumps(asdict(line)).encode(), namespace=_JOBS)
 
     def drop(self, key: str) -> None:
         """Take a line away; one that is not there is fine."""
-        self._store._internal_kv_del(key.encode(), namespace=_NAMESPACE)
+        self._store._internal_kv_del(key.encode(), namespace=_JOBS)
 
     def lines(self) -> list[Line]:
         """Return the lines of launchers that live, the oldest first."""
-        keys = self._store._internal_kv_list(b"", namespace=_NAMESPACE)
-        texts = (self._store._internal_kv_get(key, namespace=_NAMESPACE) for key in keys)
-        found = [Line(**json.loads(text)) for text in texts if text]
-        alive = [line for line in found if self._clock() - line.seen_s < STALE_S]
-        return sorted(alive, key=lambda line: (line.since_s, line.key))
+        found = [Line(**json.loads(text)) for text in self._values(_JOBS).values()]
+        beats = self._values(_LAUNCHERS)
+        alive = {launcher for launcher, text in beats.items() if self._clock() - float(text) < STALE_S}
+        return sorted((line for line in found if line.launcher in alive), key=lambda line: (line.since_s, line.key))
+
+    def _values(self, namespace: bytes) -> dict[str, bytes]:
+        keys = self._store._internal_kv_list(b"", namespace=namespace)
+        values = {key.decode(): self._store._internal_kv_get(key, namespace=namespace) for key in keys}
+        return {key: value for key, value in values.items() if value}

@@ -1,7 +1,9 @@
 """`hydra/launcher=frm_ray`: one Ray task a job, on a node that has the job's device, alone on that device.
 
-A task is a supervisor only: the job runs in a process below it. Nothing is retried behind the sweep's back:
-a node that dies takes its job with it, and the job's run says so.
+A task is a supervisor only: the job runs in a process below it. Ray starts tasks that wait for the same device
+in any order, and the plan's order matters (baselines fresh, the sentinel first and last), so Ray is given a
+device's next job when one has ended. Nothing is retried behind the sweep's back: a node that dies takes its job
+with it, and the job's run says so.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from frm_mlflow.errors import ConfigError
@@ -71,36 +74,52 @@ def _nobody_has(devices: Sequence[str], known: Sequence[ray_cluster.Node]) -> st
 
 
 class _Run:
-    """The jobs that Ray has and that have not ended."""
+    """The jobs that have not ended: those that Ray has, and those that wait for one of them."""
 
     def __init__(self, ray: Any, fleet: FleetSweep, settings: RaySettings) -> None:
         self._ray, self._fleet, self._settings = ray, fleet, settings
         self._board = Board()
+        self._launcher = f"{platform.node()}:{os.getpid()}"
+        self._waiting: dict[str, deque[Job]] = {}
         self._pending: dict[Any, Job] = {}
-        self._absent: dict[Any, int] = {}
+        self._absent: dict[str, int] = {}
 
     def until_done(self, jobs: Sequence[Job]) -> None:
+        self._board.beat(self._launcher)
         for job in jobs:
-            self._pending[self._submit(job)] = job
+            self._board.put(self._line(job))
+            self._waiting.setdefault(job.device, deque()).append(job)
         try:
+            self._submit(ray_cluster.units(ray_cluster.nodes(self._ray)))
             while self._pending:
                 done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=self._settings.look_every_s)
                 for reference in done:
                     self._take(reference)
+                self._board.beat(self._launcher)
+                known = ray_cluster.nodes(self._ray)
                 if not done:
-                    self._give_up_the_unplaceable()
-                    self._refresh_lines()
+                    self._give_up_the_unplaceable(known)
+                self._submit(ray_cluster.units(known))
         except BaseException:
             self._cancel_all()
             raise
         finally:
-            for job in self._pending.values():
+            for job in self._left():
                 self._board.drop(self._key(job))
 
-    def _submit(self, job: Job) -> Any:
-        now = time.time()
-        line = Line(self._key(job), job.label, job.device, QUEUED, now, f"{platform.node()}:{os.getpid()}", now)
-        self._board.put(line)
+    def _left(self) -> list[Job]:
+        return [*self._pending.values(), *(job for waiting in self._waiting.values() for job in waiting)]
+
+    def _submit(self, offered: Mapping[str, float]) -> None:
+        """Give Ray the next jobs of every device that has none; one job where the device has left for a moment."""
+        with_ray = Counter(job.device for job in self._pending.values())
+        for device, waiting in self._waiting.items():
+            for _ in range(max(1, int(offered.get(device, 0))) - with_ray[device]):
+                if waiting:
+                    job = waiting.popleft()
+                    self._pending[self._remote(job)] = job
+
+    def _remote(self, job: Job) -> Any:
         options = {
             "num_cpus": 0,
             "resources": {PREFIX + job.device: 1},
@@ -108,7 +127,10 @@ class _Run:
             "name": job.label,
         }
         task = self._ray.remote(supervise).options(**options)
-        return task.remote(asdict(self._fleet.request(job)), asdict(line))
+        return task.remote(asdict(self._fleet.request(job)), asdict(self._line(job)))
+
+    def _line(self, job: Job) -> Line:
+        return Line(self._key(job), job.label, job.device, QUEUED, time.time(), self._launcher)
 
     def _key(self, job: Job) -> str:
         return f"{self._fleet.sweep.run.run_id}/{job.job_id}"
@@ -123,24 +145,21 @@ class _Run:
         else:
             self._fleet.finished(job, reply)
 
-    def _give_up_the_unplaceable(self) -> None:
+    def _give_up_the_unplaceable(self, known: Sequence[ray_cluster.Node]) -> None:
         """End the jobs whose device is in no living node any more: Ray would wait for it for ever."""
-        known = ray_cluster.nodes(self._ray)
         offered = ray_cluster.units(known)
-        for reference, job in list(self._pending.items()):
-            looks = 0 if job.device in offered else self._absent.get(reference, 0) + 1
-            self._absent[reference] = looks
-            if looks >= _ABSENT_LOOKS:
-                self._ray.cancel(reference, force=True)
-                del self._pending[reference]
-                self._board.drop(self._key(job))
-                self._fleet.lost(job, f"its device left the fleet: {_nobody_has([job.device], known)}")
+        for device in {job.device for job in self._left()}:
+            self._absent[device] = 0 if device in offered else self._absent.get(device, 0) + 1
+            if self._absent[device] >= _ABSENT_LOOKS:
+                self._give_up(device, f"its device left the fleet: {_nobody_has([device], known)}")
 
-    def _refresh_lines(self) -> None:
-        mine = {self._key(job) for job in self._pending.values()}
-        for line in self._board.lines():
-            if line.key in mine:
-                self._board.put(replace(line, seen_s=time.time()))
+    def _give_up(self, device: str, reason: str) -> None:
+        with_ray = [reference for reference, job in self._pending.items() if job.device == device]
+        for reference in with_ray:
+            self._ray.cancel(reference, force=True)
+        for job in [*(self._pending.pop(reference) for reference in with_ray), *self._waiting.pop(device, ())]:
+            self._board.drop(self._key(job))
+            self._fleet.lost(job, reason)
 
     def _cancel_all(self) -> None:
         """Interrupt every job, so that each closes its runs, and wait for that as long as they were promised."""

@@ -17,7 +17,6 @@ def supervise(plain: dict[str, Any], line: dict[str, Any]) -> dict[str, Any]:
     import ray
 
     node = ray.get_runtime_context().get_node_id()
-    now_s = time.time()
-    Board().put(replace(Line(**line), state=RUNNING, since_s=now_s, seen_s=now_s, node=node))
+    Board().put(replace(Line(**line), state=RUNNING, since_s=time.time(), node=node))
     request = Request(**plain)
     return asdict(execute(replace(request, tags={**request.tags, FLEET_NODE.key: node})))

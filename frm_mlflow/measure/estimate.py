@@ -158,11 +158,11 @@ def median_over_launches(
 ) -> Interval:
     """Return the median of all runs with its interval from each launch's runs, shape (blocks, runs in a block).
 
-    The interval knows of launches as `ratio_over_launches` does.
+    The interval knows of launches as `ratio_over_launches` does. Blocks may have another size in each launch.
     """
     if len(launches) == 1:
         return median_interval(launches[0], confidence=confidence, resamples=resamples, rng=rng)
-    value = float(np.median(np.concatenate(launches)))
+    value = float(np.median(np.concatenate([runs.ravel() for runs in launches])))
     return launch_interval(value, [float(np.median(runs)) for runs in launches], confidence=confidence)
 
 

@@ -54,8 +54,8 @@ def latency_ms(rounds: Rounds, config: MeasureConfig, *, confidence: float) -> R
     found = median_over_launches(launches, confidence=confidence, resamples=config.resamples, rng=_rng(config))
     if not is_contended(rounds):
         return _range(found)
-    cpu = np.median(np.concatenate(_launches(rounds, MODEL, "cpu_ns"))) / 1e6 / _threads(rounds)
-    return Range(found.value, min(found.low, float(cpu)), found.high)
+    cpu_ns = np.concatenate([launch.ravel() for launch in _launches(rounds, MODEL, "cpu_ns")])
+    return Range(found.value, min(found.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), found.high)
 
 
 def reasons(rounds: Rounds) -> tuple[str, ...]:

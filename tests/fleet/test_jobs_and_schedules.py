@@ -84,8 +84,8 @@ def test_only_living_nodes_have_devices() -> None:
 
 
 def test_a_device_is_free_busy_with_a_job_or_with_somebody_elses_task_or_dead() -> None:
-    running = Line("k1", "net1 on cpu_a", "cpu_a", RUNNING, 5.0, "here:1", 6.0, node="1")
-    waiting = Line("k2", "net2 on cpu_a", "cpu_a", QUEUED, 5.0, "here:1", 6.0)
+    running = Line("k1", "net1 on cpu_a", "cpu_a", RUNNING, 5.0, "here:1", node="1")
+    waiting = Line("k2", "net2 on cpu_a", "cpu_a", QUEUED, 5.0, "here:1")
     lost = replace(running, key="k3", device="cpu_c", node="3")
     found = state_of(NODES, [running, waiting, lost], {"device_phone": 1.0})
 

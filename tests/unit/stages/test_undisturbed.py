@@ -13,24 +13,24 @@ from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.stages import undisturbed
 
 
-def samples(launches: int, rng: np.random.Generator) -> pd.DataFrame:
+def samples(launches: int, rng: np.random.Generator, *, calls: int = 5) -> pd.DataFrame:
     """A quarter of the baseline's CPU time, seven tenths of its wall time; each launch finds another machine."""
     rows = []
     for launch in range(launches):
         speed = 2.0**launch
         for role, cpu_ms, wall_ms, blocks in (("baseline", 40.0, 100.0, 5), ("model", 10.0, 70.0, 4)):
             for block in range(blocks):
-                for noise in 1 + 0.001 * rng.standard_normal(5):
+                for noise in 1 + 0.001 * rng.standard_normal(calls):
                     cpu, wall = speed * cpu_ms * 1e6 * noise, speed * wall_ms * 1e6 * noise
                     rows += [{"role": role, "launch": launch, "block": block, "cpu_ns": cpu, "wall_ns": wall}]
     return pd.DataFrame(rows)
 
 
-def contended(launches: int, *, threads: int) -> Measurement:
+def contended(launches: int, *, threads: int, calls: int = 5) -> Measurement:
     return Measurement(
         metrics={},
         baseline_metrics={},
-        samples=samples(launches, np.random.default_rng(0)),
+        samples=samples(launches, np.random.default_rng(0), calls=calls),
         unstable=("contention 30.0%",),
         versions={},
         identity=Identity(1.0, 0.0, 0.0),
@@ -64,3 +64,11 @@ def test_rounds_are_one_sample_of_launches():
     rounds = [contended(3, threads=1), contended(3, threads=1)]
     one, both = (undisturbed.ratio(part, MeasureConfig(), confidence=0.95) for part in (rounds[:1], rounds))
     assert both.high - both.low < one.high - one.low
+
+
+def test_rounds_may_have_blocks_of_another_size():
+    """A round chooses its calls a block by what the machine gives it then."""
+    rounds = [contended(2, threads=1), contended(2, threads=1, calls=7)]
+    assert undisturbed.ratio(rounds, MeasureConfig(), confidence=0.95).value == pytest.approx(0.25, rel=0.01)
+    found = undisturbed.latency_ms(rounds, MeasureConfig(), confidence=0.95)
+    assert found.low < 20.1 < found.value
