@@ -150,9 +150,9 @@ def _numbers(name: str, result: object, directions: list[tuple[str, str]]) -> np
             tables["metrics"].set_index("metric").loc[["frm", "latency", "memory", "flops", "params"], "rho"].to_numpy()
         )
     if name == "transfer":
-        table = tables["tiers"].set_index(["source", "target", "predictor", "predicts"])["rho"]
+        table = tables["sides"].set_index(["source", "target", "predictor", "predicts"])["rho"]
         return np.array([table[s, t, p, w] for s, t in directions for p, w in TRANSFER_QUESTIONS])
-    table = tables["tiers"].set_index(["source", "target", "objective", "predictor"])["f1"]
+    table = tables["sides"].set_index(["source", "target", "objective", "predictor"])["f1"]
     return np.array([table[s, t, o, p] for s, t in directions for p, o in PARETO_QUESTIONS])
 
 

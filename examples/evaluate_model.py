@@ -23,7 +23,12 @@ for _ in range(100):
 
 mlflow.set_experiment("examples")
 with mlflow.start_run(run_name="evaluate"):
-    logged = mlflow.pytorch.log_model(model.eval(), name="digits_regressor", input_example=rows[:2].numpy())
+    logged = mlflow.pytorch.log_model(
+        model.eval(),
+        name="digits_regressor",
+        input_example=rows[:2].numpy(),
+        pip_requirements=["torch", "pandas"],  # else MLflow loads the model once more, to see what it imports
+    )
     result = mlflow.models.evaluate(
         logged.model_uri,
         pd.DataFrame(rows.numpy()).assign(digit=digits.numpy()),

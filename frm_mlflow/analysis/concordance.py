@@ -33,16 +33,16 @@ BANDS: tuple[tuple[str, float], ...] = (
 def concordance(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the share of right decisions by source tier, target tier, predictor and band, ties counted half."""
+    """Return the share of right decisions by source side, target side, predictor and band, ties counted half."""
     rows: list[dict[str, object]] = []
-    for source, target in permutations(sorted(set(fleet.tiers)), 2):
-        here, there = fleet.tiers == source, np.flatnonzero(fleet.tiers == target)
+    for source, target in permutations(sorted(set(fleet.sides)), 2):
+        here, there = fleet.sides == source, np.flatnonzero(fleet.sides == target)
         latency = np.log(values[LATENCY][there])
         for name in PREDICTORS:
             ranking = column_means(percent_ranks(values[name][here]))
             right, counts = _shares(ranking, latency)
             found = mean_intervals(
-                right, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+                right, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
             )
             rows += [
                 {"source": source, "target": target, "predictor": name, "band": band, "right": interval.estimate}

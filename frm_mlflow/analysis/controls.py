@@ -64,8 +64,8 @@ def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
     return dealt
 
 
-def control_sample(fleet: Fleet, rng: np.random.Generator, *, per_tier: int = 120) -> Integers:
-    """Return the configurations for repeated controls: all, or `per_tier` of a large tier at random."""
-    chosen = [np.flatnonzero(fleet.tiers == tier) for tier in sorted(set(fleet.tiers))]
-    drawn = [rows if rows.size <= per_tier else rng.choice(rows, per_tier, replace=False) for rows in chosen]
+def control_sample(fleet: Fleet, rng: np.random.Generator, *, per_side: int = 120) -> Integers:
+    """Return the configurations for repeated controls: all, or `per_side` of a large side at random."""
+    chosen = [np.flatnonzero(fleet.sides == side) for side in sorted(set(fleet.sides))]
+    drawn = [rows if rows.size <= per_side else rng.choice(rows, per_side, replace=False) for rows in chosen]
     return np.sort(np.concatenate(drawn))

@@ -23,9 +23,9 @@ _PAIRS_SHOWN = 200
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return frontier failures by family and model, and the pairs of models whose order flipped, by how much."""
     fleet = selection.comparable
-    tiers = sorted(set(fleet.tiers))
-    if len(tiers) < 2:
-        raise DataError(f"failures of transfer need two tiers; all configurations are {tiers[0]}")
+    sides = sorted(set(fleet.sides))
+    if len(sides) < 2:
+        raise DataError(f"failures of transfer need two tiers, runtimes or precisions; there is only {sides[0]}")
     values = metrics(fleet)
     tables = {"by_family": _by_group(fleet, values, fleet.families, "family", options, rng)}
     tables["by_model"] = _by_group(fleet, values, fleet.models, "model", options, rng)
@@ -40,14 +40,14 @@ def frontier_failures(
 
     A failure is a model that is on one of the two frontiers and not on the other. Pairs on one chip do not count.
     """
-    here, there = np.flatnonzero(fleet.tiers == source), np.flatnonzero(fleet.tiers == target)
+    here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
     rows = np.concatenate([here, there])
     failures, cases = (np.zeros((there.size, len(fleet.models))) for _ in range(2))
-    chips = fleet.chips[rows]
+    units = fleet.units[rows]
     for part in transferred(values[rows], values[rows], fleet.top1[rows], dominance=options.dominance):
         sources = np.arange(rows.size)[part.sources]
         block = np.flatnonzero(sources < here.size)
-        apart = chips[sources[block]][:, None] != chips[None, here.size :]
+        apart = units[sources[block]][:, None] != units[None, here.size :]
         common = part.common[block, here.size :]
         counted = common & (apart & (common.sum(axis=2) >= options.min_models))[:, :, None]
         wrong = part.predicted[block, here.size :] ^ part.true[block, here.size :]
@@ -64,7 +64,7 @@ def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
     tables = [
         _flips(fleet, values[metric], metric, source, target)
         for metric in (FRM, LATENCY)
-        for source, target in permutations(sorted(set(fleet.tiers)), 2)
+        for source, target in permutations(sorted(set(fleet.sides)), 2)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -81,10 +81,10 @@ def _by_group(
     member = (code[:, None] == np.arange(unique.size)[None, :]).astype(np.float64)
     rows: list[dict[str, object]] = []
     for objective in (FRM, LATENCY):
-        for source, target in permutations(sorted(set(fleet.tiers)), 2):
+        for source, target in permutations(sorted(set(fleet.sides)), 2):
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
-            rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.tiers == target])
+            rates = ClusterMeans.of_sums(failures, cases, fleet.units[fleet.sides == target])
             groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}
@@ -95,7 +95,7 @@ def _by_group(
 
 
 def _flips(fleet: Fleet, values: Floats, metric: str, source: str, target: str) -> pd.DataFrame:
-    here, there = np.log(values[fleet.tiers == source]), np.log(values[fleet.tiers == target])
+    here, there = np.log(values[fleet.sides == source]), np.log(values[fleet.sides == target])
     expected = _mean_log(here)
     one, other = np.triu_indices(expected.size, 1)
     gap = expected[one] - expected[other]
@@ -139,7 +139,7 @@ def _median_factor(there: Floats, first: Integers, second: Integers) -> Floats:
 
 
 def _mean_log(values: Floats) -> Floats:
-    """Return each model's mean, each row first centred on the models that all rows of the tier share the most."""
+    """Return each model's mean, each row first centred on the models that all rows of the side share the most."""
     known = np.isfinite(values)
     n = known.sum(axis=0)
     centre = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -155,7 +155,7 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
         rates = rows.groupby("family")["failure_rate"].mean().sort_values(ascending=False)
         if len(rates):
             found.append(
-                f"Frontiers of accuracy and {name} carried to another tier are wrong most often about {rates.index[0]} "
+                f"Frontiers of accuracy and {name} carried over are wrong most often about {rates.index[0]} "
                 f"models ({percent(float(rates.iloc[0]))} of cases), least about {rates.index[-1]} "
                 f"({percent(float(rates.iloc[-1]))})."
             )
@@ -171,7 +171,8 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
 
 FAILURES = Analysis(
     name="failures",
-    question="Which families, models and pairs are wrong when results are carried to another tier?",
+    question="Which families, models and pairs are wrong when results are carried over?",
     paper="Table 8; 5.5",
     compute=compute,
+    compares_sides=True,
 )

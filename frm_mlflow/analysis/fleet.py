@@ -43,6 +43,9 @@ from frm_mlflow.schema import (
     Metric,
 )
 
+SIDE, UNIT = "side", "unit"
+"""Columns of `Fleet.configurations` behind `sides` and `units`."""
+
 _RATIOS = {"flops": RATIO_FLOPS, "latency": RATIO_LATENCY, "memory": RATIO_MEMORY, "energy": RATIO_ENERGY}
 
 
@@ -50,7 +53,7 @@ _RATIOS = {"flops": RATIO_FLOPS, "latency": RATIO_LATENCY, "memory": RATIO_MEMOR
 class Fleet:
     """Benchmarks as matrices: C configurations by M models.
 
-    `configurations` has one row a configuration: its columns, `tier`, `source` and a short `label`.
+    `configurations` has one row a configuration: its columns, `tier`, `source`, a short `label`, `side` and `unit`.
     `recorded_ratios` are the runs' own, taken in one window with the baseline; NaN elsewhere.
     `run_ids` names the MLflow run of each cell, "" where there is none.
     `seconds` is how long a benchmark measured here took, NaN for imported ones; `sustained_drop` how much
@@ -91,8 +94,17 @@ class Fleet:
     @property
     def chips(self) -> Words:
         """Chip of each configuration, the device's name where the chip is unknown."""
-        chip = self.configurations[CHIP.column].to_numpy(dtype=object)
-        return np.where(chip == "", self.devices, chip)
+        return _chips(self.configurations)
+
+    @property
+    def sides(self) -> Words:
+        """What results are carried between: the tier of each configuration, or what stands in for it (`sides.py`)."""
+        return self.configurations[SIDE].to_numpy(dtype=object)
+
+    @property
+    def units(self) -> Words:
+        """What counts as one observation: the chip of each configuration, or what stands in for it (`sides.py`)."""
+        return self.configurations[UNIT].to_numpy(dtype=object)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -200,7 +212,14 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
 def _configurations(rows: pd.DataFrame, row: Integers) -> pd.DataFrame:
     first = np.unique(row, return_index=True)[1]
     table = rows.iloc[first][[*KEY_COLUMNS, TIER.column, SOURCE.column]].reset_index(drop=True)
-    return table.assign(label=configuration_labels(table[list(KEY_COLUMNS)])).astype(object)
+    named = table.assign(label=configuration_labels(table[list(KEY_COLUMNS)])).astype(object)
+    named[SIDE], named[UNIT] = named[TIER.column], _chips(named)
+    return named
+
+
+def _chips(configurations: pd.DataFrame) -> Words:
+    chip, device = (configurations[tag.column].to_numpy(dtype=object) for tag in (CHIP, DEVICE))
+    return np.where(chip == "", device, chip)
 
 
 def _families(rows: pd.DataFrame, column: Integers, n_models: int) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     scored = {pair: _scores(fleet, values, *pair, options) for pair in product(PREDICTORS, OBJECTIVES)}
     tables = {
         "frontiers": frontier_table(fleet, values, options),
-        "tiers": tier_scores(fleet, scored, options, rng),
+        "sides": side_scores(fleet, scored, options, rng),
         "sources": source_scores(fleet, scored, options, rng),
         "shuffled": shuffled_scores(fleet, options, rng),
     }
@@ -68,21 +68,21 @@ def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOpt
     return pd.DataFrame(rows)
 
 
-def tier_scores(
+def side_scores(
     fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return mean scores by source tier, target tier, predictor and objective; pairs on one chip are left out."""
     rows: list[dict[str, object]] = []
-    for source, target in product(sorted(set(fleet.tiers)), repeat=2):
-        here, there = np.flatnonzero(fleet.tiers == source), np.flatnonzero(fleet.tiers == target)
-        apart = fleet.chips[here][:, None] != fleet.chips[there][None, :]
+    for source, target in product(sorted(set(fleet.sides)), repeat=2):
+        here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
+        apart = fleet.units[here][:, None] != fleet.units[there][None, :]
         if not apart.any():
             continue
         block = np.ix_(here, there)
         f1 = pair_mean_interval(
             [scores.f1[block] for scores in scored.values()],
-            fleet.chips[here],
-            fleet.chips[there],
+            fleet.units[here],
+            fleet.units[there],
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,
@@ -103,21 +103,21 @@ def source_scores(
     fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the paper's Table 7: each configuration as the only source, scored on every tier's other chips."""
-    apart = fleet.chips[:, None] != fleet.chips[None, :]
+    apart = fleet.units[:, None] != fleet.units[None, :]
     rows: list[dict[str, object]] = []
-    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), sorted(set(fleet.tiers))):
-        there = fleet.tiers == target
+    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), sorted(set(fleet.sides))):
+        there = fleet.sides == target
         scores = scored[predictor, objective]
         f1, precision, recall = (
             np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
         )
         found = mean_intervals(
-            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            f1.T, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
         )
         for place, interval in enumerate(found):
             if np.isfinite(interval.estimate):
                 rows.append(
-                    {"source": fleet.labels[place], "source_tier": fleet.tiers[place], "target": target}
+                    {"source": fleet.labels[place], "source_side": fleet.sides[place], "target": target}
                     | {
                         "objective": objective,
                         "precision": known_mean(precision[place]),
@@ -130,12 +130,12 @@ def source_scores(
 
 def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
     """Return what frontiers predicted by shuffled FRM score, mean and interval over repeats."""
-    sample = fleet.select(control_sample(fleet, rng, per_tier=40))
+    sample = fleet.select(control_sample(fleet, rng, per_side=40))
     truth = metrics(sample)
-    apart = sample.chips[:, None] != sample.chips[None, :]
+    apart = sample.units[:, None] != sample.units[None, :]
     asked = []
-    for source, target in product(sorted(set(sample.tiers)), repeat=2):
-        wanted = apart & (sample.tiers == source)[:, None] & (sample.tiers == target)[None, :]
+    for source, target in product(sorted(set(sample.sides)), repeat=2):
+        wanted = apart & (sample.sides == source)[:, None] & (sample.sides == target)[None, :]
         if wanted.any():
             asked.append((source, target, wanted))
     repeats: list[list[float]] = []
@@ -175,7 +175,7 @@ def _scores(
 
 def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
     keys = ["source", "target", "objective", "predictor"]
-    f1 = keyed(tables["tiers"], keys, "f1") | keyed(tables["shuffled"], keys, "mean")
+    f1 = keyed(tables["sides"], keys, "f1") | keyed(tables["shuffled"], keys, "mean")
     found = []
     for source, target in dict.fromkeys(key[:2] for key in f1):
         of = {key[2:]: value for key, value in f1.items() if key[:2] == (source, target)}
@@ -194,4 +194,5 @@ PARETO = Analysis(
     question="Which models are worth having on each device, and does that set carry over to another?",
     paper="eq. 5, Algorithm 1, Table 7",
     compute=compute,
+    compares_sides=True,
 )

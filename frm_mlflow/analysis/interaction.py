@@ -21,85 +21,85 @@ UNITS: tuple[str, ...] = ("row", "chip")
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Test every model's latency ratio between each pair of tiers, by rows and by chips."""
+    """Test every model's latency ratio between each pair of sides, by rows and by chips."""
     fleet = selection.comparable
-    tiers = sorted(set(fleet.tiers))
-    if len(tiers) < 2:
-        raise DataError(f"interaction needs two tiers; all configurations are {tiers[0]}")
+    sides = sorted(set(fleet.sides))
+    if len(sides) < 2:
+        raise DataError(f"interaction needs two tiers, runtimes or precisions; there is only {sides[0]}")
     if set(fleet.models) <= {fleet.baseline}:
         raise DataError(f"interaction needs a model beside the baseline {fleet.baseline}")
     tests = pd.concat([model_tests(fleet, unit, options, rng) for unit in UNITS], ignore_index=True)
-    tables = {"tests": tests, "share": significant_share(tests, options), "within_tier": within_tier(fleet)}
+    tables = {"tests": tests, "share": significant_share(tests, options), "within_side": within_side(fleet)}
     return Result(tables=tables, sentences=tuple(_sentences(tables, options)))
 
 
 def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return one row a pair of tiers and model: median ratios, difference, Mann-Whitney, effect size, corrections.
+    """Return one row a pair of sides and model: median ratios, difference, Mann-Whitney, effect size, corrections.
 
     `delta` is (a - b) / a of the median ratios, as in Table 6. `effect` is the factor between the
-    tiers' geometric means with an interval over chips. `can_be_significant` says whether samples of
+    sides' geometric means with an interval over chips. `can_be_significant` says whether samples of
     these sizes could reach the level at all after Holm's correction.
     """
     ratio = fleet.ratios()["latency"]
-    values, tiers, chips = (ratio, fleet.tiers, fleet.chips) if unit == "row" else chip_medians(fleet, ratio)
+    values, sides, units = (ratio, fleet.sides, fleet.units) if unit == "row" else chip_medians(fleet, ratio)
     found: list[pd.DataFrame] = []
-    for one, other in combinations(sorted(set(tiers)), 2):
-        a, b = tiers == one, tiers == other
-        effects = _effects(np.log(values), chips, a, b, options, rng)
+    for one, other in combinations(sorted(set(sides)), 2):
+        a, b = sides == one, sides == other
+        effects = _effects(np.log(values), units, a, b, options, rng)
         rows = [
             _row(model, family, values[a, place], values[b, place], effects[place])
             for place, (model, family) in enumerate(zip(fleet.models, fleet.families, strict=True))
             if model != fleet.baseline
         ]
-        table = pd.DataFrame(rows).assign(tier=one, other=other, unit=unit)
+        table = pd.DataFrame(rows).assign(side=one, other=other, unit=unit)
         tests = int(np.isfinite(table["p"]).sum())
         reachable = table["smallest_p"] * max(tests, 1) <= options.alpha
         found.append(
             table.assign(p_bonferroni=bonferroni(table["p"]), p_holm=holm(table["p"]), can_be_significant=reachable)
         )
-    first = ["unit", "tier", "other"]
+    first = ["unit", "side", "other"]
     table = pd.concat(found, ignore_index=True)
     return table[first + [name for name in table.columns if name not in first]]
 
 
 def chip_medians(fleet: Fleet, values: Floats) -> tuple[Floats, Words, Words]:
-    """Return the median of each model over a chip's configurations, with the chips' tiers and names."""
-    medians = pd.DataFrame(values).groupby([fleet.tiers, fleet.chips], sort=True).median()
-    tiers, chips = (medians.index.get_level_values(level).to_numpy(dtype=object) for level in (0, 1))
-    return medians.to_numpy(dtype=np.float64), tiers, chips
+    """Return the median of each model over a chip's configurations, with the chips' sides and names."""
+    medians = pd.DataFrame(values).groupby([fleet.sides, fleet.units], sort=True).median()
+    sides, units = (medians.index.get_level_values(level).to_numpy(dtype=object) for level in (0, 1))
+    return medians.to_numpy(dtype=np.float64), sides, units
 
 
 def significant_share(tests: pd.DataFrame, options: AnalysisOptions) -> pd.DataFrame:
     """Return the share of models with a significant difference, by what counts as one observation and correction."""
     rows = []
-    for (unit, tier, other), group in tests.groupby(["unit", "tier", "other"], sort=False):
+    for (unit, side, other), group in tests.groupby(["unit", "side", "other"], sort=False):
         tested = group.dropna(subset=["p"])
         shares = {
             f"significant_{name}": float((tested[column] < options.alpha).mean()) if len(tested) else float("nan")
             for name, column in (("uncorrected", "p"), ("bonferroni", "p_bonferroni"), ("holm", "p_holm"))
         }
         rows.append(
-            {"unit": unit, "tier": tier, "other": other, "models": len(tested), **shares}
+            {"unit": unit, "side": side, "other": other, "models": len(tested), **shares}
             | {"can_be_significant": float(tested["can_be_significant"].mean()) if len(tested) else float("nan")}
             | {"mean_absolute_delta": float(tested["delta"].abs().mean())}
         )
     return pd.DataFrame(rows)
 
 
-def within_tier(fleet: Fleet) -> pd.DataFrame:
-    """Return, for each tier, the mean over models of the latency ratio's coefficient of variation."""
+def within_side(fleet: Fleet) -> pd.DataFrame:
+    """Return, for each side, the mean over models of the latency ratio's coefficient of variation."""
     ratio = pd.DataFrame(fleet.ratios()["latency"], columns=list(fleet.models)).drop(
         columns=[fleet.baseline], errors="ignore"
     )
     rows = []
-    for tier in sorted(set(fleet.tiers)):
-        inside = ratio[fleet.tiers == tier]
+    for side in sorted(set(fleet.sides)):
+        inside = ratio[fleet.sides == side]
         cv = inside.std(ddof=1) / inside.mean()
         rows.append(
             {
-                "tier": tier,
+                "side": side,
                 "configurations": len(inside),
-                "chips": len(set(fleet.chips[fleet.tiers == tier])),
+                "chips": len(set(fleet.units[fleet.sides == side])),
                 "cv": cv.mean(),
             }
         )
@@ -134,7 +134,7 @@ def _effects(
     options: AnalysisOptions,
     rng: np.random.Generator,
 ) -> list[Interval]:
-    """Return exp(mean log ratio in a - in b) of each model, chips drawn within each tier."""
+    """Return exp(mean log ratio in a - in b) of each model, chips drawn within each side."""
     parts = [ClusterMeans.of(log_ratio[mask], chips[mask]) for mask in (a, b)]
     drawn = [part.resampled(options.resamples, rng) for part in parts]
     estimate = parts[0].mean - parts[1].mean
@@ -155,12 +155,12 @@ def _effects(
 
 def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> list[str]:
     share = tables["share"]
-    chips = share[share["unit"] == "chip"].set_index(["tier", "other"])
+    chips = share[share["unit"] == "chip"].set_index(["side", "other"])
     found = []
     for row in share[share["unit"] == "row"].to_dict("records"):
-        chip = chips.loc[(row["tier"], row["other"])]
+        chip = chips.loc[(row["side"], row["other"])]
         found.append(
-            f"{row['tier']} against {row['other']}: {percent(row['significant_uncorrected'])} of {row['models']} "
+            f"{row['side']} against {row['other']}: {percent(row['significant_uncorrected'])} of {row['models']} "
             "models differ significantly if every configuration counts as independent "
             f"({percent(row['significant_holm'])} after Holm's correction), {percent(float(chip['significant_holm']))} "
             f"if a chip counts once; with so many chips {percent(float(chip['can_be_significant']))} of them could "
@@ -175,4 +175,5 @@ INTERACTION = Analysis(
     question="Is a model's latency ratio another one on another kind of hardware?",
     paper="Table 6; 4.5",
     compute=compute,
+    compares_sides=True,
 )

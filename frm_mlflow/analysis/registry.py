@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -100,9 +100,12 @@ def run_all(
         if progress:
             progress(analysis.name, place, len(chosen))
         try:
-            results[analysis.name] = analysis.compute(selection, options, streams[analysis.name])
+            found = analysis.compute(selection, options, streams[analysis.name])
         except DataError as error:
             refused[analysis.name] = str(error)
+            continue
+        said = (selection.stand_in,) if analysis.compares_sides and selection.stand_in else ()
+        results[analysis.name] = replace(found, sentences=(*said, *found.sentences))
     return AnalysisReport(options=options, selection=selection, results=results, refused=refused)
 
 

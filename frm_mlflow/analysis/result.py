@@ -16,7 +16,7 @@ from frm_mlflow.analysis.selection import Selection
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """Tables by name and a summary in sentences; the first sentence is the finding."""
+    """Tables by name and a summary in sentences; the first is the finding, or what stands in for tiers and chips."""
 
     tables: Mapping[str, pd.DataFrame]
     sentences: tuple[str, ...]
@@ -29,7 +29,7 @@ Compute: TypeAlias = Callable[[Selection, AnalysisOptions, np.random.Generator],
 class Analysis:
     """One analysis: its name on the command line, what it asks, where the paper does, and how it is computed.
 
-    `compute` raises `DataError` where the data cannot answer (too few models, one tier only); the
+    `compute` raises `DataError` where the data cannot answer (too few models, nothing to compare); the
     message is reported in place of a number.
     """
 
@@ -37,6 +37,8 @@ class Analysis:
     question: str
     paper: str
     compute: Compute
+    compares_sides: bool = False
+    """Whether it carries results between tiers or chips, or what stands in for them."""
 
 
 def interval_cells(interval: Interval) -> dict[str, float | int]:

@@ -12,6 +12,7 @@ from frm_mlflow.analysis.dedupe import near_duplicates
 from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import LeftOut, missing_metrics, usable_rows
+from frm_mlflow.analysis.sides import with_stand_ins
 from frm_mlflow.errors import DataError
 from frm_mlflow.schema import BATCH_SIZE, RESOLUTION
 
@@ -22,6 +23,8 @@ class Selection:
 
     fleet: Fleet
     comparable: Fleet
+    stand_in: str
+    """What stands in for tiers and chips in `comparable`, as a sentence; "" where nothing has to."""
     rows: pd.DataFrame
     left_out: pd.DataFrame
     missing: pd.DataFrame
@@ -43,10 +46,17 @@ def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
     fleet = _without_baseless(fleet, left_out)
     if not options.count_duplicates:
         fleet = _without_near_duplicates(fleet, options, left_out)
-    comparable = _one_stratum(fleet, options, left_out)
+    comparable, stand_in = with_stand_ins(_one_stratum(fleet, options, left_out))
     columns = ["reason", "rows", "detail"]
     table = pd.DataFrame([[getattr(item, name) for name in columns] for item in left_out], columns=columns)
-    return Selection(fleet=fleet, comparable=comparable, rows=rows, left_out=table, missing=missing_metrics(rows))
+    return Selection(
+        fleet=fleet,
+        comparable=comparable,
+        stand_in=stand_in,
+        rows=rows,
+        left_out=table,
+        missing=missing_metrics(rows),
+    )
 
 
 def _without_baseless(fleet: Fleet, left_out: list[LeftOut]) -> Fleet:

@@ -26,7 +26,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     if not pairs(correlations[LATENCY], apart).size:
         raise DataError(
             f"stability needs two configurations on different chips with {options.min_models} models in common; "
-            f"there are {len(set(fleet.chips))} chips"
+            f"there are {len(set(fleet.units))} chips"
         )
     metric_table = _metric_table(fleet, values, correlations, options, rng)
     control = {
@@ -40,7 +40,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
         "shuffled": shuffled,
         "differences": _differences(fleet, correlations, options, rng),
         "variation": variation(fleet),
-        "by_tier": _by_tier(fleet, correlations),
+        "by_side": _by_side(fleet, correlations),
         "pairs": _histogram({name: pairs(rho, apart) for name, rho in correlations.items()}),
     }
     return Result(tables=tables, sentences=tuple(_sentences(tables, explained_by_flops(fleet))))
@@ -48,7 +48,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 def different_chips(fleet: Fleet) -> Mask:
     """Return which pairs of configurations stand on different chips."""
-    code = np.unique(fleet.chips.astype(str), return_inverse=True)[1]
+    code = np.unique(fleet.units.astype(str), return_inverse=True)[1]
     apart: Mask = code[:, None] != code[None, :]
     return apart
 
@@ -143,20 +143,20 @@ def _intervals(
     fleet: Fleet, matrices: list[Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> list[Interval]:
     return pair_mean_interval(
-        matrices, fleet.chips, fleet.chips, rng=rng, resamples=options.resamples, confidence=options.confidence
+        matrices, fleet.units, fleet.units, rng=rng, resamples=options.resamples, confidence=options.confidence
     )
 
 
-def _by_tier(fleet: Fleet, correlations: dict[str, Floats]) -> pd.DataFrame:
+def _by_side(fleet: Fleet, correlations: dict[str, Floats]) -> pd.DataFrame:
     apart = different_chips(fleet)
-    tiers = sorted(set(fleet.tiers))
+    sides = sorted(set(fleet.sides))
     rows = []
-    for place, one in enumerate(tiers):
-        for other in tiers[place:]:
-            both = (fleet.tiers == one)[:, None] & (fleet.tiers == other)[None, :]
+    for place, one in enumerate(sides):
+        for other in sides[place:]:
+            both = (fleet.sides == one)[:, None] & (fleet.sides == other)[None, :]
             wanted = apart & (both | both.T)
             rho = {name: known_mean(pairs(values, wanted)) for name, values in correlations.items()}
-            rows.append({"tier": one, "other": other, "pairs": int(np.triu(wanted, 1).sum()), **rho})
+            rows.append({"side": one, "other": other, "pairs": int(np.triu(wanted, 1).sum()), **rho})
     return pd.DataFrame(rows)
 
 
@@ -211,4 +211,5 @@ STABILITY = Analysis(
     question="Does a metric rank the models alike on every device, and how much of that is free?",
     paper="Table 5; 4.4",
     compute=compute,
+    compares_sides=True,
 )

@@ -41,8 +41,8 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
         raise DataError("transfer needs at least two configurations that compare; there is one")
     values = metrics(fleet)
     tables = {
-        "tiers": tier_transfer(fleet, values, options, rng),
-        "tiers_shuffled": shuffled_transfer(fleet, options, rng),
+        "sides": side_transfer(fleet, values, options, rng),
+        "sides_shuffled": shuffled_transfer(fleet, options, rng),
         "devices": device_transfer(fleet, values, options, rng),
         "runtimes": matched_transfer(fleet, RUNTIME.column, options, rng),
         "precisions": matched_transfer(fleet, PRECISION.column, options, rng),
@@ -58,18 +58,18 @@ def source_ranking(values: Floats) -> Floats:
     return column_means(percent_ranks(values))
 
 
-def tier_transfer(
+def side_transfer(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return one row a source tier, target tier, predictor and what it predicts.
+    """Return one row a source side, target side, predictor and what it predicts.
 
     The source's mean ranking by `predictor` is correlated with the ranking on each configuration
     of the target, by the same metric (`itself`, as in the paper), by FRM and by latency: a control
     is only a control on the same question. The interval draws target chips; the source is held.
     """
     rows: list[dict[str, object]] = []
-    for source, target in permutations(sorted(set(fleet.tiers)), 2):
-        here, there = np.flatnonzero(fleet.tiers == source), np.flatnonzero(fleet.tiers == target)
+    for source, target in permutations(sorted(set(fleet.sides)), 2):
+        here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
         asked = [(name, wanted) for name in PREDICTORS for wanted in (ITSELF, FRM, LATENCY) if name != wanted]
         rho, tau, cells = [], [], []
         for name, wanted in asked:
@@ -80,7 +80,7 @@ def tier_transfer(
             cells.append(_level_test(ranking[0], source_ranking(truth[there]), options))
         columns = np.column_stack(rho)
         found = mean_intervals(
-            columns, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            columns, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
         )
         for place, ((name, wanted), interval) in enumerate(zip(asked, found, strict=True)):
             rows.append(
@@ -97,17 +97,17 @@ def shuffled_transfer(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gen
     """Return what FRM with shuffled latency and memory still predicts, mean and interval over repeats."""
     sample = fleet.select(control_sample(fleet, rng))
     truth = metrics(sample)
-    tiers = list(permutations(sorted(set(sample.tiers)), 2))
-    asked = [(source, target, wanted) for source, target in tiers for wanted in (ITSELF, FRM, LATENCY)]
+    directions = list(permutations(sorted(set(sample.sides)), 2))
+    asked = [(source, target, wanted) for source, target in directions for wanted in (ITSELF, FRM, LATENCY)]
     repeats: list[list[float]] = []
     for values in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
-        rankings = {tier: source_ranking(values[sample.tiers == tier])[None] for tier in set(sample.tiers)}
+        rankings = {side: source_ranking(values[sample.sides == side])[None] for side in set(sample.sides)}
         repeats.append(
             [
                 known_mean(
                     spearman(
                         rankings[source],
-                        (values if wanted == ITSELF else truth[wanted])[sample.tiers == target],
+                        (values if wanted == ITSELF else truth[wanted])[sample.sides == target],
                         min_models=options.min_models,
                     )[0]
                 )
@@ -127,18 +127,18 @@ def shuffled_transfer(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gen
 def device_transfer(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return, for each device as the only source, how well it ranks each tier's other chips."""
+    """Return, for each device as the only source, how well it ranks each side's other chips."""
     rows: list[dict[str, object]] = []
     for predictor, wanted in ((FRM, ITSELF), (LATENCY, ITSELF), (FRM, LATENCY), (FLOPS, LATENCY)):
         truth = values[predictor if wanted == ITSELF else wanted]
         rho, _ = spearman(values[predictor], truth, min_models=options.min_models)
-        rho = np.where(fleet.chips[:, None] != fleet.chips[None, :], rho, np.nan)
+        rho = np.where(fleet.units[:, None] != fleet.units[None, :], rho, np.nan)
         names, by_source = _mean_over_rows(rho, fleet.devices)
-        for target in sorted(set(fleet.tiers)):
-            there = fleet.tiers == target
+        for target in sorted(set(fleet.sides)):
+            there = fleet.sides == target
             found = mean_intervals(
                 by_source[:, there].T,
-                fleet.chips[there],
+                fleet.units[there],
                 rng=rng,
                 resamples=options.resamples,
                 confidence=options.confidence,
@@ -162,7 +162,7 @@ def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.
         chosen = np.flatnonzero(levels == pair)
         a, b = matched.a[chosen], matched.b[chosen]
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
-        found = mean_intervals(rho, fleet.chips[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
+        found = mean_intervals(rho, fleet.units[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
         for place, (name, interval) in enumerate(zip(values, found, strict=True)):
             rows.append(
                 {axis: pair[0], "other": pair[1], "metric": name, "rho": interval.estimate, **interval_cells(interval)}
@@ -187,7 +187,7 @@ def device_matrix(fleet: Fleet, values: Floats, options: AnalysisOptions) -> pd.
 
 
 def _level_test(ranking: Floats, truth: Floats, options: AnalysisOptions) -> dict[str, float]:
-    """Correlate the two tiers' mean rankings; its p is what is corrected for multiple comparisons."""
+    """Correlate the two sides' mean rankings; its p is what is corrected for multiple comparisons."""
     rho = float(spearman(ranking[None], truth[None], min_models=options.min_models)[0][0, 0])
     return {"rho_of_mean_rankings": rho, "p": spearman_p(rho, ranking, truth)}
 
@@ -209,12 +209,12 @@ def _mean_over_rows(matrix: Floats, names: Words) -> tuple[Words, Floats]:
 
 
 def _sentences(tables: dict[str, pd.DataFrame], fleet: Fleet) -> list[str]:
-    tiers = tables["tiers"]
-    if tiers.empty:
-        found = [f"All configurations are of one tier ({fleet.tiers[0]}), so nothing transfers between tiers."]
+    sides = tables["sides"]
+    if sides.empty:
+        found = [f"All configurations are on one side ({fleet.sides[0]}), so nothing transfers to another."]
     else:
-        directions = dict.fromkeys(zip(tiers["source"], tiers["target"], strict=True))
-        found = [_tier_sentence(tables, source, target) for source, target in directions]
+        directions = dict.fromkeys(zip(sides["source"], sides["target"], strict=True))
+        found = [_side_sentence(tables, source, target) for source, target in directions]
     return [*found, *(_matched_sentence(tables[name]) for name in ("runtimes", "precisions"))]
 
 
@@ -230,9 +230,9 @@ def _matched_sentence(table: pd.DataFrame) -> str:
     return f"FRM ranks on the same device, {axis}s side by side: {', '.join(parts)}."
 
 
-def _tier_sentence(tables: dict[str, pd.DataFrame], source: str, target: str) -> str:
+def _side_sentence(tables: dict[str, pd.DataFrame], source: str, target: str) -> str:
     keys = ["source", "target", "predictor", "predicts"]
-    rho = keyed(tables["tiers"], keys, "rho") | keyed(tables["tiers_shuffled"], keys, "mean")
+    rho = keyed(tables["sides"], keys, "rho") | keyed(tables["sides_shuffled"], keys, "mean")
     of = {(name, wanted): rho[source, target, name, wanted] for *_, name, wanted in rho}
     return (
         f"{source} → {target}: FRM ranks transfer with ρ = {of[FRM, ITSELF]:.3f}, latency ranks with "
@@ -246,4 +246,5 @@ TRANSFER = Analysis(
     question="Does a ranking measured here hold there?",
     paper="Table 4; 4.3, framework invariance",
     compute=compute,
+    compares_sides=True,
 )

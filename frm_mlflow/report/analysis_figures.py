@@ -100,16 +100,16 @@ def disagreement_slopes(tables: Tables) -> Figure | None:
 
 
 def transfer_bars(tables: Tables) -> Figure | None:
-    """How well each predictor carries FRM and latency ranks between tiers, with the shuffled control."""
-    if tables["tiers"].empty:
+    """How well each predictor carries FRM and latency ranks from one side to the other, with the shuffled control."""
+    if tables["sides"].empty:
         return None
-    measured = tables["tiers"].rename(columns={"rho": "mean"})
-    table = pd.concat([measured, tables["tiers_shuffled"]], ignore_index=True)
+    measured = tables["sides"].rename(columns={"rho": "mean"})
+    table = pd.concat([measured, tables["sides_shuffled"]], ignore_index=True)
     own = table["predicts"].eq("itself")
     table = table.assign(predicts=table["predicts"].where(~own, table["predictor"].replace("frm_shuffled", "itself")))
     table = table[table["predicts"].isin(["frm", "latency"])]
     words = table["source"] + " → " + table["target"] + ": " + table["predicts"] + " ranks"
-    return _grouped_bars(table.assign(x=words), "mean", "Rank transfer between tiers", y="Spearman's ρ")
+    return _grouped_bars(table.assign(x=words), "mean", "Rank transfer", y="Spearman's ρ")
 
 
 def concordance_lines(tables: Tables) -> Figure | None:
@@ -184,21 +184,20 @@ def stability_pairs(tables: Tables) -> Figure | None:
 
 
 def interaction_dumbbells(tables: Tables) -> Figure | None:
-    """Each model's median latency ratio on two tiers, chips counted once."""
+    """Each model's median latency ratio on two sides, chips counted once."""
     table = tables["tests"][tables["tests"]["unit"] == "chip"].dropna(subset=["ratio", "ratio_other"])
     if table.empty:
         return None
-    table = table.assign(label=table["model"] + " · " + table["tier"] + " / " + table["other"])
+    table = table.assign(label=table["model"] + " · " + table["side"] + " / " + table["other"])
     figure = go.Figure()
     for row in table.to_dict("records"):
         ends = {"x": [row["ratio"], row["ratio_other"]], "y": [escape(row["label"])] * 2}
         figure.add_trace(
             go.Scatter(**ends, mode="lines", line={"color": "#bbbbbb"}, showlegend=False, hoverinfo="skip")
         )
-    tiers = sorted({*table["tier"], *table["other"]})
-    for index, tier in enumerate(tiers):
-        for side, column in (("tier", "ratio"), ("other", "ratio_other")):
-            rows = table[table[side] == tier]
+    for index, name in enumerate(sorted({*table["side"], *table["other"]})):
+        for end, column in (("side", "ratio"), ("other", "ratio_other")):
+            rows = table[table[end] == name]
             if len(rows):
                 figure.add_trace(
                     go.Scatter(
@@ -206,27 +205,27 @@ def interaction_dumbbells(tables: Tables) -> Figure | None:
                         y=_escaped(rows["label"]),
                         mode="markers",
                         marker={"color": colour(index), "size": 9},
-                        name=escape(tier),
-                        legendgroup=tier,
-                        showlegend=side == "tier" or tier not in set(table["tier"]),
+                        name=escape(name),
+                        legendgroup=name,
+                        showlegend=end == "side" or name not in set(table["side"]),
                     )
                 )
     figure.update_xaxes(type="log")
     figure.update_layout(height=max(400, 22 * len(table)))
-    return titled(figure, "Latency ratio to the baseline by tier (median of chips)", x="latency ratio", y="")
+    return titled(figure, "Latency ratio to the baseline (median of chips)", x="latency ratio", y="")
 
 
 def pareto_bars(tables: Tables) -> Figure | None:
     """F1 of transferred frontiers by predictor, with the shuffled control."""
-    if tables["tiers"].empty:
+    if tables["sides"].empty:
         return None
-    table = pd.concat([tables["tiers"].rename(columns={"f1": "mean"}), tables["shuffled"]], ignore_index=True)
+    table = pd.concat([tables["sides"].rename(columns={"f1": "mean"}), tables["shuffled"]], ignore_index=True)
     words = table["source"] + " → " + table["target"] + ": accuracy-" + table["objective"]
     return _grouped_bars(table.assign(x=words), "mean", "Transferred frontiers", y="F1")
 
 
 def failure_bars(tables: Tables) -> Figure | None:
-    """Failure rate by family, for each tier pair and frontier."""
+    """Failure rate by family, for each pair of sides and frontier."""
     table = tables["by_family"].dropna(subset=["failure_rate"])
     if table.empty:
         return None
@@ -236,7 +235,7 @@ def failure_bars(tables: Tables) -> Figure | None:
 
 
 def flip_bars(tables: Tables) -> Figure | None:
-    """Pairs of models whose latency order flips most often between tiers."""
+    """Pairs of models whose latency order flips most often."""
     table = tables["flips"]
     table = (
         table[table["metric"] == "latency"].sort_values("flipped", ascending=False, kind="stable").head(_FLIPS_SHOWN)
@@ -280,7 +279,7 @@ _FIGURES: MappingProxyType[str, Mapping[str, Callable[[Tables], Figure | None]]]
         "frm": {"frm_heat_map": frm_heat_map, "accuracy_frm": accuracy_frm},
         "disagreement": {"by_model": disagreement_bars, "ranks_gained": disagreement_slopes},
         "transfer": {
-            "tiers": transfer_bars,
+            "sides": transfer_bars,
             "concordance": concordance_lines,
             "matrix_frm": matrix_frm,
             "matrix_latency": matrix_latency,

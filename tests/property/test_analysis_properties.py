@@ -186,7 +186,7 @@ def test_the_order_of_rows_changes_nothing(frame, seed):
 def test_the_unit_of_latency_and_memory_changes_no_rank(frame, factor):
     scaled = frame.assign(latency_ms=frame["latency_ms"] * factor, memory_mib=frame["memory_mib"] * factor)
     one, other = tables_of(frame), tables_of(scaled)
-    for key, column in ((("frm", "leaderboard"), "rank"), (("transfer", "tiers"), "rho"), (("pareto", "tiers"), "f1")):
+    for key, column in ((("frm", "leaderboard"), "rank"), (("transfer", "sides"), "rho"), (("pareto", "sides"), "f1")):
         assert one[key][column].to_numpy() == pytest.approx(other[key][column].to_numpy(), nan_ok=True)
 
 

@@ -56,7 +56,7 @@ def test_metrics_are_scored_on_the_cells_of_frm(small):
 
 def test_large_tiers_are_sampled_and_small_ones_kept(paper, rng):
     fleet = paper.comparable
-    rows = control_sample(fleet, rng, per_tier=10)
+    rows = control_sample(fleet, rng, per_side=10)
     tiers, counts = np.unique(fleet.tiers[rows].astype(str), return_counts=True)
     assert dict(zip(tiers.tolist(), counts.tolist(), strict=True)) == {"cpu": 4, "edge": 10, "gpu": 8}
     assert np.unique(rows).size == rows.size

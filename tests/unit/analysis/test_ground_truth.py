@@ -33,9 +33,9 @@ def test_alike_devices_are_perfectly_stable(alike):
 
 
 def test_alike_devices_transfer_everything(alike):
-    tiers = alike.results["transfer"].tables["tiers"]
+    tiers = alike.results["transfer"].tables["sides"]
     assert tiers[tiers["predicts"] == "itself"]["rho"].to_numpy() == pytest.approx(1)
-    pareto = alike.results["pareto"].tables["tiers"]
+    pareto = alike.results["pareto"].tables["sides"]
     own = pareto[pareto["predictor"] == pareto["objective"]]
     for score, value in (("f1", 1), ("precision", 1), ("recall", 1), ("hypervolume", 1), ("regret", 0), ("failure", 0)):
         assert own[score].to_numpy() == pytest.approx(value), score

@@ -45,7 +45,8 @@ def test_one_device_answers_what_it_can_and_says_why_not_the_rest():
     assert set(report.results) == {"frm", "disagreement", "pareto", "cost"}
     assert "there is one" in report.refused["transfer"]
     assert "different chips" in report.refused["stability"]
-    assert "two tiers" in report.refused["interaction"]
+    assert "two tiers, runtimes or precisions" in report.refused["interaction"]
+    assert "two tiers, runtimes or precisions" in report.refused["failures"]
     assert "batch_size" in report.refused["sensitivity"]
 
 

@@ -70,7 +70,7 @@ def test_stability(small, naive, options, rng, metric):
 
 
 def test_tier_transfer(small, naive, options, rng):
-    table = transfer.compute(small, options, rng).tables["tiers"]
+    table = transfer.compute(small, options, rng).tables["sides"]
     for row in table.to_dict("records"):
         rho, tau = twin.tier_transfer(naive, row["predictor"], row["predicts"], row["source"], row["target"])
         assert row["rho"] == pytest.approx(rho, abs=1e-9)
@@ -96,7 +96,7 @@ def test_concordance(small, naive, options, rng):
 
 @pytest.mark.parametrize(("predictor", "objective"), [("frm", "frm"), ("flops", "latency"), ("latency", "latency")])
 def test_transferred_frontiers(small, naive, options, rng, predictor, objective):
-    table = frontiers.compute(small, options, rng).tables["tiers"]
+    table = frontiers.compute(small, options, rng).tables["sides"]
     rows = table[(table["predictor"] == predictor) & (table["objective"] == objective) & (table["source"] == "gpu")]
     assert set(rows["target"]) == {"cpu", "edge", "gpu"}
     for row in rows.to_dict("records"):
@@ -131,7 +131,7 @@ def test_flipped_pairs(small, naive, options, rng):
 def test_interaction(small, naive, options, rng, unit):
     table = interaction.compute(small, options, rng).tables["tests"]
     for row in table[table["unit"] == unit].to_dict("records"):
-        u, p = twin.interaction(naive, row["model"], row["tier"], row["other"], unit)
+        u, p = twin.interaction(naive, row["model"], row["side"], row["other"], unit)
         assert (row["u"], row["p"]) == (pytest.approx(u), pytest.approx(p))
 
 
@@ -166,7 +166,7 @@ class TestPaperSize:
     def test_tier_transfer(self, paper, paper_frame, options, rng):
         naive = twin.with_frm(paper_frame)
         found = by(
-            transfer.compute(paper, options, rng).tables["tiers"], ["source", "target", "predictor", "predicts"], "rho"
+            transfer.compute(paper, options, rng).tables["sides"], ["source", "target", "predictor", "predicts"], "rho"
         )
         for predictor, predicts in (("frm", "itself"), ("flops", "frm"), ("latency", "itself")):
             rho, _ = twin.tier_transfer(naive, predictor, predicts, "gpu", "edge")
@@ -175,7 +175,7 @@ class TestPaperSize:
     def test_transferred_frontiers(self, paper, paper_frame, options, rng):
         naive = twin.with_frm(paper_frame)
         found = by(
-            frontiers.compute(paper, options, rng).tables["tiers"], ["source", "target", "objective", "predictor"], "f1"
+            frontiers.compute(paper, options, rng).tables["sides"], ["source", "target", "objective", "predictor"], "f1"
         )
         expected = twin.transferred(naive, "frm", "frm", "gpu", "cpu")["f1"].mean()
         assert found["gpu", "cpu", "frm", "frm"] == pytest.approx(expected)

@@ -1,0 +1,91 @@
+"""One machine's runtimes stand in for tiers, and every analysis says so."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_rows import device, frame
+
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport, run_all
+from frm_mlflow.analysis.selection import select_fleet
+from frm_mlflow.analysis.synthetic import paper_fleet
+
+OPTIONS = AnalysisOptions(resamples=200, shuffles=10)
+COMPARING = ("transfer", "stability", "interaction", "pareto", "failures")
+
+
+def analysed(rows: pd.DataFrame) -> AnalysisReport:
+    return run_all(rows, options=OPTIONS, rng=np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> pd.DataFrame:
+    """One machine: three runtimes in two precisions; one runtime finds one network four times as slow."""
+    rows = [
+        row
+        for runtime in ("openvino", "onnxruntime", "litert")
+        for precision in ("fp32", "int8")
+        for row in device("cpu", runtime=runtime, precision=precision, chip="Xeon", tier="cpu")
+    ]
+    table = frame(*rows)
+    slow = (table["runtime"] == "litert") & (table["model"] == "b")
+    table.loc[slow, "latency_ms"] *= 4
+    return table
+
+
+def test_all_nine_answer_for_one_machine_with_several_runtimes(catalogue: pd.DataFrame):
+    report = analysed(catalogue)
+    assert set(report.results) == set(ANALYSES)
+    for name, result in report.results.items():
+        said = "runtimes take the place of tiers" in result.sentences[0]
+        assert said == (name in COMPARING)
+        assert not next(iter(result.tables.values())).empty
+    assert "one chip (Xeon)" in report.results["stability"].sentences[0]
+
+
+def test_what_differs_between_runtimes_is_found(catalogue: pd.DataFrame):
+    tables = {name: result.tables for name, result in analysed(catalogue).results.items()}
+    tests = tables["interaction"]["tests"]
+    worst = tests.loc[(tests["effect"].apply(np.log)).abs().idxmax()]
+    assert (worst["model"], {worst["side"], worst["other"]} & {"litert"}) == ("b", {"litert"})
+    assert np.exp(abs(np.log(worst["effect"]))) == pytest.approx(4)
+    chips = tests[tests["unit"] == "chip"]
+    assert not chips["can_be_significant"].any(), "one chip proves nothing"
+    assert chips["low"].isna().all()
+    flips = tables["failures"]["flips"]
+    flipped = flips[flips["metric"] == "latency"]
+    assert set(flipped["looked_cheaper"]) | set(flipped["is_cheaper"]) >= {"b"}
+    assert {"litert"} <= set(flipped["source"]) | set(flipped["target"])
+    pairs = tables["stability"]["metrics"].set_index("metric")["pairs"]
+    assert pairs["latency"] == 12, "configurations of one runtime are not compared with each other"
+
+
+def test_one_runtime_compares_its_precisions():
+    rows = [row for precision in ("fp32", "int8") for row in device("cpu", precision=precision, chip="Xeon")]
+    selection = select_fleet(frame(*rows), OPTIONS)
+    assert "precisions take the place of tiers" in selection.stand_in
+    assert set(selection.comparable.sides) == {"fp32", "int8"}
+    assert set(selection.comparable.units) == {"Xeon · fp32", "Xeon · int8"}
+    assert set(selection.fleet.units) == {"Xeon"}
+
+
+def test_two_chips_of_a_tier_stay_what_counts():
+    rows = [
+        row
+        for chip in ("a", "b")
+        for runtime in ("litert", "onnxruntime")
+        for row in device(f"phone-{chip}", chip=chip, runtime=runtime)
+    ]
+    selection = select_fleet(frame(*rows), AnalysisOptions(count_duplicates=True))
+    assert set(selection.comparable.sides) == {"litert", "onnxruntime"}
+    assert set(selection.comparable.units) == {"a", "b"}
+    assert "one chip" not in selection.stand_in
+
+
+def test_with_tiers_nothing_stands_in():
+    selection = select_fleet(paper_fleet(np.random.default_rng(0)), OPTIONS)
+    assert selection.stand_in == ""
+    assert list(selection.comparable.sides) == list(selection.comparable.tiers)
+    assert list(selection.comparable.units) == list(selection.comparable.chips)
