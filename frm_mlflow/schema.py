@@ -129,6 +129,16 @@ SUSTAINED_DROP = Metric(
     "sustained/drop", "sustained_drop", "1", "lower", "Latency at the end of a sustained run over its start, less one."
 )
 SUSTAINED_SECONDS = Metric("sustained/seconds", "sustained_seconds", "s", "none", "Length of the sustained run.")
+IDENTITY_COSINE = Metric(
+    "identity/cosine",
+    "identity_cosine",
+    "1",
+    "higher",
+    "Cosine similarity of the measured artefact's outputs with the torch reference's on the same input.",
+)
+IDENTITY_ERROR = Metric(
+    "identity/max_abs_error", "identity_max_abs_error", "1", "lower", "Largest difference of those outputs."
+)
 TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; frm.accuracy_source says on what.")
 TOP1_DEVICE = Metric(
     "accuracy/top1_device",
@@ -219,6 +229,11 @@ CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for;
 JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
 MEASURED_ON = Tag(
     "frm.measured_on", "measured_on", "Device that ran the job, where the source republishes it under a sibling's name."
+)
+FLOAT_NODES = Tag(
+    "frm.float_nodes",
+    "float_nodes",
+    "Convolutions and matrix products of a quantised network that stayed in floating point, of all: 3 of 54.",
 )
 LAYERS = Tag("frm.layers", "layers", "Layers run by each compute unit, by the source: npu=78 cpu=1.")
 GENERATION = Tag("frm.generation", "generation", "Generation of the chip's compute unit: hexagon-v75, ada, ...")

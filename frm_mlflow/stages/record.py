@@ -92,6 +92,8 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
     facts = measured.artefact.facts
     metrics |= {metric.key: facts.get(name, math.nan) for metric, name in COST_FACTS.items()}
     metrics.setdefault(schema.MEMORY_WEIGHTS.key, facts.get("weights_mib", math.nan))
+    identity = measured.measurement.identity
+    metrics |= {schema.IDENTITY_COSINE.key: identity.cosine, schema.IDENTITY_ERROR.key: identity.max_abs_error}
     published = facts_for(model)
     if measured.accuracy is not None:
         metrics |= measured.accuracy.metrics()
@@ -127,11 +129,20 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.RATIO_SOURCE: schema.RATIO_INTERLEAVED if has_baseline else "",
         schema.LATENCY_STATISTIC: measured.measurement.latency_statistic,
         schema.LAYERS: measured.measurement.layers,
+        schema.FLOAT_NODES: _float_nodes(measured.artefact),
         schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
         schema.ENERGY_METER: measured.measurement.energy_meter,
         schema.UNSTABLE: ", ".join(measured.measurement.unstable),
     }
     return {tag.key: value for tag, value in tags.items() if value}
+
+
+def _float_nodes(artefact: Artefact) -> str:
+    """Say how much of a quantised network stayed in floating point; "" where nothing was quantised."""
+    facts = artefact.facts
+    if artefact.precision != "int8" or not facts.get("compute_nodes"):
+        return ""
+    return f"{facts['float_nodes']} of {facts['compute_nodes']}"
 
 
 def _accuracy_source(plan: BenchmarkPlan, measured: Measured) -> str:

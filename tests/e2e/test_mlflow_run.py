@@ -32,6 +32,8 @@ ALWAYS = (
     schema.RATIO_LATENCY_HIGH,
     schema.RATIO_MEMORY,
     schema.FRM,
+    schema.IDENTITY_COSINE,
+    schema.IDENTITY_ERROR,
 )
 TAGS = (
     schema.KIND,
@@ -98,6 +100,7 @@ def test_models_by_runtimes_are_logged_as_children_with_every_key(
         by_hand = (metrics["ratio/flops"] * metrics["ratio/latency"] * metrics["ratio/memory"]) ** (1 / 3)
         assert metrics["frm"] == pytest.approx(by_hand, abs=1e-9)
         assert metrics["latency/samples"] >= 100
+        assert metrics["identity/cosine"] > 0.999
         assert metrics["latency/p50_low_ms"] <= metrics["latency/p50_ms"] <= metrics["latency/p50_high_ms"]
         assert child.data.params["measure.runs"] == "100"
         if child.data.tags["frm.model"] == "resnet50":
