@@ -1,0 +1,59 @@
+"""What a run carries of its artefact: how like the reference it computes, and what really ran quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import hydra
+import pandas as pd
+import pytest
+
+from frm_mlflow.devices import Device
+from frm_mlflow.measure import Identity, Measurement
+from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.stages.plan import plan_benchmarks
+from frm_mlflow.stages.record import Measured, record_of
+from frm_mlflow.worker.manifest import Artefact
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    with hydra.initialize_config_module("frm_mlflow.conf", version_base="1.3"):
+        yield
+
+
+def record(precision: str, **facts: Any) -> BenchmarkRecord:
+    overrides = ["model=resnet18", f"precision={precision}", "device=cpu"]
+    plan = plan_benchmarks(
+        hydra.compose("bench", overrides=overrides), overrides, lambda words: hydra.compose("bench", overrides=words)
+    )[1]
+    measurement = Measurement(
+        metrics={},
+        baseline_metrics={},
+        samples=pd.DataFrame(),
+        unstable=(),
+        versions={"onnxruntime": "1.0"},
+        identity=Identity(0.9925, 0.125, 0.5),
+    )
+    artefact = Artefact("resnet18", "onnxruntime", precision, "model.onnx", (), (), facts=facts)
+    measured = Measured(measurement, artefact, None, NOON, NOON)
+    return record_of(plan, Device("cpu", "cpu", "cpu", "", "cpu"), measured)
+
+
+def test_a_run_says_how_like_the_reference_its_artefact_computes():
+    metrics = record("fp32").metrics
+    assert metrics["identity/cosine"] == 0.9925
+    assert metrics["identity/max_abs_error"] == 0.125
+
+
+@pytest.mark.parametrize(("stayed", "of_all", "said"), [(3, 21, "3 of 21"), (0, 21, "0 of 21")])
+def test_a_quantised_network_says_what_stayed_in_floating_point(stayed: int, of_all: int, said: str):
+    assert record("int8", float_nodes=stayed, compute_nodes=of_all).all_tags()["frm.float_nodes"] == said
+
+
+def test_where_nothing_was_quantised_nothing_is_said():
+    assert "frm.float_nodes" not in record("fp32", float_nodes=21, compute_nodes=21).all_tags()
