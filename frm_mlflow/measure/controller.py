@@ -123,7 +123,7 @@ def _launch(
         phases.done("start")
         identities = _prepare(pair, setting, threads)
         phases.done("load_and_warm_up")
-        rule.begin_launch(phases.total)
+        rule.begin_launch(phases.total - max(p.now.loaded["once_seconds"] for p in pair))
         _take_turns(pair, rule)
         setting.tell(_progress(pair, rule.interval))
         phases.done("timed")

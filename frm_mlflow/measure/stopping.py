@@ -69,7 +69,10 @@ class StoppingRule:
     _timed_until_ns: int = 0
 
     def begin_launch(self, prepare_seconds: float) -> None:
-        """Note that a launch is ready; the first one's seconds plan how many follow, and start `max_seconds`."""
+        """Note that a launch is ready; the first one's seconds plan how many follow, and start `max_seconds`.
+
+        `prepare_seconds` is what every launch takes to start, load and warm up, without what only the first one does.
+        """
         now = self.clock()
         if not self.launches:
             limits = {"max_seconds": self.config.max_seconds}

@@ -132,6 +132,7 @@ class Worker:
         self._reset_peaks()
         return {
             "seconds": seconds,
+            "once_seconds": session.once_seconds,
             "versions": session.versions(),
             "facts": session.facts(),
             "base_mib": self._base_mib,

@@ -59,6 +59,8 @@ class Session(ABC):
     """
 
     events: Events | None = None
+    once_seconds: float = 0.0
+    """What loading took that no later launch spends: filling a compiler's cache."""
 
     def __init__(self, target: Target) -> None:
         self.target = target

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ class TorchCompileSession(TorchSession):
         if self._backend == INDUCTOR and not (marker := _marker(directory, self.target)).exists():
             own = {"PYTHONPATH": os.pathsep.join(sys.path), PARENT_VARIABLE: str(os.getpid())}
             command = [sys.executable, "-m", __name__, str(directory), json.dumps(asdict(self.target))]
+            started = time.perf_counter()
             done = subprocess.run(command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=2, check=False)
+            self.once_seconds = time.perf_counter() - started
             if done.returncode == 0:  # else this process meets the same error, and says it
                 marker.touch()
         super().load(directory, artefact)

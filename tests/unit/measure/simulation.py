@@ -40,6 +40,7 @@ class SimulatedWorker:
     cosine: float = 1.0
     settled: bool = True
     load_seconds: float = 0.0
+    once_seconds: float = 0.0
     fails_at: str = ""
     energy_mj: float | None = None
     device_events: bool = False
@@ -56,9 +57,12 @@ class SimulatedWorker:
 
     def load(self, **fields: Any) -> dict[str, Any]:
         self.loaded_with = fields
-        self.machine.work(self.load_seconds * 1e9)
+        first = not any(entry == (self.role, "load") for entry in self.machine.log[:-1])
+        once_seconds = self.once_seconds if first else 0.0
+        self.machine.work((self.load_seconds + once_seconds) * 1e9)
         return {
             "seconds": 0.1,
+            "once_seconds": once_seconds,
             "versions": {"simulator": "3.2", "python": "3"},
             "facts": {"threads": fields["threads"]},
             "base_mib": 50.0,

@@ -301,6 +301,13 @@ def test_what_takes_long_to_load_is_launched_less_often(bench: Bench):
     assert measured.metrics["latency/samples"] == 100
 
 
+def test_what_only_the_first_launch_spends_costs_no_launch(bench: Bench):
+    """A compiler's cache that has to be filled: a second benchmark must not differ from the first."""
+    bench.settings["model"]["once_seconds"] = 50.0
+    measured = bench.run(launches=5)
+    assert measured.metrics["latency/launches"] == 5
+
+
 def test_a_launch_is_timed_for_as_long_as_it_took_to_prepare(bench: Bench):
     for role in bench.settings:
         bench.settings[role]["load_seconds"] = 2.0
