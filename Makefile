@@ -39,7 +39,7 @@ ui: setup ## open the MLflow UI on the runs of this folder
 	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 # Tests that time, kill or watch processes run one after the other; the rest side by side.
-ALONE := tests/browser tests/e2e tests/faults tests/measure
+ALONE := tests/e2e tests/faults tests/measure
 
 test: lint ## lint, types and all tests but the slow matrices
 	@failed=0; \

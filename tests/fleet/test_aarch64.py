@@ -26,7 +26,7 @@ from tests.measure.small_networks import small_network
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
 LONG_S = 600.0
-NETWORK = ("model=target", "model.target=tests.measure.user_networks:residual", "model.name=residual")
+NETWORK = ("model=target", "model.target=tests.models.user_networks:residual", "model.name=residual")
 TINY = ("model.input_size=32", "baseline=squeezenet1_1", "runtime.threads=1", "measure=quick")
 FEW = ("measure.runs=10", "measure.max_runs=10", "measure.warm_up_runs=2")
 

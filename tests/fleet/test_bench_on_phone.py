@@ -14,7 +14,7 @@ from frm_mlflow import schema
 from tests.fleet.phone import OFFLINE, FakePhone, perf_test, program
 
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
-NETWORK = ("model=target", "model.target=tests.measure.user_networks:residual", "model.name=residual")
+NETWORK = ("model=target", "model.target=tests.models.user_networks:residual", "model.name=residual")
 SMALL = ("model.input_size=32", "baseline=squeezenet1_1", "measure=quick", "runtime.threads=1", "accuracy=published")
 
 

@@ -17,7 +17,7 @@ from frm_mlflow.devices.archive import worker_archive
 from tests.fleet.sshd import Sshd, overrides
 
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
-NETWORK = ("model=target", "model.target=tests.measure.user_networks:residual", "model.name=residual")
+NETWORK = ("model=target", "model.target=tests.models.user_networks:residual", "model.name=residual")
 SMALL = ("model.input_shape=[3,32,32]", "baseline=squeezenet1_1", "measure=quick", "runtime.threads=1")
 
 
