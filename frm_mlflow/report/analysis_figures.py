@@ -27,6 +27,8 @@ _WORDS = {
 """What readers call predictors, metrics and families; others are called by their own name."""
 _HEAT_ROWS = 80
 _FLIPS_SHOWN = 25
+_DIRECTIONS_SHOWN = 6
+"""As many as three tiers have; the lines of more could not be told apart."""
 
 
 def figures_of(name: str, tables: Tables) -> dict[str, Figure]:
@@ -113,22 +115,23 @@ def transfer_bars(tables: Tables) -> Figure | None:
 
 
 def concordance_lines(tables: Tables) -> Figure | None:
-    """Share of right decisions by how far apart two models are on the target."""
+    """Share of right decisions by how far apart two models are on the target; of many directions, the mean."""
     table = tables["concordance"]
     if table.empty:
         return None
+    shown = table[table["predictor"].isin(["frm", "latency", "flops"])]
+    shown = shown.assign(direction=shown["source"] + " → " + shown["target"])
+    if (directions := shown["direction"].nunique()) > _DIRECTIONS_SHOWN:
+        means = shown.groupby(["predictor", "band"], sort=False)["right"].mean().reset_index()
+        shown = means.assign(direction=f"mean of {directions} directions")
     figure = go.Figure()
-    for index, ((source, target, predictor), rows) in enumerate(
-        table[table["predictor"].isin(["frm", "latency", "flops"])].groupby(
-            ["source", "target", "predictor"], sort=False
-        )
-    ):
+    for index, ((direction, predictor), rows) in enumerate(shown.groupby(["direction", "predictor"], sort=False)):
         figure.add_trace(
             go.Scatter(
                 x=rows["band"],
                 y=rows["right"],
                 mode="lines+markers",
-                name=f"{escape(str(source))} → {escape(str(target))}, by {_word(predictor)}",
+                name=f"{escape(str(direction))}, by {_word(predictor)}",
                 line={"color": colour(index // 3), "dash": ("solid", "dash", "dot")[index % 3]},
             )
         )
@@ -160,7 +163,7 @@ def stability_bars(tables: Tables) -> Figure | None:
     figure = go.Figure(
         go.Bar(x=table["metric"].map(_word), y=table["mean"], error_y=_errors(table, "mean"), marker_color=colour(0))
     )
-    return titled(figure, "Rank stability between configurations on different chips", x="metric", y="Spearman's ρ")
+    return titled(figure, "Rank stability between configurations", x="metric", y="Spearman's ρ")
 
 
 def stability_pairs(tables: Tables) -> Figure | None:

@@ -148,3 +148,18 @@ def test_a_page_escapes_its_title(report):
     assert "<h1>&lt;b&gt;</h1>" in page
     assert "<h2>&lt;i&gt;</h2>" in page
     assert "nothing" not in page[len(get_plotlyjs()) :]
+
+
+def test_many_directions_are_drawn_as_their_mean(report):
+    table = report.results["transfer"].tables["concordance"]
+    each = figures_of("transfer", {**report.results["transfer"].tables, "concordance": table})["concordance"]
+    assert {trace.name for trace in each.data} >= {"gpu → edge, by FRM", "edge → gpu, by latency"}
+    names = [f"runtime{number}" for number in range(4)]
+    many = pd.concat([table.assign(source=name, target=f"{name}'") for name in names])
+    many = pd.concat([many.assign(target=many["target"] + side) for side in ("a", "b")])
+    drawn = figures_of("transfer", {**report.results["transfer"].tables, "concordance": many})["concordance"]
+    assert [trace.name for trace in drawn.data] == [
+        f"mean of 8 directions, by {word}" for word in ("FRM", "latency", "FLOPs")
+    ]
+    frm = table[table["predictor"] == "frm"]
+    assert list(drawn.data[0].y) == pytest.approx(frm.groupby("band", sort=False)["right"].mean().tolist(), nan_ok=True)
