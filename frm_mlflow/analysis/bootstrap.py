@@ -123,6 +123,7 @@ def pair_mean_interval(
     rows: ArrayLike,
     columns: ArrayLike,
     *,
+    apart: Mask,
     rng: np.random.Generator,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -130,12 +131,11 @@ def pair_mean_interval(
     """Return the mean over pairs of each matrix (R, C) with its interval; NaN cells are ignored.
 
     `rows` and `columns` name the chips. A chip that is drawn twice counts twice in both roles;
-    pairs within one chip are left out, since a resample would compare a chip with itself. The
+    only pairs that are `apart` count, since a resample would compare a chip with itself. The
     same draws serve all matrices, so intervals of differences may be had by passing differences.
     """
     names, code = np.unique(np.concatenate([_array(rows), _array(columns)]), return_inverse=True)
     row_code, column_code = code[: len(_array(rows))], code[len(_array(rows)) :]
-    apart = row_code[:, None] != column_code[None, :]
     drawn = resample_counts(len(names), resamples=resamples, rng=rng) if len(names) >= MIN_CLUSTERS else None
     return [_pair_interval(np.where(apart, m, np.nan), row_code, column_code, drawn, confidence) for m in matrices]
 

@@ -42,7 +42,7 @@ def concordance(
             ranking = column_means(percent_ranks(values[name][here]))
             right, counts = _shares(ranking, latency)
             found = mean_intervals(
-                right, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+                right, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
             )
             rows += [
                 {"source": source, "target": target, "predictor": name, "band": band, "right": interval.estimate}

@@ -84,7 +84,7 @@ def _by_group(
         for source, target in permutations(sorted(set(fleet.sides)), 2):
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
-            rates = ClusterMeans.of_sums(failures, cases, fleet.units[fleet.sides == target])
+            rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.sides == target])
             groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}

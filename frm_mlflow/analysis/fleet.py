@@ -103,7 +103,7 @@ class Fleet:
 
     @property
     def units(self) -> Words:
-        """What counts as one observation: the chip of each configuration, or what stands in for it (`sides.py`)."""
+        """What pairs of configurations are to differ in: the chip of each, or what stands in for it (`sides.py`)."""
         return self.configurations[UNIT].to_numpy(dtype=object)
 
     @property

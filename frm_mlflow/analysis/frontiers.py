@@ -71,7 +71,7 @@ def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOpt
 def side_scores(
     fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return mean scores by source tier, target tier, predictor and objective; pairs on one chip are left out."""
+    """Return mean scores by source side, target side, predictor and objective; pairs on one chip are left out."""
     rows: list[dict[str, object]] = []
     for source, target in product(sorted(set(fleet.sides)), repeat=2):
         here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
@@ -81,8 +81,9 @@ def side_scores(
         block = np.ix_(here, there)
         f1 = pair_mean_interval(
             [scores.f1[block] for scores in scored.values()],
-            fleet.units[here],
-            fleet.units[there],
+            fleet.chips[here],
+            fleet.chips[there],
+            apart=apart,
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,
@@ -112,7 +113,7 @@ def source_scores(
             np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
         )
         found = mean_intervals(
-            f1.T, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
         )
         for place, interval in enumerate(found):
             if np.isfinite(interval.estimate):

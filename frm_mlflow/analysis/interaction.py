@@ -41,11 +41,11 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
     these sizes could reach the level at all after Holm's correction.
     """
     ratio = fleet.ratios()["latency"]
-    values, sides, units = (ratio, fleet.sides, fleet.units) if unit == "row" else chip_medians(fleet, ratio)
+    values, sides, chips = (ratio, fleet.sides, fleet.chips) if unit == "row" else chip_medians(fleet, ratio)
     found: list[pd.DataFrame] = []
     for one, other in combinations(sorted(set(sides)), 2):
         a, b = sides == one, sides == other
-        effects = _effects(np.log(values), units, a, b, options, rng)
+        effects = _effects(np.log(values), chips, a, b, options, rng)
         rows = [
             _row(model, family, values[a, place], values[b, place], effects[place])
             for place, (model, family) in enumerate(zip(fleet.models, fleet.families, strict=True))
@@ -64,9 +64,9 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
 
 def chip_medians(fleet: Fleet, values: Floats) -> tuple[Floats, Words, Words]:
     """Return the median of each model over a chip's configurations, with the chips' sides and names."""
-    medians = pd.DataFrame(values).groupby([fleet.sides, fleet.units], sort=True).median()
-    sides, units = (medians.index.get_level_values(level).to_numpy(dtype=object) for level in (0, 1))
-    return medians.to_numpy(dtype=np.float64), sides, units
+    medians = pd.DataFrame(values).groupby([fleet.sides, fleet.chips], sort=True).median()
+    sides, chips = (medians.index.get_level_values(level).to_numpy(dtype=object) for level in (0, 1))
+    return medians.to_numpy(dtype=np.float64), sides, chips
 
 
 def significant_share(tests: pd.DataFrame, options: AnalysisOptions) -> pd.DataFrame:
@@ -99,7 +99,7 @@ def within_side(fleet: Fleet) -> pd.DataFrame:
             {
                 "side": side,
                 "configurations": len(inside),
-                "chips": len(set(fleet.units[fleet.sides == side])),
+                "chips": len(set(fleet.chips[fleet.sides == side])),
                 "cv": cv.mean(),
             }
         )

@@ -18,8 +18,9 @@ _STAND_INS = (RUNTIME, PRECISION)
 def with_stand_ins(fleet: Fleet) -> tuple[Fleet, str]:
     """Return the fleet with the sides that it has, and a sentence on what stands in for what; "" where nothing does.
 
-    With two tiers nothing changes. In one tier the sides are its runtimes, with one runtime its precisions. Chips
-    stay what counts as independent as long as there are two; of one chip each side counts by itself.
+    With two tiers nothing changes. In one tier the sides are its runtimes, with one runtime its precisions. Pairs
+    of configurations are to differ in their chip as long as there are two chips; of one chip, in their side. What
+    intervals draw stays the chip, so of one chip there is none.
     """
     tiers = set(fleet.tiers)
     if len(tiers) > 1:
@@ -32,5 +33,5 @@ def with_stand_ins(fleet: Fleet) -> tuple[Fleet, str]:
     changed = table.assign(**{SIDE: table[axis]})
     if len(set(fleet.chips)) == 1:
         changed[UNIT] = fleet.chips + " · " + table[axis].to_numpy(dtype=object)
-        said += f" They all stand on one chip ({fleet.chips[0]}), so nothing is said about another one."
+        said += f" They all stand on one chip ({fleet.chips[0]}): there is no interval, and another chip is not meant."
     return replace(fleet, configurations=changed), said

@@ -26,7 +26,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     if not pairs(correlations[LATENCY], apart).size:
         raise DataError(
             f"stability needs two configurations on different chips with {options.min_models} models in common; "
-            f"there are {len(set(fleet.units))} chips"
+            f"there are {len(set(fleet.chips))} chips"
         )
     metric_table = _metric_table(fleet, values, correlations, options, rng)
     control = {
@@ -47,7 +47,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def different_chips(fleet: Fleet) -> Mask:
-    """Return which pairs of configurations stand on different chips."""
+    """Return which pairs of configurations stand on different chips, or on what stands in for them."""
     code = np.unique(fleet.units.astype(str), return_inverse=True)[1]
     apart: Mask = code[:, None] != code[None, :]
     return apart
@@ -143,7 +143,13 @@ def _intervals(
     fleet: Fleet, matrices: list[Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> list[Interval]:
     return pair_mean_interval(
-        matrices, fleet.units, fleet.units, rng=rng, resamples=options.resamples, confidence=options.confidence
+        matrices,
+        fleet.chips,
+        fleet.chips,
+        apart=different_chips(fleet),
+        rng=rng,
+        resamples=options.resamples,
+        confidence=options.confidence,
     )
 
 

@@ -80,7 +80,7 @@ def side_transfer(
             cells.append(_level_test(ranking[0], source_ranking(truth[there]), options))
         columns = np.column_stack(rho)
         found = mean_intervals(
-            columns, fleet.units[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            columns, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
         )
         for place, ((name, wanted), interval) in enumerate(zip(asked, found, strict=True)):
             rows.append(
@@ -138,7 +138,7 @@ def device_transfer(
             there = fleet.sides == target
             found = mean_intervals(
                 by_source[:, there].T,
-                fleet.units[there],
+                fleet.chips[there],
                 rng=rng,
                 resamples=options.resamples,
                 confidence=options.confidence,
@@ -162,7 +162,7 @@ def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.
         chosen = np.flatnonzero(levels == pair)
         a, b = matched.a[chosen], matched.b[chosen]
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
-        found = mean_intervals(rho, fleet.units[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
+        found = mean_intervals(rho, fleet.chips[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
         for place, (name, interval) in enumerate(zip(values, found, strict=True)):
             rows.append(
                 {axis: pair[0], "other": pair[1], "metric": name, "rho": interval.estimate, **interval_cells(interval)}

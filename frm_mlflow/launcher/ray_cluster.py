@@ -149,6 +149,10 @@ class Board:
         """Say that a launcher lives; its lines are shown for `STALE_S` seconds from now."""
         self._store._internal_kv_put(launcher.encode(), str(self._clock()).encode(), namespace=_LAUNCHERS)
 
+    def leave(self, launcher: str) -> None:
+        """Take back that a launcher lives."""
+        self._store._internal_kv_del(launcher.encode(), namespace=_LAUNCHERS)
+
     def put(self, line: Line) -> None:
         """Write a line, or write it anew."""
         self._store._internal_kv_put(line.key.encode(), json.dumps(asdict(line)).encode(), namespace=_JOBS)

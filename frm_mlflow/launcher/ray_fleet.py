@@ -106,6 +106,7 @@ class _Run:
         finally:
             for job in self._left():
                 self._board.drop(self._key(job))
+            self._board.leave(self._launcher)
 
     def _left(self) -> list[Job]:
         return [*self._pending.values(), *(job for waiting in self._waiting.values() for job in waiting)]

@@ -92,7 +92,7 @@ def test_nothing_known_is_no_number_and_no_warning(rng):
 def test_pair_mean_leaves_out_pairs_on_one_chip(rng):
     chips = np.array(["a", "a", "b", "c", "d", "e"])
     matrix = np.where(chips[:, None] == chips[None, :], 99.0, 0.5)
-    [interval] = pair_mean_interval([matrix], chips, chips, rng=rng)
+    [interval] = pair_mean_interval([matrix], chips, chips, apart=_apart(chips), rng=rng)
     assert (interval.estimate, interval.low, interval.high, interval.n_clusters) == (0.5, 0.5, 0.5, 5)
 
 
@@ -101,7 +101,9 @@ def test_pair_mean_equals_drawing_chips_one_by_one():
     matrix = rng.random((12, 12))
     matrix = matrix + matrix.T
     chips = np.repeat(np.arange(6), 2)
-    [interval] = pair_mean_interval([matrix], chips, chips, rng=np.random.default_rng(0), resamples=5000)
+    [interval] = pair_mean_interval(
+        [matrix], chips, chips, apart=_apart(chips), rng=np.random.default_rng(0), resamples=5000
+    )
     means = []
     for _ in range(3000):
         rows = np.concatenate([np.flatnonzero(chips == c) for c in rng.integers(0, 6, 6)])
@@ -116,3 +118,7 @@ def test_same_seed_same_interval():
     values = np.random.default_rng(1).random(20)
     one, other = (mean_interval(values, np.arange(20), rng=np.random.default_rng(5)) for _ in range(2))
     assert one == other
+
+
+def _apart(chips):
+    return np.asarray(chips)[:, None] != np.asarray(chips)[None, :]

@@ -54,12 +54,29 @@ def test_what_differs_between_runtimes_is_found(catalogue: pd.DataFrame):
     chips = tests[tests["unit"] == "chip"]
     assert not chips["can_be_significant"].any(), "one chip proves nothing"
     assert chips["low"].isna().all()
+    assert set(tables["interaction"]["within_side"]["chips"]) == {1}
     flips = tables["failures"]["flips"]
     flipped = flips[flips["metric"] == "latency"]
     assert set(flipped["looked_cheaper"]) | set(flipped["is_cheaper"]) >= {"b"}
     assert {"litert"} <= set(flipped["source"]) | set(flipped["target"])
-    pairs = tables["stability"]["metrics"].set_index("metric")["pairs"]
-    assert pairs["latency"] == 12, "configurations of one runtime are not compared with each other"
+    stability = tables["stability"]["metrics"].set_index("metric")
+    assert stability.loc["latency", "pairs"] == 12, "configurations of one runtime are not compared with each other"
+
+
+def test_one_chip_has_no_interval_however_many_runtimes_it_has():
+    rows = [
+        row
+        for number in range(7)
+        for row in device("cpu", runtime=f"runtime{number}", chip="Xeon", tier="cpu", run_id=f"r{number}")
+    ]
+    results = analysed(frame(*rows)).results
+    for name, table in (("stability", "metrics"), ("transfer", "runtimes"), ("transfer", "sides"), ("pareto", "sides")):
+        found = results[name].tables[table]
+        assert len(found)
+        assert found["low"].isna().all()
+        assert set(found["chips"]) <= {0, 1}
+    rho = results["stability"].tables["metrics"].set_index("metric")["rho"]
+    assert rho["latency"] == pytest.approx(1)
 
 
 def test_one_runtime_compares_its_precisions():
