@@ -184,7 +184,7 @@ def _sentences(tables: dict[str, pd.DataFrame], explained: Floats) -> list[str]:
     control = float(tables["shuffled"]["mean"].iloc[0])
     cv = keyed(tables["variation"], ["quantity"], "cv")
     return [
-        f"Between configurations on different chips FRM ranks models with ρ = {shown[FRM]}, "
+        f"From one configuration to another FRM ranks models with ρ = {shown[FRM]}, "
         f"latency with {shown[LATENCY]}, memory with {shown[MEMORY]}.",
         "The shuffled control, FRM whose latency and memory were dealt out at random, already reaches "
         f"ρ = {with_ends(tables['shuffled'], 0, 'mean')}: {percent(control / rho)} of FRM's stability.",
