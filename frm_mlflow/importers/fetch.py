@@ -1,10 +1,14 @@
-"""Fetch one published wheel with pip, as a file: nothing of it is installed, built or run."""
+"""Download one published wheel with pip, as a file: nothing of it is installed, built or run."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +23,39 @@ TIMEOUT_S = 300
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
+def pip_command() -> list[str] | None:
+    """Return the command that runs pip, or None if this machine has no pip at all.
+
+    An environment that uv made has no pip. Python itself carries one as a file, for `python -m ensurepip`,
+    and that file runs without being installed.
+    """
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if (bundled := _bundled_pip()) is not None:
+        return [sys.executable, str(bundled / "pip")]
+    if (elsewhere := shutil.which("pip") or shutil.which("pip3")) is not None:
+        return [elsewhere]
+    return [uvx, "pip"] if (uvx := shutil.which("uvx")) is not None else None
+
+
+def _bundled_pip() -> Path | None:
+    """Return the newest pip wheel that this Python carries; Debian moves it to a folder of its own."""
+    spec = importlib.util.find_spec("ensurepip")
+    folders = [Path(place) / "_bundled" for place in (spec.submodule_search_locations or [] if spec else [])]
+    if distribution := sysconfig.get_config_var("WHEEL_PKG_DIR"):
+        folders.append(Path(distribution))
+    return max((file for folder in folders for file in folder.glob("pip-*.whl")), default=None)
+
+
 def _pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    command = pip_command()
+    if command is None:
+        return subprocess.CompletedProcess(arguments, 1, "", "error: no pip, ensurepip or uvx on this machine")
+    index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
+    environment = {**({"PIP_INDEX_URL": index} if index else {}), **os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return subprocess.run(
+        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
 
 
 def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _pip) -> Path:
@@ -30,9 +64,9 @@ def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _
     Raises
     ------
     ConfigError
-        Where the version is not one, or pip is not installed.
+        If the version is not a release number.
     ImportFileError
-        Where pip cannot get it; carries pip's last line and the way around.
+        If pip is missing or cannot download it; carries pip's error line and the remedy.
     """
     if not re.fullmatch(r"\d+(\.\d+)*([a-z.]+\d*)?", version):
         raise ConfigError(f"source.version must be a release like {PINNED.get(package, '1.0')}, got '{version}'")
@@ -45,7 +79,14 @@ def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _
 def _download(package: str, version: str, folder: Path, run: Run) -> Path:
     """Download into a folder of its own and move the file in one step: a broken download leaves nothing."""
     with tempfile.TemporaryDirectory(dir=folder) as partial:
-        target = ["--no-deps", "--only-binary=:all:", "--dest", partial, f"{package}=={version}"]
+        target = [
+            "--no-deps",
+            "--only-binary=:all:",
+            "--ignore-requires-python",
+            "--dest",
+            partial,
+            f"{package}=={version}",
+        ]
         try:
             done = run(["download", "--quiet", *target])
         except subprocess.TimeoutExpired as error:
@@ -60,6 +101,6 @@ def _download(package: str, version: str, folder: Path, run: Run) -> Path:
 
 def _remedy(package: str, version: str, reason: str) -> str:
     return (
-        f"cannot fetch {package} {version}: {reason}. "
-        f"Get it elsewhere (`pip download --no-deps {package}=={version}`) and give path=FILE.whl."
+        f"Cannot download {package} {version}: {reason}. "
+        f"Download it on another machine (`pip download --no-deps {package}=={version}`) and set path=FILE.whl."
     )

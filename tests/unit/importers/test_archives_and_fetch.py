@@ -1,6 +1,10 @@
 """Archives that reach out, and the one wheel that is fetched."""
 
+import importlib.util
+import re
 import subprocess
+import sys
+import sysconfig
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,3 +118,32 @@ def test_what_pip_cannot_get_ends_with_its_reason_and_the_way_around(tmp_path: P
 def test_a_version_is_a_version(tmp_path: Path, version: str) -> None:
     with pytest.raises(ConfigError, match=r"source\.version"):
         fetch.wheel("qai_hub_models", version, cache=tmp_path, run=FakePip())
+
+
+def without_pip(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
+    """Let Python find none of these modules."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name in missing else find_spec(name, *rest)
+    )
+
+
+def test_pip_runs_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ensurepip", reason="this Python was built without ensurepip")
+    without_pip(monkeypatch, "pip")
+
+    command = fetch.pip_command()
+
+    assert command is not None
+    assert command[0] == sys.executable
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True)
+    assert re.match(r"pip \d+", version.stdout), version.stderr
+
+
+def test_machine_without_any_pip_gets_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pip(monkeypatch, "pip", "ensurepip")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: None)
+
+    with pytest.raises(ImportFileError, match=r"no pip, ensurepip or uvx.*path=FILE\.whl"):
+        fetch.wheel("qai_hub_models", "0.65.0", cache=tmp_path)
