@@ -68,8 +68,8 @@ format: setup-dev ## let ruff write the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(BIN)/uv ## compile constraints.txt from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --output-file constraints.txt
+lock: $(BIN)/uv ## compile constraints.txt from pyproject.toml, for every supported Python
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-annotate --no-header --quiet --output-file constraints.txt
 
 wheel: setup-dev ## build the sdist and the wheel into dist/
 	$(BIN)/python -m build

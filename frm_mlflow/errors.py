@@ -6,7 +6,35 @@ alone, without a traceback, and exits with the error's `exit_code`.
 
 from __future__ import annotations
 
+import importlib.util
+import re
+from importlib import metadata
+
 from frm_mlflow import redact
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this environment; one that uv made has no pip.
+
+    Both programs take the installed frm-mlflow for the requirement and download what the extra lacks.
+    """
+    program = "pip" if importlib.util.find_spec("pip") else "uv pip"
+    return f"{program} install 'frm-mlflow[{extra}]'"
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra that installs `module`, by the requirements of the installed frm-mlflow; None if there is none.
+
+    >>> extra_of("torch"), extra_of("torch.nn"), extra_of("no_such_module")
+    ('bench', 'bench', None)
+    """
+    top = module.partition(".")[0]
+    distribution = {"PIL": "pillow"}.get(top, top).replace("_", "-").lower()
+    for line in metadata.requires("frm-mlflow") or ():
+        found = re.fullmatch(r"([\w.-]+).*;.*extra == [\"'](\w+)[\"'].*", line)
+        if found and found[1].replace("_", "-").lower() == distribution:
+            return found[2]
+    return None
 
 
 class FrmError(Exception):
@@ -34,7 +62,7 @@ class MissingExtraError(ConfigError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs the package '{package}', which is not installed: run `pip install 'frm-mlflow[{extra}]'`."
+            f"{purpose} needs the package '{package}', which is not installed: run `{install_command(extra)}`."
         )
         self.package = package
         self.extra = extra

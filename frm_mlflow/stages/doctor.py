@@ -14,7 +14,7 @@ from rich.table import Table
 
 from frm_mlflow import devices
 from frm_mlflow.config import DeviceConfig
-from frm_mlflow.errors import FrmError
+from frm_mlflow.errors import FrmError, install_command
 from frm_mlflow.export import RUNTIMES, precisions
 from frm_mlflow.tracking import server, spool
 from frm_mlflow.worker.energy import energy_meter
@@ -89,7 +89,7 @@ def _runtime(name: str) -> Finding:
     try:
         version = metadata.version(package)
     except metadata.PackageNotFoundError:
-        return Finding(name, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")
+        return Finding(name, False, f"'{package}' is not installed", install_command(extra))
     return Finding(name, True, f"{package} {version}: {', '.join(precisions(name))}")
 
 
@@ -97,7 +97,7 @@ def _energy(device: devices.Device) -> Finding:
     meter = energy_meter(device.kind, device.index)
     if meter is not None:
         return Finding("energy", True, f"zeus: {meter.counter}")
-    return Finding("energy", False, "no meter", "RAPL, NVML or another counter; pip install 'frm-mlflow[energy]'")
+    return Finding("energy", False, "no meter", f"RAPL, NVML or another counter; {install_command('energy')}")
 
 
 def _ssh() -> Finding:

@@ -1,0 +1,45 @@
+"""Names that resemble what was typed: the one place that decides what counts as near."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+CUTOFF = 0.6
+LIMIT = 3
+
+
+def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
+    """Return the candidates that resemble `typed`, the nearest first, at most three.
+
+    Case and the separators `-`, `_`, `.` and space make no difference. A name that begins with what was typed is near.
+
+    >>> near_names("benhc", ["bench", "report", "ingest"])
+    ['bench']
+    >>> near_names("Galaxy S25", ["Samsung Galaxy S25", "Google Pixel 7"])
+    ['Samsung Galaxy S25']
+    """
+    spelled: dict[str, str] = {}
+    for candidate in candidates:
+        spelled.setdefault(_plain(candidate), candidate)
+    plain = _plain(typed)
+    begun = sorted(name for name in spelled if len(plain) > 1 and name.startswith(plain))
+    held = sorted(name for name in spelled if len(plain) > 3 and plain in name)
+    close = difflib.get_close_matches(plain, spelled, n=LIMIT, cutoff=CUTOFF)
+    return [spelled[name] for name in dict.fromkeys([*close, *begun, *held])][:LIMIT]
+
+
+def did_you_mean(typed: str, candidates: Iterable[str]) -> str:
+    """Return the sentence that asks for the near names, with a leading space; empty if there are none.
+
+    >>> did_you_mean("resnt50", ["resnet50", "levit_128s"])
+    " Did you mean 'resnet50'?"
+    """
+    names = [f"'{name}'" for name in near_names(typed, candidates)]
+    if not names:
+        return ""
+    return f" Did you mean {' or '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)}?"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().translate(str.maketrans("", "", "-_. "))
