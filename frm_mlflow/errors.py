@@ -138,3 +138,14 @@ class DataError(FrmError):
 
 class ImportFileError(DataError):
     """A foreign result file is broken, hostile or not what its name says; names file and row."""
+
+    def __init__(self, problem: str, *, file: str = "", row: str = "") -> None:
+        place = f"{file}, row {row}" if row else file
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem = problem
+        self.file = file
+        self.row = row
+
+
+class MissingFactError(ConfigError):
+    """A file does not state a fact that a benchmark needs, and `source.given` does not state it either."""

@@ -4,7 +4,15 @@ Further down functions take these frozen objects or plain arguments, never a Dic
 """
 
 from frm_mlflow.config.checking import checked
-from frm_mlflow.config.commands import AttachConfig, BenchConfig, GateConfig, IngestConfig, SourceConfig, TrackingConfig
+from frm_mlflow.config.commands import (
+    AttachConfig,
+    BenchConfig,
+    GateConfig,
+    IngestConfig,
+    ReadLimits,
+    SourceConfig,
+    TrackingConfig,
+)
 from frm_mlflow.config.device import FIXED_SSH_OPTIONS, PHONE, TOOLS, TRANSPORTS, DeviceConfig, Recognition
 from frm_mlflow.config.measuring import AccuracyConfig, MeasureConfig, PrecisionConfig, RuntimeConfig
 from frm_mlflow.config.model import FILE_SOURCES, MODEL_SOURCES, ModelConfig
@@ -25,6 +33,7 @@ __all__ = [
     "MeasureConfig",
     "ModelConfig",
     "PrecisionConfig",
+    "ReadLimits",
     "Recognition",
     "RuntimeConfig",
     "SourceConfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,23 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
+class ReadLimits:
+    """How much of a foreign file is read before it is refused."""
+
+    max_mib: float = 64.0
+    """Size of one file, also of one that is unpacked from an archive."""
+    max_seconds: float = 20.0
+    """CPU time for one file."""
+    max_rows: int = 1_000_000
+    """Rows of one table."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_mib", "max_seconds", "max_rows"):
+            if not 0 < getattr(self, name) <= 1e12:
+                raise ConfigError(f"source.limits.{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class SourceConfig:
     """What an importer is told beyond the file: what it takes, and what the file itself does not say."""
 
@@ -37,12 +55,14 @@ class SourceConfig:
     """Your own names of models to canonical ones."""
     devices: dict[str, str] | None = None
     """Your own names of devices to canonical ones."""
-    columns: dict[str, str] | None = None
-    """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's."""
+    columns: dict[str, str | None] | None = None
+    """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's; null ignores a column."""
     units: dict[str, str] | None = None
     """Units of such columns where they are not ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
     accuracy: str | None = None
     """A timm results table (`results-imagenet.csv`) to take accuracy from (timm)."""
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """What one file may cost to read."""
 
     def __post_init__(self) -> None:
         if self.filter not in ("classifiers", "all"):
@@ -75,6 +95,8 @@ class BenchConfig:
     def __post_init__(self) -> None:
         if self.max_drift <= 0:
             raise ConfigError(f"max_drift must be positive (0.1 is 10 %), got {self.max_drift}")
+        if self.max_drift > 1:
+            raise ConfigError(_ambiguous("max_drift", self.max_drift, f"{self.max_drift / 100:g}"))
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,7 @@ class GateConfig:
     max_latency_ms: float | None = None
     max_frm: float | None = None
     max_regression: str | None = None
-    """A share (0.05) or a percentage (5%)."""
+    """A percentage (5%), or a share below 1 (0.05)."""
     confidence: float = 0.95
     rounds: int = 4
     """Measurements at most; after each the gate looks whether the verdict is clear."""
@@ -150,7 +172,13 @@ class GateConfig:
         if self.rounds < 1:
             raise ConfigError(f"rounds must be at least 1, got {self.rounds}")
         if not 0 < self.confidence < 1:
-            raise ConfigError(f"confidence must be above 0 and below 1, got {self.confidence}")
+            raise ConfigError(f"confidence must be above 0 and below 1 (0.95 is 95 %), got {self.confidence}")
+        if self.max_frm is not None and not 0 < self.max_frm < 1e6:
+            raise ConfigError(f"max_frm must be above 0 (1 is the baseline's cost), got {self.max_frm}")
+        if self.max_latency_ms is not None and not 1e-6 <= self.max_latency_ms <= 86_400_000:
+            raise ConfigError(
+                f"max_latency_ms must be between 1e-6 (1 ns) and 86400000 (1 day), got {self.max_latency_ms}"
+            )
         limits = (self.max_latency_ms, self.max_frm, self.largest_ratio)
         if all(limit is None for limit in limits):
             raise ConfigError("a gate needs a limit: max_latency_ms=, max_frm= or max_regression= with against=")
@@ -165,8 +193,22 @@ class GateConfig:
         if self.max_regression is None:
             return None
         text = self.max_regression.strip()
+        in_percent = text.endswith("%")
         try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            number = float(text.removesuffix("%"))
         except ValueError:
-            raise ConfigError(f"max_regression must be a share or a percentage (0.05, 5%), got '{text}'") from None
-        return 1 + share
+            number = math.nan
+        if not 0 <= number <= 1e6:
+            raise ConfigError(f"max_regression must be a percentage or a share (5%, 0.05), got '{text}'")
+        if number >= 1 and not in_percent:
+            raise ConfigError(
+                f"max_regression={text} can be {number:g} % or {number:g} times the latency of against=: "
+                f"write max_regression={number:g}% or max_regression={100 * number:g}%"
+            )
+        return 1 + (number / 100 if in_percent else number)
+
+
+def _ambiguous(key: str, value: float, share: str) -> str:
+    return (
+        f"{key}={value:g} can be {value:g} % or {value:g} times: write {key}={share} for {value:g} %, a share below 1"
+    )

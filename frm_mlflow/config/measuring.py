@@ -61,6 +61,11 @@ class MeasureConfig:
             raise ConfigError(f"measure.runs must be at least 1, got {self.runs}")
         if self.launches < 1:
             raise ConfigError(f"measure.launches must be at least 1, got {self.launches}")
+        if not 0 <= self.target_interval <= 1:
+            raise ConfigError(
+                f"measure.target_interval is a share of at most 1, got {self.target_interval:g}: "
+                f"for {self.target_interval:g} % write {self.target_interval / 100:g}"
+            )
         if self.max_runs < self.runs:
             raise ConfigError(f"measure.max_runs ({self.max_runs}) must not be below measure.runs ({self.runs})")
         if self.batch_size < 1:

@@ -18,7 +18,8 @@ from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.importers import aihub_layouts, files
+from frm_mlflow.errors import ImportFileError
+from frm_mlflow.importers import aihub_layouts, files, logs
 from frm_mlflow.importers.aihub_layouts import COMPUTE_UNITS, Job
 from frm_mlflow.importers.contract import LeftOut, Row
 
@@ -26,22 +27,25 @@ CLASSIFICATION = "Image Classification"
 PASSED = "passed"
 PRECISIONS = {"w8a8": "int8"}
 """The newer layout's words for what the older one calls otherwise."""
-INPUT_SIZES = {"efficientvit_l2_cls": 384, "inception_v3": 299, "mobile_vit": 256, "nasnet": 331}
-"""Side of the input that `get_input_spec` in the models' `model.py` sets, where the manifest says 224."""
+_PERF = re.compile(r"(?:.*/)?models/[^/]+/perf(?:_(?P<precision>\w+))?\.yaml")
+"""Some releases have a file per precision beside the first: `perf_w8a16.yaml`."""
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield the rows of the wheel or checkout at `path`."""
+    """Yield the rows of the wheel or checkout at `path`; a model whose files cannot be read is left out."""
     with files.Tree(path) as tree:
-        models = sorted(name for name in tree.names if re.search(r"(^|/)models/[^/]+/perf\.yaml$", name))
+        models = sorted(name for name in tree.names if _PERF.fullmatch(name))
         if not models:
             files.fail(path.name, "holds no models/NAME/perf.yaml; give a qai_hub_models wheel or source checkout")
         root = models[0].rpartition("models/")[0]
         with files.expected_layout(f"{root}devices_and_chipsets.yaml"):
             package = _Package(tree, root)
         for perf in models:
-            with files.expected_layout(perf):
-                yield from _model_rows(package, perf, options)
+            try:
+                with files.expected_layout(perf):
+                    yield from _model_rows(package, perf, options)
+            except ImportFileError as error:
+                yield LeftOut(perf.removeprefix(root), error.row or "*", error.problem, error)
 
 
 class _Package:
@@ -51,6 +55,7 @@ class _Package:
         self.tree = tree
         self.root = root
         self.version = self._version()
+        self._shared_side: int | None = None
         devices = self._devices_document()
         self.borrowed_from = _borrowed_from(devices)
         self.chips: dict[str, str] = {name: str(facts["chipset"]) for name, facts in devices.get("devices", {}).items()}
@@ -58,6 +63,37 @@ class _Package:
     def document(self, name: str) -> Any:
         """Return a YAML file of the package, an empty mapping where it does not exist."""
         return files.load_yaml(self.tree.text(name), name) if name in self.tree.names else {}
+
+    def input_side(self, folder: str) -> int | None:
+        """Return the side of the input that this release's own source of the model sets, None if it sets none.
+
+        The manifest states the published network's, which a release may not have used: the source is searched, not run.
+        """
+        source = self._source(f"{folder}model.py")
+        if "def get_input_spec(" in source:
+            return self._side_in(source)
+        if "ImagenetClassifier" not in source:
+            return None
+        return _constant("INPUT_DIM", source) or self._shared_input_side()
+
+    def _shared_input_side(self) -> int | None:
+        if self._shared_side is None:
+            shared = sorted(name for name in self.tree.names if name.endswith("/imagenet_classifier/model.py"))
+            self._shared_side = (self._side_in(self._source(shared[0])) if shared else None) or 0
+        return self._shared_side or None
+
+    def _side_in(self, source: str) -> int | None:
+        """Return the side in the first `(batch, 3, SIDE, SIDE)` of `get_input_spec`: a number or a constant."""
+        name = _side_name(source)
+        if not name or name.isdigit():
+            return int(name) if name else None
+        imports = re.finditer(r"from qai_hub_models\.([\w.]{1,200}) import (\([^)]{0,2000}\)|[^\n(]{0,500})", source)
+        module = next((found[1] for found in imports if re.search(rf"\b{re.escape(name)}\b", found[2])), "")
+        other = f"{self.root}{module.replace('.', '/')}.py" if module else ""
+        return _constant(name, source) or (_constant(name, self._source(other)) if other else None)
+
+    def _source(self, name: str) -> str:
+        return self.tree.text(name) if name in self.tree.names else ""
 
     def _version(self) -> str:
         name = f"{self.root}_version.py"
@@ -69,6 +105,23 @@ class _Package:
     def _devices_document(self) -> dict[str, Any]:
         document = self.document(f"{self.root}devices_and_chipsets.yaml")
         return document if isinstance(document, dict) else {}
+
+
+def _side_name(source: str) -> str:
+    """Return what `get_input_spec` writes for both sides of an image, "" if it describes none.
+
+    >>> _side_name("def get_input_spec(self): return {'x': (1, 3, self.DIM, self.DIM)}")
+    'DIM'
+    """
+    spec = source.partition("def get_input_spec(")[2][:3000]
+    shape = re.search(r"\([\w.\s]{1,60},\s{0,40}3,\s{0,40}([\w.]{1,60}),\s{0,40}([\w.]{1,60}),?\s{0,40}\)", spec)
+    return shape[1].removeprefix("self.") if shape and shape[1] == shape[2] else ""
+
+
+def _constant(name: str, source: str) -> int | None:
+    """Return the value of an assignment like `DIM = 299` or `DIM: ClassVar[int] = 299`, None without one."""
+    value = re.search(rf"(?m)^ {{0,8}}{re.escape(name)}\b[^=\n]{{0,60}}= (\d{{1,5}})\b", source)
+    return int(value[1]) if value else None
 
 
 def _borrowed_from(document: Mapping[str, Any]) -> dict[str, str]:
@@ -83,7 +136,7 @@ def _borrowed_from(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    folder = perf.removesuffix("perf.yaml")
+    folder = perf.rpartition("/")[0] + "/"
     manifest = package.document(f"{folder}manifest.yaml") or package.document(f"{folder}info.yaml")
     if not isinstance(manifest, dict):
         files.fail(f"{folder}manifest.yaml", "is not a mapping")
@@ -91,12 +144,20 @@ def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator
     if options.filter == "classifiers" and manifest.get("use_case") != CLASSIFICATION:
         yield LeftOut(shown, "*", "not an image classifier (filter=all takes it)")
         return
-    model = _Model(folder.rstrip("/").rpartition("/")[2], manifest, package.document(f"{folder}numerics.yaml"), shown)
+    side = package.input_side(folder)
+    numerics = package.document(f"{folder}numerics.yaml")
+    model = _Model(folder.rstrip("/").rpartition("/")[2], manifest, numerics, shown, input_side=side)
+    named = re.fullmatch(r"\w+_(w\d+a\d+)", perf.rpartition("/")[2].removesuffix(".yaml"))
+    model.quantised_as = model.quantised_as or (named[1] if named else "")
     seen: Counter[str] = Counter()
     for job in aihub_layouts.jobs(package.document(perf), shown, date=package.tree.date(perf)):
+        if isinstance(job, LeftOut):
+            yield job
+            continue
         seen[job.row] += 1
         repeat = f"#{seen[job.row]}" if seen[job.row] > 1 else ""
-        yield _row(replace(job, row=job.row + repeat), model, package)
+        named_job = replace(job, row=job.row + repeat)
+        yield logs.guarded(job.file, named_job.row, lambda j=named_job: _row(j, model, package))  # type: ignore[misc]
 
 
 class _Model:
@@ -106,7 +167,9 @@ class _Model:
     `convnext_tiny_w8a16_quantized` calls itself int8: the folder's name is right.
     """
 
-    def __init__(self, folder: str, manifest: Mapping[str, Any], numerics: Any, file: str) -> None:
+    def __init__(
+        self, folder: str, manifest: Mapping[str, Any], numerics: Any, file: str, *, input_side: int | None
+    ) -> None:
         suffix = re.search(r"(?:_(w\d+a\d+))?_?quantized$", folder)
         self.name = folder[: suffix.start()] if suffix else folder
         self.quantised_as = (suffix.group(1) or "") if suffix else ""
@@ -114,7 +177,7 @@ class _Model:
         self.use_case = str(manifest.get("use_case", ""))
         details = manifest.get("technical_details") or {}
         self.params_m = _params_m(details.get("Number of parameters"))
-        self.input_size = INPUT_SIZES.get(self.name) or _side(details.get("Input resolution"))
+        self.input_size = input_side or _side(details.get("Input resolution"))
         self.checkpoint = str(details.get("Model checkpoint", ""))
         self.top1, self.accuracy_source = _published_top1(manifest.get("numerics_benchmark"))
         self.measured_top1 = _measured_top1(numerics)
@@ -122,13 +185,13 @@ class _Model:
 
 def _params_m(text: object) -> float | None:
     """Return `25.5M` or `1.2B` in millions."""
-    found = re.fullmatch(r"([\d.]+)\s*([MB])", str(text).strip())
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([MB])", str(text).strip()[:40])
     return float(found.group(1)) * (1000 if found.group(2) == "B" else 1) if found else None
 
 
 def _side(text: object) -> int | None:
     """Return the side of `224x224` or `1x3x224x224`; None where the two sides differ."""
-    sides = [int(side) for side in re.findall(r"\d+", str(text)) if int(side) > 3]
+    sides = [int(side) for side in re.findall(r"\d{1,9}", str(text)[:200]) if int(side) > 3]
     return sides[-1] if sides and len(set(sides)) == 1 else None
 
 
@@ -155,7 +218,7 @@ def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
         return LeftOut(job.file, job.row, "tokens a second of a language model, not a latency")
     if job.status.lower() != PASSED:
         return LeftOut(job.file, job.row, f"job {job.status.lower() or 'without a status'}")
-    if job.latency_ms is None or job.latency_ms <= 0:
+    if not job.latency_ms:
         return LeftOut(job.file, job.row, "passed without a latency")
     name = model.name if not job.is_component else f"{model.name}/{job.component}"
     measured_on = package.borrowed_from.get(job.device, "")
@@ -170,7 +233,7 @@ def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
         runtime=job.runtime,
         precision=precision,
         compute_unit=unit,
-        tier="edge",
+        assumed_tier="edge",
         chip=job.chip or package.chips.get(job.device, ""),
         runtime_version=_versions(job.tool_versions) or f"qai_hub_models {package.version}",
         input_size=model.input_size,

@@ -7,12 +7,14 @@ latency in ms, memory in whole MiB and `layer_counts`. Before: `models: - name:`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from frm_mlflow.errors import ImportFileError
 from frm_mlflow.importers import files
+from frm_mlflow.importers.contract import LeftOut
 
 MIB = 2**20
 COMPUTE_UNITS = ("npu", "gpu", "cpu")
@@ -51,8 +53,8 @@ class Job:
     generates_text: bool = False
 
 
-def jobs(document: Any, file: str, *, date: datetime) -> Iterator[Job]:
-    """Yield the jobs of a `perf.yaml` of either layout; `date` is the file's."""
+def jobs(document: Any, file: str, *, date: datetime) -> Iterator[Job | LeftOut]:
+    """Yield the jobs of a `perf.yaml` of either layout; `date` is the file's. A job that cannot be read is left out."""
     if not isinstance(document, dict):
         files.fail(file, "is empty or no mapping")
     if isinstance(document.get("precisions"), dict):
@@ -72,7 +74,14 @@ def _mapping(value: Any, file: str, row: str) -> Mapping[str, Any]:
     return value
 
 
-def _current(precisions: Mapping[str, Any], file: str, date: datetime) -> Iterator[Job]:
+def _guarded(file: str, row: str, make: Callable[[], Job]) -> Job | LeftOut:
+    try:
+        return make()
+    except ImportFileError as error:
+        return LeftOut(file, row, error.problem, error)
+
+
+def _current(precisions: Mapping[str, Any], file: str, date: datetime) -> Iterator[Job | LeftOut]:
     for precision, facts in precisions.items():
         components = _mapping(_mapping(facts, file, precision).get("components"), file, precision)
         for component, parts in components.items():
@@ -80,24 +89,19 @@ def _current(precisions: Mapping[str, Any], file: str, date: datetime) -> Iterat
             for device, runtimes in devices.items():
                 for runtime, job in _mapping(runtimes, file, device).items():
                     row = f"{precision}/{component}/{device}/{runtime}"
-                    names = [files.word(name, file, row) for name in (component, device, runtime, precision)]
-                    yield _current_job(
-                        _mapping(job, file, row), *names, file=file, is_component=len(components) > 1, date=date
+                    names = (component, device, runtime, precision)
+                    is_component = len(components) > 1
+                    yield _guarded(
+                        file,
+                        row[:300],
+                        lambda j=job, n=names, c=is_component: _current_job(j, n, file, is_component=c, date=date),  # type: ignore[misc]
                     )
 
 
-def _current_job(
-    job: Mapping[str, Any],
-    component: str,
-    device: str,
-    runtime: str,
-    precision: str,
-    *,
-    file: str,
-    is_component: bool,
-    date: datetime,
-) -> Job:
+def _current_job(job: Any, names: tuple[Any, ...], file: str, *, is_component: bool, date: datetime) -> Job:
+    component, device, runtime, precision = (files.word(name, file, str(names)[:300]) for name in names)
     row = f"{precision}/{component}/{device}/{runtime}"
+    job = _mapping(job, file, row)
     memory = _mapping(job.get("estimated_peak_memory_range_mb"), file, row)
     return Job(
         file=file,
@@ -121,7 +125,7 @@ def _current_job(
     )
 
 
-def _older(models: Any, file: str, date: datetime) -> Iterator[Job]:
+def _older(models: Any, file: str, date: datetime) -> Iterator[Job | LeftOut]:
     entries = models if isinstance(models, list) else []
     for model in entries:
         component = files.word(_mapping(model, file, "models").get("name", ""), file, "models")
@@ -130,15 +134,14 @@ def _older(models: Any, file: str, date: datetime) -> Iterator[Job]:
             device = _mapping(_mapping(group, file, where).get("reference_device_info"), file, where)
             for path, job in group.items():
                 if isinstance(job, dict) and "inference_time" in job:
-                    yield _older_job(
-                        job,
-                        device,
-                        file=file,
-                        component=component,
-                        is_component=len(entries) > 1,
-                        runtime=RUNTIMES.get(path, path),
-                        date=_date(group.get("timestamp")) or date,
-                    )
+                    facts = {
+                        "file": file,
+                        "component": component,
+                        "is_component": len(entries) > 1,
+                        "runtime": RUNTIMES.get(path, path),
+                        "date": _date(group.get("timestamp")) or date,
+                    }
+                    yield _guarded(file, f"{where}/{path}", lambda j=job, d=device, f=facts: _older_job(j, d, **f))  # type: ignore[misc]
 
 
 def _older_job(

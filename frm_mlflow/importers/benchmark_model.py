@@ -22,35 +22,42 @@ DEFAULTS: Mapping[str, Any] = {"runtime": "litert", "precision": "unknown", "com
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each log or profiling CSV at `path`."""
-    for log in logs.logs(path, ("*.log", "*.txt", "*.csv")):
-        with files.expected_layout(log.name):
-            files.lines_of(log.text, log.name)
-            yield _profile(log, options) if "avg_ms, %" in log.text else _printed(log, options)
+    """Yield a row for each run in the logs and profiling CSVs at `path`."""
+    return logs.each(path, ("*.log", "*.txt", "*.csv"), lambda log: _read_one(log, options))
 
 
-def _printed(log: Log, options: SourceConfig) -> Row | LeftOut:
+def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    lines = log.lines()
+    if "avg_ms, %" in log.text:
+        yield _profile(log, "\n".join(lines), options)
+        return
+    for number, text in enumerate(tool_output.benchmark_model_runs(lines), start=1):
+        yield logs.guarded(log.name, str(number), lambda text=text, row=str(number): _printed(log, text, row, options))  # type: ignore[misc]
+
+
+def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | LeftOut:
     try:
-        printed = tool_output.benchmark_model(log.text)
+        printed = tool_output.benchmark_model(text)
     except tool_output.ToolFailedError:
-        return LeftOut(log.name, "*", "benchmark_model reports a failure")
+        return LeftOut(log.name, "*" if row == "1" else row, "benchmark_model reports a failure")
     except tool_output.NotPrintedError as error:
-        files.fail(log.name, str(error))
+        files.fail(log.name, str(error), row=row)
     return logs.row_of(
         log,
-        logs.facts_of(options, log.path, _stated(log.text)),
+        logs.facts_of(options, log.path, _stated(text)),
+        row=row,
         defaults=DEFAULTS,
         metrics=printed.metrics,
         latency_statistic=printed.statistic,
         memory_definition=printed.memory_definition,
-        tags=_layers(log.text),
-        provenance={"tool": "benchmark_model", "threads": found(r"(?i)num threads: \[(\d+)\]", log.text)},
+        tags=_layers(text),
+        provenance={"tool": "benchmark_model", "threads": found(r"(?i)num threads: \[(\d{1,6})\]", text)},
     )
 
 
-def _profile(log: Log, options: SourceConfig) -> Row | LeftOut:
+def _profile(log: Log, text: str, options: SourceConfig) -> Row | LeftOut:
     """Read the regular runs' total out of a profiling CSV; the initialisation's comes before it."""
-    regular = log.text.rpartition("for Regular Benchmark Runs")[2]
+    regular = text.rpartition("for Regular Benchmark Runs")[2]
     timed = tool_output.statistics(found(r"Timings \(microseconds\): (count=.*)", regular))
     if "avg" not in timed:
         files.fail(log.name, "has no `Timings (microseconds)` of regular runs; cut off?")
@@ -71,8 +78,9 @@ def _layers(text: str) -> dict[str, str]:
 
 def _stated(text: str) -> dict[str, Any]:
     counts = tool_output.layers(text)
-    graph = found(r"(?m)(?:Graph: \[|Loaded model |--graph=)([^\]\s]+)", text)
+    graph = found(r"Graph: \[([^\]\n]{1,1000})\]", text) or found(r"Loaded model (.{1,1000})", text)
+    command = next((line for line in text.split("\n") if "--graph" in line), "")
     return {
-        "model": logs.model_in(graph),
+        "model": logs.model_in(graph or logs.option(command, "graph")),
         "compute_unit": max(counts, key=lambda unit: counts[unit]) if counts else "",
     }

@@ -6,8 +6,12 @@ An importer is a function registered under the entry-point group `frm_mlflow.imp
 
 It yields one `Row` for each benchmark, in the source's own words, with metrics in `schema`'s
 units, and one `LeftOut` for each row that it does not use. Names, tiers and missing facts are
-resolved after it, the same way for every source. It opens files through `importers.files`,
-raises `ImportFileError` with file and row, executes nothing and writes nothing.
+resolved after it, and numbers are checked there, the same way for every source. It opens files
+through `importers.files` alone, executes nothing and writes nothing.
+
+What can be read is read, what cannot is left out, counted and named, and nothing stops the rest:
+`logs.each(path, patterns, options, read_one)` calls `read_one(log)` for each file and turns an
+error in one of them into a `LeftOut`. A new importer of logs is that call and a `read_one`.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 from frm_mlflow.config import SourceConfig
+from frm_mlflow.errors import FrmError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,9 @@ class Row:
     memory_definition: str = ""
     compute_unit: str = "cpu"
     tier: str = ""
+    """gpu, cpu or edge as the row states it: it wins over the device catalogue's ..."""
+    assumed_tier: str = ""
+    """... which wins over what the importer assumes."""
     chip: str = ""
     runtime_version: str = ""
     batch_size: int = 1
@@ -59,6 +67,8 @@ class LeftOut:
     file: str
     row: str
     reason: str
+    error: FrmError | None = field(default=None, compare=False, repr=False)
+    """Set if the file or row cannot be read; it is raised if nothing else of the source can be either."""
 
 
 class Importer(Protocol):

@@ -1,41 +1,96 @@
-"""Foreign files, read with limits: nothing is executed, unpacked or followed out of its archive.
+"""The one door through which foreign files are opened: every read has limits, and nothing is executed.
 
-Every function raises `ImportFileError` naming the file, and the row where there is one.
+No importer opens a file in another way (a test compares). The limits of size, rows and time come
+from `source.limits`; depth and counts are fixed. Every function raises `ImportFileError` naming
+the file, and the row where there is one.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
 import math
+import os
 import re
+import stat
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 import yaml
 
+from frm_mlflow.config import ReadLimits
 from frm_mlflow.errors import ImportFileError
 
-MAX_BYTES = 64 * 2**20
-"""Largest text file that is read; AI Hub's largest is 0.15 MB, timm's 0.1."""
 MAX_LINE = 2**20
+MAX_LINES = 2_000_000
 MAX_MEMBERS = 100_000
-MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "null", "inf", "-inf", "+inf"})
+MAX_DEPTH = 60
+MAX_CONTAINERS = 500_000
+MAX_VALUES = 5_000_000
+MAX_COLUMNS = 2_000
+MAX_WORD = 250
+MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "null", "inf", "-inf", "+inf", "infinity", "-infinity"})
 """Words (lower case) for a figure that was not measured."""
+OLDEST_YEAR = 1990
 
+_LIMITS: ContextVar[ReadLimits] = ContextVar("limits", default=ReadLimits())  # noqa: B039 - it is frozen
+_STARTED_S: ContextVar[float | None] = ContextVar("started_s", default=None)
 _YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCALAR_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "timestamp"))
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def fail(file: str, problem: str, *, row: object = None) -> NoReturn:
     """Raise the error of a file, at a row where there is one."""
-    where = file if row is None else f"{file}, row {row}"
-    raise ImportFileError(f"{where}: {problem}")
+    raise ImportFileError(problem, file=file, row="" if row is None else str(row))
+
+
+@contextmanager
+def limited(limits: ReadLimits) -> Iterator[None]:
+    """Read files within `limits` inside the block."""
+    token = _LIMITS.set(limits)
+    try:
+        yield
+    finally:
+        _LIMITS.reset(token)
+
+
+@contextmanager
+def expected_layout(file: str) -> Iterator[None]:
+    """Read one file: its CPU time is limited, and what its layout makes go wrong becomes an error with its name."""
+    token = _STARTED_S.set(time.thread_time())
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+        fail(file, f"is not laid out as its format is ({type(error).__name__}: {str(error)[:200]})")
+    finally:
+        _STARTED_S.reset(token)
+
+
+def within_time(file: str) -> None:
+    """Raise if the file has taken more CPU time than `source.limits.max_seconds`."""
+    started_s = _STARTED_S.get()
+    limit_s = _LIMITS.get().max_seconds
+    if started_s is not None and time.thread_time() - started_s > limit_s:
+        fail(file, f"takes more than {limit_s:g} s of CPU time to read; source.limits.max_seconds sets the limit")
+
+
+# --- opening ---------------------------------------------------------------------------------
 
 
 class Tree:
@@ -47,7 +102,7 @@ class Tree:
     def __init__(self, path: Path) -> None:
         self.root = path
         self._archive = None if path.is_dir() else _open_archive(path)
-        self.names = _members(self._archive) if self._archive else _files_below(path)
+        self.names = _members(self._archive) if self._archive else frozenset(below(path))
 
     def __enter__(self) -> Tree:
         return self
@@ -60,24 +115,27 @@ class Tree:
         """Return one file's text."""
         if self._archive is None:
             return read_text(self.root / name, shown=name)
-        try:
-            with self._archive.open(name) as stream:
-                content = stream.read(MAX_BYTES + 1)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            fail(name, f"cannot be unpacked: {error}")
-        return _decoded(content, name)
+        return _decoded(_unpacked(self._archive, name), name)
 
     def date(self, name: str) -> datetime:
-        """Return when a file was written, in UTC (a zip archive keeps no time zone: taken as UTC)."""
+        """Return when a file was written, in UTC (a zip archive has no time zone: taken as UTC).
+
+        A wheel that was built reproducibly has 1980 as the time of its files: then the archive's own time counts.
+        """
         if self._archive is None:
             return modified(self.root / name)
-        return datetime(*self._archive.getinfo(name).date_time, tzinfo=timezone.utc)
+        try:
+            written = datetime(*self._archive.getinfo(name).date_time, tzinfo=timezone.utc)
+        except ValueError:
+            return modified(self.root)
+        return written if written.year >= OLDEST_YEAR else modified(self.root)
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
+    _regular(path, path.name)
     try:
         return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         fail(path.name, f"is neither a folder nor a complete zip archive or wheel ({error})")
 
 
@@ -89,58 +147,137 @@ def _members(archive: zipfile.ZipFile) -> frozenset[str]:
         fail(shown, f"holds {len(names)} files; at most {MAX_MEMBERS} are read")
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
             fail(shown, f"member '{name}' points out of the archive")
     return frozenset(names)
 
 
-def _files_below(folder: Path) -> frozenset[str]:
-    """Return the paths of regular files; links are not followed."""
-    found = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
-    return frozenset(file.relative_to(folder).as_posix() for file in found)
-
-
-@contextmanager
-def expected_layout(file: str) -> Iterator[None]:
-    """Turn what goes wrong where a document has another shape than its format's into an error naming the file."""
+def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError) as error:
-        fail(file, f"is not laid out as its format is ({type(error).__name__}: {error})")
+        with archive.open(name) as stream:
+            return stream.read(_max_bytes() + 1)
+    except NotImplementedError:
+        fail(name, "is packed with a compression that Python cannot unpack; pack the archive again with deflate")
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
+        fail(name, f"cannot be unpacked: {error}")
+    except Exception as error:  # LZMA and BZ2 have errors of their own
+        fail(name, f"cannot be unpacked: {type(error).__name__}: {error}")
+
+
+def below(folder: Path) -> Iterator[str]:
+    """Yield the paths of the regular files below a folder; links are not followed."""
+    number = 0
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            number += 1
+            if number > MAX_MEMBERS:
+                fail(folder.name, f"holds more than {MAX_MEMBERS:,} files; give a folder further down")
+            path = Path(root, name)
+            if path.is_file() and not path.is_symlink():
+                yield path.relative_to(folder).as_posix()
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is something at `path`; a path that cannot be looked up is an error that names it."""
+    try:
+        return path.exists()
+    except (OSError, ValueError) as error:
+        fail(str(path)[:200], f"cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def modified(path: Path) -> datetime:
-    """Return when a file was last written, in UTC."""
-    return datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc)
-
-
-def _decoded(content: bytes, shown: str) -> str:
-    if len(content) > MAX_BYTES:
-        fail(shown, f"is larger than {MAX_BYTES // 2**20} MiB")
+    """Return when a file was last written, in UTC; today if its time is older than any tool that is read."""
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fail(shown, f"is not UTF-8 text (byte {error.start})")
+        written = datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc)
+    except (OSError, OverflowError, ValueError):
+        return datetime.now(timezone.utc)
+    return written if written.year >= OLDEST_YEAR else datetime.now(timezone.utc)
+
+
+def _max_bytes() -> int:
+    return int(_LIMITS.get().max_mib * 2**20)
+
+
+def _regular(path: Path, shown: str) -> None:
+    """Raise for what is not a regular file: a device or a pipe can be endless, or never give a byte."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        fail(shown, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    if stat.S_ISDIR(mode):
+        fail(shown, "is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        fail(shown, "is not a regular file but a device, pipe or socket; write its content to a file first")
+
+
+def _bytes_of(path: Path, shown: str, *, at_most: int) -> bytes:
+    """Return at most so many bytes; the file is checked again once it is open, and opening never waits."""
+    _regular(path, shown)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                fail(shown, "is not a regular file")
+            return stream.read(at_most)
+    except OSError as error:
+        fail(shown, f"cannot be read: {error.strerror}")
 
 
 def read_text(path: Path, *, shown: str | None = None) -> str:
-    """Return a text file's content, up to `MAX_BYTES`."""
+    """Return a text file's content, up to `source.limits.max_mib`."""
     name = shown or path.name
+    return _decoded(_bytes_of(path, name, at_most=_max_bytes() + 1), name)
+
+
+def head(path: Path, *, size: int = 2**20) -> str:
+    """Return the first bytes of a text file beside the one that is imported, "" if there is none to read."""
     try:
-        with path.open("rb") as stream:
-            return _decoded(stream.read(MAX_BYTES + 1), name)
-    except OSError as error:
-        fail(name, f"cannot be read: {error.strerror}")
+        return _bytes_of(path, path.name, at_most=size).decode("utf-8", errors="replace")
+    except ImportFileError:
+        return ""
+
+
+def _decoded(content: bytes, shown: str) -> str:
+    """Return text in UTF-8, or UTF-16 as PowerShell writes it; a stray byte becomes U+FFFD, a binary is refused."""
+    if len(content) > _max_bytes():
+        fail(shown, f"is larger than {_LIMITS.get().max_mib:g} MiB; source.limits.max_mib sets the limit")
+    encoding = next((name for bom, name in _BOMS if content.startswith(bom)), "") or _without_bom(content)
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8" or b"\0" in content[:4096]:
+            fail(shown, f"is not UTF-8 or UTF-16 text (byte {error.start})")
+    text = content.decode("utf-8", errors="replace").removeprefix("\ufeff")
+    if text.count("\ufffd") > max(8, len(text) // 50):
+        fail(shown, "is not UTF-8 text: more than 2 % of its characters cannot be decoded")
+    return text
+
+
+def _without_bom(content: bytes) -> str:
+    """Return the encoding of text without a byte order mark: UTF-16 has a zero in every second byte."""
+    start = content[:200]
+    if len(start) >= 8 and start[1::2].count(0) > 0.9 * len(start[1::2]) and 0 not in start[::2]:
+        return "utf-16-le"
+    if len(start) >= 8 and start[::2].count(0) > 0.9 * len(start[::2]) and 0 not in start[1::2]:
+        return "utf-16-be"
+    return "utf-8"
 
 
 def fingerprint(text: str) -> str:
     """Return the version of a file that states none: a hash of its content."""
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:12]
+
+
+# --- formats ---------------------------------------------------------------------------------
 
 
 def lines_of(text: str, file: str) -> list[str]:
-    """Return the lines of `text`, none longer than `MAX_LINE`."""
-    lines = text.splitlines()
+    """Return the lines of `text`: at most `MAX_LINES`, none longer than `MAX_LINE`."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.count("\n") > MAX_LINES:
+        fail(file, f"has more than {MAX_LINES:,} lines")
+    lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, start=1):
         if len(line) > MAX_LINE:
             fail(file, f"the line is {len(line):,} characters long; at most {MAX_LINE:,} are read", row=number)
@@ -150,14 +287,12 @@ def lines_of(text: str, file: str) -> list[str]:
 def load_yaml(text: str, file: str) -> Any:
     """Return a YAML document of plain values; anchors, aliases and tags are refused.
 
-    An alias is how a small document names a huge one, and no known source uses them.
+    An alias is how a small document names a huge one, and no known source uses them. The document
+    is built from the parser's events, not by recursion: 100,000 nested brackets would end the
+    process in libyaml's composer.
     """
     try:
-        if "*" in text or "&" in text:
-            for event in yaml.parse(text, Loader=_YAML_LOADER):
-                if isinstance(event, yaml.AliasEvent):
-                    fail(file, "YAML aliases are not read", row=event.start_mark.line + 1 if event.start_mark else None)
-        return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506 - a safe loader  # nosec B506
+        return _from_events(text, file)
     except yaml.MarkedYAMLError as error:
         row = error.problem_mark.line + 1 if error.problem_mark else None
         fail(file, f"is not YAML of plain values: {error.problem}", row=row)
@@ -165,31 +300,234 @@ def load_yaml(text: str, file: str) -> Any:
         fail(file, f"is not YAML of plain values: {type(error).__name__}")
 
 
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not been reached."""
+
+    content: Any
+    key: Any = None
+    has_key: bool = False
+
+    def put(self, value: Any, file: str, row: int) -> None:
+        if isinstance(self.content, list):
+            self.content.append(value)
+        elif self.has_key:
+            self.content[self.key] = value
+            self.has_key = False
+        elif isinstance(value, list | dict):
+            fail(file, "a list or mapping as a key is not read", row=row)
+        else:
+            self.key, self.has_key = value, True
+
+
+def _from_events(text: str, file: str) -> Any:
+    scalars = _Scalars()
+    stack: list[_Open] = []
+    document: Any = None
+    number = 0
+    for event in yaml.parse(text, Loader=_YAML_LOADER):
+        row = event.start_mark.line + 1 if event.start_mark else 0
+        number += 1
+        if number % 4096 == 0:
+            within_time(file)
+        if number > MAX_VALUES:
+            fail(file, f"holds more than {MAX_VALUES:,} values", row=row)
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            fail(file, "YAML aliases are not read", row=row)
+        if isinstance(event, yaml.ScalarEvent):
+            value = scalars.value(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if event.tag and event.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "!"):
+                fail(file, f"is not YAML of plain values: tag {event.tag[:60]}", row=row)
+            if len(stack) >= MAX_DEPTH:
+                fail(file, f"is nested more than {MAX_DEPTH} levels deep", row=row)
+            stack.append(_Open([] if isinstance(event, yaml.SequenceStartEvent) else {}))
+            continue
+        elif isinstance(event, yaml.CollectionEndEvent):
+            value = stack.pop().content
+        else:
+            continue
+        if stack:
+            stack[-1].put(value, file, row)
+        else:
+            document = value
+    return document
+
+
+class _Scalars:
+    """Plain YAML values by PyYAML's own safe rules, each text resolved once."""
+
+    def __init__(self) -> None:
+        self._loader = yaml.SafeLoader("")
+        self._plain: dict[str, Any] = {}
+
+    def value(self, event: yaml.ScalarEvent) -> Any:
+        if event.tag is None and event.implicit[0]:
+            if event.value not in self._plain:
+                self._plain[event.value] = self._constructed(event)
+            return self._plain[event.value]
+        return self._constructed(event)
+
+    def _constructed(self, event: yaml.ScalarEvent) -> Any:
+        tag = event.tag
+        if tag is None or tag == "!":
+            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+        if tag == "tag:yaml.org,2002:merge":
+            tag = "tag:yaml.org,2002:str"
+        if tag not in _SCALAR_TAGS:
+            raise yaml.constructor.ConstructorError(None, None, f"tag {tag[:60]}")
+        return self._loader.construct_object(yaml.ScalarNode(tag, event.value))
+
+
 def load_json(text: str, file: str) -> Any:
     """Return a JSON document; NaN and Infinity, which JSON does not have, become None."""
+    if text.count("[") + text.count("{") > MAX_CONTAINERS or text.count(",") > MAX_VALUES:
+        fail(file, f"holds more than {MAX_CONTAINERS:,} lists and mappings or {MAX_VALUES:,} values")
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        document = json.loads(text, parse_constant=lambda _: None)
     except json.JSONDecodeError as error:
         fail(file, f"is not JSON: {error.msg}", row=error.lineno)
-    except RecursionError:
-        fail(file, "is nested too deeply")
+    except (RecursionError, ValueError) as error:
+        fail(file, f"is not JSON that can be read: {type(error).__name__}")
+    _refuse_depth(document, file)
+    return document
 
 
-def read_csv(text: str, file: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield (row number in the file, column to cell); every row must have the header's length."""
-    reader = csv.reader((line + "\n" for line in lines_of(text, file)), strict=True)
+def _refuse_depth(document: Any, file: str) -> None:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, list | dict)
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, list | dict)
+        ]
+        if not level:
+            return
+    fail(file, f"is nested more than {MAX_DEPTH} levels deep")
+
+
+Cells = Mapping[str, str]
+
+
+def read_csv(text: str, file: str, *, row_failed: Any = None) -> Iterator[tuple[int, Cells]]:
+    """Yield (row number in the file, column to cell) of a table with commas, semicolons or tabs.
+
+    Lines that start with `#`, empty lines and Excel's `sep=;` are skipped. A row that has another
+    length than the header raises, or goes to `row_failed(row, problem)`.
+    """
+    numbered = [(n, line) for n, line in enumerate(lines_of(text, file), start=1) if not _is_comment(line)]
+    separator = ""
+    if numbered and (stated := re.fullmatch(r"sep=(.)", numbered[0][1].strip())):
+        separator = stated[1]
+        numbered = numbered[1:]
+    separator = separator or _separator(numbered[0][1] if numbered else "")
+    reader = csv.reader((line + "\n" for _, line in numbered), strict=True, delimiter=separator)
+    yield from _csv_rows(reader, [n for n, _ in numbered], file, row_failed)
+
+
+def _is_comment(line: str) -> bool:
+    return not line.strip() or line.lstrip().startswith("#")
+
+
+def _separator(header: str) -> str:
+    """Return what separates the header's cells: the candidate that gives most, a comma where none does."""
+    return max(",;\t|", key=header.count)
+
+
+def _csv_rows(reader: Any, numbers: list[int], file: str, row_failed: Any) -> Iterator[tuple[int, Cells]]:
+    header: list[str] = []
+    for number in range(_LIMITS.get().max_rows + 2):
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            fail(file, f"is not CSV: {error}", row=_line(reader, numbers))
+        if cells is None:
+            if not header:
+                fail(file, "has no header, or one that names a column twice", row=1)
+            return
+        row = _line(reader, numbers)
+        if not header:
+            header = _header(cells, file, row)
+            continue
+        if number % 1024 == 0:
+            within_time(file)
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
+        if not any(cells):
+            continue
+        if len(cells) == len(header):
+            yield row, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+        elif row_failed:
+            row_failed(row, f"has {len(cells)} cells, the header has {len(header)}")
+        else:
+            fail(file, f"has {len(cells)} cells, the header has {len(header)}", row=row)
+    fail(file, f"has more than {_LIMITS.get().max_rows:,} rows; source.limits.max_rows sets the limit")
+
+
+def _line(reader: Any, numbers: list[int]) -> int:
+    return numbers[min(max(reader.line_num, 1), len(numbers)) - 1] if numbers else 1
+
+
+def _header(cells: list[str], file: str, row: int) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    while header and not header[-1]:
+        header.pop()
+    named = [name for name in header if name]
+    if not named or len(set(named)) != len(named):
+        fail(file, "has no header, or one that names a column twice", row=row)
+    if len(header) > MAX_COLUMNS:
+        fail(file, f"has {len(header):,} columns; at most {MAX_COLUMNS:,} are read", row=row)
+    return header
+
+
+def read_parquet(path: Path) -> tuple[list[Mapping[str, Any]], str]:
+    """Return the rows of a parquet table and its fingerprint.
+
+    Rows, columns and unpacked size are checked in the metadata before a value is read: 281 KB can
+    unpack to 7 GiB.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    limits = _LIMITS.get()
+    content = _bytes_of(path, path.name, at_most=_max_bytes() + 1)
+    if len(content) > _max_bytes():
+        fail(path.name, f"is larger than {limits.max_mib:g} MiB; source.limits.max_mib sets the limit")
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not header or len(set(header)) != len(header):
-            fail(file, "has no header, or one that names a column twice", row=1)
-        for cells in reader:
-            if not any(cells):
-                continue
-            if len(cells) != len(header):
-                fail(file, f"has {len(cells)} cells where the header has {len(header)}", row=reader.line_num)
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        fail(file, f"is not CSV: {error}", row=reader.line_num)
+        table = pyarrow.parquet.ParquetFile(
+            pyarrow.BufferReader(content), thrift_string_size_limit=2**24, thrift_container_size_limit=10**6
+        )
+        metadata = table.metadata
+        groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+        size = max(sum(group.total_byte_size for group in groups), len(groups))
+        if metadata.num_rows > limits.max_rows or any(group.num_rows > limits.max_rows for group in groups):
+            fail(path.name, f"has {metadata.num_rows:,} rows; source.limits.max_rows allows {limits.max_rows:,}")
+        if metadata.num_columns > MAX_COLUMNS:
+            fail(path.name, f"has {metadata.num_columns:,} columns; at most {MAX_COLUMNS:,} are read")
+        if size > 4 * _max_bytes() or metadata.num_rows * metadata.num_columns > MAX_VALUES:
+            fail(path.name, "unpacks to more than 4 times source.limits.max_mib, or to too many values")
+        rows = _parquet_rows(table, path.name)
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
+        fail(path.name, f"is not a parquet table: {str(error)[:120]}")
+    return rows, "sha256:" + hashlib.sha256(content).hexdigest()[:12]
+
+
+def _parquet_rows(table: Any, file: str) -> list[Mapping[str, Any]]:
+    """Read batch by batch, so that a table that unpacks to more than it states is stopped."""
+    rows: list[Mapping[str, Any]] = []
+    size = 0
+    for batch in table.iter_batches(batch_size=1024, use_threads=False):
+        within_time(file)
+        size += batch.nbytes
+        if size > 4 * _max_bytes():
+            fail(file, "unpacks to more than 4 times source.limits.max_mib")
+        rows += batch.to_pylist()
+    return rows
+
+
+# --- cells -----------------------------------------------------------------------------------
 
 
 def word(cell: object, file: str, row: object) -> str:
@@ -198,26 +536,61 @@ def word(cell: object, file: str, row: object) -> str:
     A name that starts like a formula would be executed by the spreadsheet that somebody opens
     the exported runs with.
     """
+    if isinstance(cell, list | dict | set | tuple):
+        fail(file, f"a name is a {type(cell).__name__}, not a text", row=row)
     text = str(cell).strip()
     if text[:1] in ("=", "+", "@") or re.match(r"-[^\d.]", text):
         fail(file, f"'{text[:40]}' starts like a spreadsheet formula", row=row)
-    if len(text) > 250 or any(ord(character) < 32 for character in text):
-        fail(file, "a name is longer than 250 characters or holds control characters", row=row)
+    if len(text) > MAX_WORD or not text.isprintable():
+        fail(file, f"a name is longer than {MAX_WORD} characters or holds control characters", row=row)
+    if "\ufffd" in text:
+        fail(file, f"'{text[:40]}' has bytes that are not UTF-8; save the file as UTF-8", row=row)
     return text
 
 
 def number(cell: object, file: str, row: object, *, name: str) -> float | None:
-    """Return a figure, or None where the cell says that there is none (`N/A`, empty, NaN)."""
+    """Return a figure, or None where the cell says that there is none (`N/A`, empty, NaN).
+
+    `12,5` is 12.5 and `1,234.5` is 1234.5; `1,234` can be both 1.234 and 1234 and is refused.
+    """
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return None
     problem = f"{name} is '{str(cell)[:40]}', not a number"
-    if isinstance(cell, bool) or "_" in str(cell):
+    if isinstance(cell, bool) or (isinstance(cell, str) and ("_" in cell or len(cell) > 400)):
         fail(file, problem, row=row)
+    text = _with_point(cell, file, row, name) if isinstance(cell, str) else cell
     try:
-        value = float(cell.replace(",", "") if isinstance(cell, str) else cell)  # type: ignore[arg-type]
+        value = float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         fail(file, problem, row=row)
     return value if math.isfinite(value) else None
+
+
+_THOUSANDS_COMMA = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+_THOUSANDS_POINT = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d*")
+_THOUSANDS_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3}){2,}")
+_THOUSANDS_SPACE = re.compile(r"[+-]?\d{1,3}([ '’\u00a0\u2009\u202f]\d{3})+([.,]\d*)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+
+
+def _with_point(cell: str, file: str, row: object, name: str) -> str:
+    """Return a number as Python writes it, if it can be read in one way only."""
+    text = cell.strip()
+    if _THOUSANDS_SPACE.fullmatch(text):
+        return re.sub(r"[ '’\u00a0\u2009\u202f]", "", text).replace(",", ".")
+    if "," not in text:
+        return text.replace(".", "") if _THOUSANDS_POINTS.fullmatch(text) else text
+    if _THOUSANDS_POINT.fullmatch(text):
+        return text.replace(".", "").replace(",", ".")
+    if _THOUSANDS_COMMA.fullmatch(text):
+        if text.count(",") == 1 and "." not in text and text.lstrip("+-")[:1] != "0":
+            one, other = text.replace(",", "."), text.replace(",", "")
+            fail(file, f"{name} is '{text}', which can be {one} or {other}: write one of them", row=row)
+        if text.lstrip("+-")[:1] != "0":
+            return text.replace(",", "")
+    if _DECIMAL_COMMA.fullmatch(text):
+        return text.replace(",", ".")
+    return text
 
 
 def whole(cell: object, file: str, row: object, *, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What importers of tools' logs share: one file is one benchmark, and much of it only the user knows.
+"""What importers of tools' logs share: which files are read, and what only the user can state.
 
 A log of trtexec or benchmark_model names a model file at best, seldom the device. `source.given`
 adds what is missing and corrects what is there.
@@ -7,19 +7,19 @@ adds what is missing and corrects what is there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import ConfigError, ImportFileError, MissingFactError
 from frm_mlflow.importers import files
-from frm_mlflow.importers.contract import Row
+from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.tool_output import NEEDED_SAMPLES
 
 GIVEN = (
@@ -37,6 +37,9 @@ GIVEN = (
     "memory_definition",
 )
 """What `source.given` may state."""
+LINE = 4096
+"""Characters of a log's line that are searched for figures."""
+_COLOUR = re.compile("\x1b\\[[0-9;]{0,20}m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,54 +56,115 @@ class Log:
         """The file's own version: a hash of its content."""
         return files.fingerprint(self.text)
 
+    def lines(self) -> list[str]:
+        """Return the lines, without colours and cut to `LINE` characters: figures stand at their start."""
+        return [_COLOUR.sub("", line[:LINE]) for line in files.lines_of(self.text, self.name)]
 
-def logs(path: Path, patterns: Sequence[str]) -> Iterator[Log]:
-    """Yield the file at `path`, or every file below it that fits one of `patterns`, in order of their names."""
-    if path.is_file():
-        yield Log(path.name, path, files.read_text(path), files.modified(path))
+
+ReadOne = Callable[[Log], Iterable[Row | LeftOut]]
+
+
+def each(path: Path, patterns: Sequence[str], read_one: ReadOne) -> Iterator[Row | LeftOut]:
+    """Yield what `read_one` makes of the file at `path`, or of every file below it that fits one of `patterns`.
+
+    A file that cannot be read is left out with the reason, and the others are read; so is a file that
+    does not state its model or device.
+    """
+    for name in _names(path, patterns):
+        try:
+            with files.expected_layout(name):
+                yield from read_one(_log(path, name))
+        except ImportFileError as error:
+            yield LeftOut(name, error.row or "*", error.problem, error)
+        except MissingFactError as error:
+            yield LeftOut(name, "*", str(error).removeprefix(f"{Path(name).name} "), error)
+
+
+def guarded(file: str, row: str, make: Callable[[], Row | LeftOut]) -> Row | LeftOut:
+    """Return the row that `make` returns, or the row left out with the reason for which it cannot be read."""
+    try:
+        return make()
+    except ImportFileError as error:
+        return LeftOut(file, row, error.problem, error)
+    except MissingFactError as error:
+        return LeftOut(file, row, str(error), error)
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        problem = f"is not laid out as its format is ({type(error).__name__}: {str(error)[:200]})"
+        return LeftOut(file, row, problem, ImportFileError(problem, file=file, row=row))
+
+
+def table(log: Log) -> Iterator[tuple[int, files.Cells | LeftOut]]:
+    """Yield (row number, cells) of a CSV; a row that has another length than the header is left out."""
+    refused: list[LeftOut] = []
+
+    def refuse(row: int, problem: str) -> None:
+        refused.append(LeftOut(log.name, str(row), problem, ImportFileError(problem, file=log.name, row=str(row))))
+
+    for line, cells in files.read_csv(log.text, log.name, row_failed=refuse):
+        yield from ((int(item.row), item) for item in refused)
+        refused.clear()
+        yield line, cells
+    yield from ((int(item.row), item) for item in refused)
+
+
+def _names(path: Path, patterns: Sequence[str]) -> Iterator[str]:
+    if not path.is_dir():
+        yield path.name
         return
-    found = {file for pattern in patterns for file in path.rglob(pattern) if file.is_file() and not file.is_symlink()}
-    for file in sorted(found):
-        name = file.relative_to(path).as_posix()
-        yield Log(name, file, files.read_text(file, shown=name), files.modified(file))
+    for name in files.below(path):
+        if any(PurePosixPath(name).match(pattern) for pattern in patterns):
+            yield name
 
 
-def facts_of(options: SourceConfig, path: Path, stated: Mapping[str, Any]) -> dict[str, Any]:
+def _log(path: Path, name: str) -> Log:
+    file = path / name if path.is_dir() else path
+    return Log(name, file, files.read_text(file, shown=name), files.modified(file))
+
+
+def facts_of(
+    options: SourceConfig, path: Path, stated: Mapping[str, Any], *, folder: Path | None = None
+) -> dict[str, Any]:
     """Return the facts of a row: what the file states, under what the user gives.
 
     In a given word `{stem}` stands for the file's name without its ending, `{parent}` for its
-    folder's: `model={stem}` reads a folder of one log a model.
+    folder's, `{parent2}`, `{parent3}`, ... for those above: `model={stem}` reads a folder with one log per model.
+    `folder` is what `{parent}` names if it is not the file's own folder.
 
     Raises
     ------
     ConfigError
-        Where a given fact is not one, or model or device is neither stated nor given.
+        A given fact is not one.
+    MissingFactError
+        Model or device is neither stated nor given.
     """
     unknown = sorted(set(options.given) - set(GIVEN))
     if unknown:
-        raise ConfigError(f"source.given knows {', '.join(GIVEN)}; not {', '.join(unknown)}")
-    names = {"{stem}": path.stem, "{parent}": path.parent.name}
+        raise ConfigError(f"source.given accepts {', '.join(GIVEN)}; not {', '.join(unknown)}")
+    names = {"{stem}": path.stem} | _parents(folder or path.absolute().parent)
     given = {key: _filled_in(value, names) for key, value in options.given.items() if value is not None}
     facts = {key: value for key, value in stated.items() if value not in (None, "")} | given
     for key in ("model", "device"):
         if not facts.get(key):
-            raise ConfigError(f"{path.name} does not say which {key} was measured: set source.given.{key}=NAME")
+            raise MissingFactError(f"{path.name} does not say which {key} was measured: set source.given.{key}=NAME")
     return facts
+
+
+def _parents(folder: Path) -> dict[str, str]:
+    parts = list(reversed(folder.parts))
+    return {f"{{parent{'' if n == 1 else n}}}": name for n, name in enumerate(parts[:9], start=1)}
 
 
 def _filled_in(value: Any, names: Mapping[str, str]) -> Any:
     if not isinstance(value, str):
         return value
-    for placeholder, name in names.items():
-        value = value.replace(placeholder, name)
-    return value
+    return re.sub(r"\{(?:stem|parent\d?)\}", lambda found: names.get(found[0], found[0]), value)
 
 
 def row_of(log: Log, facts: Mapping[str, Any], *, row: str = "1", defaults: Mapping[str, Any], **figures: Any) -> Row:
     """Return the row of a log from its facts, the tool's defaults and its figures (`metrics`, `provenance`, ...)."""
     words = dict(defaults) | figures | dict(facts)
     for key in ("batch_size", "input_size"):
-        if words.get(key) is not None:
+        if key in words:
             words[key] = files.whole(words[key], log.name, row, name=key)
     for key in set(GIVEN) - {"batch_size", "input_size"}:
         if key in words:
@@ -109,7 +173,9 @@ def row_of(log: Log, facts: Mapping[str, Any], *, row: str = "1", defaults: Mapp
 
 
 def summary(samples_ms: Sequence[float]) -> dict[str, float]:
-    """Return median, mean, count and those percentiles for which there are samples enough."""
+    """Return median, mean, count and those percentiles for which there are samples enough; nothing of no samples."""
+    if not samples_ms:
+        return {}
     values = np.asarray(samples_ms, dtype=float)
     metrics = {
         schema.LATENCY_P50.key: float(np.median(values)),
@@ -123,6 +189,25 @@ def summary(samples_ms: Sequence[float]) -> dict[str, float]:
 
 
 def model_in(path_text: str) -> str:
-    """Return the model's name in the path of a model file: `/models/resnet50.onnx` is resnet50."""
-    name = re.split(r"[/\\]", path_text.strip())[-1]
-    return re.sub(r"\.(onnx|ort|engine|plan|trt|tflite|pte)$", "", name, flags=re.IGNORECASE)
+    """Return the model's name in the path of a model file.
+
+    >>> model_in("/data/My Models/resnet50.onnx"), model_in("a.engine"), model_in("")
+    ('resnet50', 'a', '')
+    """
+    name = re.split(r"[/\\]", path_text.strip().strip("\"'"))[-1]
+    return re.sub(r"\.(onnx|ort|engine|plan|trt|tflite|pte|uff|prototxt)$", "", name, flags=re.IGNORECASE)
+
+
+def option(command: str, name: str) -> str:
+    """Return the value of `--name=value` in a command line; a path may hold spaces, so it goes on to the next option.
+
+    >>> option("trtexec --onnx=/data/My Models/a.onnx --fp16", "onnx"), option("x --batch 8", "batch")
+    ('/data/My Models/a.onnx', '8')
+    """
+    start = re.search(rf"(?:^|\s)--?{name}[= ]", command)
+    if start is None:
+        return ""
+    rest = command[start.end() :].lstrip()
+    if rest[:1] in ("'", '"'):
+        return rest[1:].partition(rest[0])[0]
+    return re.split(r"\s--?[A-Za-z]|\s[|>&;]", rest, maxsplit=1)[0].strip()

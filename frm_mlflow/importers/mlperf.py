@@ -3,14 +3,16 @@
 A single stream's latency is one query's; a multi-stream query holds several samples, so its row
 has them as batch size. In the server and offline scenarios latency includes waiting in the queue:
 only their throughput is taken. LoadGen's percentiles and its early-stopping estimate keep their
-meaning: the official one stands in the provenance. Invalid and accuracy runs are left out.
+meaning: the official one stands in the provenance. Invalid, accuracy and audit runs are left out.
+In MLCommons' own folder layout system and benchmark come from the folders.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frm_mlflow import schema
@@ -29,78 +31,119 @@ LATENCIES: Mapping[str, schema.Metric] = {
     "99.00 percentile latency (ns)": schema.LATENCY_P99,
     "Mean latency (ns)": schema.LATENCY_MEAN,
 }
-THROUGHPUTS = ("Samples per second", "Completed samples per second")
+THROUGHPUTS = ("Samples per second", "Completed samples per second", "Scheduled samples per second")
 UNQUEUED = ("SingleStream", "MultiStream")
+
+
+_SCENARIOS = {"singlestream": "SingleStream", "multistream": "MultiStream", "server": "Server", "offline": "Offline"}
+_SCENARIOS |= {"multistreamfree": "MultiStreamFree", "interactive": "Interactive"}
+"""Scenarios without spaces and case: v0.5 and v0.7 write `Single Stream`."""
+_AUDITS = ("compliance", "audit")
+"""Folders of MLCommons' layout that hold audits of a result, not results."""
+_NOT_A_NAME = re.compile(r"(?i)(run_?\d+|performance|accuracy|single-?stream|multi-?stream|server|offline|interactive)")
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield a row for each valid performance run at `path`."""
-    for log in logs.logs(path, ("mlperf_log_summary.txt",)):
-        with files.expected_layout(log.name):
-            yield _row(log, options)
+    return logs.each(path, ("mlperf_log_summary.txt",), lambda log: [_row(log, options)])
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What MLCommons' layout states: `.../results/SYSTEM/BENCHMARK/SCENARIO/performance/run_1/`."""
+
+    is_audit: bool
+    system: str
+    benchmark: str
+    benchmark_folder: Path
+    """The nearest folder above that is not named after a run, a mode or a scenario."""
+
+
+def place_of(log: Log) -> Place:
+    """Return what the folders above a summary state; system and benchmark are "" outside MLCommons' layout."""
+    folders = log.path.absolute().parent
+    named = next((p for p in (folders, *folders.parents) if not _NOT_A_NAME.fullmatch(p.name)), folders)
+    parts = folders.parts
+    at = next((n for n in range(len(parts) - 1, 0, -1) if parts[n] in ("results", *_AUDITS)), None)
+    below = parts[at + 1 :] if at is not None else ()
+    known = len(below) >= 3 and any(_NOT_A_NAME.fullmatch(part) for part in below[2:])
+    inside = PurePosixPath(log.name).parts
+    is_audit = any(part in _AUDITS or re.fullmatch(r"TEST\d+(-[A-Z])?", part) for part in inside) or (
+        known and parts[at or 0] in _AUDITS
+    )
+    return Place(is_audit, below[0] if known else "", below[1] if known else "", named)
 
 
 def _row(log: Log, options: SourceConfig) -> Row | LeftOut:
-    said = _fields(log)
-    if "Scenario" not in said:
+    place = place_of(log)
+    if place.is_audit:
+        return LeftOut(log.name, "*", "an audit of a result (compliance), not a result")
+    stated = _fields(log)
+    if "Scenario" not in stated:
         if "encountered during test" in log.text:
             return LeftOut(log.name, "*", "no performance results: an accuracy run")
         files.fail(log.name, "has no `Scenario`; is it LoadGen's mlperf_log_summary.txt?")
-    if said.get("Result is") != "VALID":
-        return LeftOut(log.name, "*", f"LoadGen says {said.get('Result is', 'nothing of its validity')}")
-    scenario, mode = said["Scenario"], said.get("Mode", "")
-    if mode != "PerformanceOnly":
-        return LeftOut(log.name, "*", f"mode {mode}, not a performance run")
-    metrics, batch = _metrics(said, scenario, log.name)
-    facts = {"batch_size": batch} | logs.facts_of(options, log.path, {"runtime_version": _version(log)})
+    if stated.get("Result is") != "VALID":
+        return LeftOut(log.name, "*", f"LoadGen says {stated.get('Result is', 'nothing of its validity')[:60]}")
+    scenario, mode = _scenario(stated["Scenario"]), stated.get("Mode", "")
+    if mode.replace(" ", "") not in ("PerformanceOnly", "Performance"):
+        return LeftOut(log.name, "*", f"mode {mode[:60]}, not a performance run")
+    metrics, batch = _metrics(stated, scenario, log.name)
+    from_place = {"model": place.benchmark, "device": place.system, "runtime_version": _version(log)}
+    facts = logs.facts_of(options, log.path, from_place, folder=place.benchmark_folder)
     return logs.row_of(
         log,
-        facts,
+        {"batch_size": batch} | facts,
         defaults={"runtime": "unknown", "precision": "unknown"},
         metrics=metrics,
         latency_statistic="p50" if scenario in UNQUEUED else "none",
         provenance={
             "tool": "LoadGen",
             "scenario": scenario,
-            "sut": said.get("SUT name", ""),
-            **_official(said, log.text),
+            "sut": stated.get("SUT name", "")[:200],
+            **_official(stated, log),
         },
     )
 
 
+def _scenario(text: str) -> str:
+    return _SCENARIOS.get(re.sub(r"[ _-]", "", text.lower()), text[:60])
+
+
 def _fields(log: Log) -> dict[str, str]:
-    pairs = (line.partition(":") for line in files.lines_of(log.text, log.name) if ":" in line)
+    pairs = (line.partition(":") for line in log.lines() if ":" in line)
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _metrics(said: Mapping[str, str], scenario: str, file: str) -> tuple[dict[str, float], int]:
+def _metrics(stated: Mapping[str, str], scenario: str, file: str) -> tuple[dict[str, float], int]:
     if scenario not in UNQUEUED:
-        value = next((said[name] for name in THROUGHPUTS if name in said), None)
+        value = next((stated[name] for name in THROUGHPUTS if name in stated), None)
         throughput = files.number(value, file, scenario, name="samples per second")
         if throughput is None:
             files.fail(file, "has no samples per second", row=scenario)
         return {schema.THROUGHPUT.key: throughput}, 1
-    found = {metric.key: files.number(said.get(name), file, name, name=name) for name, metric in LATENCIES.items()}
+    found = {metric.key: files.number(stated.get(name), file, name, name=name) for name, metric in LATENCIES.items()}
     metrics = {key: value * NANOSECONDS for key, value in found.items() if value is not None}
     if schema.LATENCY_P50.key not in metrics:
         files.fail(file, "has no 50.00 percentile latency; cut off?")
-    return metrics, files.whole(said.get("samples_per_query"), file, scenario, name="samples_per_query") or 1
+    return metrics, files.whole(stated.get("samples_per_query"), file, scenario, name="samples_per_query") or 1
 
 
-def _official(said: Mapping[str, str], text: str) -> dict[str, Any]:
+def _official(stated: Mapping[str, str], log: Log) -> dict[str, Any]:
     """Return the scenario's own percentile and LoadGen's early-stopping estimate of it, in ms."""
     official = {
-        name: value for name, value in said.items() if re.fullmatch(r"[\d.]+th percentile latency \(ns\)", name)
+        name: files.number(value, log.name, name, name=name)
+        for name, value in stated.items()
+        if re.fullmatch(r"[\d.]{1,10}th percentile latency \(ns\)", name)
     }
-    estimate = found(r"Early stopping [\d.]+th percentile estimate: (\d+)", text)
-    facts: dict[str, Any] = {name.replace("(ns)", "ms"): float(value) * NANOSECONDS for name, value in official.items()}
+    facts: dict[str, Any] = {name.replace("(ns)", "ms"): ns * NANOSECONDS for name, ns in official.items() if ns}
+    estimate = found(r"Early stopping [\d.]{1,10}th percentile estimate: (\d{1,18})", log.text)
     return facts | ({"early_stopping_estimate_ms": float(estimate) * NANOSECONDS} if estimate else {})
 
 
 def _version(log: Log) -> str:
-    """Return LoadGen's version out of the detail log beside the summary, where there is one."""
-    detail = log.path.with_name(DETAIL)
-    if not detail.is_file():
-        return ""
-    version = found(r'"key": "loadgen_version", "value": "([^" ]+)', files.read_text(detail))
+    """Return LoadGen's version out of the detail log beside the summary, "" without one."""
+    version = found(
+        r'"key": "loadgen_version", "value": "([^" ]{1,40})', files.head(log.path.with_name(DETAIL), size=2**18)
+    )
     return f"loadgen {version}" if version else ""

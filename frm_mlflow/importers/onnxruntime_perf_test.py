@@ -1,7 +1,8 @@
 """onnxruntime_perf_test: the text it prints (old and current wording), and its result file.
 
-The result file has no header: `model,seconds,peak working set in bytes,CPU usage,run`, one line a
-run, and with `-s` lines of statistics after an empty one. Memory is the peak of the whole process.
+The result file has no header: `model,seconds,peak working set in bytes,CPU usage,run`, one line per
+run (newer versions put the time until submission before the whole), and with `-s` lines of
+statistics after an empty one. Memory is the peak of the whole process. A text may hold several runs.
 """
 
 from __future__ import annotations
@@ -13,69 +14,101 @@ from typing import Any
 
 from frm_mlflow import schema, tool_output
 from frm_mlflow.config import SourceConfig
+from frm_mlflow.errors import ImportFileError
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
 DEFAULTS: Mapping[str, Any] = {"runtime": "onnxruntime", "precision": "unknown", "compute_unit": "cpu"}
-_RUN = re.compile(r"(?P<model>[^,]*),(?P<seconds>[\d.eE+-]+),(?P<peak>\d+),(?P<cpu>[\d.eE+-]*),(?P<run>\d+)")
+UNITS: Mapping[str, str] = {
+    "cpu": "cpu", "dnnl": "cpu", "xnnpack": "cpu", "acl": "cpu", "armnn": "cpu",
+    "cuda": "gpu", "tensorrt": "gpu", "nvtensorrtrtx": "gpu", "rocm": "gpu", "migraphx": "gpu", "dml": "gpu",
+    "qnn": "npu", "nnapi": "npu", "vitisai": "npu", "snpe": "npu",
+}  # fmt: skip
+"""Execution provider (`-e`) to compute unit; others (openvino, coreml) run on several."""
+_NUMBER = r"[\d.eE+-]{1,40}"
+_RUN = re.compile(
+    rf"(?P<model>[^,]*),(?:{_NUMBER},)?(?P<seconds>{_NUMBER}),(?P<peak>\d{{1,18}}),(?P<cpu>[\d.eE+-]{{0,40}}),(?P<run>\d{{1,18}})"
+)
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each log, and one for each model in a result file."""
-    for log in logs.logs(path, ("*.log", "*.txt", "*.csv")):
-        with files.expected_layout(log.name):
-            lines = files.lines_of(log.text, log.name)
-            if lines and _RUN.fullmatch(lines[0].strip()):
-                yield from _result_file(log, lines, options)
-            else:
-                yield _printed(log, options)
+    """Yield a row for each run in the logs, and one for each model in the result files at `path`."""
+    return logs.each(path, ("*.log", "*.txt", "*.csv"), lambda log: _read_one(log, options))
 
 
-def _result_file(log: Log, lines: list[str], options: SourceConfig) -> Iterator[Row]:
+def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    lines = log.lines()
+    if lines and _RUN.fullmatch(lines[0].strip()):
+        yield from _result_file(log, lines, options)
+        return
+    for number, text in enumerate(tool_output.perf_test_runs(lines), start=1):
+        yield logs.guarded(log.name, str(number), lambda text=text, row=str(number): _printed(log, text, row, options))  # type: ignore[misc]
+
+
+def _result_file(log: Log, lines: list[str], options: SourceConfig) -> Iterator[Row | LeftOut]:
     runs: dict[str, list[float]] = {}
     peaks: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or re.match(r"(Min|Max|P\d+) Latency", line):
             continue
         run = _RUN.fullmatch(line.strip())
-        if run is None:
-            files.fail(log.name, "is not `model,seconds,bytes,cpu,run`; cut off?", row=number)
-        runs.setdefault(run["model"], []).append(float(run["seconds"]) * 1000)
+        seconds = files.number(run["seconds"], log.name, number, name="seconds") if run else None
+        if run is None or seconds is None:
+            problem = "is not `model,seconds,bytes,cpu,run`; cut off?"
+            yield LeftOut(log.name, str(number), problem, ImportFileError(problem, file=log.name, row=str(number)))
+            continue
+        runs.setdefault(run["model"], []).append(seconds * 1000)
         peaks[run["model"]] = max(peaks.get(run["model"], 0), int(run["peak"]))
     for model, samples in runs.items():
-        yield _row(log, {"model": logs.model_in(model)}, logs.summary(samples), peaks[model], "p50", options, row=model)
+        facts = {"model": logs.model_in(model)}
+        peak = {schema.MEMORY_PEAK.key: peaks[model] / tool_output.MIB} if peaks[model] else {}
+        metrics = logs.summary(samples) | peak
+        yield logs.guarded(log.name, model, lambda f=facts, m=metrics, r=model: _row(log, f, m, "p50", r, options))  # type: ignore[misc]
 
 
-def _printed(log: Log, options: SourceConfig) -> Row | LeftOut:
+def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | LeftOut:
     try:
-        printed = tool_output.onnxruntime_perf_test(log.text)
+        printed = tool_output.onnxruntime_perf_test(text)
     except tool_output.ToolFailedError:
-        return LeftOut(log.name, "*", "onnxruntime_perf_test reports a failure")
+        return LeftOut(log.name, "*" if row == "1" else row, "onnxruntime_perf_test reports a failure")
     except tool_output.NotPrintedError as error:
-        files.fail(log.name, str(error))
-    model = tool_output.found(r"(\S+\.(?:onnx|ort))\b", log.text)
-    return _row(log, {"model": logs.model_in(model)}, printed.metrics, 0, printed.statistic, options)
+        files.fail(log.name, str(error), row=row)
+    command = next((line for line in text.split("\n") if "onnxruntime_perf_test" in line), "")
+    statistic = printed.statistic
+    at_once = re.search(r"\s-c (\d{1,6})\b", command)
+    if at_once and int(at_once[1]) > 1:
+        statistic += f"_of_{at_once[1]}_at_once"
+    provider = re.search(r"\s-e (\w{1,40})", command)
+    stated = {"model": _model(text), "compute_unit": UNITS.get(provider[1].lower(), "mixed") if provider else ""}
+    return _row(log, stated, printed.metrics, statistic, row, options)
+
+
+def _model(text: str) -> str:
+    """Return the name of the last model file that the text names; a quoted path may hold spaces."""
+    paths = (
+        path
+        for line in text.split("\n")
+        if ".onnx" in line or ".ort" in line
+        for path in re.findall(r"[^\s\"']{1,400}\.(?:onnx|ort)\b|(?<=[\"'])[^\"']{1,400}\.(?:onnx|ort)(?=[\"'])", line)
+    )
+    return logs.model_in(max(enumerate(paths), default=(0, ""))[1])
 
 
 def _row(
     log: Log,
     stated: Mapping[str, Any],
     metrics: Mapping[str, float],
-    peak_bytes: int,
     statistic: str,
+    row: str,
     options: SourceConfig,
-    *,
-    row: str = "1",
 ) -> Row:
-    memory = {schema.MEMORY_PEAK.key: peak_bytes / tool_output.MIB} if peak_bytes else {}
-    facts = logs.facts_of(options, log.path, stated)
     return logs.row_of(
         log,
-        facts,
+        logs.facts_of(options, log.path, stated),
         row=row,
         defaults=DEFAULTS,
-        metrics=dict(metrics) | memory,
+        metrics=metrics,
         latency_statistic=statistic,
         memory_definition="process_peak",
         provenance={"tool": "onnxruntime_perf_test"},

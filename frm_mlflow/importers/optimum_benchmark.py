@@ -25,16 +25,22 @@ RUNTIMES: Mapping[str, str] = {"pytorch": "torch", "onnxruntime": "onnxruntime",
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield a row for each report at `path`."""
-    for log in logs.logs(path, ("benchmark_report.json", "benchmark.json", "*report.json")):
-        with files.expected_layout(log.name):
-            document = files.load_json(log.text, log.name)
-            report = document.get("report", document)
-            config = document.get("config") or _config_beside(log)
-            yield _row(log, report, config, options)
+    return logs.each(
+        path, ("benchmark_report.json", "benchmark.json", "*report.json"), lambda log: _read_one(log, options)
+    )
+
+
+def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    document = files.load_json(log.text, log.name)
+    if not isinstance(document, dict):
+        files.fail(log.name, "is not an optimum-benchmark report: not a mapping")
+    report = document.get("report") or document
+    config = document.get("config") or _config_beside(log)
+    yield _row(log, report, config, options)
 
 
 def _config_beside(log: Log) -> Mapping[str, Any]:
-    """Return the configuration in the report's folder, an empty one where there is none."""
+    """Return the configuration in the report's folder, an empty one if there is none that can be read."""
     beside = log.path.with_name(log.path.name.replace("report", "config"))
     if beside == log.path or not beside.is_file():
         return {}
@@ -45,16 +51,17 @@ def _config_beside(log: Log) -> Mapping[str, Any]:
 def _row(log: Log, report: Mapping[str, Any], config: Mapping[str, Any], options: SourceConfig) -> Row | LeftOut:
     target = next((name for name in TARGETS if report.get(name)), None)
     if target is None:
-        known = ", ".join(report) or "nothing"
-        return LeftOut(log.name, "*", f"no forward pass in the report, but {known}")
+        parts = ", ".join(map(str, report))[:200] or "nothing"
+        return LeftOut(log.name, "*", f"no forward pass in the report, but {parts}")
     measured = report[target]
     if not measured.get("latency"):
         return LeftOut(log.name, target, "no latency was tracked")
     metrics = _latency(measured["latency"], log.name, target)
-    memory, definition = _memory(measured.get("memory") or {})
-    throughput = (measured.get("throughput") or {}).get("value")
-    if throughput:
-        metrics[schema.THROUGHPUT.key] = float(throughput)
+    memory, definition = _memory(measured.get("memory") or {}, log.name)
+    value = (measured.get("throughput") or {}).get("value")
+    throughput = files.number(value, log.name, target, name="throughput")
+    if throughput is not None:
+        metrics[schema.THROUGHPUT.key] = throughput
     return logs.row_of(
         log,
         logs.facts_of(options, log.path, _stated(config)),
@@ -71,17 +78,19 @@ def _latency(latency: Mapping[str, Any], file: str, target: str) -> dict[str, fl
     unit = latency.get("unit")
     if unit not in SECONDS:
         files.fail(file, f"latency in '{unit}', not in {' or '.join(SECONDS)}", row=target)
-    values = [float(value) * SECONDS[str(unit)] for value in latency["values"]]
-    if not values:
-        files.fail(file, "latency has no values", row=target)
+    numbers = [files.number(value, file, target, name="latency") for value in latency["values"]]
+    values = [value * SECONDS[str(unit)] for value in numbers if value is not None]
+    if not values or len(values) < len(numbers):
+        files.fail(file, f"{len(numbers) - len(values)} of {len(numbers)} latencies are not numbers", row=target)
     return logs.summary(values)
 
 
-def _memory(memory: Mapping[str, Any]) -> tuple[dict[str, float], str]:
+def _memory(memory: Mapping[str, Any], file: str) -> tuple[dict[str, float], str]:
     """Return peak memory in MiB with its definition: the allocator's on a GPU, else the process's."""
     for key, definition in (("max_allocated", "allocator_peak"), ("max_ram", "process_peak")):
-        if memory.get(key):
-            return {schema.MEMORY_PEAK.key: float(memory[key]) * MIB_PER_MB}, definition
+        peak = files.number(memory.get(key), file, key, name=key)
+        if peak:
+            return {schema.MEMORY_PEAK.key: peak * MIB_PER_MB}, definition
     return {}, ""
 
 
@@ -97,7 +106,7 @@ def _stated(config: Mapping[str, Any]) -> dict[str, Any]:
         "model": str(backend.get("model", "")).rpartition("/")[2],
         "device": str(device).strip(),
         "chip": str(device).strip(),
-        "tier": "gpu" if on_gpu else "cpu",
+        "assumed_tier": "gpu" if on_gpu else "cpu",
         "runtime": _runtime(backend),
         "runtime_version": f"{backend.get('name', '')} {backend.get('version', '')}".strip(),
         "precision": str(backend.get("torch_dtype") or "float32"),

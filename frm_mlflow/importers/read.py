@@ -12,15 +12,20 @@ import pandas as pd
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
+from frm_mlflow.devices import catalogue as devices
 from frm_mlflow.errors import ConfigError, ImportFileError
-from frm_mlflow.importers import fetch
+from frm_mlflow.importers import fetch, files
 from frm_mlflow.importers.contract import Importer, LeftOut, Row
 from frm_mlflow.importers.resolve import Unknown, record_of
+from frm_mlflow.near import near_names
 from frm_mlflow.records import BenchmarkRecord
+from frm_mlflow.zoo import aliases
 
 GROUP = "frm_mlflow.importers"
 FETCHED: Mapping[str, str] = {"aihub": "qai_hub_models"}
 """Sources that are fetched where no path is given, with the package that holds them."""
+NEAR = 100
+"""Unknown names that near names are looked for."""
 COUNTED_BY = (schema.MODEL, schema.DEVICE, schema.RUNTIME, schema.PRECISION)
 
 
@@ -39,6 +44,17 @@ class Import:
     def reasons(self) -> Mapping[str, int]:
         """Number of rows left out by reason, the most frequent first."""
         return dict(Counter(item.reason for item in self.left_out).most_common())
+
+    @property
+    def near_models(self) -> Mapping[str, list[str]]:
+        """Unknown models to the names in the catalogue that they resemble; nothing is mapped by resemblance."""
+        return {name: near for name in list(self.unknown_models)[:NEAR] if (near := aliases.near(name))}
+
+    @property
+    def near_devices(self) -> Mapping[str, list[str]]:
+        """Unknown devices to the names in the catalogue that they resemble."""
+        catalogue = devices.catalogue()
+        return {n: near for n in list(self.unknown_devices)[:NEAR] if (near := near_names(n, catalogue))}
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -98,7 +114,7 @@ def read(source: str, path: Path | None, options: SourceConfig | None = None, *,
 
 def _source_path(source: str, path: Path | None, options: SourceConfig, cache: Path | None) -> Path:
     if path is not None:
-        if not path.exists():
+        if not files.exists(path):
             raise ImportFileError(f"{path}: no such file or folder")
         return path
     if source not in FETCHED:
@@ -110,11 +126,15 @@ def _collect(source: str, path: Path, importer: Importer, options: SourceConfig)
     records: list[BenchmarkRecord] = []
     left_out: list[LeftOut] = []
     unknown = Unknown()
-    for item in importer(path, options):
-        result = record_of(item, options, unknown) if isinstance(item, Row) else item
-        (records if isinstance(result, BenchmarkRecord) else left_out).append(result)  # type: ignore[arg-type]
-    if not records and not left_out:
-        raise ImportFileError(f"{path.name}: holds no results that source={source} knows")
+    with files.limited(options.limits):
+        for item in importer(path, options):
+            result = record_of(item, options, unknown) if isinstance(item, Row) else item
+            if isinstance(result, BenchmarkRecord):
+                records.append(result)
+            else:
+                left_out.append(result)
+    if not records:
+        _raise_if_unreadable(left_out, path, source)
     return Import(
         source=source,
         path=path,
@@ -123,3 +143,12 @@ def _collect(source: str, path: Path, importer: Importer, options: SourceConfig)
         unknown_models=dict(unknown.models.most_common()),
         unknown_devices=dict(unknown.devices.most_common()),
     )
+
+
+def _raise_if_unreadable(left_out: list[LeftOut], path: Path, source: str) -> None:
+    """Raise the first error if the source gave errors alone, or nothing at all."""
+    if not left_out:
+        raise ImportFileError(f"{path.name}: holds no results that source={source} can read")
+    errors = [item.error for item in left_out if item.error is not None]
+    if len(errors) == len(left_out):
+        raise errors[0]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
+from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.devices import catalogue as devices
 from frm_mlflow.devices.catalogue import DeviceFacts
+from frm_mlflow.errors import DataError
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.records import BenchmarkRecord, Configuration, content_hash
 from frm_mlflow.zoo import aliases
@@ -52,18 +54,52 @@ class Unknown:
 
 
 def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRecord | LeftOut:
-    """Return the record of a row; a row whose device has no tier is left out, with the remedy as reason."""
+    """Return the record of a row; a row that fails a check is left out with the reason.
+
+    This is the one place that every importer's rows pass, and the record itself checks its numbers.
+    """
+    row = _with_missing_as_missing(row)
     device = devices.find((options.devices or {}).get(row.device, row.device))
-    tier = device.tier if device else row.tier
-    if tier not in schema.TIERS:
-        return LeftOut(
-            row.file, row.row, f"tier of device '{row.device}' unknown: set source.given.tier to gpu|cpu|edge"
-        )
+    model = aliases.identify(row.model, source=options.name, own=options.models or {})
+    tier = row.tier or (device.tier if device else row.assumed_tier)
+    problem = _problem(row, tier)
+    if problem:
+        return LeftOut(row.file, row.row, problem)
+    try:
+        record = _record(row, options, device, tier, model)
+    except DataError as error:
+        return LeftOut(row.file, row.row, str(error))
     if device is None:
         unknown.devices[row.device] += 1
-    model = aliases.identify(row.model, source=options.name, own=options.models or {})
     if not model.known:
         unknown.models[row.model] += 1
+    return record
+
+
+def _with_missing_as_missing(row: Row) -> Row:
+    """Return the row with "" and a batch of one where an importer left None, and without metrics that are None."""
+    empty: dict[str, Any] = {
+        item.name: "" for item in fields(row) if item.type == "str" and getattr(row, item.name) is None
+    }
+    metrics = {key: value for key, value in row.metrics.items() if value is not None}
+    batch_size = 1 if row.batch_size is None else row.batch_size
+    return replace(row, metrics=metrics, batch_size=batch_size, **empty)
+
+
+def _problem(row: Row, tier: str) -> str:
+    """Return why a row cannot become a record, "" if it can."""
+    if not row.model or not row.device:
+        return "names no model" if not row.model else "names no device"
+    if tier in schema.TIERS:
+        return ""
+    if tier:
+        return f"tier is '{tier}', not one of {', '.join(schema.TIERS)}"
+    return f"tier of device '{row.device}' unknown: set source.given.tier to gpu|cpu|edge"
+
+
+def _record(
+    row: Row, options: SourceConfig, device: DeviceFacts | None, tier: str, model: ModelIdentity
+) -> BenchmarkRecord:
     metrics, sources = _filled(row, model, options.name)
     return BenchmarkRecord(
         model=model.name,

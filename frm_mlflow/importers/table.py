@@ -1,20 +1,20 @@
-"""Any table, CSV or parquet: columns under our names, or mapped to them in `source.columns`.
+"""Any table, CSV or parquet: columns under our names, under usual ones, or mapped in `source.columns`.
 
-Figures may be in other units (`source.units`). What holds for the whole table stands in
-`source.given`. A row needs a model, a device and a latency or a peak memory.
+Figures may be in other units: named in the column (`latency_us`, `Memory (MB)`) or in
+`source.units`. What holds for the whole table stands in `source.given`. A row needs a model, a
+device, and a latency, a peak memory or a throughput.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
-
-import pandas as pd
-import pyarrow
-import pyarrow.parquet
+from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
@@ -23,7 +23,6 @@ from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import GIVEN, Log
 
-MAX_PARQUET_BYTES = 2**29
 WORDS = (*GIVEN, "job_id", "date")
 METRICS: Mapping[str, schema.Metric] = MappingProxyType({metric.column: metric for metric in schema.METRICS})
 FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
@@ -42,100 +41,261 @@ FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "1e6": {"count": 1e-6, "k": 1e-3, "m": 1.0, "b": 1e3},
         "%": {"percent": 1.0, "fraction": 100.0},
         "mJ": {"uj": 1e-3, "mj": 1.0, "j": 1e3},
+        "1/s": {"1/s": 1.0},
     }
 )
 """Our unit to others and what to multiply by; two FLOPs are one multiply-accumulate."""
+SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {"µs": "us", "μs": "us", "sec": "s", "secs": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms",
+     "microseconds": "us", "nanoseconds": "ns", "byte": "bytes", "macs": "mac", "mmacs": "mmac", "gmacs": "gmac",
+     "flops": "flop", "mflops": "mflop", "gflops": "gflop", "%": "percent", "pct": "percent"}
+)  # fmt: skip
+_OTHER_NAMES = {
+    "latency_ms": "latency median_latency latency_median p50 p50_latency latency_p50 inference_time inference_latency",
+    "memory_mib": "memory peak_memory memory_peak max_memory",
+    "params_m": "params parameters param_count",
+    "top1": "top1 top_1 top1_accuracy top_1_accuracy acc1",
+    "model": "model_name network net architecture",
+    "device": "device_name",
+    "batch_size": "batch batchsize bs",
+}
+USUAL_NAMES = MappingProxyType({theirs: ours for ours, names in _OTHER_NAMES.items() for theirs in names.split()})
+"""Column (lower case, without its unit) to ours; a metric among them needs its unit in the column's name."""
+THROUGHPUTS = re.compile(
+    r"(?:throughput_)?(?:fps|ips|(?:infer_)?(?:images?|imgs?|samples?|inferences|items|frames)(?:_per)?_(?:s|secs?|seconds?))"
+    r"|throughput"
+)
+"""Columns that count inferences per second, without case and punctuation."""
+ACCURACIES = frozenset(column for column, metric in METRICS.items() if metric.unit == "%" and column != "top1_drop")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which column of a table holds what, and what to multiply its figures by."""
+
+    words: Mapping[str, str]
+    metrics: Mapping[str, str]
+    factors: Mapping[str, float]
+    has_unit: frozenset[str]
+    """Our columns whose unit the user or the table states."""
 
 
 def read_csv(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield the rows of a CSV table (or of every one below a folder)."""
-    for log in logs.logs(path, ("*.csv",)):
-        yield from _rows(log, files.read_csv(log.text, log.name), options)
+    _check_settings(options)
+    return logs.each(path, ("*.csv", "*.tsv"), lambda log: _rows(log, logs.table(log), options))
 
 
 def read_parquet(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield the rows of a parquet table."""
-    frame = _parquet(path)
-    cells = ((number, row) for number, row in enumerate(frame.to_dict("records"), start=1))
-    log = Log(path.name, path, frame.to_csv(index=False), files.modified(path))
-    yield from _rows(
-        log, ((n, {str(k): "" if v is None else str(v) for k, v in row.items()}) for n, row in cells), options
+    _check_settings(options)
+    with files.expected_layout(path.name):
+        rows, version = files.read_parquet(path)
+        log = Log(path.name, path, version, files.modified(path))
+        yield from _rows(log, ((n, _as_text(row)) for n, row in enumerate(rows, start=1)), options)
+
+
+def _as_text(row: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): "" if value is None else str(value)[:1000] for name, value in row.items()}
+
+
+def _rows(
+    log: Log, table: Iterable[tuple[int, files.Cells | LeftOut]], options: SourceConfig
+) -> Iterator[Row | LeftOut]:
+    columns: Columns | None = None
+    for line, cells in table:
+        if isinstance(cells, LeftOut):
+            yield cells
+            continue
+        if columns is None:
+            columns = columns_of(list(cells), log.name, options)
+        yield logs.guarded(log.name, str(line), lambda n=line, c=cells, k=columns: _row(log, n, c, k, options))  # type: ignore[misc]
+
+
+# --- columns ---------------------------------------------------------------------------------
+
+
+def columns_of(header: list[str], file: str, options: SourceConfig) -> Columns:
+    """Return what each column of a table holds.
+
+    Raises
+    ------
+    ConfigError
+        `source.columns` names a column that the table does not have.
+    ImportFileError
+        No column holds a latency, a memory or a throughput; lists the columns and the nearest names.
+    """
+    mapped = options.columns or {}
+    absent = sorted({theirs for theirs in mapped.values() if theirs} - set(header))
+    if absent:
+        raise ConfigError(f"{file} has no column {', '.join(absent)}; it has {', '.join(header)[:500]}")
+    usual, units = _usual_columns(header, mapped)
+    ours = {name: name for name in header if name in WORDS or name in METRICS}
+    switched_off = {name for name, theirs in mapped.items() if not theirs}
+    chosen = {k: v for k, v in {**usual, **ours, **mapped}.items() if v and k not in switched_off}
+    metrics = {name: theirs for name, theirs in chosen.items() if name in METRICS}
+    if not {"latency_ms", "memory_mib", "throughput_items_per_s"} & set(metrics):
+        files.fail(file, _no_figures(header), row=1)
+    stated = {name: _factor(name, unit) for name, unit in (options.units or {}).items()}
+    return Columns(
+        words={name: theirs for name, theirs in chosen.items() if name in WORDS},
+        metrics=metrics,
+        factors={name: factor for name, factor in units.items() if metrics.get(name) == usual.get(name)} | stated,
+        has_unit=frozenset(units) | frozenset(stated),
     )
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        metadata = pyarrow.parquet.read_metadata(path)
-        size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-        if size > MAX_PARQUET_BYTES:
-            files.fail(path.name, f"unpacks to more than {MAX_PARQUET_BYTES // 2**20} MiB")
-        frame: pd.DataFrame = pyarrow.parquet.read_table(path).to_pandas()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        files.fail(path.name, f"is not a parquet table: {str(error)[:120]}")
-    return frame
+def _usual_columns(header: list[str], mapped: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, float]]:
+    """Return ours to theirs for columns with usual names, and the factors of the units in those names."""
+    usual: dict[str, str] = {}
+    factors: dict[str, float] = {}
+    taken = set(mapped.values())
+    for name in header:
+        if name in taken:
+            continue
+        ours, unit = _meaning(name)
+        if not ours or ours in usual or ours in header or ours in mapped:
+            continue
+        if ours in METRICS and ours != "throughput_items_per_s":
+            factor = FACTORS.get(METRICS[ours].unit, {}).get(unit)
+            if factor is None and ours not in ACCURACIES:
+                continue
+            if factor is not None:
+                factors[ours] = factor
+        usual[ours] = name
+    return usual, factors
 
 
-def _rows(log: Log, table: Iterator[tuple[int, Mapping[str, str]]], options: SourceConfig) -> Iterator[Row | LeftOut]:
-    columns = {name: name for name in (*WORDS, *METRICS)} | dict(_mapped(options))
-    factors = {name: _factor(name, unit) for name, unit in (options.units or {}).items()}
-    for line, cells in table:
-        absent = sorted(set(_mapped(options).values()) - set(cells))
-        if absent:
-            raise ConfigError(f"{log.name} has no column {', '.join(absent)}; it has {', '.join(cells)}")
-        words = {name: cells[columns[name]] for name in WORDS if columns[name] in cells}
-        figures = {
-            METRICS[name].key: value * factors.get(name, 1.0)
-            for name in METRICS
-            if (value := files.number(cells.get(columns[name]), log.name, line, name=columns[name])) is not None
-        }
-        yield _row(log, line, words, figures, options)
+def _meaning(name: str) -> tuple[str, str]:
+    """Return our column and the unit that a column's name states.
+
+    >>> _meaning("Latency (us)"), _meaning("Peak Memory [MB]"), _meaning("Images/s"), _meaning("latency")
+    (('latency_ms', 'us'), ('memory_mib', 'mb'), ('throughput_items_per_s', ''), ('latency_ms', ''))
+    """
+    text = re.sub(r"[^\w%µμ]+", "_", name.lower()).strip("_")
+    if THROUGHPUTS.fullmatch(text):
+        return "throughput_items_per_s", ""
+    if text in WORDS or text in METRICS:
+        unit = text.rpartition("_")[2]
+        return text, unit if unit in FACTORS.get(METRICS[text].unit if text in METRICS else "", {}) else ""
+    base, _, last = text.rpartition("_")
+    unit = SPELLINGS.get(last, last)
+    if base in USUAL_NAMES and any(unit in units for units in FACTORS.values()):
+        return USUAL_NAMES[base], unit
+    return USUAL_NAMES.get(text, ""), ""
 
 
-def _mapped(options: SourceConfig) -> Mapping[str, str]:
-    columns = options.columns or {}
-    unknown = sorted(set(columns) - set(WORDS) - set(METRICS))
+def _no_figures(header: list[str]) -> str:
+    """Return what is wrong with a table without figures: its columns, and the nearest that are understood."""
+    names = {re.sub(r"[^a-z0-9]", "", name): name for name in (*METRICS, *WORDS)}
+    near = []
+    for theirs in header[:40]:
+        ours = _meaning(theirs)[0]
+        if ours in METRICS:
+            example = {"ms": "ms", "MiB": "mb"}.get(METRICS[ours].unit, "")
+            near.append(
+                f"'{theirs[:40]}' may be {ours} but has no unit: set source.columns={{{ours}: {theirs[:40]}}} "
+                f"source.units={{{ours}: {example or 'UNIT'}}}"
+            )
+            continue
+        key = re.sub(r"[^a-z0-9]", "", theirs.lower())
+        match = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+        match = match or [name for name in names if len(key) > 2 and name.startswith(key)]
+        if match and names[match[0]] != theirs:
+            near.append(f"'{theirs[:40]}' is near {names[match[0]]}")
+    columns = ", ".join(f"'{name[:40]}'" for name in header[:40])
+    return (
+        "has no column for a latency, a peak memory or a throughput (latency_ms, memory_mib, FPS, ...); "
+        f"its columns are {columns}" + (f"; {'; '.join(near[:5])}" if near else "")
+    )
+
+
+def _check_settings(options: SourceConfig) -> None:
+    unknown = sorted(set(options.columns or {}) - set(WORDS) - set(METRICS))
     if unknown:
+        near = difflib.get_close_matches(unknown[0], [*METRICS, *WORDS], n=3, cutoff=0.5)
+        hint = f"near names: {', '.join(near)}; " if near else ""
         raise ConfigError(
-            f"source.columns does not know {', '.join(unknown)}; it knows {', '.join((*WORDS, *METRICS))}"
+            f"source.columns does not know {', '.join(unknown)}; {hint}it knows {', '.join((*WORDS, *METRICS))}"
         )
-    return columns
+    for name, unit in (options.units or {}).items():
+        _factor(name, unit)
 
 
 def _factor(column: str, unit: str) -> float:
     if column not in METRICS:
         raise ConfigError(f"source.units: {column} is no metric; metrics are {', '.join(METRICS)}")
-    known = FACTORS.get(METRICS[column].unit, {})
-    if unit.lower() not in known:
-        raise ConfigError(f"source.units.{column} must be one of {', '.join(known) or 'none'}, got '{unit}'")
-    return known[unit.lower()]
+    units = FACTORS.get(METRICS[column].unit, {})
+    name = SPELLINGS.get(unit.lower(), unit.lower())
+    if name not in units:
+        raise ConfigError(f"source.units.{column} must be one of {', '.join(units) or 'none'}, got '{unit}'")
+    return units[name]
 
 
-def _row(
-    log: Log, line: int, words: Mapping[str, str], figures: Mapping[str, float], options: SourceConfig
-) -> Row | LeftOut:
-    positive = {key: value for key, value in figures.items() if value > 0 or key == schema.MEMORY_LOW.key}
-    if not {schema.LATENCY_P50.key, schema.MEMORY_PEAK.key} & set(positive):
-        return LeftOut(log.name, str(line), "neither a latency nor a peak memory")
-    said = {name: word for name, cell in words.items() if (word := files.word(cell, log.name, line))}
-    job, date = said.pop("job_id", ""), _date(said.pop("date", ""), log, line)
+# --- rows ------------------------------------------------------------------------------------
+
+
+def _row(log: Log, line: int, cells: Mapping[str, str], columns: Columns, options: SourceConfig) -> Row | LeftOut:
+    figures = {
+        METRICS[name].key: value
+        for name, theirs in columns.metrics.items()
+        if (value := _figure(cells[theirs], log.name, line, name, theirs, columns)) is not None
+    }
+    if not any(figures.get(key) for key in (schema.LATENCY_P50.key, schema.MEMORY_PEAK.key, schema.THROUGHPUT.key)):
+        return LeftOut(log.name, str(line), "neither a latency nor a peak memory nor a throughput")
+    stated = {
+        name: word for name, theirs in columns.words.items() if (word := files.word(cells[theirs], log.name, line))
+    }
+    for name in ("batch_size", "input_size"):
+        if name in stated and stated[name].lower() in files.MISSING:
+            del stated[name]
+    job, date = stated.pop("job_id", ""), _date(stated.pop("date", ""), log, line)
     return logs.row_of(
         replace(log, date=date),
-        logs.facts_of(options, log.path, said),
+        logs.facts_of(options, log.path, stated),
         row=str(line),
         defaults={"runtime": "unknown", "precision": "unknown"},
-        metrics=positive,
-        latency_statistic="unknown",
+        metrics={key: value for key, value in figures.items() if value != 0 or key not in _NEVER_ZERO},
+        latency_statistic="unknown" if schema.LATENCY_P50.key in figures else "none",
         memory_definition="unknown",
         tags={schema.JOB_ID.key: job} if job else {},
         provenance={"tool": "table"},
     )
 
 
+_NEVER_ZERO = frozenset(
+    metric.key for metric in schema.METRICS if metric.unit in ("ms", "MiB", "GMAC", "1e6", "1/s", "mJ")
+) - {schema.MEMORY_LOW.key}
+"""Zero in a column of these is a figure that was not measured."""
+
+
+def _figure(cell: str, file: str, line: int, name: str, theirs: str, columns: Columns) -> float | None:
+    is_accuracy = name in ACCURACIES
+    text = cell.strip()
+    in_percent = is_accuracy and text.endswith("%")
+    value = files.number(text.removesuffix("%") if in_percent else text, file, line, name=theirs)
+    if value is None or in_percent:
+        return value
+    if is_accuracy and name not in columns.has_unit and 0 < value <= 1:
+        files.fail(
+            file,
+            f"{theirs} is {value:g}, which can be {100 * value:g} % or {value:g} %: "
+            f"set source.units={{{name}: fraction}} or source.units={{{name}: percent}}",
+            row=line,
+        )
+    return value * columns.factors.get(name, 1.0)
+
+
 def _date(text: str, log: Log, line: int) -> datetime:
-    if not text:
+    if not text or text.lower() in files.MISSING:
         return log.date
     try:
         date = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        files.fail(log.name, f"date '{text[:40]}' is not like 2026-01-31 or 2026-01-31T12:00:00Z", row=line)
+        files.fail(
+            log.name,
+            f"date '{text[:40]}' is not like 2026-01-31 or 2026-01-31T12:00:00Z; "
+            "write it so, or ignore the column with source.columns={date: null}",
+            row=line,
+        )
     return date if date.tzinfo else date.replace(tzinfo=timezone.utc)

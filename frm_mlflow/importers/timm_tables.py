@@ -14,7 +14,7 @@ from pathlib import Path
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import MissingFactError
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
@@ -45,24 +45,26 @@ class Accuracy:
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield a row for each line of the benchmark CSVs at `path`."""
     accuracy = _accuracies(Path(options.accuracy)) if options.accuracy else {}
-    for log in logs.logs(path, ("benchmark-*.csv",)):
-        if Path(log.name).name.startswith("benchmark-train-"):
-            yield LeftOut(log.name, "*", "times of training, not of inference")
-            continue
-        with files.expected_layout(log.name):
-            yield from _rows(log, options, accuracy)
+    return logs.each(path, ("benchmark-*.csv",), lambda log: _read_one(log, options, accuracy))
 
 
-def _rows(log: Log, options: SourceConfig, accuracy: Mapping[tuple[str, int], Accuracy]) -> Iterator[Row | LeftOut]:
+def _read_one(log: Log, options: SourceConfig, accuracy: Mapping[tuple[str, int], Accuracy]) -> Iterator[Row | LeftOut]:
+    if Path(log.name).name.startswith("benchmark-train-"):
+        yield LeftOut(log.name, "*", "times of training, not of inference")
+        return
     stated = _from_name(Path(log.name).name)
     facts = logs.facts_of(options, log.path, {"model": "?", "device": "?"} | stated)
     if facts["device"] == "?":
-        raise ConfigError(f"{log.name} is not named as timm names its benchmarks: set source.given.device=NAME")
-    for line, cells in files.read_csv(log.text, log.name):
+        raise MissingFactError(f"{log.name} is not named as timm names its benchmarks: set source.given.device=NAME")
+    table = logs.table(log)
+    for line, cells in table:
+        if isinstance(cells, LeftOut):
+            yield cells
+            continue
         missing = [name for name in NEEDED if name not in cells]
         if missing:
             files.fail(log.name, f"has no column {', '.join(missing)}: not timm's inference benchmark", row=1)
-        yield _row(log, line, cells, facts, accuracy)
+        yield logs.guarded(log.name, str(line), lambda n=line, c=cells: _row(log, n, c, facts, accuracy))  # type: ignore[misc]
 
 
 def _row(
@@ -74,7 +76,7 @@ def _row(
 ) -> Row | LeftOut:
     model = files.word(cells["model"], log.name, line)
     values = {key.key: files.number(cells.get(name), log.name, line, name=name) for name, key in METRICS.items()}
-    metrics = {key: value for key, value in values.items() if value}
+    metrics = {key: value for key, value in values.items() if value is not None}
     if schema.LATENCY_P50.key not in metrics:
         return LeftOut(log.name, str(line), "no step time")
     metrics[schema.LATENCY_MEAN.key] = metrics[schema.LATENCY_P50.key]
@@ -109,7 +111,7 @@ def _from_name(name: str) -> dict[str, str]:
         versions.append(f"cuda {found['cuda'][:-1]}.{found['cuda'][-1]}")
     return {
         "device": found["device"].removeprefix("cpu-"),
-        "tier": "cpu" if on_cpu else "gpu",
+        "assumed_tier": "cpu" if on_cpu else "gpu",
         "compute_unit": "cpu" if on_cpu else "gpu",
         "precision": found["precision"],
         "runtime": "torch_compile" if found["dynamo"] else "torch",

@@ -1,15 +1,15 @@
-"""NVIDIA trtexec: the text it prints, `--exportTimes` and `--exportProfile` JSON.
+"""NVIDIA trtexec: the text it prints (TensorRT 7 and later), `--exportTimes` and `--exportProfile` JSON.
 
 The figure is the host's latency: copy in, compute and copy out. The GPU's compute time alone is
-`latency/device_p50_ms`. A profile is made with every layer timed on its own: its sum is not a
-latency of the network as it runs, and says so (`layers_sum`).
+`latency/device_p50_ms`. Several streams, or no data transfers, make another statistic of it. A
+profile is made with every layer timed on its own: its sum is not a latency of the network as it
+runs, and says so (`layers_sum`). A text may hold several runs: each is a benchmark.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from frm_mlflow.config import SourceConfig
 from frm_mlflow.importers import files, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
-from frm_mlflow.tool_output import found
 
-DEFAULTS: Mapping[str, Any] = {"runtime": "tensorrt", "precision": "unknown", "compute_unit": "gpu", "tier": "gpu"}
+DEFAULTS: Mapping[str, Any] = {"runtime": "tensorrt", "precision": "unknown", "compute_unit": "gpu"}
+EMBEDDED = re.compile(r"(?i)\b(orin|xavier|jetson|tegra|thor|drive|nano|tx[12])\b")
+"""trtexec calls every Jetson by its chip: Orin, Xavier, NVIDIA Tegra X1."""
 STATISTICS: Mapping[str, schema.Metric] = {
     "median": schema.LATENCY_P50,
     "mean": schema.LATENCY_MEAN,
@@ -30,101 +31,180 @@ STATISTICS: Mapping[str, schema.Metric] = {
 }
 PRECISIONS = ("INT8", "FP8", "FP4", "BF16", "FP16", "FP32")
 """What `Precision: FP32+FP16` may name, the lowest first: TensorRT picks the fastest of those allowed."""
+_STARTS = ("&&&& RUNNING", "=== Model Options ===", "=== Performance summary ===")
+_MARK = re.compile(r"^.{0,80}?\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] (?:\[TRT\] )?\[\w\] ?|^.{0,80}?\[[IWEV]\] ")
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each log, times or profile file at `path`."""
-    for log in logs.logs(path, ("*.log", "*.txt", "*.json")):
-        with files.expected_layout(log.name):
-            yield (
-                _from_json(log, options)
-                if log.text.lstrip().startswith(("[", "{")) and not _is_log(log)
-                else (_from_text(log, options))
-            )
+    """Yield a row for each run in the logs, times and profile files at `path`."""
+    return logs.each(path, ("*.log", "*.txt", "*.json"), lambda log: _read_one(log, options))
 
 
-def _is_log(log: Log) -> bool:
-    return bool(re.match(r"\s*(&&&&|\[\d\d/\d\d/\d{4}-)", log.text))
+def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
+    if re.match(r"\s*[\[{]", log.text) and not re.match(r"\s*(&&&&|\[\d\d/\d\d/\d{4}-|\[[IWEV]\])", log.text):
+        yield _from_json(log, options)
+        return
+    runs = _runs([_MARK.sub("", line, count=1) for line in log.lines()])
+    if not any("trtexec" in line or line.startswith((*_STARTS[1:], "Latency: ")) for run in runs for line in run):
+        files.fail(log.name, _NOT_TRTEXEC)
+    for number, lines in enumerate(runs, start=1):
+        files.within_time(log.name)
+        row = str(number) if len(runs) > 1 else "1"
+        yield logs.guarded(log.name, row, lambda lines=lines, row=row: _from_text(log, lines, row, options))  # type: ignore[misc]
 
 
-def _from_text(log: Log, options: SourceConfig) -> Row | LeftOut:
-    text = "\n".join(re.sub(r"^\[[\d/:-]+\] \[\w\] ", "", line) for line in files.lines_of(log.text, log.name))
-    if "&&&& FAILED" in text:
-        return LeftOut(log.name, "*", "trtexec says FAILED")
-    metrics = _summary_line(found(r"(?m)^Latency: (.*)$", text), log.name)
+_NOT_TRTEXEC = "has no `Latency: ... median = ... ms`; is it trtexec's output to the end (TensorRT 7 or later)?"
+
+
+def _runs(lines: Sequence[str]) -> list[Sequence[str]]:
+    """Return the lines of each run: it starts with `&&&& RUNNING`, or with the first heading if that was cut away."""
+    for start in _STARTS:
+        at = [number for number, line in enumerate(lines) if start in line]
+        if len(at) > 1:
+            return [lines[a:b] for a, b in zip([0, *at[1:]], [*at[1:], len(lines)], strict=True)]
+        if at:
+            break
+    return [lines]
+
+
+def _from_text(log: Log, lines: Sequence[str], row: str, options: SourceConfig) -> Row | LeftOut:
+    command = _command(lines)
+    if any("&&&& FAILED" in line for line in lines):
+        return LeftOut(log.name, row if row != "1" else "*", "trtexec says FAILED")
+    metrics, compute = _block(lines, "Latency"), _block(lines, "GPU Compute")
+    if not metrics and re.search(r"--(buildOnly|skipInference)\b", command):
+        return LeftOut(log.name, row, "an engine was built, nothing was timed")
     if schema.LATENCY_P50.key not in metrics:
-        files.fail(log.name, "has no `Latency: ... median = ... ms`; is it trtexec's output to the end (8.2 or later)?")
-    compute = _summary_line(found(r"(?m)^GPU Compute Time: (.*)$", text), log.name)
+        files.fail(log.name, _NOT_TRTEXEC, row=row)
     if schema.LATENCY_P50.key in compute:
         metrics[schema.LATENCY_DEVICE_P50.key] = compute[schema.LATENCY_P50.key]
-    facts = logs.facts_of(options, log.path, _stated(text))
-    batch = int(facts.get("batch_size", 1))
-    throughput = files.number(found(r"(?m)^Throughput: ([\d.eE+-]+) qps", text), log.name, 1, name="throughput")
-    if throughput:
-        metrics[schema.THROUGHPUT.key] = throughput * batch
+    stated, implicit_batch = _stated(lines, command)
+    facts = logs.facts_of(options, log.path, stated)
+    qps = files.number(_first(r"[Tt]hroughput: (\S+) qps", lines), log.name, row, name="throughput")
+    if qps:
+        batch = files.whole(facts.get("batch_size"), log.name, row, name="batch_size") or 1
+        metrics[schema.THROUGHPUT.key] = qps if implicit_batch else qps * batch
+    statistic, meaning = _statistic(lines, command)
     return logs.row_of(
         log,
         facts,
-        defaults=DEFAULTS,
+        row=row,
+        defaults=_defaults(facts),
         metrics=metrics,
-        latency_statistic="p50",
-        provenance={"tool": "trtexec", "latency": "host: copies and compute", "command": _command(text)},
+        latency_statistic=statistic,
+        provenance={"tool": "trtexec", "latency": meaning, "command": command[:500]},
     )
 
 
-def _summary_line(line: str, file: str) -> dict[str, float]:
-    """Return the metrics in `min = 1.0 ms, ..., percentile(99%) = 2.0 ms`."""
-    found = dict(re.findall(r"([a-z]+(?:\(\d+%\))?) = ([^\s,]+) ms", line))
+def _defaults(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {**DEFAULTS, "assumed_tier": "edge" if EMBEDDED.search(str(facts["device"])[:300]) else "gpu"}
+
+
+def _block(lines: Sequence[str], of: str) -> dict[str, float]:
+    """Return the statistics of `Latency: min = ...` (TensorRT 8), or of the lines below `Host Latency` (TensorRT 7)."""
+    newer = next((line for line in reversed(lines) if re.match(rf"{of}(?: Time)?: ?\w+ = ", line)), "")
+    found = dict(re.findall(r"\b([a-z]{3,12}(?:\(\d{1,2}%\))?) = ([^\s,]{1,40}) ms", newer))
+    headings = ("Host Latency",) if of == "Latency" else (of,)
+    at = next((n for n, line in enumerate(lines) if line.strip() in headings), None)
+    if not found and at is not None:
+        for line in lines[at + 1 : at + 8]:
+            statistic = re.match(r"(\w+): (\S+) ms(?: at (\d+)%)?", line)
+            if statistic:
+                name = f"percentile({statistic[3]}%)" if statistic[3] else statistic[1]
+                found.setdefault(name, statistic[2])
     values = {
-        metric.key: files.number(found.get(name), file, "Latency", name=name) for name, metric in STATISTICS.items()
+        metric.key: files.number(found.get(name), of, "summary", name=name) for name, metric in STATISTICS.items()
     }
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _stated(text: str) -> dict[str, Any]:
-    model = found(r"(?m)^Model: (\S+)$", text) or found(r"--(?:onnx|loadEngine)=(\S+)", text)
-    shape = [int(side) for side in re.findall(r"\d+", found(r"(?m)^Input inference shapes? ?: [^=\n]*=([\dx]+)", text))]
-    allowed = found(r"(?m)^Precision: (\S+)", text).upper()
-    version = found(r"(?m)^TensorRT version: (\S+)", text)
+def _first(pattern: str, lines: Sequence[str]) -> str:
+    """Return the first group of the first line that `pattern` matches from its start, "" without one."""
+    compiled = re.compile(pattern)
+    return next((match[1].strip() for line in lines if (match := compiled.match(line))), "")
+
+
+def _command(lines: Sequence[str]) -> str:
+    running = next((line for line in lines if "trtexec" in line and " --" in line), "")
+    return running[running.find("trtexec", running.find("#") + 1) :] if running else ""
+
+
+def _statistic(lines: Sequence[str], command: str) -> tuple[str, str]:
+    """Return the name of the latency's statistic and what it measures; other settings give another name."""
+    streams = logs.option(command, "(?:infStreams|streams)") or _first(r"(?:Inference )?[Ss]treams: (\d+)", lines)
+    without = "--noDataTransfers" in command or _first(r"Data transfers: (\w+)", lines).lower() in ("disabled", "off")
+    statistic = "p50_without_transfers" if without else "p50"
+    meaning = "host: compute without copies" if without else "host: copies and compute"
+    if streams.isdigit() and int(streams) > 1:
+        return f"{statistic}_of_{streams[:4]}_streams", f"{meaning}, {streams[:4]} streams at once"
+    return statistic, meaning
+
+
+def _stated(lines: Sequence[str], command: str) -> tuple[dict[str, Any], bool]:
+    """Return the facts of a run, and whether its batch is implicit (then trtexec's throughput counts samples)."""
+    built = _first(r"Model: (.+)$", lines) or next(
+        (path for name in ("onnx", "uff", "model", "deploy") if (path := logs.option(command, name))), ""
+    )
+    engine = logs.option(command, "loadEngine")
+    device = _first(r"Selected Device: (.+)$", lines)
+    implicit = _first(r"Batch: (\d+)$", lines) or logs.option(command, "batch")
+    shape = _image_shape(lines)
+    version = _first(r"TensorRT version: (\S+)", lines)
     return {
-        "model": logs.model_in(model),
-        "device": found(r"(?m)^Selected Device: (.+)$", text),
-        "chip": found(r"(?m)^Selected Device: (.+)$", text),
+        "model": logs.model_in(built or engine or logs.option(command, "saveEngine")),
+        "device": device,
+        "chip": device,
         "runtime_version": f"tensorrt {version}" if version else "",
-        "precision": next((name.lower() for name in PRECISIONS if name in allowed), ""),
-        "batch_size": shape[0] if len(shape) == 4 else None,
-        "input_size": shape[-1] if len(shape) == 4 and shape[-1] == shape[-2] else None,
-    }
+        "precision": _precision(lines, command, loaded=bool(engine)),
+        "batch_size": int(implicit) if implicit.isdigit() else shape[0] if shape else None,
+        "input_size": shape[-1] if shape and shape[-1] == shape[-2] else None,
+    }, implicit.isdigit()
 
 
-def _command(text: str) -> str:
-    return found(r"(?m)^&&&& RUNNING [^#\n]*# (.+)$", text)[:500]
+def _image_shape(lines: Sequence[str]) -> list[int]:
+    """Return the first input's shape if it is batch x channels x height x width, from the options or the binding."""
+    patterns = (
+        r"Input inference shapes? ?: [^=]{1,200}=(\d+(?:x\d+)+)$",
+        r"(?:Created i|I)nput binding for .{1,200} with dimensions (\d+(?:x\d+)+)(?: is created)?\.?$",
+    )
+    shape = next((text for pattern in patterns if (text := _first(pattern, lines))), "")
+    sides = [int(side) for side in shape.split("x")[:8] if len(side) < 10] if shape else []
+    return sides if len(sides) == 4 else []
+
+
+def _precision(lines: Sequence[str], command: str, *, loaded: bool) -> str:
+    """Return the lowest precision that was allowed; a loaded engine prints the default, so only its options count."""
+    allowed = "" if loaded else _first(r"Precision: (\S+)", lines).upper()
+    if loaded:
+        allowed = " ".join(re.findall(r"--(int8|fp8|fp4|bf16|fp16)\b", command)).upper()
+    return next((name.lower() for name in PRECISIONS if name in allowed), "")
 
 
 def _from_json(log: Log, options: SourceConfig) -> Row | LeftOut:
     document = files.load_json(log.text, log.name)
-    if not isinstance(document, list) or not document:
-        files.fail(log.name, "is neither trtexec's --exportTimes nor --exportProfile: no list")
+    first = document[0] if isinstance(document, list) and document else None
+    if not isinstance(first, dict) or not {"latencyMs", "count"} & set(first):
+        files.fail(log.name, "is neither trtexec's --exportTimes nor --exportProfile")
     facts = logs.facts_of(options, log.path, {})
-    if "latencyMs" in document[0]:
-        latency = _column(document, "latencyMs", log.name)
-        metrics = logs.summary(latency)
-        metrics[schema.LATENCY_DEVICE_P50.key] = logs.summary(_column(document, "computeMs", log.name))[
-            schema.LATENCY_P50.key
-        ]
+    if "latencyMs" in first:
+        metrics = logs.summary(_column(document, "latencyMs", log.name))
+        compute = logs.summary(_column(document, "computeMs", log.name))
+        metrics |= {schema.LATENCY_DEVICE_P50.key: compute[schema.LATENCY_P50.key]} if compute else {}
         statistic, meaning = "p50", "host: copies and compute"
-    elif "count" in document[0]:
-        metrics = {schema.LATENCY_P50.key: sum(_column(document[1:], "averageMs", log.name))}
-        metrics[schema.LATENCY_SAMPLES.key] = float(document[0]["count"])
-        statistic, meaning = "layers_sum", "sum of the layers' mean times, each timed on its own"
     else:
-        files.fail(log.name, f"is neither --exportTimes nor --exportProfile: {json.dumps(document[0])[:80]}")
-    provenance = {"tool": "trtexec", "latency": meaning}
+        metrics = {schema.LATENCY_P50.key: sum(_column(document[1:], "averageMs", log.name))}
+        metrics[schema.LATENCY_SAMPLES.key] = _column(document[:1], "count", log.name)[0]
+        statistic, meaning = "layers_sum", "sum of the layers' mean times, each timed on its own"
     return logs.row_of(
-        log, facts, defaults=DEFAULTS, metrics=metrics, latency_statistic=statistic, provenance=provenance
+        log,
+        facts,
+        defaults=_defaults(facts),
+        metrics=metrics,
+        latency_statistic=statistic,
+        provenance={"tool": "trtexec", "latency": meaning},
     )
 
 
-def _column(entries: list[Mapping[str, Any]], key: str, file: str) -> list[float]:
+def _column(entries: Sequence[Mapping[str, Any]], key: str, file: str) -> list[float]:
     values = [files.number(entry[key], file, number, name=key) for number, entry in enumerate(entries, start=1)]
     return [value for value in values if value is not None]

@@ -74,6 +74,11 @@ class Constraints:
                 raise ConfigError(f"constraints.{name} must be above 0, got {limit}")
         if self.min_top1 is not None and not 0 <= self.min_top1 <= 100:
             raise ConfigError(f"constraints.min_top1 is a percentage, got {self.min_top1}")
+        if self.min_top1 is not None and 0 < self.min_top1 <= 1:
+            raise ConfigError(
+                f"constraints.min_top1={self.min_top1:g} can be {100 * self.min_top1:g} % or {self.min_top1:g} %: "
+                f"it is a percentage, so write {100 * self.min_top1:g} for {100 * self.min_top1:g} %"
+            )
         if not 0.5 <= self.confidence < 1:
             raise ConfigError(f"constraints.confidence must be at least 0.5 and below 1, got {self.confidence}")
         if self.alternatives < 1:

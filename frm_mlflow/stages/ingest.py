@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.table import Table
 from frm_mlflow import schema
 from frm_mlflow.config import IngestConfig, checked
 from frm_mlflow.errors import DataError
+from frm_mlflow.importers import LeftOut
 from frm_mlflow.importers.read import Import, read
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
@@ -23,6 +24,8 @@ from frm_mlflow.tracking.bulk import BulkReport, log_records
 
 SHOWN = 12
 """Rows of a count that a terminal shows."""
+LISTED = 10_000
+"""Rows that were left out and that `json=true` lists one by one; the run's table has them all."""
 
 
 def ingest(config: DictConfig) -> None:
@@ -33,15 +36,17 @@ def ingest(config: DictConfig) -> None:
     ImportFileError
         Where the file is broken, hostile or not what its name says; nothing is logged then.
     DataError
-        Where some rows could not be logged; the same command again logs the rest.
+        No row of the source can be imported, or some could not be logged; the same command again logs the rest.
     """
     settings = checked(IngestConfig, config, where="ingest")
     out = console()
     client = None if settings.dry_run else server.connect(settings.tracking.uri)
     with out.status(f"reading {settings.source.name}"):
         imported = read(settings.source.name, Path(settings.path) if settings.path else None, settings.source)
-    if client is None:
+    if client is None or not imported.records:
         _report(imported, None, as_json=settings.json, out=out)
+        if not imported.records:
+            raise DataError(f"{imported.path.name}: nothing to import, all {len(imported.left_out)} rows were left out")
         return
     title = f"import of {settings.source.name} {', '.join(v for v in imported.versions if v)}".strip()
     params = log.flat_params(_plain(config))
@@ -60,7 +65,7 @@ def ingest(config: DictConfig) -> None:
         log.describe(client, parent.run_id, _markdown(imported, logged))
         log.log_table(client, parent.run_id, imported.count_table(), "counts")
         if imported.left_out:
-            log.log_table(client, parent.run_id, pd.DataFrame(map(asdict, imported.left_out)), "left_out")
+            log.log_table(client, parent.run_id, pd.DataFrame(map(asdict_of, imported.left_out)), "left_out")
     _report(imported, logged, as_json=settings.json, out=out)
     if logged.failed:
         name, reason = logged.failures[0]
@@ -79,9 +84,12 @@ def _report(imported: Import, logged: BulkReport | None, *, as_json: bool, out: 
             "records": len(imported.records),
             "logged": None if logged is None else {"added": logged.added, "present": logged.present},
             "left_out": imported.reasons,
+            "left_out_rows": [asdict_of(item) for item in imported.left_out[:LISTED]],
             "republished": imported.republished,
             "unknown_models": imported.unknown_models,
             "unknown_devices": imported.unknown_devices,
+            "near_models": imported.near_models,
+            "near_devices": imported.near_devices,
             "counts": imported.counts(),
         }
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
@@ -103,14 +111,33 @@ def _sentences(imported: Import, logged: BulkReport | None) -> list[str]:
         lines.append(f"{logged.added} added, {logged.present} were there already, {logged.failed} failed.")
     if imported.republished:
         lines.append(f"{imported.republished} repeat a job under another device's name; analyses count each job once.")
-    lines += [f"{number} rows left out: {reason}" for reason, number in imported.reasons.items()]
+    lines += _left_out_sentences(imported)
     for what, names in (("models", imported.unknown_models), ("devices", imported.unknown_devices)):
         if names:
-            listed = ", ".join(list(names)[:SHOWN])
-            lines.append(
-                f"{len(names)} unknown {what} kept under their own names (map them with source.{what}): {listed}"
-            )
+            near = imported.near_models if what == "models" else imported.near_devices
+            listed = ", ".join(name + _near(near.get(name, ())) for name in list(names)[:SHOWN])
+            lines.append(f"{len(names)} {what} not in the catalogue (map them with source.{what}): {listed}")
     return lines
+
+
+def asdict_of(item: LeftOut) -> dict[str, str]:
+    """Return a row that was left out as a row of a table."""
+    return {"file": item.file, "row": item.row, "reason": item.reason}
+
+
+def _left_out_sentences(imported: Import) -> list[str]:
+    """Return a sentence per reason with the number of rows and the first of them; at most `SHOWN`."""
+    lines = []
+    for reason, number in list(imported.reasons.items())[:SHOWN]:
+        first = next(item for item in imported.left_out if item.reason == reason)
+        place = first.file if first.row == "*" else f"{first.file}, row {first.row}"
+        lines.append(f"{number} left out: {reason} ({place}{', …' if number > 1 else ''})")
+    others = list(imported.reasons.values())[SHOWN:]
+    return [*lines, f"{sum(others)} left out for {len(others)} other reasons"] if others else lines
+
+
+def _near(names: Sequence[str]) -> str:
+    return f" (near: {', '.join(names)})" if names else ""
 
 
 def _markdown(imported: Import, logged: BulkReport) -> str:

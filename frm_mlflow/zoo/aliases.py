@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from frm_mlflow.near import near_names
 from frm_mlflow.zoo.catalogue import CATALOGUE
 
 COUNTED = "counted: torch FlopCounterMode on meta tensors"
@@ -124,6 +125,18 @@ def identify(name: str, *, source: str = "", own: Mapping[str, str] = MappingPro
     final = canonical or name
     facts = published().get(final)
     return ModelIdentity(final, facts.family if facts else family_of_name(final), canonical is not None)
+
+
+def near(name: str) -> list[str]:
+    """Return the canonical names that `name` resembles: nothing is mapped by resemblance.
+
+    >>> near("mobilenet_v2_1.0")[0], near("resnet_v1_50")[0]
+    ('mobilenet_v2', 'resnet50')
+    """
+    by_plain = _canonical_by_plain_name()
+    without_version = re.sub(r"_v1(?=_)|_1\.0(?![\d.])|_224$", "", name[:100].lower())
+    exact = [by_plain[key] for key in (plain(without_version), plain(name)) if key in by_plain]
+    return list(dict.fromkeys([*exact, *near_names(name[:100], published())]))[:3]
 
 
 def _without_weights(name: str) -> str:

@@ -53,6 +53,6 @@ def test_text_in_a_metric_is_missing_and_the_input_stays_as_it_was() -> None:
 
 
 def test_the_same_benchmark_has_the_same_id_and_another_one_another() -> None:
-    assert record().record_id == record(metrics={}).record_id
+    assert record().record_id == record(metrics={schema.LATENCY_P50.key: 1.0}).record_id
     assert record().record_id != record(identity={"uuid": "b"}).record_id
     assert record().record_id != record(model="resnet50").record_id

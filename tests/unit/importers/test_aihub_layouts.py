@@ -72,7 +72,7 @@ def deepcopied(content: object) -> object:
 
 def package(root: Path, perf: object, *, name: str = "resnet18", version: str = "0.65.0", **documents: object) -> Path:
     folder = root / "qai_hub_models" / "models" / name
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for document, content in {"perf": perf, "manifest": MANIFEST, **documents}.items():
         (folder / f"{document}.yaml").write_text(
             content if isinstance(content, str) else yaml.safe_dump(deepcopied(content))
@@ -195,12 +195,76 @@ def test_w8a8_is_int8_in_both_layouts(tmp_path: Path) -> None:
     )
 
 
-def test_an_input_size_that_the_manifest_gets_wrong_is_right(tmp_path: Path) -> None:
-    record = one(package(tmp_path, current(("Samsung Galaxy S25", JOB)), name="inception_v3"))
+def add_source(root: Path, name: str, text: str) -> None:
+    file = root / "qai_hub_models" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_the_input_size_is_that_of_the_releases_own_source(tmp_path: Path) -> None:
+    root = package(tmp_path, current(("Samsung Galaxy S25", JOB)), name="inception_v3")
+    source = "DIM = 299\n\nclass Net:\n    def get_input_spec(self):\n        return {'image': (1, 3, DIM, DIM)}\n"
+    add_source(root, "models/inception_v3/model.py", source)
+
+    record = one(root)
 
     assert record.tags[schema.INPUT_SIZE.key] == "299"
     assert record.configuration.resolution == "native"
     assert record.metrics[schema.GMACS.key] == 5.713
+
+
+def test_an_older_release_that_used_the_shared_size_has_that_size(tmp_path: Path) -> None:
+    manifest = MANIFEST | {"technical_details": {"Input resolution": "299x299"}}
+    root = package(tmp_path, older(OLDER_JOB), name="inception_v3", version="0.21.0", manifest=manifest)
+    shared = "from qai_hub_models.utils.other import X\nfrom qai_hub_models.utils.image import (\n    DIM,\n    X,\n)\n"
+    shared += "def get_input_spec(batch_size: int = 1):\n    return {'image': ((batch_size, 3, DIM, DIM), 'float32')}\n"
+    add_source(root, "models/_shared/imagenet_classifier/model.py", shared)
+    add_source(root, "models/inception_v3/model.py", "class Net(ImagenetClassifier):\n    pass\n")
+    add_source(root, "utils/image.py", "DIM = 224\n")
+
+    record = one(root)
+
+    assert record.tags[schema.INPUT_SIZE.key] == "224"
+    assert record.configuration.resolution == "224"
+    assert schema.GMACS.key not in record.metrics, "the published count is that of 299 pixels"
+
+
+def test_a_class_constant_sets_the_input_size(tmp_path: Path) -> None:
+    root = package(tmp_path, current(("Samsung Galaxy S25", JOB)))
+    add_source(root, "models/resnet18/model.py", "class Net(ImagenetClassifier):\n    INPUT_DIM: ClassVar[int] = 256\n")
+
+    assert one(root).tags[schema.INPUT_SIZE.key] == "256"
+
+
+def test_a_file_per_precision_beside_the_first_is_read(tmp_path: Path) -> None:
+    root = package(tmp_path, older(OLDER_JOB), perf_w8a16=older(OLDER_JOB | {"precision": "int8"}))
+
+    assert {record.configuration.precision for record in ingest(root).records} == {"fp16", "w8a16"}
+
+
+def test_a_model_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    package(tmp_path, current(("Samsung Galaxy S25", JOB)))
+    package(tmp_path, "precisions: [1, 2\n", name="broken")
+    bad = JOB | {"inference_time_milliseconds": "fast"}
+    package(tmp_path, current(("Samsung Galaxy S25", JOB), ("Samsung Galaxy S24", bad)), name="half")
+
+    found = ingest(tmp_path)
+
+    assert [record.model for record in found.records] == ["half", "resnet18"]
+    assert [(item.file, item.row) for item in found.left_out] == [
+        ("models/broken/perf.yaml", "2"),
+        ("models/half/perf.yaml", "float/ResNet18/Samsung Galaxy S24/onnx"),
+    ]
+
+
+def test_a_reproducibly_built_wheel_has_no_dates_from_1980(tmp_path: Path) -> None:
+    package(tmp_path / "tree", current(("Samsung Galaxy S25", JOB)))
+    wheel = tmp_path / "qai_hub_models-0.65.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for file in sorted((tmp_path / "tree").rglob("*.*")):
+            archive.writestr(zipfile.ZipInfo(file.relative_to(tmp_path / "tree").as_posix()), file.read_bytes())
+
+    assert one(wheel).start_time.year > 2000
 
 
 def test_facts_of_the_source_come_first_and_the_catalogue_fills_what_is_missing(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from frm_mlflow.config import ReadLimits, SourceConfig
 from frm_mlflow.errors import ConfigError, ImportFileError
-from frm_mlflow.importers import fetch, files, read
+from frm_mlflow.importers import fetch, read
 
 
 def archive(path: Path, **members: str) -> Path:
@@ -57,13 +58,12 @@ def test_a_member_damaged_inside_is_refused(tmp_path: Path) -> None:
         read("aihub", wheel)
 
 
-def test_a_member_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 2**20)
+def test_a_member_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     manifest = "use_case: Image Classification"
     wheel = archive(tmp_path / "bomb.whl", **{"models/x/perf.yaml": " " * 2**21, "models/x/manifest.yaml": manifest})
 
     with pytest.raises(ImportFileError, match=r"perf\.yaml: is larger than 1 MiB"):
-        read("aihub", wheel)
+        read("aihub", wheel, SourceConfig(name="aihub", limits=ReadLimits(max_mib=1)))
 
 
 def test_links_in_a_checkout_are_not_followed(tmp_path: Path) -> None:

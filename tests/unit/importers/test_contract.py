@@ -11,7 +11,7 @@ import pytest
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.devices import catalogue
-from frm_mlflow.importers import Import, importers, read, timm_tables
+from frm_mlflow.importers import Import, aihub, importers, logs, read, table, timm_tables
 from frm_mlflow.importers.logs import GIVEN
 from frm_mlflow.zoo import aliases
 
@@ -47,6 +47,8 @@ def test_every_fact_that_can_be_given_is_a_setting_and_in_the_docs() -> None:
     assert all(f"`{name}`" in (ROOT / "docs/importing.md").read_text() for name in GIVEN)
 
 
-@pytest.mark.parametrize("module", [aliases, catalogue, timm_tables], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [aihub, aliases, catalogue, logs, table, timm_tables], ids=lambda module: module.__name__
+)
 def test_examples_in_docstrings_hold(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
