@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from frm_mlflow import redact
 from frm_mlflow.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT")
@@ -33,7 +34,9 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
         Where a key is unknown, missing or of the wrong type; `where` names the config group.
     """
     try:
-        return cast(ConfigT, OmegaConf.to_object(OmegaConf.merge(_schema_of(cls), config)))
+        merged = OmegaConf.merge(_schema_of(cls), config)
+        redact.remember(cast(dict[str, Any], OmegaConf.to_container(merged, resolve=True)))
+        return cast(ConfigT, OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         lines = str(error).splitlines()
         key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")

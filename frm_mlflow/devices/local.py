@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from frm_mlflow import redact
 from frm_mlflow.devices.client import Launch, WorkerClient
 from frm_mlflow.worker.parent import PARENT_VARIABLE
 
@@ -35,7 +36,7 @@ def local_launch(
     }
     return Launch(
         command=(sys.executable, "-m", "frm_mlflow.worker"),
-        environment=dict(os.environ) | worker_variables(threads) | own,
+        environment=redact.snapshot(os.environ) | worker_variables(threads) | own,
         affinity=None if affinity is None else frozenset(affinity),
         memory_limit_mib=memory_limit_mib,
     )

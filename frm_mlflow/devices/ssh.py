@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from frm_mlflow import redact
 from frm_mlflow.config import DeviceConfig
 from frm_mlflow.devices.archive import worker_archive
 from frm_mlflow.devices.client import Launch, Worker, WorkerClient
@@ -98,7 +99,7 @@ class SshHost:
         words += ["--memory-limit-mib", str(memory_limit_mib)] if memory_limit_mib is not None else []
         launch = Launch(
             command=self._connection.command(words),
-            environment=dict(os.environ),
+            environment=redact.snapshot(os.environ),
             where=self._connection.host,
             explain=self._why_it_ended,
         )

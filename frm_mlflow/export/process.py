@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from frm_mlflow import errors
+from frm_mlflow import errors, redact
 from frm_mlflow.errors import ExportError, FrmError
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.worker.parent import PARENT_VARIABLE
@@ -47,7 +47,7 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | own,
+            env=redact.snapshot(os.environ) | own,
             start_new_session=True,
         )
         code = _wait(process, timeout_s=timeout_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from frm_mlflow.stages.attach import FrmResult
 from frm_mlflow.stages.live import log_frm
 from frm_mlflow.tracking.entry import short
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,4 +63,4 @@ def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> None:
     try:
         MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value)
     except Exception as error:  # the server may be what failed in the first place
-        logger.warning("the run could not be tagged with the reason: %s", redact.text(str(error)))
+        logger.warning("the run could not be tagged with the reason: %s", error)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 
-from frm_mlflow import __version__
+from frm_mlflow import __version__, redact
 from frm_mlflow.launcher.request import Reply, Request
 
 _TAIL_LINES = 30
@@ -38,7 +38,7 @@ def execute(request: Request) -> Reply:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_environment(os.environ),
+        env=_environment(redact.snapshot(os.environ)),
         start_new_session=True,
     )
     try:

@@ -8,7 +8,6 @@ still answered at once while the next one is read.
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -18,13 +17,14 @@ from typing import Protocol, TypeAlias
 
 import pandas as pd
 
+from frm_mlflow import redact
 from frm_mlflow.errors import FrmError
 from frm_mlflow.report.snapshot import Snapshot, prepare
 
 Experiments: TypeAlias = tuple[str, ...]
 """Ids of experiments."""
 
-_logger = logging.getLogger(__name__)
+_logger = redact.logger(__name__)
 
 
 class Read(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.attachments import Attachments
 from frm_mlflow.tracking.flavors import measurable
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

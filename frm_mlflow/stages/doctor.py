@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from frm_mlflow import devices
+from frm_mlflow import devices, redact
 from frm_mlflow.config import DeviceConfig
 from frm_mlflow.errors import FrmError, install_command
 from frm_mlflow.export import RUNTIMES, precisions
@@ -56,7 +56,8 @@ def examine() -> dict[str, Any]:
         "transports": [_ssh(), _adb()],
         "tracking": [_server(), _spool()],
     }
-    return {name: [asdict(finding) for finding in findings] for name, findings in sections.items()}
+    plain = {name: [asdict(finding) for finding in findings] for name, findings in sections.items()}
+    return {name: redact.settings(findings) for name, findings in plain.items()}
 
 
 def show(findings: dict[str, Any]) -> None:

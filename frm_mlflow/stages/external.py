@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
-from frm_mlflow import schema
+from frm_mlflow import redact, schema
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import BenchmarkRecord
@@ -12,7 +10,7 @@ from frm_mlflow.tracking import log, models
 from frm_mlflow.tracking.attach import link
 from frm_mlflow.zoo.catalogue import facts_for
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 
 def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:

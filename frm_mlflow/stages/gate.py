@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -20,7 +20,7 @@ from frm_mlflow.stages.gate_evidence import Evidence, gathered, stored_model
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.models import StoredModel
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
 """GitHub Actions shows what is appended to the file that this variable names."""
@@ -83,17 +83,18 @@ def decide(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = No
     except FrmError as error:
         found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
     except Exception as error:  # left alone it would end the process with 1, which says that the candidate fails
-        logger.error("the gate met an error that it does not know\n%s", redact.text(traceback.format_exc()))  # noqa: TRY400
+        logger.error("the gate met an error that it does not know\n%s", traceback.format_exc())  # noqa: TRY400
         said = redact.text(f"{type(error).__name__}: {error}")
         found = Evidence(source="none", device=asked.device.name, reasons=(said,))
+    checks = found.checks(asked) if found.source != "none" else ()
     return GateResult(
-        model=asked.candidate,
-        against=asked.against or "",
-        device=found.device,
+        model=redact.text(asked.candidate),
+        against=redact.text(asked.against or ""),
+        device=redact.text(found.device),
         numbers=found.source,
         confidence=asked.confidence,
-        checks=found.checks(asked) if found.source != "none" else (),
-        reasons=found.reasons,
+        checks=tuple(replace(check, why_missing=redact.text(check.why_missing)) for check in checks),
+        reasons=tuple(redact.text(reason) for reason in found.reasons),
     )
 
 

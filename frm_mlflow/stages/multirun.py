@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from frm_mlflow import redact
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.stages.job import exit_code, sentence
 
@@ -38,6 +39,7 @@ class SweepCallback(Callback):
         from frm_mlflow.stages.bench import shared_sweep
 
         scope = _SCOPE.get()
+        redact.remember(cast(dict[str, Any], OmegaConf.to_container(config)))
         try:
             refuse_side_by_side(config.hydra.launcher)
             if scope is not None:

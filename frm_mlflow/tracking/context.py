@@ -6,13 +6,14 @@ the device is looked at once a process, when the first run starts.
 
 from __future__ import annotations
 
-import logging
 import os
 from functools import lru_cache
 
 from mlflow.tracking.context.abstract_context import RunContextProvider
 
-logger = logging.getLogger(__name__)
+from frm_mlflow import redact
+
+logger = redact.logger(__name__)
 
 CONTEXT_VARIABLE = "FRM_MLFLOW_CONTEXT"
 OFF = ("0", "false", "no", "off")

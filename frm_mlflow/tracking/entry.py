@@ -75,7 +75,8 @@ class RunEntry:
 
     def write(self, folder: Path) -> None:
         """Write the entry into `folder`."""
-        content = asdict(self) | {"tags": redact.settings(self.tags), "params": redact.settings(self.params)}
+        words = {"name": redact.text(self.name), "tracking_uri": redact.text(self.tracking_uri)}
+        content = asdict(self) | words | {"tags": redact.settings(self.tags), "params": redact.settings(self.params)}
         (folder / ENTRY_FILE).write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod

@@ -7,7 +7,6 @@ the server has the run. Where the server does not answer, the folder stays, and 
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
@@ -32,7 +31,7 @@ from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, KILLED, RunEntry, Sent, 
 from frm_mlflow.tracking.join import join
 from frm_mlflow.tracking.server import check_answer, connect, ensure_experiment
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 SPOOL_VARIABLE = "FRM_MLFLOW_SPOOL"
 PARTIAL_PREFIX = ".partial-"
@@ -249,7 +248,7 @@ def deliver_now(client: MlflowClient, folder: Path) -> str | None:
     try:
         return deliver_at_once(client, folder)
     except SERVER_ERRORS as error:
-        logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", redact.text(str(error)), folder)
+        logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", error, folder)
         return None
 
 

@@ -6,7 +6,6 @@ Every run is addressed by its id through an explicit client; nothing depends on 
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import time
@@ -34,7 +33,7 @@ from frm_mlflow.tracking.signals import sigterm_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, send_unkept, spool_directory
 from frm_mlflow.tracking.summary import NO_SUMMARY, Summary
 
-logger = logging.getLogger(__name__)
+logger = redact.logger(__name__)
 
 RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -150,7 +149,7 @@ class Sweep:
                 self.client.set_tag(run_id, schema.REASON.key, INTERRUPTED)
                 self.client.set_terminated(run_id, KILLED)
         except SERVER_ERRORS as error:
-            logger.warning("%s. Resuming the sweep closes what it has left open.", redact.text(str(error)))
+            logger.warning("%s. Resuming the sweep closes what it has left open.", error)
 
     def _child_tags(self, description: str) -> dict[str, str]:
         own = {
@@ -184,7 +183,7 @@ class BenchmarkRun:
                 client, self.sweep.experiment_id, name=self.name, tags=tags, start_ms=self.start_ms
             )
         except SERVER_ERRORS as error:
-            logger.warning("%s. %s is measured all the same and kept on disk.", redact.text(str(error)), self.name)
+            logger.warning("%s. %s is measured all the same and kept on disk.", error, self.name)
 
     def finish(self, record: BenchmarkRecord, attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
         """Log `record` with its files and end the run as FINISHED."""
