@@ -15,11 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from frm_mlflow import __version__
-from frm_mlflow.errors import FrmError
 
 RUNNERS: dict[str, str] = {
     "bench": "benchmark models on this machine and log a run each",
@@ -256,15 +252,22 @@ def main() -> None:
     """Entry point of the console script: every error of the user's is one message and an exit code."""
     try:
         code = dispatch(sys.argv[1:])
-    except (FrmError, HydraException, OmegaConfBaseException) as error:
-        from frm_mlflow.stages.job import exit_code, sentence
-
-        sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
-        code = exit_code(error)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except KeyboardInterrupt:
-        sys.stderr.write("frm-mlflow: interrupted\n")
+        again = (
+            "; the same command with resume=true measures only what is missing"
+            if sys.argv[0].endswith(" bench")
+            else ""
+        )
+        sys.stderr.write(f"frm-mlflow: interrupted{again}\n")
         code = 130
+    except Exception as error:
+        from frm_mlflow.stages.job import exit_code, is_explained, sentence
+
+        if not is_explained(error):
+            raise
+        sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
+        code = exit_code(error)
     sys.exit(code)

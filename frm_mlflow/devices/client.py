@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
@@ -18,11 +19,16 @@ from typing import IO, Any, Protocol
 
 import psutil
 
+from frm_mlflow.devices.replies import LONGEST_REPLY, ReplyError, checked, parsed
 from frm_mlflow.errors import DeviceSetupError, MissingExtraError, WorkerError
 from frm_mlflow.worker.parent import SIGNAL_CODE
 
 _STDERR_LINES = 20
-_LONGEST_REPLY = 64 * 2**20
+_LONGEST_LINE = 16 * 2**10
+"""Of what a worker writes to standard error; longer ones are cut."""
+_MOST_WAITING = 4
+"""Replies that are read ahead: a worker that talks without being asked fills no memory."""
+_LONGEST_REASON = 10_000
 _POLL_SECONDS = 0.5
 _END_SECONDS = 5.0
 _EXTRAS = {"openvino": "openvino", "ai_edge_litert": "litert", "executorch": "executorch"}
@@ -75,11 +81,16 @@ class WorkerClient:
         )
         if launch.affinity is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(self._process.pid, launch.affinity)
-        self._replies: queue.Queue[bytes | None] = queue.Queue()
+        self._replies: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._closed = threading.Event()
         self._last_output: deque[str] = deque(maxlen=_STDERR_LINES)
         self._readers = (
-            threading.Thread(target=_read_lines, args=(_pipe(self._process.stdout), self._replies.put), daemon=True),
-            threading.Thread(target=_read_lines, args=(_pipe(self._process.stderr), self._note_output), daemon=True),
+            threading.Thread(
+                target=_read_lines, args=(_pipe(self._process.stdout), self._put_reply, LONGEST_REPLY + 1), daemon=True
+            ),
+            threading.Thread(
+                target=_read_lines, args=(_pipe(self._process.stderr), self._note_output, _LONGEST_LINE), daemon=True
+            ),
         )
         for reader in self._readers:
             reader.start()
@@ -95,9 +106,12 @@ class WorkerClient:
         Raises
         ------
         WorkerError
-            Where the worker crashed, was killed, ran out of memory, did not answer within
-            `timeout_s`, answered something else than JSON, or answered that it failed.
+            If the worker crashed, was killed, ran out of memory, did not answer within
+            `timeout_s`, answered something that the protocol does not allow, or answered that it failed.
         """
+        if not self._replies.empty() and (early := self._replies.get()) is not None:
+            shown = early[:200].decode(errors="replace").rstrip()
+            raise self._failed(command, f"sent a reply before it was asked, garbage: {shown!r}")
         line = json.dumps({"cmd": command} | fields) + "\n"
         try:
             stdin = _pipe(self._process.stdin)
@@ -105,7 +119,7 @@ class WorkerClient:
             stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise self._ended(command) from error
-        reply = self._accepted(command, self._next_reply(command, timeout_s))
+        reply = self._accepted(command, self._next_reply(command, timeout_s), fields)
         self._refuse_to_run_out_of_memory(command)  # a leak shows between short requests, too
         return reply
 
@@ -140,22 +154,20 @@ class WorkerClient:
             return line
         raise self._failed(command, f"did not answer within {timeout_s:g} s and was killed")
 
-    def _accepted(self, command: str, line: bytes) -> dict[str, Any]:
+    def _accepted(self, command: str, line: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            reply = json.loads(line)
-            accepted = bool(reply["ok"])
-        except (ValueError, TypeError, KeyError) as error:
-            shown = line[:200].decode(errors="replace").rstrip()
-            raise self._failed(command, f"answered garbage instead of JSON: {shown!r}") from error
-        if not accepted and reply.get("kind") == "missing_package":
+            reply = parsed(line)
+            if reply["ok"]:
+                return checked(command, reply, fields)
+        except ReplyError as error:
+            raise self._failed(command, str(error)) from error
+        package = str(reply.get("package", ""))
+        if reply.get("kind") == "missing_package" and re.fullmatch(r"[\w.-]{1,100}", package):
             self._kill()
-            package = str(reply["package"])
             if self._launch.where:
                 raise DeviceSetupError(f"{self._launch.where} has no package '{package}': install it there.")
             raise MissingExtraError(package, _EXTRAS.get(package, "bench"), f"The {self._name}")
-        if not accepted:
-            raise self._failed(command, str(reply.get("error", "no reason given")))
-        return dict(reply)
+        raise self._failed(command, str(reply.get("error", "no reason given"))[:_LONGEST_REASON])
 
     def _refuse_to_run_out_of_memory(self, command: str) -> None:
         resident = _resident_mib(self._process.pid)
@@ -193,6 +205,12 @@ class WorkerClient:
         tail = f"\nIts last output:\n{output}" if output else ""
         return WorkerError(f"The {self._name} {reason} (at '{command}').{tail}")
 
+    def _put_reply(self, line: bytes | None) -> None:
+        while not self._closed.is_set():
+            with suppress(queue.Full):
+                self._replies.put(line, timeout=_POLL_SECONDS)
+                return
+
     def _note_output(self, line: bytes | None) -> None:
         if line is not None:
             self._last_output.append(line.decode(errors="replace").rstrip())
@@ -202,6 +220,7 @@ class WorkerClient:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._closed.set()
         for reader in self._readers:
             reader.join(_END_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
@@ -214,10 +233,10 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _read_lines(pipe: IO[bytes], put: Callable[[bytes | None], None]) -> None:
-    """Pass each line on, cut at the longest reply there is, and None at the end."""
+def _read_lines(pipe: IO[bytes], put: Callable[[bytes | None], None], longest: int) -> None:
+    """Pass each line on, cut at `longest` bytes, and None at the end."""
     with suppress(ValueError):  # closed by the other thread: the same as its end
-        while line := pipe.readline(_LONGEST_REPLY):
+        while line := pipe.readline(longest):
             put(line)
     put(None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import tarfile
@@ -21,6 +20,7 @@ from frm_mlflow.devices.client import Launch, Worker, WorkerClient
 from frm_mlflow.devices.environment import git_state
 from frm_mlflow.devices.hardware import Hardware, hardware_of
 from frm_mlflow.devices.local import worker_variables
+from frm_mlflow.devices.replies import LONGEST_REPLY, ReplyError, checked, parsed
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh_connection import NOT_FOUND, SSH_FAILED, SshConnection, ssh_error, tried
 from frm_mlflow.errors import (
@@ -82,7 +82,11 @@ class SshHost:
         except BaseException:
             self.close()
             raise
-        self.hardware: Hardware = hardware_of(self._facts["hardware"])
+        try:
+            self.hardware: Hardware = hardware_of(self._facts["hardware"])
+        except (TypeError, ValueError, KeyError) as error:
+            self.close()
+            raise DeviceSetupError(f"{self._connection.host} describes itself in a wrong way: {error}") from error
 
     def open_worker(
         self,
@@ -152,7 +156,7 @@ class SshHost:
         def step() -> bytes:
             answer = self._connection.run(self._words("give", "--path", path), timeout_s=self._config.copy_timeout_s)
             line, _, rest = answer.partition(b"\n")
-            head = self._accepted(line)
+            head = self._accepted(line, "give")
             content = rest[: head["bytes"]]
             if hashlib.sha256(content).hexdigest() != head["sha256"]:
                 raise TransportLostError(f"{self._connection.host}: {path} was cut off on its way.")
@@ -173,7 +177,7 @@ class SshHost:
         archive = worker_archive()
         words = [self._config.python, "-c", _INSTALL, self._folder, archive.name, archive.sha256]
         answer = self._connection.run(words, timeout_s=self._config.copy_timeout_s, content=archive.content)
-        reply = self._accepted(answer)
+        reply = self._accepted(answer, "install")
         found = tuple(reply["python"])
         if found[:2] < OLDEST_PYTHON:
             raise DeviceSetupError(
@@ -205,8 +209,8 @@ class SshHost:
         watchdog = threading.Timer(self._config.copy_timeout_s, process.kill)
         watchdog.start()
         try:
-            first = process.stdout.readline()  # type: ignore[union-attr]
-            here = json.loads(first).get("place") if first else None
+            first = process.stdout.readline(LONGEST_REPLY)  # type: ignore[union-attr]
+            here = self._place(first) if first else None
             if first and not here:
                 _write(process.stdin, _tar(artefact))  # type: ignore[arg-type]
                 process.stdin = None
@@ -220,32 +224,45 @@ class SshHost:
                 f"{self._config.copy_timeout_s:g} s and was stopped: raise device.copy_timeout_s."
             )
         self._connection.check(process.returncode, errors.decode(errors="replace"), words)
-        return str(here or self._accepted(rest)["place"])
+        return str(here or self._accepted(rest, "receive")["place"])
+
+    def _place(self, line: bytes) -> str | None:
+        """Return the place of a copy that the host has already; None if it has none and waits for one."""
+        try:
+            place = parsed(line).get("place")
+        except ReplyError as error:
+            raise self._garbage(line) from error
+        return str(place) if place else None
 
     def _ask(self, command: str, *arguments: str, content: bytes = b"") -> dict[str, Any]:
         timeout_s = self._config.copy_timeout_s if content else _ASK_S
         answer = self._connection.run(self._words(command, *arguments), timeout_s=timeout_s, content=content)
-        return self._accepted(answer)
+        return self._accepted(answer, command)
 
     def _words(self, command: str, *arguments: str) -> list[str]:
         return [self._config.python, self._program, command, "--folder", self._folder, *arguments]
 
-    def _accepted(self, answer: bytes) -> dict[str, Any]:
+    def _accepted(self, answer: bytes, command: str) -> dict[str, Any]:
         try:
-            reply: dict[str, Any] = json.loads(answer)
-        except ValueError as error:
+            reply = parsed(answer)
+        except ReplyError as error:
             raise self._garbage(answer) from error
         if reply["ok"]:
-            return reply
-        if reply["kind"] == "disk_full":
-            free = f" ({reply['free_mib']:.0f} MiB are free)" if "free_mib" in reply else ""
+            try:
+                return checked(command, reply, {})
+            except ReplyError as error:
+                raise DeviceSetupError(f"{self._connection.host} {error} (at '{command}').") from error
+        reason = str(reply.get("error", "no reason given"))[:2000]
+        if reply.get("kind") == "disk_full":
+            free_mib = reply.get("free_mib")
+            free = f" ({free_mib:.0f} MiB are free)" if isinstance(free_mib, int | float) else ""
             raise DeviceFullError(
-                f"{self._connection.host} is full: {reply['error']}{free}. Make room, prune what was copied there "
+                f"{self._connection.host} is full: {reason}{free}. Make room, prune what was copied there "
                 "(`frm-mlflow device prune`), or choose another device.folder."
             )
-        if reply["kind"] == "damaged":
-            raise TransportLostError(f"{self._connection.host}: {reply['error']}.")
-        raise DeviceSetupError(f"{self._connection.host}: {reply['error']}; choose another device.folder.")
+        if reply.get("kind") == "damaged":
+            raise TransportLostError(f"{self._connection.host}: {reason}.")
+        raise DeviceSetupError(f"{self._connection.host}: {reason}; choose another device.folder.")
 
     def _garbage(self, answer: bytes) -> TransportError:
         host, shown = self._connection.host, answer[:200].decode(errors="replace")

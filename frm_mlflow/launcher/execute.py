@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 
 from frm_mlflow import __version__, redact
-from frm_mlflow.launcher.request import Reply, Request
+from frm_mlflow.launcher.request import Reply, Request, reply_of
 
 _TAIL_LINES = 30
 
@@ -64,7 +64,7 @@ def _reply(code: int, out: bytes, err: bytes) -> Reply:
     host = platform.node()
     lines = out.decode(errors="replace").splitlines()
     if code == 0 and lines:
-        return Reply(**{**json.loads(lines[-1]), "host": host})
+        return replace(reply_of(lines[-1], sender=f"the job's process on {host}"), host=host)
     tail = "\n".join(err.decode(errors="replace").splitlines()[-_TAIL_LINES:])
     return Reply(error=f"the job's process on {host} {_how_it_ended(code)}" + (f"\n{tail}" if tail else ""), host=host)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+import math
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 GRACE_S = 30.0
@@ -32,3 +34,38 @@ class Reply:
     error: str = ""
     host: str = ""
     seconds: float = 0.0
+
+
+_OUTCOME: dict[str, Any] = {"name": str, "status": str, "run_id": (str, type(None)), "record_id": str, "reason": str}
+_OUTCOME |= {"kept": (str, type(None))}
+
+
+def reply_of(text: str, *, sender: str) -> Reply:
+    """Return a reply that came as JSON; a wrong one becomes an error of the job that names `sender`."""
+    try:
+        plain = json.loads(text)
+        _check(plain)
+        return Reply(**plain)
+    except (ValueError, TypeError, RecursionError) as error:
+        return Reply(error=f"{sender} sent a wrong reply ({str(error)[:200]}): {text[:200]!r}")
+
+
+def _check(plain: Any) -> None:
+    """Raise `TypeError` or `ValueError` unless these are the plain values of a reply."""
+    if not isinstance(plain, dict) or not set(plain) <= {item.name for item in fields(Reply)}:
+        raise TypeError("not the fields of a reply")
+    if not all(isinstance(plain.get(key, ""), str) for key in ("error", "host")):
+        raise TypeError("error and host must be text")
+    seconds = plain.get("seconds", 0.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError("seconds must be a number that is not negative")
+    outcomes = plain.get("outcomes", [])
+    if not isinstance(outcomes, list) or not all(_is_outcome(item) for item in outcomes):
+        raise TypeError("not the fields of an outcome")
+
+
+def _is_outcome(item: Any) -> bool:
+    if not isinstance(item, dict) or set(item) != set(_OUTCOME):
+        return False
+    typed = all(isinstance(item[key], kind) for key, kind in _OUTCOME.items())
+    return typed and item["status"] in ("FINISHED", "FAILED", "KILLED")

@@ -6,7 +6,6 @@ sweep. Nothing is requeued: a job that is lost is that job's failure.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
 from frm_mlflow.launcher import slurm_queue
 from frm_mlflow.launcher.job import Job
-from frm_mlflow.launcher.request import Reply
+from frm_mlflow.launcher.request import reply_of
 from frm_mlflow.launcher.slurm_queue import JobState
 from frm_mlflow.launcher.slurm_task import answer
 from frm_mlflow.launcher.sweep import FleetSweep
@@ -144,7 +143,8 @@ class _Arrays:
     def _ended(self, job_id: str, element: _Element, found: JobState) -> None:
         del self._pending[job_id]
         if element.reply.exists():
-            self._fleet.finished(element.job, Reply(**json.loads(element.reply.read_text(encoding="utf-8"))))
+            text = element.reply.read_text(encoding="utf-8", errors="replace")
+            self._fleet.finished(element.job, reply_of(text, sender="the job"))
         else:
             self._fleet.lost(element.job, f"the job ended without a reply: {found.words()}")
 

@@ -140,7 +140,9 @@ def _server() -> Finding:
 
 
 def _spool() -> Finding:
-    waiting = len(spool.pending())
+    waiting, aside = len(spool.pending()), len(spool.set_aside())
+    unread = f"{aside} could not be read" if aside else ""
     if waiting:
-        return Finding("kept results", False, f"{waiting} wait on disk", "frm-mlflow resend")
-    return Finding("kept results", True, "none wait")
+        return Finding("kept results", False, f"{waiting} wait on disk; {unread}".strip("; "), "frm-mlflow resend")
+    remedy = f"repair or delete what is in {spool.spool_directory() / spool.SET_ASIDE}" if aside else ""
+    return Finding("kept results", not aside, unread or "none wait", remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +10,13 @@ from contextlib import contextmanager
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
 
+from frm_mlflow import redact
 from frm_mlflow.errors import FrmError
+
+_PLACE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_PLACES = "TMPDIR, XDG_CACHE_HOME, XDG_DATA_HOME or FRM_CACHE_DIR"
 
 
 @contextmanager
@@ -18,18 +24,47 @@ def hydra_job() -> Iterator[None]:
     """End the process with the error's message and exit code; in a multirun let Hydra go on with the next job."""
     try:
         yield
-    except (FrmError, HydraException) as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
+    except Exception as error:
+        if not is_explained(error) or HydraConfig.get().mode is RunMode.MULTIRUN:
             raise
         sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
         raise SystemExit(exit_code(error)) from error
 
 
+def is_explained(error: BaseException) -> bool:
+    """Whether a sentence tells a person what to do about `error`: a traceback would only hide it."""
+    if isinstance(error, (FrmError, HydraException, OmegaConfBaseException)):
+        return True
+    return _is_of_a_place(error) or _is_of_the_server(error)
+
+
 def sentence(error: BaseException) -> str:
     """Return what a person needs to know of `error`: Hydra's list of places where it looked is not that."""
+    if _is_of_a_place(error):
+        return redact.text(f"{error}. Make room there, or set {_PLACES} to a folder that can be written.")
+    if _is_of_the_server(error):
+        lines = str(error).splitlines() or [type(error).__name__]
+        return redact.text(f"the tracking server or store failed: {lines[0][:1000]}")
     return str(error).split("Config search path")[0].rstrip()
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code for `error`: an FrmError's own, 2 for a configuration that Hydra refuses."""
-    return error.exit_code if isinstance(error, FrmError) else 2
+    """Return the exit code for `error`: an FrmError's own, 2 for a configuration that Hydra refuses, else 1."""
+    if isinstance(error, FrmError):
+        return error.exit_code
+    return 2 if isinstance(error, (HydraException, OmegaConfBaseException)) else 1
+
+
+def _is_of_a_place(error: BaseException) -> bool:
+    """Whether a folder is full, read-only or not ours."""
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return True
+    return isinstance(error, OSError) and error.errno in _PLACE_ERRORS
+
+
+def _is_of_the_server(error: BaseException) -> bool:
+    if type(error).__module__.split(".")[0] not in ("mlflow", "requests", "sqlalchemy", "google"):
+        return False
+    from frm_mlflow.tracking.spool import SERVER_ERRORS
+
+    return isinstance(error, SERVER_ERRORS)

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from frm_mlflow import redact
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.stages.job import exit_code, sentence
+from frm_mlflow.tracking.signals import signals_as_interrupt
 
 ONE_AT_A_TIME = ("hydra._internal.core_plugins.basic_launcher.BasicLauncher",)
 OURS = "hydra_plugins.frm_mlflow_launchers."
@@ -68,7 +69,7 @@ def scope() -> Iterator[None]:
     Hydra writes its `multirun.yaml`, which holds the whole configuration, to a folder that nobody else can read
     and that ends with the scope.
     """
-    with ExitStack() as stack:
+    with signals_as_interrupt(), ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))
         token = _SCOPE.set(stack)
         try:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from frm_mlflow.stages.progress import console
 from frm_mlflow.tracking import spool
 
 
 def resend(*, uri: str | None, as_json: bool = False) -> int:
-    """Log every waiting result exactly once; the exit code is 1 where some are still waiting."""
+    """Log every waiting result exactly once; the exit code is 1 if some still wait or had to be set aside."""
     report = spool.resend(uri=uri)
     if as_json:
-        left = [{"folder": str(folder), "reason": reason} for folder, reason in report.left]
-        sys.stdout.write(json.dumps({"sent": report.sent, "present": report.present, "left": left}, indent=2) + "\n")
-        return 1 if report.left else 0
+        answer = {"sent": report.sent, "present": report.present}
+        answer |= {"left": _rows(report.left), "set_aside": _rows(report.set_aside)}
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+        return 1 if report.left or report.set_aside else 0
     out = console()
     for folder, reason in report.left:
         out.print(f"{folder.name}: {reason}", markup=False, highlight=False)
-    out.print(f"{report.sent} logged, {len(report.left)} wait.", highlight=False)
-    return 1 if report.left else 0
+    for folder, reason in report.set_aside:
+        out.print(f"Set aside in {folder}: {reason}", markup=False, highlight=False)
+    out.print(f"{report.sent} logged, {len(report.left)} still pending.", highlight=False)
+    if aside := len(spool.set_aside()):
+        out.print(
+            f"{aside} in {spool.spool_directory() / spool.SET_ASIDE} could not be read: repair them and move them "
+            "back, or delete them.",
+            markup=False,
+            highlight=False,
+        )
+    return 1 if report.left or report.set_aside else 0
+
+
+def _rows(folders: Sequence[tuple[Path, str]]) -> list[dict[str, str]]:
+    return [{"folder": str(folder), "reason": reason} for folder, reason in folders]

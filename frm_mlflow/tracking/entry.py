@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import stat
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import DataError, TrackingError
@@ -39,6 +42,13 @@ PER_BATCH = 100
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 VALUE_LENGTH = 5000
 """Longest value of a tag or param that every supported MLflow server takes."""
+LARGEST_ENTRY_BYTES = 16 * 2**20
+
+Words = dict[Annotated[str, Field(min_length=1, max_length=500)], str]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,128}$")]
+"""An id that can be the name of a folder, too."""
+Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+"""Since the epoch, before the year 10,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,20 +63,22 @@ class RunEntry:
     `model_id` too, where one is named; its keys carry `prefix` already.
     """
 
-    tracking_uri: str
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    tracking_uri: Annotated[str, Field(min_length=1)]
     experiment: str
-    record_id: str
+    record_id: Identifier
     name: str
-    status: str
-    start_ms: int
-    end_ms: int
-    run_id: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
+    status: Literal["FINISHED", "FAILED", "KILLED", ""]
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    run_id: Identifier | None = None
+    tags: Words = field(default_factory=dict)
+    params: Words = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     prefix: str = ""
-    step: int = 0
-    model_id: str = ""
+    step: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    model_id: Identifier = ""
 
     @property
     def joins(self) -> bool:
@@ -86,13 +98,50 @@ class RunEntry:
         Raises
         ------
         DataError
-            Where the file is missing or is not an entry.
+            If the folder is not a whole kept run, holds links or special files, or a value is not what it must be.
         """
         path = folder / ENTRY_FILE
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{path} is not a kept run ({error}): repair or delete its folder") from error
+            _refuse_links(folder)
+            entry = TypeAdapter(cls).validate_json(_content(path))
+        except ValidationError as error:
+            raise DataError(f"{path} is not a kept run: {_first_fault(error)}") from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} is not a kept run: {error}") from error
+        if not (entry.run_id or (entry.record_id and not entry.joins)):
+            raise DataError(f"{path} is not a kept run: it names neither a run nor a record")
+        return entry
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise `ValueError` unless the folder has artifacts, and only plain files and folders in it."""
+    if folder.is_symlink():
+        raise ValueError("its folder is a symbolic link")
+    if not (folder / ARTIFACTS_FOLDER).is_dir():
+        raise ValueError(f"it has no folder '{ARTIFACTS_FOLDER}'")
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ValueError(f"'{path.relative_to(folder)}' is a symbolic link or a special file")
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a plain file that is not too large."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a plain file")
+        content = file.read(LARGEST_ENTRY_BYTES + 1)
+    if len(content) > LARGEST_ENTRY_BYTES:
+        raise ValueError(f"it is larger than {LARGEST_ENTRY_BYTES // 2**20} MiB")
+    return content
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Return the place and the reason of the first fault that pydantic names."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    place = ".".join(str(part)[:60].encode("unicode_escape").decode() for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
 
 
 def to_ms(time: datetime) -> int:

@@ -15,7 +15,7 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.entry import FAILED, RunEntry
 from frm_mlflow.tracking.resume import RUNNING, runs_below
-from frm_mlflow.tracking.signals import sigterm_as_interrupt
+from frm_mlflow.tracking.signals import signals_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, resend, spool_directory
 from frm_mlflow.tracking.sweep import Outcome, Sweep, now_ms
 
@@ -45,7 +45,7 @@ def join_sweep(
     except SERVER_ERRORS as error:
         raise TrackingError(f"the sweep {parent_run_id} cannot be joined at {client.tracking_uri}: {error}") from error
     context = resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
-    with sigterm_as_interrupt():
+    with signals_as_interrupt():
         resend(spool, only=client.tracking_uri)
         yield Sweep(client, experiment, experiment_id, parent_run_id, spool or spool_directory(), {**context, **tags})
 

@@ -16,6 +16,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from frm_mlflow.errors import TrackingError
+from frm_mlflow.tracking import answers
 
 API = "/api/2.0/mlflow"
 HTTP_OK = 200
@@ -58,6 +59,7 @@ def call(
     TrackingError
         Where the server does not know the caller or refuses the request; `NoAnswerError` where it does not answer.
     """
+    answers.guard()
     try:
         response = http_request(
             get_default_host_creds(uri),
@@ -78,6 +80,10 @@ def call(
     if response.status_code != HTTP_OK:
         kind = NoAnswerError if response.status_code >= HTTP_SERVER_ERROR else TrackingError
         raise kind(f"the tracking server at {uri} answered {endpoint} with {_refusal(response)}")
+    try:
+        answers.check(endpoint, response.content, response.headers.get("Content-Type", ""))
+    except answers.WrongAnswerError as error:
+        raise NoAnswerError(f"{uri} does not answer as an MLflow server: {error}") from error
     answer: dict[str, Any] = response.json()
     return answer
 
@@ -97,7 +103,10 @@ def _refusal(response: requests.Response) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return what the operating system says, out of the layers that repeat it."""
+    """Return what came or what the operating system reports, out of the layers that repeat it."""
+    wrong = re.search(r"(?:the answer|\S+ was redirected) .*", str(error))
+    if wrong:
+        return wrong.group()[:500]
     said = re.search(r"\[Errno -?\d+\] [^'\")]+", str(error))
     return said.group() if said else first_line(error)
 

@@ -26,7 +26,7 @@ from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
-from frm_mlflow.tracking import rest
+from frm_mlflow.tracking import answers, rest
 from frm_mlflow.tracking.views import as_tags
 
 QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
@@ -64,7 +64,12 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
     """
     os.environ.setdefault(QUIET_VARIABLE, "true")
     uri = uri or mlflow.get_tracking_uri()
-    client = MlflowClient(tracking_uri=uri) if rest.is_http(uri) else _opened_store(uri)
+    try:
+        is_http = rest.is_http(uri)
+    except ValueError as error:
+        raise TrackingError(f"{uri} is not the address of a tracking server: {error}. Set tracking.uri.") from error
+    answers.guard()
+    client = MlflowClient(tracking_uri=uri) if is_http else _opened_store(uri)
     check_answer(client, timeout_s=timeout_s)
     return client
 
@@ -146,7 +151,7 @@ def _opened_store(uri: str) -> MlflowClient:
         with FileLock(lock):
             _connect_once(uri)
             return MlflowClient(tracking_uri=uri)
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
         raise TrackingError(
             f"the tracking store {uri} cannot be opened: {rest.first_line(error)}. "
             "Set tracking.uri or MLFLOW_TRACKING_URI to a server or to a database that can be."

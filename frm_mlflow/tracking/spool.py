@@ -2,7 +2,8 @@
 
 Each finished run is one folder: `run.json`, and `artifacts/` with its files. It is written under
 another name and renamed, so that a folder with a run's name is always whole; it is removed once
-the server has the run. Where the server does not answer, the folder stays, and `resend` sends it.
+the server has the run. If the server does not answer, the folder stays, and `resend` sends it. A folder that is not
+a kept run (cut, changed, a link) is set aside with the reason; it never holds up the others.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
+import mlflow
 import requests
 from filelock import FileLock, Timeout
+from google.protobuf import json_format
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,11 +39,20 @@ logger = redact.logger(__name__)
 
 SPOOL_VARIABLE = "FRM_MLFLOW_SPOOL"
 PARTIAL_PREFIX = ".partial-"
+SET_ASIDE = "set-aside"
+"""Folder within the spool of what `resend` could not read; each has a `.txt` beside it with the reason."""
 
 MEMORY_DISK = "/dev/shm"  # noqa: S108 - a private folder there, where all else is full  # nosec B108
 UNKNOWN = "opened twice: the server's answer was lost"
 
-SERVER_ERRORS = (MlflowException, SQLAlchemyError, requests.RequestException, OSError, TrackingError)
+SERVER_ERRORS = (
+    MlflowException,
+    SQLAlchemyError,
+    requests.RequestException,
+    json_format.Error,
+    OSError,
+    TrackingError,
+)
 """What sending may end in through no fault of the result."""
 
 
@@ -52,8 +65,14 @@ def spool_directory(environ: Mapping[str, str] = os.environ) -> Path:
 def pending(directory: Path | None = None) -> list[Path]:
     """Return the folders of kept runs, oldest first."""
     directory = directory or spool_directory()
-    folders = (p for p in directory.glob("*") if p.is_dir() and not p.name.startswith(PARTIAL_PREFIX))
+    folders = (p for p in directory.glob("*") if p.is_dir() and not p.name.startswith((PARTIAL_PREFIX, SET_ASIDE)))
     return sorted(folders, key=lambda folder: folder.name)
+
+
+def set_aside(directory: Path | None = None) -> list[Path]:
+    """Return the folders that are set aside because they are not kept runs."""
+    folder = (directory or spool_directory()) / SET_ASIDE
+    return sorted(path for path in folder.glob("*") if path.suffix != ".txt")
 
 
 def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path) -> Path:
@@ -90,8 +109,16 @@ def _alone_in(directory: Path) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
-            shutil.rmtree(partial)
+            _remove(partial)
         yield
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file or link that has a folder's name."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments) -> Sent:
@@ -117,7 +144,10 @@ def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments)
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
     """Hold a kept run against other processes; yields whether it could be had and is still there."""
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    path = folder.with_name(f"{folder.name}.lock")
+    if path.is_symlink():
+        path.unlink()
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -164,12 +194,14 @@ def close_unknown(client: MlflowClient, end: RunEntry) -> None:
 class ResendReport:
     """What `resend` did, in numbers of runs.
 
-    `sent` were logged, `present` had arrived before; `left` are the folders that stay, with the reason.
+    `sent` were logged, `present` had arrived before; `left` are the folders that stay, with the reason;
+    `set_aside` are those that are not kept runs, where they are now and why.
     """
 
     sent: int
     present: int
     left: tuple[tuple[Path, str], ...]
+    set_aside: tuple[tuple[Path, str], ...] = ()
 
 
 def resend(
@@ -193,44 +225,94 @@ def resend(
         Called with the number of runs handled and the total.
     """
     directory = directory or spool_directory()
+    addresses = [address for address in (uri, only, mlflow.get_tracking_uri()) if address]
+    folders: list[Path] = []
     if directory.exists():
         with _alone_in(directory):
-            folders = [folder for folder in pending(directory) if only in (None, _meant_for(folder))]
-    else:
-        folders = []
+            folders = [folder for folder in pending(directory) if only is None or _is_meant_for(folder, only)]
     clients: dict[str, MlflowClient | TrackingError] = {}
-    sent = present = 0
-    left = []
+    results: list[tuple[Path, Sent | str]] = []
+    aside = []
     for done, folder in enumerate(folders, start=1):
-        result = _resend_one(folder, uri, clients)
-        if isinstance(result, str):
-            left.append((folder, result))
-        elif result.logged:
-            sent += 1
-        else:
-            present += 1
+        try:
+            results.append((folder, _resend_one(folder, uri, addresses, clients)))
+        except DataError as error:
+            aside.append(_put_aside(folder, str(error)))
         if on_progress:
             on_progress(done, len(folders))
-    return ResendReport(sent, present, tuple(left))
+    logged = [result.logged for _, result in results if isinstance(result, Sent)]
+    left = [(folder, result) for folder, result in results if isinstance(result, str)]
+    return ResendReport(sum(logged), len(logged) - sum(logged), tuple(left), tuple(aside))
 
 
-def _meant_for(folder: Path) -> str | None:
+def _is_meant_for(folder: Path, uri: str) -> bool:
     try:
-        return RunEntry.read(folder).tracking_uri
-    except DataError:  # said where it is sent
-        return None
+        return RunEntry.read(folder).tracking_uri in (uri, redact.text(uri))
+    except DataError:  # a plain `resend` sets it aside
+        return False
 
 
-def _resend_one(folder: Path, uri: str | None, clients: dict[str, MlflowClient | TrackingError]) -> Sent | str:
-    """Send one kept run; return where it is now, or why it stays."""
+def _put_aside(folder: Path, reason: str) -> tuple[Path, str]:
+    """Move what is not a kept run out of the way and write down why; return its new place and the reason."""
+    store = folder.parent / SET_ASIDE
+    place = store / folder.name
+    number = count(2)
+    try:
+        if store.is_symlink():
+            store.unlink()
+        store.mkdir(exist_ok=True)
+        while os.path.lexists(place):
+            place = store / f"{folder.name}-{next(number)}"
+        folder.rename(place)
+        place.with_name(f"{place.name}.txt").write_text(f"{reason}\n", encoding="utf-8")
+    except OSError as error:
+        return folder, f"{reason} (and it cannot be set aside: {error})"
+    return place, reason
+
+
+def _resend_one(
+    folder: Path, uri: str | None, addresses: Sequence[str], clients: dict[str, MlflowClient | TrackingError]
+) -> Sent | str:
+    """Send one kept run; return its run, or why it stays.
+
+    Raises
+    ------
+    DataError
+        If it is not a kept run.
+    """
     try:
         with claimed(folder) as mine:
             if not mine:
                 return "another process is sending it"
-            client = _client(uri or RunEntry.read(folder).tracking_uri, clients)
+            client = _client(uri or _address(RunEntry.read(folder), addresses), clients)
             return str(client) if isinstance(client, TrackingError) else deliver(client, folder, late=True)
+    except DataError:
+        raise
     except (*SERVER_ERRORS, FrmError) as error:
         return redact.text(str(error))
+    except Exception as error:  # whatever one result meets, the others are sent
+        logger.exception("%s cannot be sent", folder)
+        return redact.text(f"{type(error).__name__}: {error}")
+
+
+def _address(entry: RunEntry, addresses: Sequence[str]) -> str:
+    """Return the address of an entry's server with its password, which is not kept on disk.
+
+    Raises
+    ------
+    TrackingError
+        If no current setting has it.
+    """
+    stored = entry.tracking_uri
+    if redact.HIDDEN not in stored:
+        return stored
+    for address in addresses:
+        if redact.text(address) == stored:
+            return address
+    raise TrackingError(
+        f"it is for {stored}, and passwords are not kept on disk: set MLFLOW_TRACKING_URI to the full address, "
+        "or give it with `frm-mlflow resend --uri`"
+    )
 
 
 def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> MlflowClient | TrackingError:

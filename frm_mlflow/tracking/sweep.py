@@ -29,7 +29,7 @@ from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.create import create_run, opened_by
 from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, Sent, clean, log_values, record_entry
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
-from frm_mlflow.tracking.signals import sigterm_as_interrupt
+from frm_mlflow.tracking.signals import signals_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, send_unkept, spool_directory
 from frm_mlflow.tracking.summary import NO_SUMMARY, Summary
 
@@ -37,7 +37,7 @@ logger = redact.logger(__name__)
 
 RUN_ID_VARIABLE = "MLFLOW_RUN_ID"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-INTERRUPTED = "interrupted"
+INTERRUPTED = "interrupted; the same command with resume=true continues"
 
 
 def now_ms() -> int:
@@ -264,7 +264,7 @@ def open_sweep(
     """Open a parent run; it is ended when the block is left.
 
     It ends as FAILED where a benchmark below it failed or an exception passes, as KILLED on
-    Ctrl-C or SIGTERM, else as FINISHED. Exceptions are raised again. A run that analyses or
+    Ctrl-C, SIGTERM or SIGHUP, else as FINISHED. Exceptions are raised again. A run that analyses or
     predicts is opened the same way with another `kind`.
 
     Parameters
@@ -295,7 +295,7 @@ def open_sweep(
     own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags, schema.OPENING.key: opening}
     if description:
         own[MLFLOW_RUN_NOTE] = description
-    with sigterm_as_interrupt():
+    with signals_as_interrupt():
         try:
             if existing:
                 experiment_id = adopt(client, existing, own)
@@ -308,7 +308,7 @@ def open_sweep(
         sweep = Sweep(
             client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags, opening=opening
         )
-        with _closing(sweep):
+        with _closing(sweep, interrupted=INTERRUPTED if kind == schema.KIND_SWEEP else "interrupted"):
             yield sweep
 
 
@@ -330,12 +330,12 @@ def adopt(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _closing(sweep: Sweep) -> Iterator[None]:
+def _closing(sweep: Sweep, *, interrupted: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         sweep.close_children()
-        sweep.close(KILLED, INTERRUPTED)
+        sweep.close(KILLED, interrupted)
         raise
     except BaseException as error:
         sweep.close(FAILED, _reason(error))

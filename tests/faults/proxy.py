@@ -21,19 +21,26 @@ class Weather:
 
     `kind` is `fair`, `down` (the connection is reset), `slow` (answers take `delay_s`), `error` and `forbidden`
     (HTTP 500 and 403, the server never sees the request) or `lost` (the server does what it is asked, the answer
-    never comes).
+    never comes), or `wrong` (something else answers in the server's place).
     """
 
     kind: str = "fair"
     delay_s: float = 0.0
     left: float = float("inf")
     """How many more requests it happens to."""
+    content: bytes = b""
+    """The whole answer, header and all, that every request gets in the weather `wrong`."""
     disturbed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, kind: str, *, delay_s: float = 0.0, requests: float = float("inf")) -> None:
         """Change the weather for the next `requests` from now on."""
         self.kind, self.delay_s, self.left = kind, delay_s, requests
+
+    def answer_with(self, content: bytes) -> None:
+        """Answer every request with these bytes: what a captive portal or another program does."""
+        self.content = content
+        self.set("wrong")
 
     def disturb(self) -> None:
         """Count one more request that did not go as it should."""
@@ -59,6 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if kind in ("error", "forbidden"):
             self._answer(500 if kind == "error" else 403, [("Content-Type", "text/plain")], b"injected fault")
+            return
+        if kind == "wrong":
+            self.close_connection = True
+            self.wfile.write(weather.content)
             return
         if kind == "slow":
             time.sleep(weather.delay_s)

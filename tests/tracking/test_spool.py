@@ -141,9 +141,44 @@ def test_a_broken_folder_is_named_and_the_others_are_sent(
     kept(client, experiment, tmp_path, 1)
     report = spool.resend(tmp_path)
     assert report.sent == 1
-    ((folder, reason),) = report.left
-    assert folder == broken
+    assert report.left == ()
+    ((folder, reason),) = report.set_aside
+    assert folder == tmp_path / spool.SET_ASIDE / broken.name
     assert "run.json is not a kept run" in reason
+    assert reason in folder.with_name(f"{broken.name}.txt").read_text()
+    assert spool.pending(tmp_path) == []
+    assert spool.resend(tmp_path) == spool.ResendReport(0, 0, ())
+
+
+def test_no_link_in_a_kept_run_is_followed(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+    private = tmp_path / "private.txt"
+    private.write_text("not yours")
+    directory = tmp_path / "spool"
+    in_artifacts = kept(client, experiment, directory, 0)
+    (in_artifacts / "artifacts" / "link.txt").symlink_to(private)
+    elsewhere = kept(client, experiment, tmp_path / "elsewhere", 1)
+    (directory / "0000000000000-linked").symlink_to(elsewhere)
+    (directory / f"{spool.PARTIAL_PREFIX}linked").symlink_to(elsewhere)
+    healthy = kept(client, experiment, directory, 2)
+    healthy.with_name(f"{healthy.name}.lock").symlink_to(private)
+    report = spool.resend(directory)
+    assert (report.sent, len(report.set_aside), report.left) == (1, 2, ())
+    assert all("symbolic link" in reason for _, reason in report.set_aside)
+    assert private.read_text() == "not yours"
+    assert (elsewhere / "run.json").exists()
+
+
+def test_passwords_of_addresses_are_not_kept_on_disk(
+    experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_server: str
+) -> None:
+    address = mlflow_server.replace("://", "://me:pa55word@")
+    entry = record_entry(record(0), tracking_uri=address, experiment=experiment)
+    folder = spool.keep(entry, directory=tmp_path)
+    assert "pa55word" not in (folder / "run.json").read_text()
+    ((_, reason),) = spool.resend(tmp_path).left
+    assert "MLFLOW_TRACKING_URI" in reason
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert spool.resend(tmp_path, only=address).sent == 1
 
 
 def test_ending_a_run_that_the_server_does_not_know_is_refused(

@@ -45,9 +45,9 @@ def fails(program: str, *, timeout_s: float = 20.0, **launch) -> str:
 
 def test_requests_are_answered_in_turn():
     with running(ECHO) as client:
-        first = client.request("load", timeout_s=20, runtime="torch")
-        assert first["got"] == {"cmd": "load", "runtime": "torch"}
-        assert client.request("memory", timeout_s=20)["got"] == {"cmd": "memory"}
+        first = client.request("echo", timeout_s=20, runtime="torch")
+        assert first["got"] == {"cmd": "echo", "runtime": "torch"}
+        assert client.request("again", timeout_s=20)["got"] == {"cmd": "again"}
 
 
 def test_a_crash_is_told_with_its_exit_code_and_last_output():
@@ -133,7 +133,7 @@ def test_a_worker_that_ignores_close_is_killed_with_its_children():
         "sys.stdin.readline()\n"
     )
     with running(program) as client:
-        child = client.request("hello", timeout_s=20)["child"]
+        child = client.request("echo", timeout_s=20)["child"]
     deadline = time.monotonic() + 10
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "a child of the worker was left behind"
@@ -156,7 +156,7 @@ def test_an_exception_in_the_block_kills_at_once():
 def test_output_without_end_does_not_stop_the_worker():
     program = "import sys\nsys.stderr.write('noise' * 10**6)\n" + ECHO
     with running(program) as client:
-        assert client.request("hello", timeout_s=20)["ok"]
+        assert client.request("echo", timeout_s=20)["ok"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
@@ -168,13 +168,13 @@ def test_affinity_is_what_was_asked_for():
         "    print(json.dumps({'ok': True, 'cpus': sorted(os.sched_getaffinity(0))}), flush=True)"
     )
     with running(program, affinity=frozenset({cpu})) as client:
-        assert client.request("hello", timeout_s=20)["cpus"] == [cpu]
+        assert client.request("echo", timeout_s=20)["cpus"] == [cpu]
 
 
 def test_the_signal_that_ended_it_is_not_ours():
     """SIGTERM from outside is told as such, not as our own kill."""
     with running(ECHO) as client:
-        client.request("hello", timeout_s=20)
+        client.request("echo", timeout_s=20)
         os.kill(client.pid, signal.SIGTERM)
         with pytest.raises(WorkerError, match="SIGTERM"):
-            client.request("hello", timeout_s=20)
+            client.request("echo", timeout_s=20)
