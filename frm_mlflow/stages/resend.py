@@ -15,7 +15,7 @@ def resend(*, uri: str | None, as_json: bool = False) -> int:
     """Log every waiting result exactly once; the exit code is 1 if some still wait or had to be set aside."""
     report = spool.resend(uri=uri)
     if as_json:
-        answer = {"sent": report.sent, "present": report.present}
+        answer: dict[str, object] = {"sent": report.sent, "present": report.present}
         answer |= {"left": _rows(report.left), "set_aside": _rows(report.set_aside)}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return 1 if report.left or report.set_aside else 0

@@ -24,6 +24,7 @@ from mlflow.utils import request_utils
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from frm_mlflow import redact
@@ -173,7 +174,7 @@ def guard() -> None:
     inner = request_utils._get_request_session
 
     def session(*arguments: Any, **settings: Any) -> requests.Session:
-        made: requests.Session = inner(*arguments, **settings)
+        made: requests.Session = inner(*arguments, **settings)  # type: ignore[no-untyped-call]
         for prefix, adapter in list(made.adapters.items()):
             if isinstance(adapter, HTTPAdapter):
                 made.mount(prefix, _Door(adapter))
@@ -240,7 +241,7 @@ def _read(response: requests.Response) -> None:
     finally:
         response.close()
     response._content = b"".join(parts)
-    response._content_consumed = True  # type: ignore[attr-defined]
+    response._content_consumed = True
 
 
 def _check_answer(request: requests.PreparedRequest, response: requests.Response) -> None:
@@ -312,16 +313,16 @@ class _BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **settings: Any) -> None:
         super().__init__(sock, *arguments, **settings)
         if _LIMITS.bounded:
-            self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))  # type: ignore[attr-defined]
+            self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
 
 
 class _BoundedPool(HTTPConnectionPool):
-    class ConnectionCls(HTTPConnectionPool.ConnectionCls):  # type: ignore[name-defined,misc]
+    class ConnectionCls(HTTPConnection):
         response_class = _BoundedResponse
 
 
 class _BoundedTlsPool(HTTPSConnectionPool):
-    class ConnectionCls(HTTPSConnectionPool.ConnectionCls):  # type: ignore[name-defined,misc]
+    class ConnectionCls(HTTPSConnectionPool.ConnectionCls):  # type: ignore[misc,valid-type]
         response_class = _BoundedResponse
 
 

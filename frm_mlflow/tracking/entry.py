@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
@@ -69,7 +69,7 @@ class RunEntry:
     experiment: str
     record_id: Identifier
     name: str
-    status: Literal["FINISHED", "FAILED", "KILLED", ""]
+    status: Annotated[str, Field(pattern=r"^(FINISHED|FAILED|KILLED|)$")]
     start_ms: Milliseconds
     end_ms: Milliseconds
     run_id: Identifier | None = None

@@ -32,6 +32,8 @@ NOT_FINITE = "not_finite"
 
 PAGE_SIZE = 1000
 PAGES_AT_ONCE = 4
+MOST_RUNS = 2**24
+"""More than any server has: one that returns runs beyond it never stops."""
 LARGEST = sys.float_info.max
 """What MLflow's databases hold in place of infinity."""
 
@@ -74,7 +76,12 @@ def pages(selection: Selection, *, deleted: bool = False, page_size: int = PAGE_
             rows, token = page(selection, token=token, deleted=deleted, size=page_size)
             yield rows
     elif token:
-        yield from _pages_at_once(selection, deleted=deleted, page_size=page_size)
+        before = rows
+        for rows in _pages_at_once(selection, deleted=deleted, page_size=page_size):
+            if rows and [row["run_id"] for row in rows] == [row["run_id"] for row in before]:
+                raise TrackingError(f"the tracking server at {selection.client.tracking_uri} repeats the same runs")
+            before = rows
+            yield rows
 
 
 def _pages_at_once(selection: Selection, *, deleted: bool, page_size: int) -> Iterator[list[Row]]:
@@ -143,6 +150,8 @@ def count(selection: Selection) -> int:
     """Return how many active runs are selected, by a few requests that transfer one run each."""
     low, high = 0, 1
     while _reaches(selection, high):
+        if high >= MOST_RUNS:
+            raise TrackingError(f"the tracking server at {selection.client.tracking_uri} returns runs without end")
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2

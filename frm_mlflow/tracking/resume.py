@@ -10,6 +10,7 @@ from mlflow.entities import Run
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from frm_mlflow import schema
+from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking.entry import FINISHED, KILLED
 
 RUNNING = "RUNNING"
@@ -73,9 +74,13 @@ def _equals(tag: str, value: str) -> str:
 
 def _search(client: MlflowClient, experiment_id: str, conditions: list[str]) -> Iterator[Run]:
     token: str | None = None
+    seen: set[str] = set()
     while True:
         page = client.search_runs([experiment_id], " AND ".join(conditions), page_token=token)
         yield from page
         token = page.token
         if not token:
             return
+        if token in seen:
+            raise TrackingError(f"the tracking server at {client.tracking_uri} repeats the same runs")
+        seen.add(token)

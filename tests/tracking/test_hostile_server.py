@@ -105,7 +105,7 @@ CONSTANT: dict[str, bytes] = {
     "wrong gzip": complete(b"\x1f\x8b" + b"x" * 50, JSON, "Content-Encoding: gzip"),
     "a gzip bomb": complete(gzip.compress(b" " * 2**28), JSON, "Content-Encoding: gzip"),
     "cut off": HEAD + b'Content-Length: 5000\r\n\r\n{"runs": [',
-    "a wrong length": HEAD + b"Content-Length: -5\r\n\r\n{}",
+    "a wrong length": HEAD + b"Content-Length: -5\r\n\r\n{",
     "a wrong chunk": CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n",
     "not HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
     "a strange status": b"HTTP/1.1 999 Odd\r\n\r\n",
@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Any
 
     def _serve(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
         endpoint = urlsplit(self.path).path.partition("/api/2.0/mlflow/")[2]
         behaviour: Behaviour = self.server.behaviour
         behaviour.asked.append(endpoint)
@@ -157,6 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(seconds)
             elif behaviour.answer:
                 self.wfile.write(behaviour.answer(endpoint))
+            elif endpoint == "runs/search" and body.get("page_token"):
+                self.wfile.write(complete(b"{}", JSON))
             else:
                 self.wfile.write(complete(json.dumps(GOOD.get(endpoint, {})).encode(), JSON))
 
@@ -300,6 +302,17 @@ def test_times_that_are_not_milliseconds_are_refused(change: dict[str, Any], hos
     behaviour.answer = lambda _: complete(json.dumps({"run": run, "runs": [run]}).encode(), JSON)
     for name in ("get", "search"):
         assert next(iter(change)) in attempt(name, client)[0]
+
+
+def test_a_server_that_repeats_its_runs_is_not_read_for_ever(hostile: tuple[str, Behaviour]) -> None:
+    uri, behaviour = hostile
+    client = server.connect(uri)
+    answers = GOOD | {"runs/search": {"runs": [RUN], "next_page_token": "bW9yZQ=="}}
+    behaviour.answer = lambda endpoint: complete(json.dumps(answers[endpoint]).encode(), JSON)
+    for name in ("search", "read"):
+        assert "repeats the same runs" in attempt(name, client)[0]
+    behaviour.answer = lambda endpoint: complete(json.dumps(GOOD[endpoint]).encode(), JSON)
+    assert "without end" in attempt("read", client)[0]
 
 
 @pytest.mark.parametrize("kind", ["a login page", "nothing", "foreign JSON", "cut off"])

@@ -145,7 +145,7 @@ def test_our_loggers_hide_secrets_of_arguments_and_tracebacks(
     monkeypatch.setenv("DB_PASSWORD", "correct horse")
     logger = redact.logger("frm_mlflow.some_test")
     try:
-        raise ValueError("login with correct horse failed")
+        raise ValueError("login with correct horse failed")  # noqa: TRY301
     except ValueError:
         logger.exception("%s at %s", "correct horse", "postgresql://me:pa55word@db")
     assert "correct horse" not in caplog.text
