@@ -111,8 +111,15 @@ def _scenario(text: str) -> str:
 
 
 def _fields(log: Log) -> dict[str, str]:
-    pairs = (line.partition(":") for line in log.lines() if ":" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    """Return the summary's lines by name; of v0.5's latencies per query and per sample, the query's are one call's."""
+    fields: dict[str, str] = {}
+    per_sample = False
+    for line in log.lines():
+        per_sample = (per_sample and not line.startswith("===")) or line.startswith("Per-sample latency")
+        name, colon, value = line.partition(":")
+        if colon and not per_sample:
+            fields[name.strip()] = value.strip()
+    return fields
 
 
 def _metrics(stated: Mapping[str, str], scenario: str, file: str) -> tuple[dict[str, float], int]:

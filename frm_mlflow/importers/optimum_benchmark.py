@@ -109,7 +109,7 @@ def _stated(config: Mapping[str, Any]) -> dict[str, Any]:
         "assumed_tier": "gpu" if on_gpu else "cpu",
         "runtime": _runtime(backend),
         "runtime_version": f"{backend.get('name', '')} {backend.get('version', '')}".strip(),
-        "precision": str(backend.get("torch_dtype") or "float32"),
+        "precision": str(backend.get("torch_dtype") or backend.get("dtype") or "float32"),
         "compute_unit": "gpu" if on_gpu else "cpu",
         "batch_size": shapes.get("batch_size"),
         "input_size": square,

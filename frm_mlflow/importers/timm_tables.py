@@ -110,7 +110,7 @@ def _from_name(name: str) -> dict[str, str]:
     if found["cuda"]:
         versions.append(f"cuda {found['cuda'][:-1]}.{found['cuda'][-1]}")
     return {
-        "device": found["device"].removeprefix("cpu-"),
+        "device": re.sub(r"^(\d{4})$", r"rtx_\1", found["device"].removeprefix("cpu-")),
         "assumed_tier": "cpu" if on_cpu else "gpu",
         "compute_unit": "cpu" if on_cpu else "gpu",
         "precision": found["precision"],

@@ -1,6 +1,6 @@
 import pytest
 
-from frm_mlflow.config import BenchConfig, DeviceConfig, MeasureConfig, ModelConfig, checked
+from frm_mlflow.config import BenchConfig, DeviceConfig, GateConfig, MeasureConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError
 
 GOOD = {
@@ -47,3 +47,44 @@ def test_nested_rules_are_checked_too() -> None:
     with pytest.raises(ConfigError, match="vendor"):
         checked(DeviceConfig, GOOD["device"] | {"recognise": {"vendor": "x"}}, where="device")  # type: ignore[operator]
     assert checked(MeasureConfig, {}, where="measure") == MeasureConfig()
+
+
+GATE = {key: value for key, value in GOOD.items() if key != "model"} | {"candidate": "new.onnx", "against": "old.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("text", "ratio"), [("5%", 1.05), ("0.05", 1.05), ("0%", 1.0), ("0", 1.0), ("500%", 6.0), ("2.5 %", 1.025)]
+)
+def test_a_regression_is_a_percentage_or_a_share(text: str, ratio: float) -> None:
+    assert checked(GateConfig, GATE | {"max_regression": text}, where="gate").largest_ratio == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("text", ["5", "1", "1.05", "100"])
+def test_a_bare_number_for_a_regression_is_refused_with_both_readings(text: str) -> None:
+    percent = f"max_regression={float(text):g}%"
+    times = f"max_regression={100 * float(text):g}%"
+
+    with pytest.raises(ConfigError) as refused:
+        checked(GateConfig, GATE | {"max_regression": text}, where="gate")
+    assert percent in str(refused.value)
+    assert times in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["nan", "-5%", "inf", "five", "1e300%", ""])
+def test_a_regression_that_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="percentage or a share"):
+        checked(GateConfig, GATE | {"max_regression": text}, where="gate")
+
+
+@pytest.mark.parametrize("limits", [{"max_latency_ms": -1.0}, {"max_latency_ms": 1e300}, {"max_frm": 0.0}])
+def test_limits_that_cannot_be_true_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="max_"):
+        checked(GateConfig, GATE | {"against": None} | limits, where="gate")
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"), [({"max_drift": 10}, "0.1"), ({"measure": {"target_interval": 3}}, "0.03")]
+)
+def test_other_shares_are_refused_above_one(change: dict[str, object], remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        checked(BenchConfig, GOOD | change, where="bench")

@@ -154,3 +154,160 @@ def test_an_unknown_source_and_a_missing_file_are_named(tmp_path: Path) -> None:
         read("csv", None)
     with pytest.raises(ImportFileError, match="holds no results"):
         read("csv", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "ms"),
+    [
+        ("12,5", 12.5),
+        ("3,25", 3.25),
+        ("1234,5", 1234.5),
+        ("0,125", 0.125),
+        ("1.234,5", 1234.5),
+        ("1,234.5", 1234.5),
+        ("1,234,567", 1234567),
+        ("1 234,5", 1234.5),
+        ("1'234.5", 1234.5),
+        ("1\u202f234", 1234),
+        ("1.5e1", 15),
+    ],
+)
+def test_a_number_that_can_be_read_in_one_way_is_read(tmp_path: Path, cell: str, ms: float) -> None:
+    (record,) = table(tmp_path, f'model,device,tier,latency_ms\nresnet18,box,cpu,"{cell}"\n').records
+
+    assert record.metrics[schema.LATENCY_P50.key] == pytest.approx(ms)
+
+
+def test_a_number_with_two_readings_is_left_out_with_both(tmp_path: Path) -> None:
+    found = table(tmp_path, 'model,device,tier,latency_ms\na,box,cpu,"1,234"\nb,box,cpu,5\n')
+
+    assert [record.model for record in found.records] == ["b"]
+    assert found.left_out[0].row == "2"
+    assert "can be 1.234 or 1234" in found.left_out[0].reason
+
+
+def test_an_accuracy_below_one_has_two_readings_unless_its_unit_is_stated(tmp_path: Path) -> None:
+    text = "model,device,tier,latency_ms,top1\na,box,cpu,5,0.76\nb,box,cpu,5,76%\nc,box,cpu,5,76\n"
+
+    found = table(tmp_path, text)
+    assert [record.metrics[schema.TOP1.key] for record in found.records] == [76, 76]
+    assert "76 % or 0.76 %" in found.left_out[0].reason
+    (first, *_) = table(tmp_path, text.replace("76%", "0.76"), units={"top1": "fraction"}).records
+    assert first.metrics[schema.TOP1.key] == 76
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_european_spreadsheet_is_a_table(tmp_path: Path, encoding: str) -> None:
+    text = "sep=;\n# made in the lab\nModel;Device;Tier;Latency (us);FPS;;\n\nresnet18;box;cpu;12.500,5;80,1;;\n"
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+
+    (record,) = read("csv", tmp_path / "t.csv").records
+
+    assert record.model == "resnet18"
+    assert record.metrics[schema.LATENCY_P50.key] == pytest.approx(12.5005)
+    assert record.metrics[schema.THROUGHPUT.key] == pytest.approx(80.1)
+
+
+@pytest.mark.parametrize(
+    "name", ["FPS", "images/s", "Images per second", "infer_samples_per_sec", "Throughput (img/s)"]
+)
+def test_a_throughput_is_no_latency(tmp_path: Path, name: str) -> None:
+    (record,) = table(tmp_path, f"model,device,tier,{name}\nresnet18,box,cpu,80\n").records
+
+    assert record.metrics[schema.THROUGHPUT.key] == 80
+    assert schema.LATENCY_P50.key not in record.metrics
+    assert record.tags[schema.LATENCY_STATISTIC.key] == "none"
+
+
+@pytest.mark.parametrize(
+    ("header", "factor"), [("latency_us", 1e-3), ("Inference time [s]", 1e3), ("p50 (ms)", 1), ("Latency (µs)", 1e-3)]
+)
+def test_a_unit_in_a_columns_name_counts(tmp_path: Path, header: str, factor: float) -> None:
+    (record,) = table(tmp_path, f"model,device,tier,{header}\nresnet18,box,cpu,2\n").records
+
+    assert record.metrics[schema.LATENCY_P50.key] == pytest.approx(2 * factor)
+
+
+def test_wrong_headers_list_the_columns_and_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ImportFileError, match="'model', 'device', 'lat', 'mem'; 'lat' is near latency_ms"):
+        table(tmp_path, "model,device,lat,mem\nresnet18,box,2,3\n")
+    with pytest.raises(
+        ImportFileError, match=r"'latency' may be latency_ms but has no unit: .*units=\{latency_ms: ms\}"
+    ):
+        table(tmp_path, "model,device,latency\nresnet18,box,2\n")
+    with pytest.raises(ConfigError, match="near names: latency_ms"):
+        table(tmp_path, TABLE, columns={"latncy_ms": "time"})
+
+
+@pytest.mark.parametrize("off", [None, ""])
+def test_a_date_column_of_another_form_is_left_out_or_ignored(tmp_path: Path, off: str | None) -> None:
+    text = "model,device,tier,latency_ms,date\nresnet18,box,cpu,2,01/31/2026\nresnet18,box,cpu,3,2026-01-31\n"
+
+    found = table(tmp_path, text)
+    assert len(found.records) == 1
+    assert "source.columns={date: null}" in found.left_out[0].reason
+    assert len(table(tmp_path, text, columns={"date": off}).records) == 2
+
+
+def test_a_rows_own_tier_wins_over_the_catalogues(tmp_path: Path) -> None:
+    stated = table(tmp_path, "model,device,tier,latency_ms\na,h100,edge,1\na,h100,,1\n").records
+    assert [record.configuration.tier for record in stated] == ["edge", "gpu"]
+    found = table(tmp_path, "model,device,tier,latency_ms\na,h100,desktop,1\nb,h100,,1\n")
+    assert found.left_out[0].reason == "tier is 'desktop', not one of gpu, cpu, edge"
+
+
+def test_bad_rows_do_not_stop_good_ones(tmp_path: Path) -> None:
+    rows = [
+        "a,box,cpu,1",
+        "=cmd|x,box,cpu,1",
+        "b,box",
+        "c,box,cpu,fast",
+        "d,box,cpu,-2",
+        "e,box,cpu,1e300",
+        "f,box,cpu,2",
+    ]
+
+    found = table(tmp_path, "model,device,tier,latency_ms\n" + "\n".join(rows) + "\n")
+
+    assert [record.model for record in found.records] == ["a", "f"]
+    assert [item.row for item in found.left_out] == ["3", "4", "5", "6", "7"]
+    assert {item.file for item in found.left_out} == {"table.csv"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"latency_ms": "-1"}, "between 1 ns and 1 day"),
+        ({"latency_ms": "1e-7"}, "between 1 ns and 1 day"),
+        ({"latency_ms": "86400001"}, "between 1 ns and 1 day"),
+        ({"memory_mib": "1e9"}, "at most 100 TiB"),
+        ({"memory_mib": "-1"}, "at most 100 TiB"),
+        ({"top1": "101"}, "at most 100 %"),
+        ({"top1": "-3"}, "at least 0"),
+        ({"batch_size": "1000000"}, "batch_size must be a whole number from 1 to 999,999"),
+        ({"batch_size": "0"}, "positive whole number"),
+        ({"batch_size": "1e400"}, ""),
+        ({"date": "0001-01-01"}, "between 1990 and 2100"),
+        ({"date": "1989-12-31"}, "between 1990 and 2100"),
+        ({"throughput_items_per_s": "-5"}, "above 0"),
+    ],
+)
+def test_what_cannot_be_true_is_left_out(tmp_path: Path, changes: dict[str, str], match: str) -> None:
+    row = {"model": "a", "device": "box", "tier": "cpu", "latency_ms": "5"} | changes
+    text = ",".join(row) + "\nb,box,cpu,5" + "," * (len(row) - 4) + "\n" + ",".join(row.values()) + "\n"
+
+    found = table(tmp_path, text)
+
+    reasons = [item.reason for item in found.left_out if item.row == "3"]
+    assert match in reasons[0] if match else len(found.records) == 2, "1e400 is infinite: missing"
+
+
+def test_unknown_names_come_with_near_ones(tmp_path: Path) -> None:
+    text = "model,device,tier,latency_ms\nresnet_v1_50,Galaxy S25,edge,1\nmobilenet_v2_1.0,Galaxy S25,edge,1\n"
+
+    found = table(tmp_path, text)
+
+    assert found.near_models["resnet_v1_50"][0] == "resnet50"
+    assert found.near_models["mobilenet_v2_1.0"][0] == "mobilenet_v2"
+    assert found.near_devices["Galaxy S25"][0] == "Samsung Galaxy S25"
+    assert {record.model for record in found.records} == {"resnet_v1_50", "mobilenet_v2_1.0"}, "nothing is assumed"
