@@ -77,10 +77,11 @@ def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRec
 
 
 def _with_missing_as_missing(row: Row) -> Row:
-    """Return the row with "" and a batch of one where an importer left None, and without metrics that are None."""
+    """Return the row without None: "" for a word, `unknown` for runtime and precision, a batch of one, no metric."""
     empty: dict[str, Any] = {
         item.name: "" for item in fields(row) if item.type == "str" and getattr(row, item.name) is None
     }
+    empty |= {name: "unknown" for name in ("runtime", "precision") if not getattr(row, name)}
     metrics = {key: value for key, value in row.metrics.items() if value is not None}
     batch_size = 1 if row.batch_size is None else row.batch_size
     return replace(row, metrics=metrics, batch_size=batch_size, **empty)

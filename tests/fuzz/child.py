@@ -1,6 +1,6 @@
-"""A process that reads mutated files and tells of each how it ended: `python -m tests.fuzz.child SEED...`.
+"""A process that reads mutated files and prints how each ended: `python -m tests.fuzz.child SEED...`.
 
-It dies with what a file makes of it; `tests.fuzz.importers` starts another one then.
+If a file makes it crash, `tests.fuzz.importers` starts another one for the rest.
 """
 
 from __future__ import annotations
