@@ -1,21 +1,23 @@
 """The console script `frm-mlflow`: subcommands are the runners, plus a few that need no configuration.
 
-A runner is a Hydra application; what stands after its name are Hydra's overrides. `--key value`
-is taken for `key=value`, because `mlflow run` passes parameters that way.
+A runner is a Hydra application. The words after its name are settings, which `stages.overrides` makes into Hydra's
+overrides.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from frm_mlflow import __version__
+from frm_mlflow.errors import ConfigError
+from frm_mlflow.near import did_you_mean
 
 RUNNERS: dict[str, str] = {
     "bench": "benchmark models on this machine and log a run each",
@@ -165,42 +167,6 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def overrides_of(arguments: Sequence[str]) -> list[str]:
-    """Return `arguments` with `--key value` and `--flag` of a configuration as `key=value`.
-
-    Hydra's own options (`--multirun`, `--cfg job`, ...) stay as they are.
-
-    >>> overrides_of(["-m", "model=a,b", "--measure.runs", "200", "--json"])
-    ['-m', 'model=a,b', 'measure.runs=200', 'json=true']
-    """
-    hydras_own = {"--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun"}
-    hydras_own |= {"--shell-completion", "--config-path", "--config-name", "--config-dir", "--info"}
-    result: list[str] = []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not re.fullmatch(r"--[A-Za-z_][\w./@-]*(=.*)?", word, re.DOTALL) or word.split("=")[0] in hydras_own:
-            result.append(word)
-        elif "=" in word:
-            result.append(word[2:])
-        elif rest and not rest[0].startswith("-") and "=" not in rest[0]:
-            result.append(f"{word[2:]}={rest.pop(0)}")
-        else:
-            result.append(f"{word[2:]}=true")
-    result = [_quoted(word) for word in result]
-    # Hydra's parser takes overrides in one piece, so a `-m` between two of them goes first.
-    return sorted(result, key=lambda word: word not in {"-m", "--multirun"})
-
-
-def _quoted(override: str) -> str:
-    """Quote a filter's or a target's value: both may hold characters that Hydra's grammar refuses."""
-    key, equals, value = override.partition("=")
-    if key not in {"filter", "target"} or not equals or value[:1] == value[-1:] == '"':
-        return override
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{key}="{escaped}"'
-
-
 def _usage() -> str:
     width = max(map(len, (*RUNNERS, *COMMANDS))) + 2
     lines = [
@@ -221,10 +187,10 @@ def run_runner(name: str, arguments: Sequence[str]) -> None:
     module = importlib.import_module(f"frm_mlflow.runners.{name}")
     # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.argv = [f"frm-mlflow {name}", *overrides_of(arguments)]
     from frm_mlflow.launcher import plugins
-    from frm_mlflow.stages import multirun
+    from frm_mlflow.stages import multirun, overrides
 
+    sys.argv = [f"frm-mlflow {name}", *overrides.overrides_of(name, arguments)]
     plugins.register()
     with multirun.scope():
         module.main()
@@ -242,14 +208,15 @@ def dispatch(arguments: Sequence[str]) -> int:
     if name in COMMANDS:
         return COMMANDS[name].run(rest)
     if name not in RUNNERS:
-        sys.stderr.write(f"frm-mlflow: there is no command '{name}'; `frm-mlflow --help` lists them.\n")
-        return 2
+        near = did_you_mean(name, (*RUNNERS, *COMMANDS))
+        raise ConfigError(f"there is no command '{name}'.{near or ' `frm-mlflow --help` lists the commands.'}")
     run_runner(name, rest)
     return 0
 
 
 def main() -> None:
     """Entry point of the console script: every error of the user's is one message and an exit code."""
+    _substitute_what_the_terminal_lacks()
     try:
         code = dispatch(sys.argv[1:])
     except BrokenPipeError:  # the reader (`| head`) has seen enough
@@ -271,3 +238,10 @@ def main() -> None:
         sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
         code = exit_code(error)
     sys.exit(code)
+
+
+def _substitute_what_the_terminal_lacks() -> None:
+    """Print `?` for a character that the terminal's encoding does not have (`PYTHONIOENCODING=ascii`, old consoles)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 
 CUTOFF = 0.6
+MISTYPED = 0.8
+"""Likeness of what was typed with the beginning of a longer name: `onx` for `onnxruntime`."""
 LIMIT = 3
 
 
@@ -26,7 +28,8 @@ def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
     begun = sorted(name for name in spelled if len(plain) > 1 and name.startswith(plain))
     held = sorted(name for name in spelled if len(plain) > 3 and plain in name)
     close = difflib.get_close_matches(plain, spelled, n=LIMIT, cutoff=CUTOFF)
-    return [spelled[name] for name in dict.fromkeys([*close, *begun, *held])][:LIMIT]
+    mistyped = sorted(name for name in spelled if len(plain) > 2 and _begins_like(plain, name))
+    return [spelled[name] for name in dict.fromkeys([*close, *begun, *held, *mistyped])][:LIMIT]
 
 
 def did_you_mean(typed: str, candidates: Iterable[str]) -> str:
@@ -39,6 +42,10 @@ def did_you_mean(typed: str, candidates: Iterable[str]) -> str:
     if not names:
         return ""
     return f" Did you mean {' or '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)}?"
+
+
+def _begins_like(plain: str, name: str) -> bool:
+    return difflib.SequenceMatcher(None, plain, name[: len(plain) + 1]).ratio() > MISTYPED
 
 
 def _plain(name: str) -> str:

@@ -6,10 +6,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from frm_mlflow import redact
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.near import did_you_mean
 
 ConfigT = TypeVar("ConfigT")
 
@@ -40,4 +41,12 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
     except OmegaConfBaseException as error:
         lines = str(error).splitlines()
         key = next((line.split(":", 1)[1].strip() for line in lines if line.strip().startswith("full_key:")), "")
-        raise ConfigError(f"{where}{'.' if key else ''}{key}: {lines[0]}") from error
+        raise ConfigError(f"{where}{'.' if key else ''}{key}: {lines[0]}{_near(cls, error)}") from error
+
+
+def _near(cls: type[Any], error: OmegaConfBaseException) -> str:
+    """Return the sentence with the settings that an unknown key resembles."""
+    if not isinstance(error, ConfigKeyError | ConfigAttributeError):
+        return ""
+    declared = error.object_type if is_dataclass(error.object_type) else cls
+    return did_you_mean(str(error.key), [item.name for item in fields(declared)])

@@ -14,7 +14,7 @@ from frm_mlflow.errors import ConfigError
 from frm_mlflow.launcher.job import Job, in_order, job_of
 from frm_mlflow.launcher.sweep import FleetSettings, FleetSweep
 from frm_mlflow.stages.bench import SHARED_SWEEP, composer, multirun_hash
-from frm_mlflow.stages.compose import quoted
+from frm_mlflow.stages.overrides import quoted
 from frm_mlflow.stages.progress import SweepProgress, console
 from frm_mlflow.stages.schedule import Past, read_past, schedule, show
 from frm_mlflow.tracking import log, server

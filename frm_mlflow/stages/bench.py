@@ -17,7 +17,8 @@ from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
-from frm_mlflow.stages.compose import composed, quoted
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.overrides import quoted
 from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
 from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.sweep import Bench, OpenSweep, raise_for_failures, run_all

@@ -31,12 +31,6 @@ def zoo_model(name: str) -> ModelConfig:
     return checked(BenchConfig, composed("bench", with_model([], name)), where="bench").model
 
 
-def quoted(text: str) -> str:
-    """Return `text` as the value of an override, whatever characters it holds."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 @contextmanager
 def _own_hydra() -> Iterator[None]:
     """Use Hydra with our configuration and leave the caller's own Hydra application as it was."""

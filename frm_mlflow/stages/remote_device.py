@@ -13,6 +13,7 @@ from frm_mlflow import devices
 from frm_mlflow.config import AttachConfig, DeviceConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.overrides import prepared
 
 _DAY_S = 86400.0
 
@@ -52,4 +53,4 @@ def prune(overrides: Sequence[str], *, older_than_days: float, as_json: bool) ->
 
 
 def _settings(overrides: Sequence[str]) -> DeviceConfig:
-    return checked(AttachConfig, composed("attach", overrides), where="device").device
+    return checked(AttachConfig, composed("attach", prepared("attach", overrides)), where="device").device

@@ -1,32 +1,13 @@
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 from frm_mlflow import cli, completion
 from frm_mlflow.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (["device=cpu"], ["device=cpu"]),
-        (["--measure.runs", "200"], ["measure.runs=200"]),
-        (["--measure.runs=200"], ["measure.runs=200"]),
-        (["--json"], ["json=true"]),
-        (["--json", "device=cpu"], ["json=true", "device=cpu"]),
-        (["-m", "model=a,b"], ["-m", "model=a,b"]),
-        (["device=cpu", "-m", "model=a,b", "x=1"], ["-m", "device=cpu", "model=a,b", "x=1"]),
-        (["filter=tags.`frm.tier` = 'edge'"], ["filter=\"tags.`frm.tier` = 'edge'\""]),
-        (["filter="], ['filter=""']),
-        (["--cfg", "job"], ["--cfg", "job"]),
-        (["--help"], ["--help"]),
-        (["-sc", "query=bash"], ["-sc", "query=bash"]),
-        (["--model.path", "a file.onnx"], ["model.path=a file.onnx"]),
-    ],
-)
-def test_options_become_overrides_and_hydras_own_stay(given: list[str], expected: list[str]) -> None:
-    assert cli.overrides_of(given) == expected
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,9 +25,75 @@ def test_every_runner_of_the_list_is_a_file_and_the_other_way_round() -> None:
     assert files - {"__init__"} == set(cli.RUNNERS)
 
 
-def test_unknown_command_exits_with_2_and_says_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.dispatch(["benchmark"]) == 2
-    assert "--help" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("typed", "expected"), [("benhc", "Did you mean 'bench'?"), ("xyz", "`frm-mlflow --help` lists the commands")]
+)
+def test_unknown_command_gets_near_names(typed: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        cli.dispatch([typed])
+
+
+def run(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["frm-mlflow", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code or 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["benhc"], "there is no command 'benhc'. Did you mean 'bench'?"),
+        (["bench", "modle=resnet18"], "bench has no setting 'modle'. Did you mean 'model' or 'models'?"),
+        (["bench", "+modle=resnet18"], "bench has no setting 'modle'. Did you mean 'model' or 'models'?"),
+        (["recommend", "max_latency=3"], "recommend has no setting 'max_latency'. Did you mean 'max_latency_ms'"),
+        (["bench", "model=resnt18"], "there is no model 'resnt18'. Did you mean 'resnet18' or 'resnet50'?"),
+        (["bench", "device=rtx4090"], "there is no device 'rtx4090'. Did you mean 'rtx_4090'"),
+        (["bench", "runtime=onx"], "there is no runtime 'onx'. Did you mean 'onnxruntime'?"),
+        (["bench", "model=[a,b]"], "model takes one name, got '[a,b]'"),
+        (["bench", "model={a: 1}"], "model takes one name, got '{a: 1}'"),
+        (["bench", "model=null"], "there is no model 'null'"),
+        (["bench", "device=true"], "there is no device 'true'"),
+        (["bench", "--device"], "--device needs a value: --device=VALUE"),
+        (["bench", "--devise"], "bench has no setting 'devise'. Did you mean 'device'"),
+        (["bench", "resnet18"], "'resnet18' has no key: write model=resnet18"),
+        (["bench", "=1"], "'=1' is not a setting: write key=value"),
+        (["bench", "a..b=1"], "'a..b=1' is not a setting: write key=value"),
+        (["bench", f"models={'[' * 5000}"], "models: brackets are nested more than 20 deep"),
+        (["bench", f"measure.runs={'[' * 50}1{']' * 50}"], "measure.runs: brackets are nested more than 20 deep"),
+    ],
+)
+def test_wrong_command_line_ends_with_one_sentence(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words, monkeypatch) == 2
+    shown = capsys.readouterr().err
+    assert sentence in shown
+    assert shown.startswith("frm-mlflow: ")
+    assert shown.count("\n") == 1
+    assert "http" not in shown
+    assert "use +" not in shown
+
+
+def test_core_without_an_extra_names_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def without_torch(arguments: Sequence[str]) -> int:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(cli, "dispatch", without_torch)
+
+    assert run(["bench"], monkeypatch) == 2
+    assert "install 'frm-mlflow[bench]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_output_substitutes_what_the_terminal_cannot_show(encoding: str) -> None:
+    code = "import sys; from frm_mlflow import cli; cli.dispatch = lambda a: print('✓ 模型.onnx') or 0; cli.main()"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.decode(encoding) == "? ??.onnx\n"
 
 
 def test_bash_completes_commands() -> None:

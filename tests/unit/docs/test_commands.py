@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from frm_mlflow import cli
 from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.overrides import overrides_of
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,9 +51,7 @@ def test_a_command_of_the_docs_is_accepted(page: str, line: str) -> None:
         return
     if any(each.startswith("hydra/launcher=") for each in arguments):
         return  # a launcher's settings and a site's own devices are composed by Hydra itself
-    if name == "gate":  # its runner takes `model=` for `candidate=`, since `model` is a group elsewhere
-        arguments = [re.sub("^model=", "candidate=", each) for each in arguments]
-    overrides = [each for each in cli.overrides_of(arguments) if each not in HYDRAS_OWN]
+    overrides = [each for each in overrides_of(name, arguments) if each not in HYDRAS_OWN]
     if "-m" in arguments:
         overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", each) for each in overrides]
     assert isinstance(OmegaConf.to_container(composed(name, overrides), resolve=False), dict)
