@@ -17,7 +17,8 @@ class TrackingConfig:
     """Where runs are logged; null means MLflow's own environment variables and defaults."""
 
     uri: str | None = None
-    experiment: str = "frm"
+    experiment: str | None = None
+    """Null takes MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, else `frm`."""
     parent_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 

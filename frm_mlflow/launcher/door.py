@@ -75,10 +75,11 @@ def _past(config: DictConfig) -> Past:
     """Return what a dry run knows: of the sweep that it would resume, too."""
     tracking = checked(TrackingConfig, config.tracking, where="tracking")
     client = server.connect(tracking.uri)
+    experiment = server.experiment_name(client, tracking.experiment)
     parent = tracking.parent_run_id
     if config.resume and parent is None:
-        parent = log.unfinished_sweep(client, tracking.experiment, config_hash=multirun_hash(config))
-    return read_past(client, tracking.experiment, parent_run_id=parent)
+        parent = log.unfinished_sweep(client, experiment, config_hash=multirun_hash(config))
+    return read_past(client, experiment, parent_run_id=parent)
 
 
 def _show(jobs: Sequence[Job], past: Past, config: DictConfig, chosen: FleetSettings) -> None:

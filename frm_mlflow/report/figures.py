@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TypeAlias
 import plotly.graph_objects as go
 import plotly.io
 from plotly.offline import get_plotlyjs
+
+from frm_mlflow.errors import install_command
 
 Figure: TypeAlias = go.Figure
 
@@ -99,6 +102,7 @@ def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[s
     try:
         plotly.io.write_images(fig=list(figures.values()), file=list(figures), width=1000, height=600, scale=1)
     except (ImportError, ValueError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        missing = importlib.util.find_spec("kaleido") is None
+        reason = f"run `{install_command('figures')}`" if missing else str(error).strip().splitlines()[0]
         return (), (f"No PNG was drawn, figures are HTML only: {reason}",)
     return tuple(figures), ()

@@ -92,7 +92,7 @@ def _log(
     unread_lines = [f"- {count} runs not read: {reason}" for reason, count in unread.items() if count]
     opened = log.open_sweep(
         client,
-        settings.tracking.experiment,
+        server.experiment_name(client, settings.tracking.experiment),
         name=f"analysis · {', '.join(settings.names)}",
         kind=schema.KIND_ANALYSIS,
         tags={**settings.tracking.tags, schema.DIGEST.key: report.digest},

@@ -82,7 +82,7 @@ def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
     client = server.connect(settings.tracking.uri)
     sweep_hash = content_hash([plan.config_hash(device=device.name, chip=device.chip) for plan in plans])
     parent = _resumed(client, settings.tracking, sweep_hash, resume=settings.resume)
-    past = read_past(client, settings.tracking.experiment, parent_run_id=parent)
+    past = read_past(client, server.experiment_name(client, settings.tracking.experiment), parent_run_id=parent)
     ahead = schedule(((device.name, plan) for plan in plans), past)
     show(ahead, out=console(), as_json=settings.json, in_full=settings.dry_run)
     if settings.dry_run:
@@ -118,7 +118,7 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
     close_abandoned(client, parent, resume=bool(config.resume))
     opened = log.open_sweep(
         client,
-        tracking.experiment,
+        server.experiment_name(client, tracking.experiment),
         name="multirun",
         tags=tracking.tags | runner_tags() | {schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
@@ -149,7 +149,7 @@ def _opened(
     names = list(dict.fromkeys(plan.settings.model.name for plan in plans))
     opened = log.open_sweep(
         client,
-        tracking.experiment,
+        server.experiment_name(client, tracking.experiment),
         name=f"{names[0] if len(names) == 1 else f'{len(names)} models'} · {device.name}",
         description=f"Benchmarks of {', '.join(names)} on {device.name} ({device.chip}).",
         tags=tracking.tags | runner_tags() | {schema.DEVICE.key: device.name, schema.CONFIG_HASH.key: sweep_hash},
@@ -167,7 +167,8 @@ def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *,
     if resume:
         log.resend(only=client.tracking_uri)
     if resume and tracking.parent_run_id is None:
-        return log.unfinished_sweep(client, tracking.experiment, config_hash=sweep_hash)
+        experiment = server.experiment_name(client, tracking.experiment)
+        return log.unfinished_sweep(client, experiment, config_hash=sweep_hash)
     return tracking.parent_run_id
 
 

@@ -23,7 +23,7 @@ from frm_mlflow.stages.attach import Benchmarked, benchmark_beside
 from frm_mlflow.stages.compose import zoo_model
 from frm_mlflow.stages.history import read_history
 from frm_mlflow.stages.progress import console
-from frm_mlflow.tracking import models
+from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.flavors import measurable
 from frm_mlflow.tracking.models import StoredModel
 
@@ -158,7 +158,7 @@ def _predicted(asked: GateConfig, client: MlflowClient) -> Evidence:
     stored = {uri: stored_model(client, uri) for uri in asked_of}
     names = {uri: found.name if found is not None else uri for uri, found in stored.items()}
     run_ids = [found.run_id for found in stored.values() if found is not None and found.run_id is not None]
-    experiments = {asked.tracking.experiment}
+    experiments = {server.experiment_name(client, asked.tracking.experiment)}
     experiments |= {client.get_experiment(client.get_run(run).info.experiment_id).name for run in run_ids}
     history = read_history(client, sorted(experiments), where="", refresh=False, out=console())
     target = Target(device=asked.device.name, runtime=asked.runtime.name, precision=asked.precision.name)

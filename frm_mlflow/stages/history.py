@@ -10,6 +10,7 @@ from rich.console import Console
 
 from frm_mlflow.config import TrackingConfig
 from frm_mlflow.stages.progress import counting
+from frm_mlflow.tracking import server
 from frm_mlflow.tracking.project_env import project_experiment
 from frm_mlflow.tracking.query import BenchmarkFrame, benchmarks
 
@@ -23,7 +24,7 @@ def listed(value: Any) -> list[str]:
 
 def experiments_of(client: MlflowClient, asked: Any, tracking: TrackingConfig) -> list[str]:
     """Return the experiments to read: those asked for, else the one of `mlflow run`, else the configured one."""
-    return listed(asked) or [project_experiment(client) or tracking.experiment]
+    return listed(asked) or [project_experiment(client) or server.experiment_name(client, tracking.experiment)]
 
 
 def read_history(

@@ -48,11 +48,12 @@ def ingest(config: DictConfig) -> None:
         if not imported.records:
             raise DataError(f"{imported.path.name}: nothing to import, all {len(imported.left_out)} rows were left out")
         return
+    experiment = server.experiment_name(client, settings.tracking.experiment)
     title = f"import of {settings.source.name} {', '.join(v for v in imported.versions if v)}".strip()
     params = log.flat_params(_plain(config))
     tags = {**settings.tracking.tags, schema.SOURCE.key: f"imported:{settings.source.name}"}
     with (
-        log.open_sweep(client, settings.tracking.experiment, name=title, tags=tags, params=params) as parent,
+        log.open_sweep(client, experiment, name=title, tags=tags, params=params) as parent,
         counting(title, out=out) as progress,
     ):
         logged = log_records(

@@ -216,7 +216,7 @@ def _log(
 ) -> str:
     opened = log.open_sweep(
         client,
-        settings.tracking.experiment,
+        server.experiment_name(client, settings.tracking.experiment),
         name=f"{what} · {settings.target}",
         description="\n".join(f"- {sentence}" for sentence in answer.summary()),
         kind=schema.KIND_PREDICTION,

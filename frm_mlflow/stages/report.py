@@ -143,7 +143,7 @@ def _without_credentials(uri: str) -> str:
 def _log(client: MlflowClient, settings: ReportConfig, results: AnalysisReport, html: str) -> str:
     opened = log.open_sweep(
         client,
-        settings.tracking.experiment,
+        server.experiment_name(client, settings.tracking.experiment),
         name=f"report · {settings.title}",
         kind=schema.KIND_ANALYSIS,
         tags={**settings.tracking.tags, schema.DIGEST.key: results.digest},

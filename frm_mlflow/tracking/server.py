@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +34,9 @@ QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 RETRIES = "3"
 """About 10 seconds; MLflow's own 7 are about 4 minutes a request."""
+DEFAULT_EXPERIMENT = "frm"
+NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 EXPERIMENT_TAGS = {
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: schema.FRM.key,
@@ -107,6 +110,28 @@ def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
     except TrackingError as error:
         raise TrackingError(
             f"{error}. Start it (`mlflow server`), or set tracking.uri or MLFLOW_TRACKING_URI to one that runs."
+        ) from error
+
+
+def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the experiment to use: the chosen one, else the one that MLflow's variables name, else `frm`.
+
+    Raises
+    ------
+    TrackingError
+        If the server has no experiment with the id in MLFLOW_EXPERIMENT_ID.
+    """
+    name = chosen or environ.get(NAME_VARIABLE)
+    if name:
+        return name
+    if not (experiment_id := environ.get(ID_VARIABLE)):
+        return DEFAULT_EXPERIMENT
+    try:
+        return str(client.get_experiment(experiment_id).name)
+    except MlflowException as error:
+        raise TrackingError(
+            f"{ID_VARIABLE}={experiment_id}: {client.tracking_uri} has no such experiment ({rest.first_line(error)}). "
+            f"Unset the variable or set tracking.experiment=NAME."
         ) from error
 
 
