@@ -71,7 +71,7 @@ def _missing_extra(error: BaseException) -> str | None:
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code for `error`: an FrmError's own, 2 for a configuration that Hydra refuses or a missing extra, else 1."""
+    """Return the exit code: an FrmError's own, 2 for a refused configuration or a missing extra, else 1."""
     if isinstance(error, FrmError):
         return error.exit_code
     return 2 if isinstance(error, (HydraException, OmegaConfBaseException, ModuleNotFoundError)) else 1
