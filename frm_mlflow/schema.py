@@ -40,10 +40,18 @@ class Tag:
 # --- metrics: latency ------------------------------------------------------------------
 LATENCY_P50 = Metric("latency/p50_ms", "latency_ms", "ms", "lower", "Median latency of one call.")
 LATENCY_P50_LOW = Metric(
-    "latency/p50_low_ms", "latency_low_ms", "ms", "lower", "Lower end of the median's 95 % interval."
+    "latency/p50_low_ms",
+    "latency_low_ms",
+    "ms",
+    "lower",
+    "Lower end of the median's 95 % interval; absent with one launch.",
 )
 LATENCY_P50_HIGH = Metric(
-    "latency/p50_high_ms", "latency_high_ms", "ms", "lower", "Upper end of the median's 95 % interval."
+    "latency/p50_high_ms",
+    "latency_high_ms",
+    "ms",
+    "lower",
+    "Upper end of the median's 95 % interval; absent with one launch.",
 )
 LATENCY_MEAN = Metric("latency/mean_ms", "latency_mean_ms", "ms", "lower", "Mean latency of one call.")
 LATENCY_BASELINE = Metric(
@@ -76,7 +84,7 @@ LATENCY_LAUNCHES = Metric(
     "latency_launches",
     "1",
     "none",
-    "Process starts that the calls come from; with one, the intervals hold no variation from start to start.",
+    "Process starts that the calls come from; with one there is no interval.",
 )
 LATENCY_BLOCK_CV = Metric(
     "latency/block_cv", "latency_block_cv", "1", "lower", "Coefficient of variation of the blocks' medians."
@@ -166,14 +174,42 @@ RATIO_EFFECTIVE_FLOPS = Metric(
 )
 RATIO_LATENCY = Metric("ratio/latency", "ratio_latency", "1", "lower", "Latency over the baseline's (paper eq. 3).")
 RATIO_LATENCY_LOW = Metric(
-    "ratio/latency_low", "ratio_latency_low", "1", "lower", "Lower end of the latency ratio's 95 % interval."
+    "ratio/latency_low",
+    "ratio_latency_low",
+    "1",
+    "lower",
+    "Lower end of the latency ratio's 95 % interval; absent with one launch.",
 )
 RATIO_LATENCY_HIGH = Metric(
-    "ratio/latency_high", "ratio_latency_high", "1", "lower", "Upper end of the latency ratio's 95 % interval."
+    "ratio/latency_high",
+    "ratio_latency_high",
+    "1",
+    "lower",
+    "Upper end of the latency ratio's 95 % interval; absent with one launch.",
 )
 RATIO_MEMORY = Metric("ratio/memory", "ratio_memory", "1", "lower", "Peak memory over the baseline's (paper eq. 4).")
+RATIO_MEMORY_LOW = Metric(
+    "ratio/memory_low", "ratio_memory_low", "1", "lower", "Lower end of the memory ratio's 95 % interval."
+)
+RATIO_MEMORY_HIGH = Metric(
+    "ratio/memory_high",
+    "ratio_memory_high",
+    "1",
+    "lower",
+    "Upper end of the memory ratio's 95 % interval.",
+)
 RATIO_ENERGY = Metric("ratio/energy", "ratio_energy", "1", "lower", "Energy over the baseline's.")
 FRM = Metric("frm", "frm", "1", "lower", "Geometric mean of the FLOPs, latency and memory ratios (paper eq. 1).")
+FRM_LOW = Metric(
+    "frm_low", "frm_low", "1", "lower", "Lower end of FRM's 95 % interval, from those of latency and memory."
+)
+FRM_HIGH = Metric(
+    "frm_high",
+    "frm_high",
+    "1",
+    "lower",
+    "Upper end of FRM's 95 % interval, from those of latency and memory.",
+)
 FRM_E = Metric("frm_e", "frm_e", "1", "lower", "FRM with the energy ratio as a fourth component (paper 2.1).")
 
 # --- metrics: bookkeeping --------------------------------------------------------------------
@@ -222,7 +258,13 @@ MEMORY_DEFINITION = Tag(
     "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_peak, range_max, ..."
 )
 ENERGY_METER = Tag("frm.energy_meter", "energy_meter", "Counter that the energy comes from: zeus:nvml, zeus:rapl, ...")
-UNSTABLE = Tag("frm.unstable", "unstable", "Reasons for which the measurement is flagged; empty where it is stable.")
+UNSTABLE = Tag(
+    "frm.unstable", "unstable", "Why the ratio to the baseline, and so FRM, is uncertain; empty if it is not."
+)
+REMARKS = Tag(
+    "frm.remarks", "remarks", "What disturbed the milliseconds: contention, drift, blocks that vary. Ratios cancel it."
+)
+PROTOCOL = Tag("frm.protocol", "protocol", "The measuring protocol: default, quick, rigorous, paper, sustained, ...")
 DRIFTED = Tag("frm.drifted", "drifted", "On a sweep: configurations whose baseline moved by more than max_drift.")
 RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, column_means
-from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals
 from frm_mlflow.analysis.controls import LATENCY, PREDICTORS
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -42,7 +42,12 @@ def concordance(
             ranking = column_means(percent_ranks(values[name][here]))
             right, counts = _shares(ranking, latency)
             found = mean_intervals(
-                right, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+                right,
+                fleet.chips[there],
+                rng=rng,
+                resamples=options.resamples,
+                confidence=options.confidence,
+                bounds=SHARE,
             )
             rows += [
                 {"source": source, "target": target, "predictor": name, "band": band, "right": interval.estimate}

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from frm_mlflow.analysis.arrays import Floats, Mask
-from frm_mlflow.analysis.bootstrap import mean_interval
+from frm_mlflow.analysis.bootstrap import SHARE, mean_interval
 from frm_mlflow.analysis.controls import FLOPS, FRM, LATENCY, MEMORY, metrics
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -73,7 +73,12 @@ def summarise(fleet: Fleet, shift: Shift, options: AnalysisOptions, rng: np.rand
     total = int(cases.sum())
     rows, _ = np.nonzero(known)
     share = mean_interval(
-        cases[known], fleet.chips[rows], rng=rng, resamples=options.resamples, confidence=options.confidence
+        cases[known],
+        fleet.chips[rows],
+        rng=rng,
+        resamples=options.resamples,
+        confidence=options.confidence,
+        bounds=SHARE,
     )
     rho = row_spearman(shift.by_flops, shift.by_metric, min_models=options.min_models)
     balance = binomtest(promoted, total).pvalue if total else float("nan")

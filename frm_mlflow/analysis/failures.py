@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers
-from frm_mlflow.analysis.bootstrap import ClusterMeans
+from frm_mlflow.analysis.bootstrap import SHARE, ClusterMeans
 from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import transferred
@@ -85,7 +85,7 @@ def _by_group(
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
             rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.sides == target])
-            groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence)
+            groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}
                 | {"failure_rate": interval.estimate, **interval_cells(interval), "cases": int(cases[:, place].sum())}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, known_mean
-from frm_mlflow.analysis.bootstrap import mean_intervals, pair_mean_interval
+from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals, pair_mean_interval
 from frm_mlflow.analysis.controls import (
     FLOPS,
     FRM,
@@ -87,6 +87,7 @@ def side_scores(
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,
+            bounds=SHARE,
         )
         for ((predictor, objective), scores), interval in zip(scored.items(), f1, strict=True):
             names = ("precision", "recall", "failure", "hypervolume", "regret")
@@ -113,7 +114,7 @@ def source_scores(
             np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
         )
         found = mean_intervals(
-            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE
         )
         for place, interval in enumerate(found):
             if np.isfinite(interval.estimate):

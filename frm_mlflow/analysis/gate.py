@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +27,11 @@ class Range:
     def scaled(self, factor: float) -> Range:
         """Return the range of a known multiple of the figure."""
         return Range(self.value * factor, self.low * factor, self.high * factor)
+
+
+def anything(value: float) -> Range:
+    """Return the range of a figure above zero that has no interval: what the next launch gives is open."""
+    return Range(value, 0.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,8 @@ class Check:
         unit = f" {self.unit}" if self.unit else ""
         if self.found is None:
             return f"{self.name} is not known ({self.why_missing}); at most {self.limit:.4g}{unit} is allowed"
-        found = f"{self.found.value:.4g} [{self.found.low:.4g}, {self.found.high:.4g}]{unit}"
+        ends = f"[{self.found.low:.4g}, {self.found.high:.4g}]" if math.isfinite(self.found.high) else "(no interval)"
+        found = f"{self.found.value:.4g} {ends}{unit}"
         return f"{self.name} is {found}; at most {self.limit:.4g}{unit} is allowed"
 
 
@@ -71,20 +78,27 @@ def overall(checks: Sequence[Check]) -> Verdict:
     return next((v for v in (Verdict.FAIL, Verdict.UNDECIDED) if v in verdicts), Verdict.PASS)
 
 
-def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: float) -> Range:
-    """Return FRM (paper equation 1) with the interval that the latency ratio's leaves it.
+def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: Range) -> Range:
+    """Return FRM (paper equation 1) with the interval that those of the latency and memory ratios leave it.
 
-    FLOPs are exact, and the peak of memory repeats within a per mille.
+    FLOPs are exact. The errors of latency and memory are independent, so on a logarithmic scale the
+    distances to the ends add up as squares.
     """
-    low, value, high = (
-        (flops_ratio * ratio * memory_ratio) ** (1 / 3)
-        for ratio in (latency_ratio.low, latency_ratio.value, latency_ratio.high)
-    )
-    return Range(value, low, high)
+    parts = (latency_ratio, memory_ratio)
+    value = (flops_ratio * latency_ratio.value * memory_ratio.value) ** (1 / 3)
+    below = math.hypot(*(_log_quotient(part.value, part.low) for part in parts)) / 3
+    above = math.hypot(*(_log_quotient(part.high, part.value) for part in parts)) / 3
+    return Range(value, value * math.exp(-below), value * math.exp(above))
 
 
 def quotient(numerator: Range, denominator: Range) -> Range:
     """Return the ratio of two figures that were measured apart: every ratio that their intervals leave possible."""
     return Range(
-        numerator.value / denominator.value, numerator.low / denominator.high, numerator.high / denominator.low
+        numerator.value / denominator.value,
+        numerator.low / denominator.high,
+        numerator.high / denominator.low if denominator.low else math.inf,
     )
+
+
+def _log_quotient(larger: float, smaller: float) -> float:
+    return math.log(larger / smaller) if smaller else math.inf

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Words
-from frm_mlflow.analysis.bootstrap import ClusterMeans, Interval, intervals
+from frm_mlflow.analysis.bootstrap import ClusterMeans, Interval, intervals, mean_intervals
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, percent
+from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.analysis.selection import Selection
-from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney
+from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney, signed_ranks
 from frm_mlflow.errors import DataError
+from frm_mlflow.schema import PRECISION, RUNTIME, RUNTIME_VERSION
 
 UNITS: tuple[str, ...] = ("row", "chip")
 """What counts as one observation: every configuration, as in the paper, or a chip's median."""
@@ -34,24 +37,27 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return one row a pair of sides and model: median ratios, difference, Mann-Whitney, effect size, corrections.
+    """Return one row per pair of sides and model: median ratios, difference, test, effect size, corrections.
+
+    The test is Mann-Whitney's, as in the paper. If at least half of the observations are on both sides (runtimes or
+    precisions of the same chips), it is Wilcoxon's signed-rank test of those that are: `paired` says so, and `u` is
+    then the sum of the positive ranks.
 
     `delta` is (a - b) / a of the median ratios, as in Table 6. `effect` is the factor between the
     sides' geometric means with an interval over chips. `can_be_significant` says whether samples of
     these sizes could reach the level at all after Holm's correction.
     """
-    ratio = fleet.ratios()["latency"]
-    values, sides, chips = (ratio, fleet.sides, fleet.chips) if unit == "row" else chip_medians(fleet, ratio)
+    observed = observations(fleet, fleet.ratios()["latency"], unit)
     found: list[pd.DataFrame] = []
-    for one, other in combinations(sorted(set(sides)), 2):
-        a, b = sides == one, sides == other
-        effects = _effects(np.log(values), chips, a, b, options, rng)
+    for one, other in combinations(sorted(set(fleet.sides)), 2):
+        a, b, paired = _samples(observed, one, other)
+        effects = (_paired_effects if paired else _effects)(a, b, options, rng)
         rows = [
-            _row(model, family, values[a, place], values[b, place], effects[place])
+            _row(model, family, a[place].to_numpy(), b[place].to_numpy(), effects[place], paired=paired)
             for place, (model, family) in enumerate(zip(fleet.models, fleet.families, strict=True))
             if model != fleet.baseline
         ]
-        table = pd.DataFrame(rows).assign(side=one, other=other, unit=unit)
+        table = pd.DataFrame(rows).assign(side=one, other=other, unit=unit, paired=paired)
         tests = int(np.isfinite(table["p"]).sum())
         reachable = table["smallest_p"] * max(tests, 1) <= options.alpha
         found.append(
@@ -62,11 +68,32 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
     return table[first + [name for name in table.columns if name not in first]]
 
 
-def chip_medians(fleet: Fleet, values: Floats) -> tuple[Floats, Words, Words]:
-    """Return the median of each model over a chip's configurations, with the chips' sides and names."""
-    medians = pd.DataFrame(values).groupby([fleet.sides, fleet.chips], sort=True).median()
-    sides, chips = (medians.index.get_level_values(level).to_numpy(dtype=object) for level in (0, 1))
-    return medians.to_numpy(dtype=np.float64), sides, chips
+def observations(fleet: Fleet, values: Floats, unit: str) -> pd.DataFrame:
+    """Return the median of each model over what counts as one observation, indexed by side, chip and configuration.
+
+    A configuration is named by all that is not its side, so that the same chip in two runtimes is found on both.
+    By chips that name is empty.
+    """
+    names = _configurations(fleet) if unit == "row" else np.full(len(fleet.chips), "", dtype=object)
+    return pd.DataFrame(values).groupby([fleet.sides, fleet.chips, names], sort=True).median()
+
+
+def _configurations(fleet: Fleet) -> Words:
+    """Return the name of each configuration without what its side is made of."""
+    table = fleet.configurations
+    axis = next((tag for tag in (RUNTIME, PRECISION) if (table[tag.column] == fleet.sides).all()), None)
+    aside = {None: (), RUNTIME: (RUNTIME.column, RUNTIME_VERSION.column), PRECISION: (PRECISION.column,)}[axis]
+    kept = table[[name for name in KEY_COLUMNS if name not in aside]].astype(str)
+    return kept.agg("\t".join, axis=1).to_numpy(dtype=object)
+
+
+def _samples(observed: pd.DataFrame, one: str, other: str) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
+    """Return the observations of two sides; if at least half are on both, only those, in the same order."""
+    a, b = observed.xs(one, level=0), observed.xs(other, level=0)
+    shared = a.index.intersection(b.index)
+    if 2 * len(shared) < min(len(a), len(b)):
+        return a, b, False
+    return a.reindex(shared), b.reindex(shared), True
 
 
 def significant_share(tests: pd.DataFrame, options: AnalysisOptions) -> pd.DataFrame:
@@ -106,8 +133,7 @@ def within_side(fleet: Fleet) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(model: str, family: str, a: Floats, b: Floats, effect: Interval) -> dict[str, object]:
-    test = mann_whitney(a, b)
+def _row(model: str, family: str, a: Floats, b: Floats, effect: Interval, *, paired: bool) -> dict[str, object]:
     medians = [float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan") for v in (a, b)]
     return {
         "model": model,
@@ -117,40 +143,50 @@ def _row(model: str, family: str, a: Floats, b: Floats, effect: Interval) -> dic
         "delta": (medians[0] - medians[1]) / medians[0],
         "effect": effect.estimate,
         **interval_cells(effect),
-        "n": test.n_a,
-        "n_other": test.n_b,
-        "u": test.u,
-        "cliffs_delta": test.cliffs_delta,
-        "p": test.p,
-        "smallest_p": test.smallest_p,
+        **(_test_of_pairs(a, b) if paired else _test_of_samples(a, b)),
     }
 
 
-def _effects(
-    log_ratio: Floats,
-    chips: Words,
-    a: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    b: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    options: AnalysisOptions,
-    rng: np.random.Generator,
+def _test_of_samples(a: Floats, b: Floats) -> dict[str, float]:
+    test = mann_whitney(a, b)
+    sizes = {"n": test.n_a, "n_other": test.n_b, "u": test.u}
+    return sizes | {"cliffs_delta": test.cliffs_delta, "p": test.p, "smallest_p": test.smallest_p}
+
+
+def _test_of_pairs(a: Floats, b: Floats) -> dict[str, float]:
+    test = signed_ranks(np.log(a), np.log(b))
+    sizes = {"n": test.n, "n_other": test.n, "u": test.statistic}
+    return sizes | {"cliffs_delta": test.share_above, "p": test.p, "smallest_p": test.smallest_p}
+
+
+def _paired_effects(
+    a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator
 ) -> list[Interval]:
+    """Return exp(mean log ratio of a over b) of each model; chips are drawn, each with both of its sides."""
+    difference = np.log(a.to_numpy()) - np.log(b.to_numpy())
+    chips = a.index.get_level_values(0)
+    found = mean_intervals(difference, chips, rng=rng, resamples=options.resamples, confidence=options.confidence)
+    return [_exponential(interval) for interval in found]
+
+
+def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator) -> list[Interval]:
     """Return exp(mean log ratio in a - in b) of each model, chips drawn within each side."""
-    parts = [ClusterMeans.of(log_ratio[mask], chips[mask]) for mask in (a, b)]
+    parts = [ClusterMeans.of(np.log(side.to_numpy()), side.index.get_level_values(0)) for side in (a, b)]
     drawn = [part.resampled(options.resamples, rng) for part in parts]
-    estimate = parts[0].mean - parts[1].mean
-    jackknife = np.vstack([parts[0].left_one_out - parts[1].mean, parts[0].mean - parts[1].left_one_out])
-    clusters = np.min([part.n_clusters for part in parts], axis=0)
-    found = intervals(estimate, drawn[0] - drawn[1], jackknife, n_clusters=clusters, confidence=options.confidence)
-    return [
-        Interval(
-            estimate=float(np.exp(i.estimate)),
-            low=float(np.exp(i.low)),
-            high=float(np.exp(i.high)),
-            n_clusters=i.n_clusters,
-            method=i.method,
-        )
-        for i in found
-    ]
+    found = intervals(
+        parts[0].mean - parts[1].mean,
+        drawn[0] - drawn[1],
+        [part.left_one_out for part in parts],
+        n_clusters=np.min([part.n_clusters for part in parts], axis=0),
+        effective_clusters=np.min([part.effective_clusters for part in parts], axis=0),
+        confidence=options.confidence,
+    )
+    return [_exponential(interval) for interval in found]
+
+
+def _exponential(interval: Interval) -> Interval:
+    estimate, low, high = (float(np.exp(end)) for end in (interval.estimate, interval.low, interval.high))
+    return replace(interval, estimate=estimate, low=low, high=high)
 
 
 def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
-from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.bootstrap import CORRELATION, mean_intervals
 from frm_mlflow.analysis.controls import FRM, LATENCY, MEMORY, metrics
 from frm_mlflow.analysis.fleet import Fleet, stacked
 from frm_mlflow.analysis.frm import frm, ratio
@@ -70,7 +70,14 @@ def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.ran
         chosen = np.flatnonzero(levels == pair)
         a, b = matched.a[chosen], matched.b[chosen]
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
-        found = mean_intervals(rho, fleet.chips[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
+        found = mean_intervals(
+            rho,
+            fleet.chips[a],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            bounds=CORRELATION,
+        )
         for place, (name, interval) in enumerate(zip(values, found, strict=True)):
             factor = float(np.exp(known_mean(np.log(values[name][b]) - np.log(values[name][a]))))
             rows.append(

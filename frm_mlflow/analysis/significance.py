@@ -10,10 +10,11 @@ from math import factorial
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import comb
-from scipy.stats import mannwhitneyu, rankdata, t
+from scipy.stats import mannwhitneyu, rankdata, t, wilcoxon
 
 from frm_mlflow.analysis.arrays import Floats, Integers
 
+_EXACT_VALUES = 60
 _EXACT_MODELS = 8
 """Up to 8 models all orders (40,320) are looked at; above, Student's t is close."""
 
@@ -29,7 +30,7 @@ class MannWhitney:
     cliffs_delta: float
     """P(a > b) - P(a < b): -1 to 1."""
     smallest_p: float
-    """The lowest p that samples of these sizes can give."""
+    """The lowest p that these values can give, however they fall to the samples."""
 
     @property
     def largest_u(self) -> int:
@@ -37,22 +38,89 @@ class MannWhitney:
         return self.n_a * self.n_b
 
 
-def mann_whitney(a: ArrayLike, b: ArrayLike) -> MannWhitney:
-    """Compare two samples, NaN ignored: exact for small samples without ties, else normal with tie correction.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRanks:
+    """Two-sided Wilcoxon signed-rank test of pairs, with what as many pairs could have shown at best."""
 
-    An empty sample gives NaN for U, p and delta.
+    statistic: float
+    """Sum of the ranks of pairs with a > b."""
+    p: float
+    n: int
+    share_above: float
+    """Share of pairs with a > b less that with a < b: -1 to 1."""
+    smallest_p: float
+
+
+def mann_whitney(a: ArrayLike, b: ArrayLike) -> MannWhitney:
+    """Compare two independent samples, NaN ignored: exact up to 60 values, with ties too; above, scipy's.
+
+    `smallest_p` is of these very values, since ties leave fewer different results. An empty sample gives
+    NaN for U, p and delta.
     """
     one, other = (_known(v) for v in (a, b))
     n_a, n_b = one.size, other.size
     if not n_a or not n_b:
         nan = float("nan")
         return MannWhitney(u=nan, p=nan, n_a=n_a, n_b=n_b, cliffs_delta=nan, smallest_p=1.0)
-    result = mannwhitneyu(one, other, alternative="two-sided", method="auto")
-    u = float(result.statistic)
-    smallest = float(min(1.0, 2 / comb(n_a + n_b, n_a)))
-    return MannWhitney(
-        u=u, p=float(result.pvalue), n_a=n_a, n_b=n_b, cliffs_delta=2 * u / (n_a * n_b) - 1, smallest_p=smallest
-    )
+    ranks = rankdata(np.concatenate([one, other]))
+    u = float(ranks[:n_a].sum() - n_a * (n_a + 1) / 2)
+    if ranks.size <= _EXACT_VALUES:
+        p, smallest = _two_sided(_rank_sums(ranks, n_a), ranks[:n_a].sum())
+    else:
+        p = float(mannwhitneyu(one, other, alternative="two-sided", method="auto").pvalue)
+        smallest = float(min(1.0, 2 / comb(n_a + n_b, n_a)))
+    return MannWhitney(u=u, p=p, n_a=n_a, n_b=n_b, cliffs_delta=2 * u / (n_a * n_b) - 1, smallest_p=smallest)
+
+
+def signed_ranks(a: ArrayLike, b: ArrayLike) -> SignedRanks:
+    """Compare two figures of the same chips by Wilcoxon's signed-rank test, pairs with a NaN ignored.
+
+    Exact up to 60 pairs, with ties too; above, scipy's. Pairs that do not differ have no sign and are left
+    out (Wilcoxon 1945); if none differs, p is 1. Without a pair it is NaN.
+    """
+    difference = _known(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
+    if not difference.size:
+        nan = float("nan")
+        return SignedRanks(statistic=nan, p=nan, n=0, share_above=nan, smallest_p=1.0)
+    moved = difference[difference != 0]
+    ranks = rankdata(np.abs(moved))
+    statistic = float(ranks[moved > 0].sum())
+    if moved.size <= _EXACT_VALUES:
+        p, smallest = _two_sided(_signed_sums(ranks), statistic)
+    else:
+        p, smallest = float(wilcoxon(moved).pvalue), float(2.0 ** (1 - moved.size))
+    share = float(np.mean(np.sign(difference)))
+    return SignedRanks(statistic=statistic, p=p, n=difference.size, share_above=share, smallest_p=smallest)
+
+
+def _rank_sums(ranks: Floats, size: int) -> Floats:
+    """Return the probability of each sum of `size` of the ranks, in steps of a half, if all choices are alike."""
+    steps = np.rint(2 * ranks).astype(np.intp)
+    ways = np.zeros((size + 1, steps.sum() + 1))
+    ways[0, 0] = 1.0
+    for step in steps:
+        ways[1:, step:] = ways[1:, step:] + ways[:-1, : ways.shape[1] - step]
+    share: Floats = ways[size] / ways[size].sum()
+    return share
+
+
+def _signed_sums(ranks: Floats) -> Floats:
+    """Return the probability of each sum of the positive ranks, in steps of a half, if all signs are alike."""
+    steps = np.rint(2 * ranks).astype(np.intp)
+    share = np.zeros(steps.sum() + 1)
+    share[0] = 1.0
+    for step in steps:
+        share[step:] = (share[step:] + share[: share.size - step]) / 2
+        share[:step] /= 2
+    return share
+
+
+def _two_sided(share: Floats, total: float) -> tuple[float, float]:
+    """Return twice the smaller tail of a distribution in steps of a half, and the smallest p that it can give."""
+    place = round(2 * total)
+    possible = np.flatnonzero(share)
+    p = 2 * min(share[: place + 1].sum(), share[place:].sum())
+    return float(min(p, 1.0)), float(min(2 * min(share[possible[0]], share[possible[-1]]), 1.0))
 
 
 def spearman_p(rho: float, x: ArrayLike, y: ArrayLike) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, column_means, known_mean
-from frm_mlflow.analysis.bootstrap import Interval, pair_mean_interval
+from frm_mlflow.analysis.bootstrap import ANY_NUMBER, CORRELATION, Bounds, Interval, pair_mean_interval
 from frm_mlflow.analysis.controls import ACCURACY, FRM, LATENCY, MEMORY, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -28,7 +28,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
             f"stability needs two configurations on different chips with {options.min_models} models in common; "
             f"there are {len(set(fleet.chips))} chips"
         )
-    metric_table = _metric_table(fleet, values, correlations, options, rng)
+    metric_table = _metric_table(fleet, correlations, options, rng)
     control = {
         SHUFFLED: shuffled_stability(fleet, ("latency", "memory"), options, rng),
         "frm_latency_shuffled": shuffled_stability(fleet, ("latency",), options, rng),
@@ -103,21 +103,17 @@ def explained_by_flops(fleet: Fleet) -> Floats:
 
 
 def _metric_table(
-    fleet: Fleet,
-    values: dict[str, Floats],
-    correlations: dict[str, Floats],
-    options: AnalysisOptions,
-    rng: np.random.Generator,
+    fleet: Fleet, correlations: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     apart = different_chips(fleet)
-    found = _intervals(fleet, list(correlations.values()), options, rng)
+    found = _intervals(fleet, list(correlations.values()), options, rng, bounds=CORRELATION)
     rows = []
     for (name, rho), interval in zip(correlations.items(), found, strict=True):
         known = pairs(rho, apart)
         rows.append(
             {"metric": name, "rho": interval.estimate, **interval_cells(interval)}
             | {"sd_over_pairs": float(known.std()) if known.size else float("nan"), "pairs": known.size}
-            | {"rho_all_pairs": known_mean(pairs(rho)), "cv": known_mean(_cv(values[name]))}
+            | {"rho_all_pairs": known_mean(pairs(rho))}
         )
     return pd.DataFrame(rows)
 
@@ -140,7 +136,12 @@ def _differences(
 
 
 def _intervals(
-    fleet: Fleet, matrices: list[Floats], options: AnalysisOptions, rng: np.random.Generator
+    fleet: Fleet,
+    matrices: list[Floats],
+    options: AnalysisOptions,
+    rng: np.random.Generator,
+    *,
+    bounds: Bounds = ANY_NUMBER,
 ) -> list[Interval]:
     return pair_mean_interval(
         matrices,
@@ -150,6 +151,7 @@ def _intervals(
         rng=rng,
         resamples=options.resamples,
         confidence=options.confidence,
+        bounds=bounds,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Words, column_means, known_mean, known_sd
-from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.bootstrap import CORRELATION, mean_intervals
 from frm_mlflow.analysis.concordance import concordance
 from frm_mlflow.analysis.controls import (
     FLOPS,
@@ -80,7 +80,12 @@ def side_transfer(
             cells.append(_level_test(ranking[0], source_ranking(truth[there]), options))
         columns = np.column_stack(rho)
         found = mean_intervals(
-            columns, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence
+            columns,
+            fleet.chips[there],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            bounds=CORRELATION,
         )
         for place, ((name, wanted), interval) in enumerate(zip(asked, found, strict=True)):
             rows.append(
@@ -142,6 +147,7 @@ def device_transfer(
                 rng=rng,
                 resamples=options.resamples,
                 confidence=options.confidence,
+                bounds=CORRELATION,
             )
             for name, interval in zip(names, found, strict=True):
                 if np.isfinite(interval.estimate):
@@ -162,7 +168,14 @@ def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.
         chosen = np.flatnonzero(levels == pair)
         a, b = matched.a[chosen], matched.b[chosen]
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
-        found = mean_intervals(rho, fleet.chips[a], rng=rng, resamples=options.resamples, confidence=options.confidence)
+        found = mean_intervals(
+            rho,
+            fleet.chips[a],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            bounds=CORRELATION,
+        )
         for place, (name, interval) in enumerate(zip(values, found, strict=True)):
             rows.append(
                 {axis: pair[0], "other": pair[1], "metric": name, "rho": interval.estimate, **interval_cells(interval)}

@@ -30,15 +30,17 @@ class PrecisionConfig:
 class MeasureConfig:
     """The measuring protocol: warm-up, pairing with the baseline, stopping rule, limits."""
 
+    protocol: str = "default"
+    """Name of the protocol, which the run and the leaderboard show."""
     runs: int = 100
     """Timed runs at least, over all launches."""
     launches: int = 5
-    """Fresh pairs of worker processes at least, each with its share of the runs; 1 measures in one pair."""
+    """Fresh pairs of worker processes at first, each with its share of the runs; with 1 there is no interval."""
     max_runs: int = 10_000
     max_seconds: float = 60.0
     """Cap on the time from the first timed call on; `runs` are made in any case."""
     target_interval: float = 0.03
-    """Stop once the half-width of the ratio's 95 % interval over its value is at most this."""
+    """Half-width of the ratio's interval over its value that the second stage makes launches for."""
     block_seconds: float = 0.25
     """Length aimed at for one block of the slower of the two models."""
     warm_up_runs: int = 10

@@ -19,12 +19,14 @@ from frm_mlflow.devices.client import Worker
 from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
-from frm_mlflow.measure.stability import instabilities
+from frm_mlflow.measure.stability import remarks
 from frm_mlflow.measure.stopping import NOT_YET, StoppingRule
 from frm_mlflow.measure.summary import (
     energy_metrics,
     latency_metrics,
     memory_metrics,
+    memory_peaks,
+    memory_ratio,
     ratio_metrics,
     sustained_metrics,
 )
@@ -36,6 +38,8 @@ Clock = Callable[[], int]
 Progress = Callable[[str], None]
 
 _NO_ENERGY: dict[str, Any] = {"meter": None}
+_ITSELF = Interval(1.0, 1.0, 1.0)
+"""The ratio of the baseline to itself."""
 
 
 def benchmark(
@@ -125,7 +129,7 @@ def _launch(
         phases.done("load_and_warm_up")
         rule.begin_launch(phases.total - max(p.now.loaded["once_seconds"] for p in pair))
         _take_turns(pair, rule)
-        setting.tell(_progress(pair, rule.interval))
+        setting.tell(_progress(pair, rule))
         phases.done("timed")
         for participant in pair:
             participant.read_memory()
@@ -176,28 +180,36 @@ def _take_turns(pair: list[Participant], rule: StoppingRule) -> None:
 def _measurement(
     pair: list[Participant], *, rule: StoppingRule, finish: _Finish, device: Device, facts: dict[str, Any]
 ) -> Measurement:
-    config, interval, identities, energies = rule.config, rule.interval, finish.identities, finish.energies
+    config, identities, energies = rule.config, finish.identities, finish.energies
     metrics, definitions = [], []
     for participant, energy in zip(pair, energies, strict=True):
         of_memory, definition = memory_metrics(participant.memory(), kind=device.kind)
-        of_latency = latency_metrics(participant, config=config, rng=rule.rng)
+        of_latency = latency_metrics(participant, config=config, first=rule.launches)
         metrics.append(of_latency | of_memory | energy_metrics(energy))
         definitions.append(definition)
     model, own = pair[-1], metrics[-1]
     alone = len(pair) == 1
-    ratio = Interval(1.0, 1.0, 1.0) if alone else interval
+    peaks = {p.role: memory_peaks([each.memory for each in p.launches], kind=device.kind) for p in pair}
+    ratio = _ITSELF if alone else rule.interval
+    memory = memory_ratio(peaks[MODEL], peaks[pair[0].role], confidence=config.confidence)
+    ratios = ratio_metrics(ratio, memory, own, own if alone else metrics[0])
     return Measurement(
-        metrics=own | ratio_metrics(ratio, own, own if alone else metrics[0]) | sustained_metrics(finish.sustained),
+        metrics=own | ratios | sustained_metrics(finish.sustained),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
-        unstable=_unstable(pair, interval, config=config, on_cpu=device.kind == "cpu"),
+        unstable=_unstable(pair, rule),
+        remarks=_remarks(pair, on_cpu=device.kind == "cpu"),
         versions=model.now.loaded["versions"],
         identity=identities[-1],
         baseline_identity=None if alone else identities[0],
         memory_definition=definitions[-1],
         energy_meter=energies[-1]["meter"] or "",
         sustained=finish.sustained.series if finish.sustained else None,
-        facts=facts | {p.role: _facts(p) | {"energy": e} for p, e in zip(pair, energies, strict=True)},
+        facts=facts
+        | {
+            p.role: _facts(p) | {"memory_peak_mib": peaks[p.role], "energy": e}
+            for p, e in zip(pair, energies, strict=True)
+        },
     )
 
 
@@ -208,17 +220,22 @@ def _sustained(model: Participant, setting: _Setting) -> Sustained | None:
     return sustain(model, seconds=seconds, clock=setting.clock, conditions=setting.conditions)
 
 
-def _unstable(pair: list[Participant], interval: Interval, *, config: MeasureConfig, on_cpu: bool) -> tuple[str, ...]:
-    """Return every reason to doubt the figures: of the model, of the baseline, of the interval."""
-    reasons = [
-        reason if p.role == MODEL else f"{p.role} {reason}"
-        for p in reversed(pair)
-        for reason in instabilities(p.times("wall_ns"), p.times("cpu_ns"), on_cpu=on_cpu)
-    ]
-    reasons += [f"{p.role} not warmed up" for p in pair if not p.settled]
-    if interval.relative_half_width > config.target_interval:
-        reasons.append(f"interval wider than {config.target_interval:.1%}")
+def _unstable(pair: list[Participant], rule: StoppingRule) -> tuple[str, ...]:
+    """Return why the ratio is uncertain: its launches disagree, or calls were not warmed up yet."""
+    reasons = [f"{p.role} not warmed up" for p in pair if not p.settled]
+    if rule.half_width > rule.config.target_interval:
+        of_what = "interval" if rule.interval.is_known else "interval within the only launch"
+        reasons.append(f"{of_what} wider than {rule.config.target_interval:.1%}")
     return tuple(reasons)
+
+
+def _remarks(pair: list[Participant], *, on_cpu: bool) -> tuple[str, ...]:
+    """Return what disturbed the milliseconds of the model and of the baseline."""
+    return tuple(
+        remark if p.role == MODEL else f"{p.role} {remark}"
+        for p in reversed(pair)
+        for remark in remarks(p.by_launch("wall_ns"), p.times("cpu_ns"), on_cpu=on_cpu)
+    )
 
 
 def _facts(participant: Participant) -> dict[str, Any]:
@@ -227,18 +244,18 @@ def _facts(participant: Participant) -> dict[str, Any]:
         "runtime": launches[-1].loaded["facts"],
         "load_seconds": [launch.loaded["seconds"] for launch in launches],
         "memory_base_mib": [launch.loaded["base_mib"] for launch in launches],
-        "memory_peak_mib": [launch.memory["peak_mib"] for launch in launches],
         "warm_up": [launch.warmed for launch in launches],
         "runs_in_block": participant.runs,
     }
 
 
-def _progress(pair: list[Participant], interval: Interval) -> str:
+def _progress(pair: list[Participant], rule: StoppingRule) -> str:
     done = f"{pair[-1].samples} runs"
-    if interval == NOT_YET:
+    if rule.interval is NOT_YET:
         return done
     name, unit, scale = ("median", " ms", 1e-6) if len(pair) == 1 else ("ratio", "", 1.0)
-    return f"{done}, {name} {interval.value * scale:.4g}{unit} ± {interval.relative_half_width:.1%}"
+    planned = f", launch {len(pair[-1].launches)} of {rule.needed}" if rule.needed and not rule.enough else ""
+    return f"{done}, {name} {rule.interval.value * scale:.4g}{unit} ± {rule.half_width:.1%}{planned}"
 
 
 def _opener(host: Host, runtime: RuntimeConfig, threads: int) -> OpenWorker:

@@ -10,15 +10,17 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
 QUANTILES = (0.90, 0.95, 0.99)
 EARLY_STOPPING_CONFIDENCE = 0.99
 """MLPerf LoadGen's confidence that a quantile is not below the one that it reports."""
-_DRIFT_CONFIDENCE = 0.99
-_SHORTEST_DRIFT = 9
-"""Blocks below which thirds are too short to compare."""
+DRIFT_LEVEL = 0.05
+"""A trend is no accident when fewer than one in twenty steady series would show it."""
+_DRIFT_PARTS = 5
+"""Stretches that a series is cut into before its trend is tested: neighbours in time are alike, stretches less so."""
 _SHORTEST_SERIES = 8
 """Blocks below which an autocorrelation is a guess."""
 _LARGEST_CORRELATION = 0.95
@@ -33,19 +35,24 @@ class Interval:
     high: float
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is an interval and not only an estimate."""
+        return not math.isnan(self.low)
+
+    @property
     def relative_half_width(self) -> float:
-        """Half of the interval's width over the estimate: what the stopping rule looks at."""
+        """Half of the interval's width over the estimate; NaN without an interval."""
         return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The last third of the blocks against the first."""
+    """The last stretch of a series against the first."""
 
     change: float
-    """Median of the last third over that of the first, less one."""
+    """Median of the last stretch over that of the first, less one."""
     is_significant: bool
-    """Whether a rank test (Mann-Whitney, 99 %) tells the two thirds apart."""
+    """Whether the stretches rise or fall in a way that fewer than 5 % of steady series would show."""
 
 
 @cache
@@ -79,18 +86,30 @@ def block_cv(block_medians: Floats) -> float:
     return float(np.std(block_medians, ddof=1) / np.mean(block_medians))
 
 
-def drift(block_medians: Floats) -> Drift:
-    """Compare the first and the last third of the blocks; too few blocks show no drift."""
-    third = len(block_medians) // 3
-    if len(block_medians) < _SHORTEST_DRIFT:
+def drift(medians: Floats) -> Drift:
+    """Compare the last stretch of a series with the first; test the trend over its stretches.
+
+    The test is Kendall's, exact, on the medians of five consecutive stretches. Blocks that follow each
+    other share the machine's state and the launch, so that a test of single blocks takes every slow
+    movement for a drift.
+
+    Parameters
+    ----------
+    medians
+        The median latency of each launch or of each block, in order. Fewer than five show no drift.
+    """
+    if len(medians) < _DRIFT_PARTS:
         return Drift(0.0, is_significant=False)
-    first, last = block_medians[:third], block_medians[-third:]
-    p_value = stats.mannwhitneyu(first, last).pvalue
-    return Drift(float(np.median(last) / np.median(first) - 1), bool(p_value < 1 - _DRIFT_CONFIDENCE))
+    parts = [float(np.median(part)) for part in np.array_split(medians, _DRIFT_PARTS)]
+    p_value = stats.kendalltau(np.arange(_DRIFT_PARTS), parts, method="auto").pvalue
+    return Drift(parts[-1] / parts[0] - 1, bool(p_value < DRIFT_LEVEL))
 
 
 def median_interval(blocks: Floats, *, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
-    """Return the median of all runs with its bootstrap interval; whole blocks are resampled.
+    """Return the median of one launch's runs with its bootstrap interval; whole blocks are resampled.
+
+    It holds what varies within the launch, and nothing that differs from one launch to the next: it
+    says when a launch has been timed enough, and is not reported.
 
     Parameters
     ----------
@@ -121,7 +140,9 @@ def paired_ratios(model: Floats, baseline: Floats) -> Floats:
 def ratio_interval(
     model: Floats, baseline: Floats, *, confidence: float, resamples: int, rng: np.random.Generator
 ) -> Interval:
-    """Return the median of `paired_ratios` with its bootstrap interval.
+    """Return the median of one launch's `paired_ratios` with its bootstrap interval.
+
+    Like `median_interval`'s it holds what varies within the launch alone.
 
     Two neighbouring ratios share a baseline block, so at least two are drawn together.
     """
@@ -132,52 +153,52 @@ def ratio_interval(
     return _interval(float(np.median(ratios)), medians, confidence, n=len(ratios), length=length)
 
 
+def launch_ratios(model: Sequence[Floats], baseline: Sequence[Floats]) -> Floats:
+    """Return the median of `paired_ratios` of each launch, from the block medians of each launch."""
+    return np.array([np.median(paired_ratios(m, b)) for m, b in zip(model, baseline, strict=True)])
+
+
 def ratio_over_launches(
-    model: Sequence[Floats],
-    baseline: Sequence[Floats],
-    *,
-    confidence: float,
-    resamples: int,
-    rng: np.random.Generator,
+    model: Sequence[Floats], baseline: Sequence[Floats], *, confidence: float, first: int | None = None
 ) -> Interval:
     """Return the ratio of latencies with its interval from the block medians of each launch.
 
-    The estimate is the median of all `paired_ratios`. With several launches the interval is
-    `launch_interval`'s of the launches' own medians; one launch has only its pairs to go by
-    (`ratio_interval`), and what differs from launch to launch is then not inside.
+    The estimate is the median of all `paired_ratios`, which a single disturbed launch hardly moves.
+    The interval is `launch_interval`'s of the launches' own ratios.
     """
-    if len(model) == 1:
-        return ratio_interval(model[0], baseline[0], confidence=confidence, resamples=resamples, rng=rng)
-    ratios = [paired_ratios(m, b) for m, b in zip(model, baseline, strict=True)]
-    value = float(np.median(np.concatenate(ratios)))
-    return launch_interval(value, [float(np.median(r)) for r in ratios], confidence=confidence)
+    pairs = np.concatenate([paired_ratios(m, b) for m, b in zip(model, baseline, strict=True)])
+    return launch_interval(float(np.median(pairs)), launch_ratios(model, baseline), confidence=confidence, first=first)
 
 
-def median_over_launches(
-    launches: Sequence[Floats], *, confidence: float, resamples: int, rng: np.random.Generator
-) -> Interval:
+def median_over_launches(launches: Sequence[Floats], *, confidence: float, first: int | None = None) -> Interval:
     """Return the median of all runs with its interval from each launch's runs, shape (blocks, runs in a block).
 
-    The interval knows of launches as `ratio_over_launches` does. Blocks may have another size in each launch.
+    The interval is `launch_interval`'s of the launches' medians. Blocks may differ in size between launches.
     """
-    if len(launches) == 1:
-        return median_interval(launches[0], confidence=confidence, resamples=resamples, rng=rng)
     value = float(np.median(np.concatenate([runs.ravel() for runs in launches])))
-    return launch_interval(value, [float(np.median(runs)) for runs in launches], confidence=confidence)
+    medians = [float(np.median(runs)) for runs in launches]
+    return launch_interval(value, medians, confidence=confidence, first=first)
 
 
-def launch_interval(value: float, launches: Sequence[float] | Floats, *, confidence: float) -> Interval:
-    """Return Student's interval around `value` from what each of several launches gave, on a logarithmic scale.
+def launch_interval(
+    value: float, launches: Sequence[float] | Floats, *, confidence: float, first: int | None = None
+) -> Interval:
+    """Return Student's interval from what each of several launches gave, on a logarithmic scale.
 
-    A process that is started anew lies on other pages of memory and keeps that for its life: runs
-    of one launch share it, so only launches are independent of each other.
+    Some of a process's speed is decided when it starts (where its memory lies, say) and stays for its
+    life, so only launches are independent of each other. One launch has no interval, and neither have
+    launches that are equal to the last digit: their clock is too coarse.
 
     Parameters
     ----------
     value
-        The estimate from all launches together.
+        The estimate from all launches together; the interval reaches to it at least.
     launches
-        The same figure from each launch alone, at least two, above zero.
+        The same figure from each launch alone, above zero.
+    first
+        How many launches there were when `needed_launches` was asked how many to make. The interval is
+        then no narrower than Stein's (1945), which takes the standard deviation of these alone:
+        Student's of all launches would be too narrow after a choice that looked at their spread.
 
     Examples
     --------
@@ -186,11 +207,47 @@ def launch_interval(value: float, launches: Sequence[float] | Floats, *, confide
     (0.975, 1.025)
     """
     logs = np.log(np.asarray(launches, dtype=np.float64))
-    if len(logs) < 2:
-        raise ValueError(f"an interval over launches needs two of them, got {len(logs)}")
-    error = float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-    factor = math.exp(float(stats.t.ppf((1 + confidence) / 2, len(logs) - 1)) * error)
-    return Interval(value, value / factor, value * factor)
+    if len(logs) < 2 or np.ptp(logs) == 0:
+        return Interval(value, math.nan, math.nan)
+    half = max(_student(part, confidence) for part in (logs, logs[: first or len(logs)])) / math.sqrt(len(logs))
+    centre = float(np.mean(logs))
+    return Interval(value, min(value, math.exp(centre - half)), max(value, math.exp(centre + half)))
+
+
+def needed_launches(first: Sequence[float] | Floats, *, confidence: float, target: float) -> int:
+    """Return how many launches give an interval within `target` of the estimate: the second stage of Stein (1945).
+
+    Examples
+    --------
+    >>> needed_launches([0.97, 1.0, 1.0, 1.0, 1.03], confidence=0.95, target=0.03)
+    5
+    >>> needed_launches([0.94, 1.0, 1.0, 1.0, 1.06], confidence=0.95, target=0.03)
+    16
+    """
+    logs = np.log(np.asarray(first, dtype=np.float64))
+    return max(len(logs), math.ceil((_student(logs, confidence) / math.log1p(target)) ** 2))
+
+
+def _student(logs: Floats, confidence: float) -> float:
+    """Return the standard deviation times Student's factor for as many values."""
+    return float(stdtrit(len(logs) - 1, (1 + confidence) / 2) * np.std(logs, ddof=1))
+
+
+def shared_baseline_interval(model: Floats, baseline: Floats, *, confidence: float) -> Interval:
+    """Return the ratio of latencies where every block is a process: B M B M ... B.
+
+    Neighbouring `paired_ratios` share a baseline process, so their spread understates what their mean
+    varies by. The standard deviation is that of model over baseline before and model over baseline
+    after instead, in which no process appears twice.
+    """
+    ratios = paired_ratios(model, baseline)
+    value = float(np.median(ratios))
+    pairings = [np.log(model / beside) for beside in (baseline[:-1], baseline[1:])]
+    if len(model) < 2 or not any(np.ptp(pairing) for pairing in pairings):
+        return Interval(value, math.nan, math.nan)
+    spread = math.sqrt(np.mean([_student(pairing, confidence) ** 2 for pairing in pairings]))
+    centre, half = float(np.mean(np.log(ratios))), spread / math.sqrt(len(model))
+    return Interval(value, min(value, math.exp(centre - half)), max(value, math.exp(centre + half)))
 
 
 def dependence_length(series: Floats) -> int:

@@ -35,10 +35,12 @@ class Measurement:
     samples: pd.DataFrame
     """Columns `SAMPLE_COLUMNS`; `device_ns` is NaN without the accelerator's events. Of a phone: `SHOT_COLUMNS`."""
     unstable: tuple[str, ...]
-    """Reasons for which the figures are flagged."""
+    """Why the ratio to the baseline is uncertain."""
     versions: Mapping[str, str]
     identity: Identity
     """Of a phone, whose programs do not show their outputs: of the same file on this machine."""
+    remarks: tuple[str, ...] = ()
+    """What disturbed the milliseconds, which the ratio cancels."""
     baseline_identity: Identity | None = None
     latency_statistic: str = "p50"
     """What the latency metric is: mean where a phone's program prints no median."""

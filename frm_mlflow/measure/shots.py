@@ -27,7 +27,7 @@ from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, SHOT_COLUMNS, Identity, Measurement
 from frm_mlflow.measure.stability import LARGEST_BLOCK_CV
-from frm_mlflow.measure.summary import ratio_metrics
+from frm_mlflow.measure.summary import memory_ratio, ratio_metrics
 from frm_mlflow.tool_output import Printed
 from frm_mlflow.worker.manifest import Artefact
 
@@ -184,12 +184,14 @@ def _measurement(
     model, alone = shots[-1], len(shots) == 1
     metrics = [_metrics(one, config) for one in shots]
     ratio = Interval(1.0, 1.0, 1.0) if alone else _ratio(model, shots[0], config)
+    memory = _memory_ratio(model, shots[0], config)
     last = model.printed[-1]
     return Measurement(
-        metrics=metrics[-1] | ratio_metrics(ratio, metrics[-1], metrics[0]),
+        metrics=metrics[-1] | ratio_metrics(ratio, memory, metrics[-1], metrics[0]),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([one.table() for one in shots], ignore_index=True),
-        unstable=_unstable(shots, ratio, config, facts),
+        unstable=_unstable(ratio, config),
+        remarks=_remarks(shots, facts),
         versions={phone.tool: f"{phone.tool} {phone.tool_sha256[:12]}"},
         identity=identities[MODEL],
         baseline_identity=identities.get(BASELINE),
@@ -222,25 +224,33 @@ def _metrics(shots: _Shots, config: MeasureConfig) -> dict[str, float]:
 
 
 def _ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
-    latencies = [one.values(schema.LATENCY_P50) for one in (model, baseline)]
-    ratios = estimate.paired_ratios(*latencies)
-    return estimate.launch_interval(float(np.median(ratios)), ratios, confidence=config.confidence)
+    latencies = (one.values(schema.LATENCY_P50) for one in (model, baseline))
+    return estimate.shared_baseline_interval(*latencies, confidence=config.confidence)
 
 
-def _unstable(
-    shots: Sequence[_Shots], ratio: Interval, config: MeasureConfig, facts: dict[str, Any]
-) -> tuple[str, ...]:
-    reasons = []
+def _memory_ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
+    """Return the ratio of peak memory; the baseline's first shot has no shot of the model before it and is left out."""
+    own, beside = (one.values(schema.MEMORY_PEAK)[-len(model.printed) :].tolist() for one in (model, baseline))
+    return memory_ratio(own, beside, confidence=config.confidence)
+
+
+def _unstable(ratio: Interval, config: MeasureConfig) -> tuple[str, ...]:
+    if ratio.relative_half_width > config.target_interval:
+        return (f"interval wider than {config.target_interval:.1%}",)
+    return ()
+
+
+def _remarks(shots: Sequence[_Shots], facts: dict[str, Any]) -> tuple[str, ...]:
+    """Return what disturbed the milliseconds: shots that differ, and heat."""
+    found = []
     for one in reversed(shots):
         cv = estimate.block_cv(one.values(schema.LATENCY_P50))
         if cv > LARGEST_BLOCK_CV:
-            reasons.append(f"{'' if one.role == MODEL else f'{one.role} '}shots differ by {cv:.1%}")
+            found.append(f"{'' if one.role == MODEL else f'{one.role} '}shots differ by {cv:.1%}")
     hottest = max(facts[when]["conditions"].get("thermal_status", 0) for when in ("before", "after"))
     if hottest > 0:
-        reasons.append(f"thermal status {hottest:.0f}")
-    if len(shots) > 1 and ratio.relative_half_width > config.target_interval:
-        reasons.append(f"interval wider than {config.target_interval:.1%}")
-    return tuple(reasons)
+        found.append(f"thermal status {hottest:.0f}")
+    return tuple(found)
 
 
 def _words(layers: Any) -> str:

@@ -1,6 +1,8 @@
-"""Why a measurement should be read with care."""
+"""What disturbed the milliseconds of a measurement: remarks and not flags, since ratios to the baseline cancel it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +19,38 @@ LARGEST_PART = 0.05
 _LEAST_CONTENDED = 0.1
 
 
-def instabilities(wall_ns: Floats, cpu_ns: Floats, *, on_cpu: bool) -> tuple[str, ...]:
-    """Return the reasons, each with its figure, why these blocks are not from one steady machine.
+def remarks(launches: Sequence[Floats], cpu_ns: Floats, *, on_cpu: bool) -> tuple[str, ...]:
+    """Return, each with its figure, what shows that the machine was not steady.
 
     Parameters
     ----------
-    wall_ns, cpu_ns
-        Wall and process CPU time in order, shape (blocks, runs in a block).
+    launches
+        Wall time of each launch in order, shape (blocks, runs in a block).
+    cpu_ns
+        Process CPU time of all blocks.
     on_cpu
         Whether the work is done by the process's own threads; otherwise CPU time says nothing.
     """
-    medians = np.median(wall_ns, axis=1)
-    reasons = []
+    blocks = np.concatenate(launches)
+    medians = np.median(blocks, axis=1)
+    found = []
     cv = estimate.block_cv(medians)
     if cv > LARGEST_BLOCK_CV:
-        reasons.append(f"block_cv {cv:.1%}")
-    drift = estimate.drift(medians)
+        found.append(f"block_cv {cv:.1%}")
+    drift = estimate.drift(_series(launches))
     if drift.is_significant and abs(drift.change) > LARGEST_DRIFT:
-        reasons.append(f"drift {drift.change:+.1%}")
-    part = contention(wall_ns, cpu_ns)
+        found.append(f"drift {drift.change:+.1%}")
+    part = contention(blocks, cpu_ns)
     if on_cpu and part > LARGEST_PART:
-        reasons.append(f"contention {part:.1%}")
-    return tuple(reasons)
+        found.append(f"contention {part:.1%}")
+    return tuple(found)
+
+
+def _series(launches: Sequence[Floats]) -> Floats:
+    """Return the launches' medians, or the blocks' if there is one launch only."""
+    if len(launches) > 1:
+        return np.array([np.median(runs) for runs in launches])
+    return np.asarray(np.median(launches[0], axis=1))
 
 
 def contention(wall_ns: Floats, cpu_ns: Floats) -> float:

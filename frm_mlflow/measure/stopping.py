@@ -1,4 +1,4 @@
-"""When a benchmark has enough: how many launches, how many runs in each, and when the interval is narrow."""
+"""When a benchmark has enough: how many launches, and how many runs in each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import estimate
-from frm_mlflow.measure.estimate import Interval
+from frm_mlflow.measure.estimate import Floats, Interval
 from frm_mlflow.measure.participant import Participant
 
 CHECK_EVERY = 5
@@ -20,6 +20,7 @@ FEWEST_LAUNCHES = 3
 """Student's factor is 12.7 for two launches: that interval says nothing."""
 
 NOT_YET = Interval(math.nan, math.nan, math.nan)
+"""Before the first look."""
 
 
 def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: float) -> int:
@@ -53,17 +54,26 @@ def timed_seconds(prepare_seconds: float, *, launches: int, max_seconds: float) 
 
 @dataclass
 class StoppingRule:
-    """Says when a launch has been timed enough, and when there are launches enough."""
+    """Decides when a launch has been timed enough, and when there are enough launches.
+
+    Stein's two stages: the spread of the first `launches` decides how many there will be. To look at the
+    interval after every launch and to stop as soon as it is narrow would stop too often where the spread
+    happens to be small, with an interval that is too narrow.
+    """
 
     config: MeasureConfig
     rng: np.random.Generator
     clock: Callable[[], int]
     launches: int = 0
-    """Launches to make at least; 0 until the first one is prepared."""
+    """Launches of the first stage; 0 until the first one is prepared."""
+    needed: int = 0
+    """Launches of both stages; 0 until the first stage is over."""
     enough: bool = False
     """Whether no further launch is needed."""
     interval: Interval = NOT_YET
-    """What was looked at last."""
+    """The estimate with its interval at the last look; one launch has no interval."""
+    half_width: float = math.nan
+    """What the rule compares with the target: the interval's relative half-width, of one launch that of its pairs."""
     _deadline_ns: int = 0
     _timed_seconds: float = 0.0
     _timed_until_ns: int = 0
@@ -82,7 +92,7 @@ class StoppingRule:
         self._timed_until_ns = now + round(self._timed_seconds * 1e9)
 
     def ends_launch(self, pair: Sequence[Participant]) -> bool:
-        """Whether the launch that runs has done its part, looked at after each turn; sets `enough`.
+        """Whether the running launch has done its part, looked at after each turn; sets `enough`.
 
         With several launches its part is a share of the runs, for `timed_seconds` at least; an only one goes on
         until there is enough.
@@ -93,26 +103,55 @@ class StoppingRule:
             short = self.clock() < self._timed_until_ns and not self._is_over(model)
             if short or made * model.runs < math.ceil(self.config.runs / self.launches):
                 return False
-            self.enough = len(model.launches) >= self.launches and self._is_met(pair)
+            self.enough = len(model.launches) >= self.launches and self._are_launches_enough(pair)
             return True
         if model.samples >= self.config.runs and (self._is_over(model) or made % CHECK_EVERY == 0):
-            self.enough = self._is_met(pair)
+            self.enough = self._are_pairs_enough(pair)
         return self.enough
 
-    def _is_met(self, pair: Sequence[Participant]) -> bool:
-        """Whether the interval is narrow enough, or the time or the runs are used up."""
-        self.interval = latency_interval(pair, config=self.config, rng=self.rng)
-        return self._is_over(pair[-1]) or self.interval.relative_half_width <= self.config.target_interval
+    def _are_launches_enough(self, pair: Sequence[Participant]) -> bool:
+        """Plan the second stage when the first is over; whether it is complete, or the time or the runs are used up."""
+        config = self.config
+        if not self.needed:
+            figures = _of_each_launch(pair)
+            self.needed = estimate.needed_launches(figures, confidence=config.confidence, target=config.target_interval)
+        self.interval = latency_interval(pair, confidence=config.confidence, first=self.launches)
+        self.half_width = self.interval.relative_half_width
+        return len(pair[-1].launches) >= self.needed or self._is_over(pair[-1])
+
+    def _are_pairs_enough(self, pair: Sequence[Participant]) -> bool:
+        """Whether the pairs of the only launch agree, or the time or the runs are used up."""
+        self.interval = latency_interval(pair, confidence=self.config.confidence)
+        self.half_width = _within_launch(pair, self.config, self.rng).relative_half_width
+        return self.half_width <= self.config.target_interval or self._is_over(pair[-1])
 
     def _is_over(self, model: Participant) -> bool:
         return model.samples >= self.config.max_runs or self.clock() >= self._deadline_ns
 
 
-def latency_interval(pair: Sequence[Participant], *, config: MeasureConfig, rng: np.random.Generator) -> Interval:
-    """Return the interval that the stopping rule is about: of the ratio, or of the median where there is none."""
-    settings: dict[str, Any] = {"confidence": config.confidence, "resamples": config.resamples, "rng": rng}
-    model = pair[-1]
+def latency_interval(pair: Sequence[Participant], *, confidence: float, first: int | None = None) -> Interval:
+    """Return the ratio with its interval over launches, or the median with its own where there is no baseline."""
     if len(pair) == 1:
-        return estimate.median_over_launches(model.by_launch("wall_ns"), **settings)
-    medians = ([np.median(blocks, axis=1) for blocks in p.by_launch("wall_ns")] for p in (model, pair[0]))
-    return estimate.ratio_over_launches(*medians, **settings)
+        return estimate.median_over_launches(pair[0].by_launch("wall_ns"), confidence=confidence, first=first)
+    return estimate.ratio_over_launches(*_block_medians(pair), confidence=confidence, first=first)
+
+
+def _of_each_launch(pair: Sequence[Participant]) -> Floats:
+    """Return each launch's ratio, or its median where there is no baseline."""
+    if len(pair) == 1:
+        return np.array([np.median(runs) for runs in pair[0].by_launch("wall_ns")])
+    return estimate.launch_ratios(*_block_medians(pair))
+
+
+def _within_launch(pair: Sequence[Participant], config: MeasureConfig, rng: np.random.Generator) -> Interval:
+    settings: dict[str, Any] = {"confidence": config.confidence, "resamples": config.resamples, "rng": rng}
+    if len(pair) == 1:
+        return estimate.median_interval(pair[0].times("wall_ns"), **settings)
+    model, baseline = (participant.block_medians() for participant in (pair[-1], pair[0]))
+    return estimate.ratio_interval(model, baseline, **settings)
+
+
+def _block_medians(pair: Sequence[Participant]) -> tuple[list[Floats], list[Floats]]:
+    """Return the medians of each launch's blocks, the model's and the baseline's."""
+    model, baseline = ([np.median(blocks, axis=1) for blocks in p.by_launch("wall_ns")] for p in (pair[-1], pair[0]))
+    return model, baseline

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,15 @@ _MS = 1e-6
 _QUANTILE_METRICS = {0.90: schema.LATENCY_P90, 0.95: schema.LATENCY_P95, 0.99: schema.LATENCY_P99}
 
 
-def latency_metrics(participant: Participant, *, config: MeasureConfig, rng: np.random.Generator) -> dict[str, float]:
-    """Return the latency metrics of one participant, and throughput for a batch."""
+def latency_metrics(participant: Participant, *, config: MeasureConfig, first: int | None = None) -> dict[str, float]:
+    """Return the latency metrics of one participant, and throughput for a batch.
+
+    `first` is the number of launches that decided how many to make (`estimate.launch_interval`).
+    """
     wall_ms = participant.times("wall_ns") * _MS
     device_ms = participant.times("device_ns") * _MS
-    median = estimate.median_over_launches(
-        [wall_ns * _MS for wall_ns in participant.by_launch("wall_ns")],
-        confidence=config.confidence,
-        resamples=config.resamples,
-        rng=rng,
-    )
+    launches = [wall_ns * _MS for wall_ns in participant.by_launch("wall_ns")]
+    median = estimate.median_over_launches(launches, confidence=config.confidence, first=first)
     metrics = {
         schema.LATENCY_P50: median.value,
         schema.LATENCY_P50_LOW: median.low,
@@ -82,14 +82,39 @@ def sustained_metrics(sustained: Sustained | None) -> dict[str, float]:
     return {schema.SUSTAINED_DROP.key: sustained.drop, schema.SUSTAINED_SECONDS.key: sustained.seconds}
 
 
-def ratio_metrics(latency: Interval, metrics: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, float]:
-    """Return the ratios to the baseline (paper equations 3 and 4)."""
+def memory_peaks(launches: Sequence[Mapping[str, Any]], *, kind: str) -> list[float]:
+    """Return each launch's peak memory in MiB; NaN without a meter."""
+    return [float(memory_metrics(reply, kind=kind)[0].get(schema.MEMORY_PEAK.key, math.nan)) for reply in launches]
+
+
+def memory_ratio(model: Sequence[float], baseline: Sequence[float], *, confidence: float) -> Interval:
+    """Return the ratio of the launches' median peaks with its interval; NaN where a peak is missing or not above 0.
+
+    A model over itself is 1. Peaks that repeat exactly have an interval of that one ratio: unlike times,
+    a count of pages or of an allocator's bytes may do so.
+    """
+    peaks = np.array([model, baseline], dtype=np.float64)
+    if not np.all(peaks > 0):
+        return Interval(math.nan, math.nan, math.nan)
+    value = float(np.divide(*np.median(peaks, axis=1)))
+    ratios = peaks[0] / peaks[1]
+    if np.array_equal(*peaks) or (len(ratios) > 1 and np.ptp(ratios) == 0):
+        return Interval(value, value, value)
+    return estimate.launch_interval(value, ratios, confidence=confidence)
+
+
+def ratio_metrics(
+    latency: Interval, memory: Interval, metrics: Mapping[str, float], baseline: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the ratios to the baseline (paper equations 3 and 4) with their intervals; what is not known is absent."""
     ratios = {
         schema.RATIO_LATENCY.key: latency.value,
         schema.RATIO_LATENCY_LOW.key: latency.low,
         schema.RATIO_LATENCY_HIGH.key: latency.high,
+        schema.RATIO_MEMORY.key: memory.value,
+        schema.RATIO_MEMORY_LOW.key: memory.low,
+        schema.RATIO_MEMORY_HIGH.key: memory.high,
     }
-    for ratio, of in ((schema.RATIO_MEMORY, schema.MEMORY_PEAK), (schema.RATIO_ENERGY, schema.ENERGY)):
-        if of.key in metrics and baseline.get(of.key, 0.0) > 0:
-            ratios[ratio.key] = metrics[of.key] / baseline[of.key]
-    return ratios
+    if schema.ENERGY.key in metrics and baseline.get(schema.ENERGY.key, 0.0) > 0:
+        ratios[schema.RATIO_ENERGY.key] = metrics[schema.ENERGY.key] / baseline[schema.ENERGY.key]
+    return {key: value for key, value in ratios.items() if not math.isnan(value)}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.bootstrap import mean_intervals
+from frm_mlflow.analysis.bootstrap import CORRELATION, SHARE, Interval, mean_intervals
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.history import History, history_of
 from frm_mlflow.prediction.learning import AUTO
@@ -34,6 +35,16 @@ SCORES = (
     "frm_spearman",
 )
 _KEYS = ["protocol", "predictor", "anchors", "plan"]
+_POSITIVE = (0.0, np.inf)
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "spearman": CORRELATION,
+    "kendall": CORRELATION,
+    "frm_spearman": CORRELATION,
+    "regret": _POSITIVE,
+    "mape": _POSITIVE,
+    "given_up": _POSITIVE,
+}
+"""What a score cannot pass; the others are shares."""
 _BINS = np.linspace(0, 1, 11)
 
 
@@ -75,7 +86,7 @@ class Evaluation:
         for key, group in self.scores.groupby(_KEYS, sort=False):
             columns = [name for name in SCORES if name in group and group[name].notna().any()]
             by_chip = group.groupby("chip")[columns].mean()
-            found = mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), resamples=self.resamples)
+            found = self._means(by_chip)
             row: dict[str, object] = dict(zip(_KEYS, key, strict=True)) | {"chips": len(by_chip)}
             for name, interval in zip(columns, found, strict=True):
                 row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
@@ -167,9 +178,15 @@ class Evaluation:
         """Return a fresh generator, so that a table does not depend on which was asked for first."""
         return np.random.default_rng(self.seed)
 
+    def _means(self, by_chip: pd.DataFrame) -> list[Interval]:
+        """Return the mean of each score over chips with its 95 % interval, within what the score can be."""
+        lowest, highest = ([_BOUNDS.get(name, SHARE)[end] for name in by_chip.columns] for end in (0, 1))
+        settings: dict[str, Any] = {"resamples": self.resamples, "bounds": (lowest, highest)}
+        return mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), **settings)
+
     def _intervals(self, part: pd.DataFrame, how: str) -> dict[str, object]:
         names = ("violated", "given_up")
-        found = mean_intervals(part[list(names)].to_numpy(float), part.index, rng=self._rng(), resamples=self.resamples)
+        found = self._means(part[list(names)])
         row: dict[str, object] = {}
         for name, interval in zip(names, found, strict=True):
             key = f"{how}_{name}"

@@ -74,8 +74,9 @@ class Learnt:
         if not found:
             return Calibration(widening=1.0, chips=0, values=0)
         pooled = np.concatenate([own for _, own in found])
-        weight = np.concatenate([np.full(own.size, 1 / own.size) for _, own in found])
-        chips = np.repeat([chip for chip, _ in found], [own.size for _, own in found])
+        names = [chip for chip, _ in found]
+        weight = np.concatenate([np.full(own.size, 1 / own.size / names.count(chip)) for chip, own in found])
+        chips = np.repeat(names, [own.size for _, own in found])
         widening = weighted_quantile(pooled, weight, corrected_level(pooled, weight, chips, confidence))
         return Calibration(
             widening=float(np.clip(widening, *_WIDENING)), chips=len(set(chips)), values=int(pooled.size)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask
 from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
-from frm_mlflow.analysis.frm import FRM_E_COMPONENTS, frm
+from frm_mlflow.analysis.frm import FRM_E_COMPONENTS
 from frm_mlflow.analysis.pareto import frontier
 from frm_mlflow.analysis.ranks import ranks
 from frm_mlflow.report.figures import FAMILY_SYMBOLS, colour
@@ -21,14 +21,14 @@ from frm_mlflow.schema import (
     ENERGY,
     FRM,
     FRM_E,
+    FRM_HIGH,
+    FRM_LOW,
     GMACS,
     LATENCY_P50,
     LATENCY_P50_HIGH,
     LATENCY_P50_LOW,
     MEMORY_PEAK,
     PARAMS_M,
-    RATIO_LATENCY_HIGH,
-    RATIO_LATENCY_LOW,
     SOURCE,
     UNSTABLE,
 )
@@ -120,16 +120,14 @@ def _slope_ranks(costs: dict[str, Floats]) -> dict[str, list[float | None]]:
 
 
 def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
-    """Return the ends of the 95 % interval that the measurements carry: of latency, and of FRM through its ratio."""
+    """Return the ends of the 95 % interval that the measurements carry, of latency and of FRM."""
     nothing = np.full(len(rows), np.nan)
     if metric == LATENCY_P50.column:
         return _column(rows, LATENCY_P50_LOW.column), _column(rows, LATENCY_P50_HIGH.column)
     if metric != FRM.column:
         return nothing, nothing
-    ratios = fleet.ratios()
     interleaved = np.isfinite(fleet.recorded_ratios["latency"][0])
-    ends = (_column(rows, end.column) for end in (RATIO_LATENCY_LOW, RATIO_LATENCY_HIGH))
-    low, high = (np.where(interleaved, frm(ratios["flops"][0], end, ratios["memory"][0]), np.nan) for end in ends)
+    low, high = (np.where(interleaved, _column(rows, end.column), np.nan) for end in (FRM_LOW, FRM_HIGH))
     return low, high
 
 

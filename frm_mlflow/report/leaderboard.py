@@ -21,7 +21,10 @@ from frm_mlflow.schema import (
     DEVICE,
     FAMILY,
     FRM,
+    FRM_HIGH,
+    FRM_LOW,
     GMACS,
+    LATENCY_LAUNCHES,
     LATENCY_P50,
     LATENCY_P50_HIGH,
     LATENCY_P50_LOW,
@@ -29,9 +32,11 @@ from frm_mlflow.schema import (
     MODEL,
     PARAMS_M,
     PRECISION,
+    PROTOCOL,
     RATIO_FLOPS,
     RATIO_LATENCY,
     RATIO_MEMORY,
+    REMARKS,
     RUNTIME,
     TOP1,
     UNSTABLE,
@@ -40,6 +45,8 @@ from frm_mlflow.schema import (
 _SHOWN_CONFIGURATION = tuple(tag.column for tag in (DEVICE, COMPUTE_UNIT, RUNTIME, PRECISION))
 _METRICS = (
     FRM,
+    FRM_LOW,
+    FRM_HIGH,
     TOP1,
     LATENCY_P50,
     LATENCY_P50_LOW,
@@ -50,10 +57,12 @@ _METRICS = (
     RATIO_FLOPS,
     RATIO_LATENCY,
     RATIO_MEMORY,
+    LATENCY_LAUNCHES,
 )
 _METRIC_COLUMNS = tuple(metric.column for metric in _METRICS)
-_HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M", "top-1 %")
+_HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M", "top-1 %", "protocol")
 _TOLD_APART_BY = tuple(name for name in CONFIGURATION_COLUMNS if name not in (*_SHOWN_CONFIGURATION, "chip"))
+_LEGEND = "* on the accuracy-FRM frontier   ≈ interval overlaps a neighbour's   ! ratio uncertain, see frm.unstable"
 _FRM, _TOP1, _MODEL = FRM.column, TOP1.column, MODEL.column
 
 
@@ -61,7 +70,8 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the benchmarks of a tidy frame, ranked by FRM within each configuration.
 
     `rank` is 1 for the lowest FRM (ties share the better rank; NaN has none) and `frontier` says
-    whether the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). Rows without FRM
+    whether the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). `close` marks models whose
+    FRM interval overlaps that of the row before or after: their order may be chance. Rows without FRM
     stay, at the end of their configuration. The input is not changed.
     """
     board = frame.reindex(
@@ -70,6 +80,8 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
             _MODEL,
             FAMILY.column,
             UNSTABLE.column,
+            REMARKS.column,
+            PROTOCOL.column,
             ACCURACY_SOURCE.column,
             *_METRIC_COLUMNS,
         ]
@@ -83,9 +95,17 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
     for rows in groups.indices.values():
         board.loc[rows, "frontier"] = frontier(board[_FRM].to_numpy()[rows], board[_TOP1].to_numpy()[rows])
     board = board.assign(_group=groups.ngroup()).sort_values(["_group", _FRM, _MODEL], kind="stable")
-    first = ["configuration", "rank", _MODEL, FAMILY.column, "frontier"]
+    board["close"] = _overlaps(board)
+    first = ["configuration", "rank", _MODEL, FAMILY.column, "frontier", "close"]
     rest = [name for name in board.columns if name not in {*first, "_group"}]
     return board[first + rest].reset_index(drop=True)
+
+
+def _overlaps(board: pd.DataFrame) -> pd.Series:
+    """Return which rows, sorted by configuration and FRM, have an interval that overlaps a neighbour's."""
+    low, high = (board[metric.column] for metric in (FRM_LOW, FRM_HIGH))
+    beside_last = (board["_group"] == board["_group"].shift()) & (high.shift() >= low)
+    return beside_last | beside_last.shift(-1, fill_value=False)
 
 
 def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against FRM") -> Figure:
@@ -110,14 +130,14 @@ def terminal_table(board: pd.DataFrame) -> Group:
     tables: list[RenderableType] = [
         _terminal_configuration(str(name), rows) for name, rows in board.groupby("configuration", sort=False)
     ]
-    return Group(*tables, Text("* on the accuracy-FRM frontier   ! measurement flagged as unstable", style="dim"))
+    return Group(*tables, Text(_LEGEND, style="dim"))
 
 
 def markdown(board: pd.DataFrame, failures: Mapping[str, str] | None = None, *, top: int = 10) -> str:
     """Return a summary for a run's description: the `top` models by configuration and every failure with its reason."""
     lines: list[str] = []
     for name, rows in board.groupby("configuration", sort=False):
-        lines += [f"**{_plain(str(name))}**", "", _row(_HEADINGS), _row(["---:", "---", *["---:"] * 6])]
+        lines += [f"**{_plain(str(name))}**", "", _row(_HEADINGS), _row(["---:", "---", *["---:"] * 7])]
         lines += [_row([_plain(cell) for cell in _cells(row)]) for row in _records(rows.head(top))]
         if len(rows) > top:
             lines.append(f"\n… and {len(rows) - top} more.")
@@ -188,10 +208,18 @@ def _records(rows: pd.DataFrame) -> Sequence[Mapping[str, object]]:
 
 def _cells(row: Mapping[str, object]) -> list[str]:
     """Format one row under `_HEADINGS`: numbers with fixed digits, a dash where one is not known."""
-    marks = ("*" if row["frontier"] else "") + ("!" if _text(row[UNSTABLE.column]) else "")
+    signs = {"*": row["frontier"], "≈": row["close"], "!": _text(row[UNSTABLE.column])}
+    marks = "".join(sign for sign, applies in signs.items() if applies)
     digits = {FRM: 3, LATENCY_P50: 2, MEMORY_PEAK: 1, GMACS: 3, PARAMS_M: 2, TOP1: 2}
     numbers = [_number(row[metric.column], places) for metric, places in digits.items()]
-    return [_number(row["rank"], 0), _text(row[_MODEL]) + marks, *numbers]
+    return [_number(row["rank"], 0), _text(row[_MODEL]) + marks, *numbers, _protocol(row)]
+
+
+def _protocol(row: Mapping[str, object]) -> str:
+    """Name the measuring protocol with its launches: default, 5 launches."""
+    launches = _number(row[LATENCY_LAUNCHES.column], 0)
+    counted = "" if launches == "–" else f"{launches} launch{'' if launches == '1' else 'es'}"
+    return ", ".join(part for part in (_text(row[PROTOCOL.column]), counted) if part) or "–"
 
 
 def _row(cells: Sequence[str]) -> str:

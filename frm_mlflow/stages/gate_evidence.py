@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -97,27 +96,22 @@ def _measured(asked: GateConfig, client: MlflowClient, scratch: Path | None) -> 
                 against.append(benchmark_beside(candidate, other, asked, scratch=folder))
             if other is None or asked.max_frm is not None:
                 beside.append(benchmark_beside(candidate, zoo_model(asked.baseline), asked, scratch=folder))
-            found = _evidence(against, beside, asked, device=device, confidence=confidence)
+            found = _evidence(against, beside, device=device, confidence=confidence)
             if not any(c.found is not None and c.verdict is Verdict.UNDECIDED for c in found.checks(asked)):
                 break
     return found
 
 
-def _evidence(
-    against: list[Benchmarked], beside: list[Benchmarked], asked: GateConfig, *, device: str, confidence: float
-) -> Evidence:
+def _evidence(against: list[Benchmarked], beside: list[Benchmarked], *, device: str, confidence: float) -> Evidence:
     """Return what the rounds against the other model and beside the baseline say together."""
     to_other, to_baseline = ([one.measurement for one in done] for done in (against, beside))
-    settings: dict[str, Any] = {"config": asked.measure, "confidence": confidence}
-    frm = None
-    if beside:
-        frm = _frm(beside[-1].record.metrics, undisturbed.ratio(to_baseline, **settings))
+    frm = _frm(beside[-1].record.metrics, to_baseline, confidence=confidence) if beside else None
     return Evidence(
         source="measured",
         device=device,
-        latency_ms=undisturbed.latency_ms([*to_other, *to_baseline], **settings),
+        latency_ms=undisturbed.latency_ms([*to_other, *to_baseline], confidence=confidence),
         frm=frm,
-        regression=undisturbed.ratio(to_other, **settings) if against else None,
+        regression=undisturbed.ratio(to_other, confidence=confidence) if against else None,
         reasons=tuple(said for rounds in (to_other, to_baseline) if rounds for said in undisturbed.reasons(rounds)),
     )
 
@@ -141,14 +135,23 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
     own = metrics_of(asked.candidate)
     other = metrics_of(asked.against) if asked.against is not None else None
     latencies = [undisturbed.wall_latency_ms(metrics) if metrics else None for metrics in (own, other)]
-    missing = [uri for uri, metrics in ((asked.candidate, own), (asked.against, other)) if uri and metrics is None]
+    runs = ((asked.candidate, own), (asked.against, other))
+    missing = [uri for uri, metrics in runs if uri and metrics is None]
+    bare = [uri for uri, metrics in runs if metrics and not undisturbed.has_intervals(metrics)]
     return Evidence(
         source="tracked",
         device=name,
         latency_ms=latencies[0],
-        frm=_frm(own, undisturbed.wall_ratio(own)) if own else None,
+        frm=undisturbed.wall_frm(own) if own else None,
         regression=quotient(latencies[0], latencies[1]) if latencies[0] and latencies[1] else None,
-        reasons=tuple(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),
+        reasons=(
+            *(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),
+            *(
+                f"the benchmark of {uri} has no interval (one launch, or an older version of frm-mlflow): "
+                "measure it again with measure=default"
+                for uri in bare
+            ),
+        ),
     )
 
 
@@ -211,11 +214,12 @@ def stored_model(client: MlflowClient, uri: str) -> StoredModel | None:
     return models.find_model(client, uri) if uri.startswith(("models:/", "runs:/")) else None
 
 
-def _frm(metrics: Metrics, latency_ratio: Range) -> Range | None:
+def _frm(metrics: Metrics, rounds: undisturbed.Rounds, *, confidence: float) -> Range | None:
     if schema.FRM.key not in metrics:
         return None
-    flops, memory = metrics[schema.RATIO_FLOPS.key], metrics[schema.RATIO_MEMORY.key]
-    return frm_range(latency_ratio, flops_ratio=flops, memory_ratio=memory)
+    latency = undisturbed.ratio(rounds, confidence=confidence)
+    memory = undisturbed.peak_memory_ratio(rounds, confidence=confidence)
+    return frm_range(latency, flops_ratio=metrics[schema.RATIO_FLOPS.key], memory_ratio=memory)
 
 
 OF_THE_SERVER = MappingProxyType({"tracked": _tracked, "predicted": _predicted})

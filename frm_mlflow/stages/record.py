@@ -10,6 +10,7 @@ from datetime import datetime
 
 from frm_mlflow import schema
 from frm_mlflow.analysis.frm import frm, ratio
+from frm_mlflow.analysis.gate import Range, frm_range
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
@@ -30,6 +31,10 @@ COST_FACTS = {
 """What an exporter counted, by the metric that carries it."""
 
 
+_RATIO_RANGES = (
+    (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH),
+    (schema.RATIO_MEMORY, schema.RATIO_MEMORY_LOW, schema.RATIO_MEMORY_HIGH),
+)
 NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", *OF_THE_SWEEP)
 """Settings of the sweep around a benchmark."""
 
@@ -114,7 +119,16 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
 def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     components = [metrics.get(m.key, math.nan) for m in (schema.RATIO_FLOPS, schema.RATIO_LATENCY, schema.RATIO_MEMORY)]
     energy = metrics.get(schema.RATIO_ENERGY.key, math.nan)
-    return {schema.FRM.key: float(frm(*components)), schema.FRM_E.key: float(frm(*components, energy))}
+    values = {schema.FRM.key: float(frm(*components)), schema.FRM_E.key: float(frm(*components, energy))}
+    latency, memory = (_range(metrics, *keys) for keys in _RATIO_RANGES)
+    if math.isfinite(values[schema.FRM.key]) and math.isfinite(latency.low) and math.isfinite(memory.low):
+        found = frm_range(latency, flops_ratio=components[0], memory_ratio=memory)
+        values |= {schema.FRM_LOW.key: found.low, schema.FRM_HIGH.key: found.high}
+    return values
+
+
+def _range(metrics: Mapping[str, float], *keys: schema.Metric) -> Range:
+    return Range(*(metrics.get(metric.key, math.nan) for metric in keys))
 
 
 def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:
@@ -133,6 +147,8 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
         schema.ENERGY_METER: measured.measurement.energy_meter,
         schema.UNSTABLE: ", ".join(measured.measurement.unstable),
+        schema.REMARKS: ", ".join(measured.measurement.remarks),
+        schema.PROTOCOL: plan.settings.measure.protocol,
     }
     return {tag.key: value for tag, value in tags.items() if value}
 

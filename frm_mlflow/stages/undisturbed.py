@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow import schema
-from frm_mlflow.analysis.gate import Range
-from frm_mlflow.config import MeasureConfig
+from frm_mlflow.analysis.gate import Range, anything
 from frm_mlflow.measure import BASELINE, MODEL, Measurement
 from frm_mlflow.measure.estimate import Interval, median_over_launches, ratio_over_launches
+from frm_mlflow.measure.summary import memory_ratio
 
 Metrics = Mapping[str, float]
 Rounds = Sequence[Measurement]
@@ -30,38 +30,46 @@ LARGEST_WAIT = 1.05
 
 def is_contended(rounds: Rounds) -> bool:
     """Whether wall time of either model is not explained by its CPU time."""
-    return any("contention" in reason for one in rounds for reason in one.unstable) or _waited(rounds)
+    return any("contention" in remark for one in rounds for remark in one.remarks) or _waited(rounds)
 
 
-def ratio(rounds: Rounds, config: MeasureConfig, *, confidence: float) -> Range:
+def ratio(rounds: Rounds, *, confidence: float) -> Range:
     """Return the latency ratio over the launches of all rounds: of wall time; under contention of CPU time.
 
     With several threads CPU time does not tell how well they share the work: then the range
     holds both intervals.
     """
-    wall = _ratio(rounds, "wall_ns", config, confidence)
+    wall = _ratio(rounds, "wall_ns", confidence)
     if not is_contended(rounds):
         return wall
-    cpu = _ratio(rounds, "cpu_ns", config, confidence)
+    cpu = _ratio(rounds, "cpu_ns", confidence)
     if _threads(rounds) == 1:
         return cpu
     return Range(wall.value, min(wall.low, cpu.low), max(wall.high, cpu.high))
 
 
-def latency_ms(rounds: Rounds, config: MeasureConfig, *, confidence: float) -> Range:
+def latency_ms(rounds: Rounds, *, confidence: float) -> Range:
     """Return the median latency; under contention it may be as low as its CPU time, spread over the threads."""
     launches = [launch / 1e6 for launch in _launches(rounds, MODEL, "wall_ns")]
-    found = median_over_launches(launches, confidence=confidence, resamples=config.resamples, rng=_rng(config))
+    found = _range(median_over_launches(launches, confidence=confidence))
     if not is_contended(rounds):
-        return _range(found)
+        return found
     cpu_ns = np.concatenate([launch.ravel() for launch in _launches(rounds, MODEL, "cpu_ns")])
     return Range(found.value, min(found.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), found.high)
+
+
+def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Range:
+    """Return the ratio of peak memory over the launches of all rounds."""
+    model, other = (
+        [peak for one in rounds for peak in one.facts[role]["memory_peak_mib"]] for role in (MODEL, BASELINE)
+    )
+    return _range(memory_ratio(model, other, confidence=confidence))
 
 
 def reasons(rounds: Rounds) -> tuple[str, ...]:
     """Say why to read the numbers with care, and which clock decided."""
     unstable = list(dict.fromkeys(reason for one in rounds for reason in one.unstable))
-    said = [f"unstable: {', '.join(unstable)}"] if unstable else []
+    said = [f"the ratio is uncertain: {', '.join(unstable)}"] if unstable else []
     if is_contended(rounds):
         said += ["other programs held the processor: CPU time, which they hardly touch, has a say"]
     return tuple(said)
@@ -69,14 +77,24 @@ def reasons(rounds: Rounds) -> tuple[str, ...]:
 
 def wall_latency_ms(metrics: Metrics) -> Range:
     """Return the median latency with its interval."""
-    keys = (schema.LATENCY_P50, schema.LATENCY_P50_LOW, schema.LATENCY_P50_HIGH)
-    return Range(*(metrics[metric.key] for metric in keys))
+    return _logged(metrics, schema.LATENCY_P50, schema.LATENCY_P50_LOW, schema.LATENCY_P50_HIGH)
 
 
-def wall_ratio(metrics: Metrics) -> Range:
-    """Return the ratio of latencies with its interval."""
-    keys = (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH)
-    return Range(*(metrics[metric.key] for metric in keys))
+def wall_frm(metrics: Metrics) -> Range | None:
+    """Return FRM with its interval; None if the run has none."""
+    return _logged(metrics, schema.FRM, schema.FRM_LOW, schema.FRM_HIGH) if schema.FRM.key in metrics else None
+
+
+def has_intervals(metrics: Metrics) -> bool:
+    """Whether a run carries the interval of its latency and, if it has an FRM, of that."""
+    return schema.LATENCY_P50_LOW.key in metrics and (schema.FRM.key not in metrics or schema.FRM_LOW.key in metrics)
+
+
+def _logged(metrics: Metrics, value: schema.Metric, low: schema.Metric, high: schema.Metric) -> Range:
+    """Return a figure with its interval; runs of one launch have none, and FRM of runs before 0.2 neither."""
+    if low.key not in metrics or high.key not in metrics:
+        return anything(metrics[value.key])
+    return Range(metrics[value.key], metrics[low.key], metrics[high.key])
 
 
 def _waited(rounds: Rounds) -> bool:
@@ -88,13 +106,11 @@ def _waited(rounds: Rounds) -> bool:
     return bool((samples["wall_ns"] / samples["cpu_ns"]).median() > LARGEST_WAIT)
 
 
-def _ratio(rounds: Rounds, clock: str, config: MeasureConfig, confidence: float) -> Range:
+def _ratio(rounds: Rounds, clock: str, confidence: float) -> Range:
     model, other = (
         [np.median(launch, axis=1) for launch in _launches(rounds, role, clock)] for role in (MODEL, BASELINE)
     )
-    return _range(
-        ratio_over_launches(model, other, confidence=confidence, resamples=config.resamples, rng=_rng(config))
-    )
+    return _range(ratio_over_launches(model, other, confidence=confidence))
 
 
 def _launches(rounds: Rounds, role: str, clock: str) -> list[Floats]:
@@ -111,9 +127,5 @@ def _threads(rounds: Rounds) -> int:
     return int(rounds[0].facts.get("threads", 0))
 
 
-def _rng(config: MeasureConfig) -> np.random.Generator:
-    return np.random.default_rng(config.seed)
-
-
 def _range(found: Interval) -> Range:
-    return Range(found.value, found.low, found.high)
+    return Range(found.value, found.low, found.high) if found.is_known else anything(found.value)

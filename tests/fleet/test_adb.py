@@ -123,7 +123,7 @@ def test_baseline_and_model_take_turns_and_the_ratio_is_of_neighbours(phone: Fak
     assert found.latency_statistic == "p50"
     assert found.memory_definition == "process_peak"
     assert found.metrics["memory/peak_mib"] == pytest.approx(66793472 / 2**20)
-    assert any(reason.startswith("shots differ by") for reason in found.unstable)
+    assert any(reason.startswith("shots differ by") for reason in found.remarks)
     assert list(found.samples["role"]) == ["baseline"] * 6 + ["model"] * 5
     assert found.samples["latency_ms"].iloc[-1] == pytest.approx(14.0)
     assert found.identity.cosine > 0.9999
@@ -302,7 +302,7 @@ def test_a_step_that_measures_nothing_is_tried_again(phone: FakePhone, config, n
 def test_a_phone_that_is_hot_is_flagged(phone: FakePhone, config, networks):
     hot = text("dumpsys_thermalservice").replace("Thermal Status: 0", "Thermal Status: 3")
     phone.replay(shots={"*": [perf_test(0.01)]}, answers={"dumpsys thermalservice": hot})
-    assert "thermal status 3" in shoot(config(**ONNX), networks).unstable
+    assert "thermal status 3" in shoot(config(**ONNX), networks).remarks
 
 
 def test_settings_that_do_not_go_together_are_refused(phone: FakePhone, config, networks, tmp_path: Path):

@@ -106,12 +106,15 @@ def measurement(ratio: tuple[float, float, float], *, latency_ms: float = 2.0) -
             schema.RATIO_LATENCY_LOW.key: low,
             schema.RATIO_LATENCY_HIGH.key: high,
             schema.RATIO_MEMORY.key: 0.5,
+            schema.RATIO_MEMORY_LOW.key: 0.5,
+            schema.RATIO_MEMORY_HIGH.key: 0.5,
         },
         baseline_metrics={},
         samples=samples(ratio, latency_ms=latency_ms),
         unstable=(),
         versions={"onnxruntime": "0"},
         identity=Identity(1.0, 0.0, 0.0),
+        facts={role: {"memory_peak_mib": [peak] * 5} for role, peak in (("model", 10.0), ("baseline", 20.0))},
     )
 
 

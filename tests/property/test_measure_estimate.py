@@ -96,19 +96,3 @@ def test_the_median_of_correlated_blocks_is_covered():
         found = estimate.median_interval(blocks, confidence=0.95, resamples=400, rng=rng)
         covered += found.low <= 10 <= found.high
     assert covered / 300 >= 0.88
-
-
-@pytest.mark.parametrize(("launches", "luck"), [(3, 0.01), (5, 0.01), (5, 0.0), (10, 0.03)])
-def test_intervals_over_launches_cover_a_luck_that_lasts_as_long_as_a_process(launches: int, luck: float):
-    """95 % intervals over 600 simulated benchmarks whose processes each start with luck of their own."""
-    rng = np.random.default_rng(launches)
-    covered = 0
-    for _ in range(600):
-        model, baseline = [], []
-        for _ in range(launches):
-            blocks = np.exp(0.1 * autoregression(rng, 9, 0.9) + 0.01 * rng.standard_normal(9))
-            model.append(0.25 * blocks[1::2] * np.exp(luck * rng.standard_normal()))
-            baseline.append(blocks[::2] * np.exp(luck * rng.standard_normal()))
-        found = estimate.ratio_over_launches(model, baseline, confidence=0.95, resamples=10, rng=rng)
-        covered += found.low <= 0.25 <= found.high
-    assert covered / 600 >= 0.91

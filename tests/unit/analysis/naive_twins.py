@@ -154,7 +154,8 @@ def interaction(frame: pd.DataFrame, model: str, one: str, other: str, unit: str
     rows = frame[frame["model"] == model]
     if unit == "chip":
         rows = rows.groupby(["tier", "chip"], as_index=False)["ratio"].median()
-    test = mannwhitneyu(rows[rows["tier"] == one]["ratio"], rows[rows["tier"] == other]["ratio"])
+    samples = [rows[rows["tier"] == tier]["ratio"] for tier in (one, other)]
+    test = mannwhitneyu(*samples, method="exact" if sum(map(len, samples)) <= 60 else "auto")
     return float(test.statistic), float(test.pvalue)
 
 

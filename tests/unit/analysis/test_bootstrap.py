@@ -2,9 +2,16 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm, sem, t
 
-from frm_mlflow.analysis.bootstrap import mean_interval, mean_intervals, pair_mean_interval, resample_counts
+from frm_mlflow.analysis.bootstrap import (
+    SHARE,
+    ClusterMeans,
+    mean_interval,
+    mean_intervals,
+    pair_mean_interval,
+    resample_counts,
+)
 
 
 def test_resample_counts_draw_as_many_as_there_are(rng):
@@ -13,21 +20,30 @@ def test_resample_counts_draw_as_many_as_there_are(rng):
     assert (counts.sum(axis=1) == 7).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_bca_of_independent_rows_is_scipys(seed):
-    values = np.random.default_rng(seed).exponential(size=40)
-    ours = mean_interval(values, np.arange(40), rng=np.random.default_rng(0), resamples=20_000)
+def widened(estimate, ends, n, error):
+    """Return scipy's BCa ends, or Student's own if they are further away, after sqrt(n / (n - 1))."""
+    student = t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1))
+    factor = student / norm.ppf(0.975)
+    low = estimate - max(factor * (estimate - ends.low), student * error)
+    return low, estimate + max(factor * (ends.high - estimate), student * error)
+
+
+@pytest.mark.parametrize(("seed", "n"), [(0, 40), (1, 12), (2, 6)])
+def test_interval_of_independent_rows_is_scipys_bca_widened(seed, n):
+    values = np.random.default_rng(seed).exponential(size=n)
+    ours = mean_interval(values, np.arange(n), rng=np.random.default_rng(0), resamples=20_000)
     theirs = bootstrap((values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(0))
+    low, high = widened(values.mean(), theirs.confidence_interval, n, sem(values))
     assert ours.method == "bca"
-    width = theirs.confidence_interval.high - theirs.confidence_interval.low
-    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.03 * width)
-    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.03 * width)
+    assert ours.low == pytest.approx(low, abs=0.03 * (high - low))
+    assert ours.high == pytest.approx(high, abs=0.03 * (high - low))
 
 
 def test_clusters_of_different_size_equal_scipys_paired_ratio():
     rng = np.random.default_rng(6)
-    clusters = np.repeat(np.arange(15), rng.integers(1, 8, 15))
+    clusters = np.repeat(np.arange(15), 4)
     values = rng.normal(size=clusters.size) + clusters * 0.3
+    values, clusters = values[2:], clusters[2:]
     sums, counts = (np.bincount(clusters, weights=w) for w in (values, np.ones_like(values)))
     ours = mean_interval(values, clusters, rng=np.random.default_rng(0), resamples=20_000)
     theirs = bootstrap(
@@ -39,8 +55,26 @@ def test_clusters_of_different_size_equal_scipys_paired_ratio():
         method="BCa",
         rng=np.random.default_rng(0),
     ).confidence_interval
+    jackknife = np.array([np.delete(sums, k).sum() / np.delete(counts, k).sum() for k in range(15)])
+    error = np.sqrt(14 * np.var(jackknife))
     assert ours.estimate == pytest.approx(values.mean())
-    assert (ours.low, ours.high) == (pytest.approx(theirs.low, abs=0.05), pytest.approx(theirs.high, abs=0.05))
+    low, high = widened(values.mean(), theirs, 15, error)
+    assert (ours.low, ours.high) == (pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05))
+
+
+def test_a_chip_with_most_of_the_rows_leaves_fewer_degrees_of_freedom():
+    even, uneven = np.repeat(np.arange(8), 4), np.concatenate([np.zeros(25, int), np.arange(1, 8)])
+    counts = [ClusterMeans.of(np.ones((32, 1)), chips).effective_clusters[0] for chips in (even, uneven)]
+    assert counts == [8, pytest.approx(32**2 / (25**2 + 7))]
+
+
+def test_an_interval_ends_at_the_bounds(rng):
+    shares = np.array([1.0, 1.0, 1.0, 0.9, 1.0, 0.7])
+    free, bound = (
+        mean_interval(shares, np.arange(6), rng=np.random.default_rng(0), **b) for b in ({}, {"bounds": SHARE})
+    )
+    assert free.high > 1 == bound.high
+    assert free.low == bound.low
 
 
 def test_chips_drawn_whole_give_a_wider_interval_than_rows():
@@ -77,9 +111,12 @@ def test_too_few_chips_is_no_interval(rng):
     assert str(interval) == "2.000 (no interval: 3 chips)"
 
 
-def test_no_spread_is_a_percentile_interval_of_a_point(rng):
-    interval = mean_interval(np.ones(8), np.arange(8), rng=rng)
-    assert (interval.low, interval.high, interval.method) == (1.0, 1.0, "percentile")
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_chips_that_all_agree_leave_no_interval(rng, value):
+    """Eight chips without a failure do not show that no chip fails."""
+    interval = mean_interval(np.full(8, value), np.arange(8), rng=rng)
+    assert np.isnan(interval.low)
+    assert str(interval) == f"{value:.3f} (no interval: 8 chips, all alike)"
 
 
 def test_nothing_known_is_no_number_and_no_warning(rng):
@@ -93,7 +130,7 @@ def test_pair_mean_leaves_out_pairs_on_one_chip(rng):
     chips = np.array(["a", "a", "b", "c", "d", "e"])
     matrix = np.where(chips[:, None] == chips[None, :], 99.0, 0.5)
     [interval] = pair_mean_interval([matrix], chips, chips, apart=_apart(chips), rng=rng)
-    assert (interval.estimate, interval.low, interval.high, interval.n_clusters) == (0.5, 0.5, 0.5, 5)
+    assert (interval.estimate, interval.n_clusters) == (0.5, 5)
 
 
 def test_pair_mean_equals_drawing_chips_one_by_one():
@@ -110,8 +147,9 @@ def test_pair_mean_equals_drawing_chips_one_by_one():
         drawn = [matrix[i, j] for i in rows for j in rows if chips[i] != chips[j]]
         means.append(np.mean(drawn) if drawn else np.nan)
     low, high = np.nanquantile(means, [0.025, 0.975])
-    assert interval.low == pytest.approx(low, abs=0.1)
-    assert interval.high == pytest.approx(high, abs=0.1)
+    factor = t.ppf(0.975, 5) / norm.ppf(0.975) * np.sqrt(6 / 5)
+    assert interval.low <= interval.estimate - 0.9 * factor * (interval.estimate - low)
+    assert interval.high >= interval.estimate + 0.9 * factor * (high - interval.estimate)
 
 
 def test_same_seed_same_interval():

@@ -1,10 +1,11 @@
+from itertools import combinations
 from math import comb
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, permutation_test, spearmanr
+from scipy.stats import PermutationMethod, mannwhitneyu, permutation_test, rankdata, spearmanr, wilcoxon
 
-from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney, spearman_p
+from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney, signed_ranks, spearman_p
 
 
 def test_mann_whitney_is_scipys_with_nan_ignored():
@@ -26,6 +27,54 @@ def test_four_chips_against_eleven_could_be_significant_once_but_not_after_corre
     assert test.smallest_p < 0.05
     four_against_four = mann_whitney(np.arange(4), np.arange(10, 14))
     assert four_against_four.smallest_p * 12 > 0.05
+
+
+@pytest.mark.parametrize(("n", "m"), [(3, 3), (2, 7), (5, 6), (7, 4)])
+@pytest.mark.parametrize("seed", range(3))
+def test_mann_whitney_with_ties_is_scipys_over_all_permutations(n, m, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 4, n), rng.integers(1, 5, m)
+    oracle = mannwhitneyu(a, b, method=PermutationMethod(n_resamples=100_000))
+    found = mann_whitney(a, b)
+    assert (found.u, found.p) == (oracle.statistic, pytest.approx(oracle.pvalue))
+
+
+def test_ties_raise_the_smallest_p_that_samples_can_give():
+    values = np.array([1, 1, 1, 2, 2, 2])
+    every = [mann_whitney(values[list(k)], np.delete(values, list(k))).p for k in combinations(range(6), 3)]
+    assert mann_whitney(values[:3], values[3:]).smallest_p == pytest.approx(min(every)) == 2 / comb(6, 3)
+    equal = mann_whitney([2, 2, 2, 2], [2, 2, 2])
+    assert (equal.p, equal.smallest_p) == (1, 1)
+
+
+def test_mann_whitney_of_larger_samples_without_ties_is_scipys_exact_one():
+    a, b = np.random.default_rng(0).random((2, 25))
+    assert mann_whitney(a, b).p == pytest.approx(mannwhitneyu(a, b, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("n", [4, 9, 30])
+def test_signed_ranks_are_scipys(n):
+    a, b = np.random.default_rng(n).random((2, n))
+    assert signed_ranks(a, b).p == pytest.approx(wilcoxon(a, b, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_signed_ranks_with_ties_are_scipys_over_all_signs(seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(1, 5, 9).astype(float), rng.integers(1, 6, 9).astype(float)
+    moved = (a - b)[a != b]
+    found = signed_ranks(np.append(a, np.nan), np.append(b, 1.0))
+    oracle = permutation_test(
+        (moved,), lambda v: rankdata(np.abs(v)) @ (v > 0), permutation_type="samples", vectorized=False
+    )
+    assert found.n == 9
+    assert found.p == pytest.approx(oracle.pvalue)
+    assert found.smallest_p == 2 / 2**moved.size
+
+
+def test_pairs_that_do_not_differ_are_no_evidence():
+    assert signed_ranks([1, 2, 3], [1, 2, 3]).p == 1
+    assert np.isnan(signed_ranks([], []).p)
 
 
 def test_empty_samples_are_no_test():

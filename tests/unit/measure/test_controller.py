@@ -58,7 +58,9 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_the_ratio_is_right_with_its_interval(bench: Bench):
-    found = bench.run().metrics
+    speeds = iter([1.0, 1.0, 1.002, 0.999, 1.001, 1.003])
+    bench.luck = lambda role: next(speeds)
+    found = bench.run(launches=3).metrics
     assert found["ratio/latency"] == pytest.approx(0.25, rel=0.01)
     assert found["ratio/latency_low"] <= found["ratio/latency"] <= found["ratio/latency_high"]
     assert found["latency/p50_ms"] == pytest.approx(10, rel=0.01)
@@ -70,7 +72,8 @@ def test_the_ratio_does_not_see_a_machine_that_slows_down(bench: Bench):
     measured = bench.run()
     assert measured.metrics["ratio/latency"] == pytest.approx(0.25, rel=0.01)
     assert measured.metrics["latency/p50_ms"] > 12
-    assert any(reason.startswith("drift") for reason in measured.unstable)
+    assert any(remark.startswith("drift") for remark in measured.remarks)
+    assert not any("drift" in reason for reason in measured.unstable)
 
 
 def test_baseline_and_model_take_turns(bench: Bench):
@@ -114,7 +117,8 @@ def test_alone_a_model_is_its_own_baseline(bench: Bench):
     measured = bench.run(alone=True)
     ratios = {key: value for key, value in measured.metrics.items() if key.startswith("ratio/")}
     assert set(ratios.values()) == {1.0}
-    assert {"ratio/latency", "ratio/latency_low", "ratio/latency_high", "ratio/memory"} == set(ratios)
+    ends = {f"ratio/{part}{end}" for part in ("latency", "memory") for end in ("", "_low", "_high")}
+    assert set(ratios) == ends
     assert measured.baseline_metrics == {}
     assert set(measured.samples["role"]) == {"model"}
 
@@ -129,8 +133,17 @@ def test_a_noisy_machine_runs_until_the_interval_is_narrow(bench: Bench):
     measured = bench.run(target_interval=0.02)
     found = measured.metrics
     assert found["latency/samples"] > 100
-    assert (found["ratio/latency_high"] - found["ratio/latency_low"]) / 2 / found["ratio/latency"] <= 0.02
     assert not any("interval" in reason for reason in measured.unstable)
+
+
+def test_one_launch_has_no_interval(bench: Bench):
+    """What the next launch would give is not known from one."""
+    bench.luck = lambda role: 1.0
+    for alone in (False, True):
+        keys = {key for key in bench.run(alone=alone).metrics if key.endswith(("_low", "_high", "_low_ms", "_high_ms"))}
+        assert {key for key in keys if "latency" in key} == (
+            {"ratio/latency_low", "ratio/latency_high"} if alone else set()
+        )
 
 
 @pytest.mark.parametrize("cap", [{"max_runs": 150}, {"max_seconds": 4.0}])
@@ -138,7 +151,7 @@ def test_a_cap_ends_it_and_is_told(bench: Bench, cap: dict[str, float]):
     for role in bench.settings:
         bench.settings[role]["noise"] = 0.5
     measured = bench.run(target_interval=0.001, **cap)
-    assert "interval wider than 0.1%" in measured.unstable
+    assert "interval within the only launch wider than 0.1%" in measured.unstable
     assert 100 <= measured.metrics["latency/samples"] <= 160
 
 
@@ -251,17 +264,15 @@ def test_each_launch_is_verified_and_read_for_memory_and_only_the_last_is_metere
     assert commands[-1] == "energy"
 
 
-def test_luck_of_the_start_is_inside_the_interval_of_several_launches_and_not_of_one(bench: Bench):
+def test_the_interval_of_several_launches_holds_what_differs_between_starts(bench: Bench):
     """Every process start makes a model some per cent faster or slower for its life."""
     rng = np.random.default_rng(1)
     bench.luck = lambda role: float(np.exp(0.03 * rng.standard_normal()))
-    covered = {1: 0, 5: 0}
+    covered = 0
     for _ in range(40):
-        for launches in covered:
-            found = bench.run(launches=launches, target_interval=1.0).metrics
-            covered[launches] += found["ratio/latency_low"] <= 0.25 <= found["ratio/latency_high"]
-    assert covered[1] <= 20
-    assert covered[5] >= 34
+        found = bench.run(launches=5, target_interval=1.0).metrics
+        covered += found["ratio/latency_low"] <= 0.25 <= found["ratio/latency_high"]
+    assert covered >= 34
 
 
 def test_luck_of_the_start_asks_for_further_launches(bench: Bench):

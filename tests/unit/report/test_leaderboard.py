@@ -85,3 +85,21 @@ def test_markdown_is_cut_at_the_top_models():
 @pytest.mark.parametrize("view", [markdown, terminal_table, accuracy_frm_figure])
 def test_no_benchmarks_is_no_error(view):
     view(leaderboard(frame_of("torch").iloc[:0]))
+
+
+def test_neighbours_whose_intervals_overlap_are_marked():
+    frame = frame_of("torch", "onnxruntime")
+    frame["frm_low"], frame["frm_high"] = frame["frm"] * 0.95, frame["frm"] * 1.05
+    frame.loc[frame["model"] == "slow", "frm_high"] = 0.96
+    board = leaderboard(frame)
+    assert set(board.loc[board["close"], "model"]) == {"slow", "resnet50"}
+    assert not leaderboard(frame_of("torch"))["close"].any(), "without intervals nothing is known of neighbours"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "launches", "shown"),
+    [("quick", 1.0, "quick, 1 launch"), ("default", 7.0, "default, 7 launches"), ("", np.nan, "–")],
+)
+def test_each_row_names_its_protocol(protocol: str, launches: float, shown: str):
+    text = markdown(leaderboard(frame_of("torch", protocol=protocol, latency_launches=launches)))
+    assert f"| {shown} |" in text
