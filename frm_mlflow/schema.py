@@ -267,6 +267,7 @@ REMARKS = Tag(
 PROTOCOL = Tag("frm.protocol", "protocol", "The measuring protocol: default, quick, rigorous, paper, sustained, ...")
 DRIFTED = Tag("frm.drifted", "drifted", "On a sweep: configurations whose baseline moved by more than max_drift.")
 RECORD_ID = Tag("frm.record_id", "record_id", "Content hash of the benchmark; makes logging it twice impossible.")
+ATTACHED_ON = Tag("frm.attached_on", "attached_on", "Day (UTC) on which a run got a benchmark after its own end.")
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")
 JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
 MEASURED_ON = Tag(

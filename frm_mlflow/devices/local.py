@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from frm_mlflow import redact
 from frm_mlflow.devices.client import Launch, WorkerClient
 from frm_mlflow.worker.parent import PARENT_VARIABLE
+from frm_mlflow.worker.start import environment, python_command
 
 MALLOC_MMAP_THRESHOLD = 131072
 """glibc raises its threshold as large blocks are freed and then keeps load-time buffers; a fixed one does not."""
@@ -30,13 +30,10 @@ def local_launch(
     *, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
 ) -> Launch:
     """Return how to start a worker on this machine with `threads` threads that do not spin."""
-    own = {
-        "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        PARENT_VARIABLE: str(os.getpid()),
-    }
+    extra = worker_variables(threads) | {PARENT_VARIABLE: str(os.getpid())}
     return Launch(
-        command=(sys.executable, "-m", "frm_mlflow.worker"),
-        environment=redact.snapshot(os.environ) | worker_variables(threads) | own,
+        command=python_command("frm_mlflow.worker"),
+        environment=environment(redact.snapshot(os.environ), extra),
         affinity=None if affinity is None else frozenset(affinity),
         memory_limit_mib=memory_limit_mib,
     )

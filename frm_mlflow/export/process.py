@@ -10,15 +10,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from frm_mlflow import errors, redact
 from frm_mlflow.errors import ExportError, FrmError
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.worker.parent import PARENT_VARIABLE
+from frm_mlflow.worker.start import environment, python_command
 
-COMMAND = (sys.executable, "-m", "frm_mlflow.export")
 REQUEST_NAME = "request.json"
 ERROR_NAME = "error.json"
 LOG_NAME = "export.log"
@@ -36,18 +35,17 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
     """
     (directory / REQUEST_NAME).write_text(request.to_json())
     log, inductor = directory / LOG_NAME, directory / INDUCTOR_NAME
-    own = {
-        "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path),
+    extra = {
         "TORCHINDUCTOR_CACHE_DIR": str(inductor),  # importing it makes a folder, which would stay in /tmp
         PARENT_VARIABLE: str(os.getpid()),
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*COMMAND, str(directory)],
+            python_command("frm_mlflow.export", str(directory)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=redact.snapshot(os.environ) | own,
+            env=environment(redact.snapshot(os.environ), extra),
             start_new_session=True,
         )
         code = _wait(process, timeout_s=timeout_s)

@@ -13,15 +13,17 @@ import inspect
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.utils.import_hooks import register_post_import_hook
 
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.integrations.guard import FrmSettings, log_guarded, logger
+from frm_mlflow.integrations.guard import FrmSettings, log_guarded
 from frm_mlflow.stages.attach import FrmResult
+from frm_mlflow.stages.live import say
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
 
@@ -32,6 +34,18 @@ _done: weakref.WeakKeyDictionary[Any, FrmResult | None] = weakref.WeakKeyDiction
 """What came of each torch model that was benchmarked (None: it failed)."""
 _done_files: dict[str, FrmResult | None] = {}
 """The same for ONNX models, which are data, by their content."""
+
+
+@dataclass
+class Logged:
+    """The run and the LoggedModel that a model in training was logged to meanwhile."""
+
+    run_id: str | None = None
+    model_id: str | None = None
+
+
+_in_training: dict[Any, Logged] = {}
+"""Models that a trainer trains at this moment."""
 
 
 def autolog(
@@ -49,7 +63,8 @@ def autolog(
 
     It works for PyTorch Lightning (`Trainer.fit`), Hugging Face (`Trainer.train`), and any
     `mlflow.pytorch.log_model` and `mlflow.onnx.log_model`. What training computes is not changed.
-    A benchmark that fails is warned of and tagged (`frm.reason`); the training goes on.
+    One line on stderr gives FRM and what the benchmark took, or why there is none and what to do; then the run is
+    tagged with the reason (`frm.reason`). The training goes on in either case.
 
     Parameters
     ----------
@@ -112,14 +127,18 @@ def _fit(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **k
 
     model = inspect.signature(original).bind(trainer, *args, **kwargs).arguments["model"]
     watch = FirstCall(model, samples=settings.batch_size)
-    try:
-        result = original(trainer, *args, **kwargs)
-    finally:
-        watch.stop()
+    with _training(model) as logged:
+        try:
+            result = original(trainer, *args, **kwargs)
+        finally:
+            watch.stop()
     if trainer.is_global_zero and not trainer.interrupted:
         example = getattr(model, "example_input_array", None)
-        with run_of_training(trainer) as (run_id, uri):
-            _once(model, watch.call if example is None else example, settings, run_id=run_id, tracking_uri=uri)
+        subject, example = (watch.model, watch.call) if example is None else (model, example)
+        if subject is not model:  # a network that the module calls instead of itself
+            settings = replace(settings, name=settings.name or type(model).__name__)
+        with run_of_training(trainer, seen=logged.run_id or watch.run_id) as (run_id, uri):
+            _once(subject, example, settings, run_id=run_id, model_id=logged.model_id, tracking_uri=uri)
     return result
 
 
@@ -128,28 +147,47 @@ def _train(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, *
     from frm_mlflow.integrations.watch import LABELS, FirstCall
 
     watch = FirstCall(trainer.model, ignored=LABELS | set(trainer.label_names or ()), samples=settings.batch_size)
-    runs = _RunSeen()
-    trainer.add_callback(runs.callback())
-    try:
-        result = original(trainer, *args, **kwargs)
-    finally:
-        watch.stop()
-        trainer.remove_callback(runs.made)
+    with _training(trainer.model) as logged:
+        try:
+            result = original(trainer, *args, **kwargs)
+        finally:
+            watch.stop()
     if trainer.is_world_process_zero():
-        with _run(runs.run_id) as run_id:
-            _once(trainer.model, watch.call, settings, run_id=run_id)
+        with run_or_new(logged.run_id or watch.run_id) as run_id:
+            _once(trainer.model, watch.call, settings, run_id=run_id, model_id=logged.model_id)
     return result
 
 
 def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: Any) -> Any:
-    """`mlflow.pytorch.log_model` or `mlflow.onnx.log_model`, then the benchmark."""
+    """`mlflow.pytorch.log_model` or `mlflow.onnx.log_model`, then the benchmark.
+
+    A model that is still in training is benchmarked when training ends: MLflow's own autologging logs it before that,
+    and without an example.
+    """
     info = original(*args, **kwargs)
     arguments = inspect.signature(original).bind(*args, **kwargs).arguments
     model = next(iter(arguments.values()))
-    with _run(info.run_id) as run_id:
+    key, _ = _place(model)
+    if key in _in_training:
+        _in_training[key] = Logged(info.run_id, info.model_id)
+        return info
+    with run_or_new(info.run_id) as run_id:
         named = replace(settings, name=settings.name or arguments.get("name"))
         _once(model, arguments.get("input_example"), named, run_id=run_id, model_id=info.model_id)
     return info
+
+
+@contextmanager
+def _training(model: Any) -> Iterator[Logged]:
+    """Mark a model as in training; what is logged of it meanwhile is there at the end."""
+    key, _ = _place(model)
+    _in_training[key] = Logged()
+    logged = Logged()
+    try:
+        yield logged
+    finally:
+        last = _in_training.pop(key)
+        logged.run_id, logged.model_id = last.run_id, last.model_id
 
 
 def _once(
@@ -157,14 +195,22 @@ def _once(
     example: Any,
     settings: FrmSettings,
     *,
-    run_id: str,
+    run_id: str | None,
     model_id: str | None = None,
     tracking_uri: str | None = None,
 ) -> None:
-    """Benchmark a model that was not benchmarked yet; link one that was to the LoggedModel that it now is."""
+    """Benchmark a model that was not benchmarked yet; link one that was to the LoggedModel that it now is.
+
+    Without a run, one is started for the benchmark, and deleted if the benchmark fails.
+    """
     key, done = _place(model)
     if key not in done:
-        done[key] = log_guarded(model, example, settings, run_id=run_id, model_id=model_id, tracking_uri=tracking_uri)
+        with run_or_new(run_id) as target:
+            result = log_guarded(model, example, settings, run_id=target, model_id=model_id, tracking_uri=tracking_uri)
+        if result is None and run_id is None:
+            MlflowClient(tracking_uri=tracking_uri).delete_run(target)
+        if result is not None or example is not None:
+            done[key] = result
         return
     earlier = done[key]
     if earlier is None or model_id is None or earlier.run_id is None or earlier.model_id == model_id:
@@ -172,7 +218,7 @@ def _once(
     try:
         tracking_attach.link(server.connect(tracking_uri), earlier.run_id, model_id, earlier.record)
     except TrackingError as error:
-        logger.warning("the model was benchmarked, but its FRM is not linked to it: %s", error)
+        say(f"the model was benchmarked, but its FRM is not linked to it: {error}")
 
 
 def _place(model: Any) -> tuple[Any, Any]:
@@ -185,18 +231,18 @@ def _place(model: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def run_of_training(trainer: Any) -> Iterator[tuple[str, str | None]]:
-    """Yield the run of a Lightning trainer and its server: the `MLFlowLogger`'s, the active one, else a new one."""
+def run_of_training(trainer: Any, *, seen: str | None = None) -> Iterator[tuple[str | None, str | None]]:
+    """Yield the run of a Lightning trainer and its server: the `MLFlowLogger`'s, the one that was active, or None."""
     for candidate in trainer.loggers:
         if type(candidate).__name__ == "MLFlowLogger" and candidate.run_id is not None:
             yield candidate.run_id, candidate._tracking_uri
             return
-    with _run(None) as run_id:
-        yield run_id, None
+    active = mlflow.active_run()
+    yield (active.info.run_id if active is not None else seen), None
 
 
 @contextmanager
-def _run(seen: str | None) -> Iterator[str]:
+def run_or_new(seen: str | None) -> Iterator[str]:
     """Yield the run that was seen in training, the active one, or a new one for the benchmark alone."""
     active = mlflow.active_run()
     known = seen or (active.info.run_id if active is not None else None)
@@ -205,26 +251,3 @@ def _run(seen: str | None) -> Iterator[str]:
         return
     with mlflow.start_run() as run:
         yield run.info.run_id
-
-
-class _RunSeen:
-    """The run that is active while a Hugging Face trainer trains: its own MLflow callback may end it before we look."""
-
-    def __init__(self) -> None:
-        self.run_id: str | None = None
-        self.made: Any = None
-
-    def callback(self) -> Any:
-        """Return the trainer callback that looks."""
-        from transformers import TrainerCallback
-
-        seen = self
-
-        class Look(TrainerCallback):
-            def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-                active = mlflow.active_run()
-                if seen.run_id is None and active is not None:
-                    seen.run_id = active.info.run_id
-
-        self.made = Look()
-        return self.made

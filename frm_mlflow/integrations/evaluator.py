@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.pyfunc
 import numpy as np
+from mlflow.models import Model
 from mlflow.models.evaluation import EvaluationResult
 from mlflow.models.evaluation.artifacts import JsonEvaluationArtifact
 from mlflow.models.evaluation.base import ModelEvaluator
+from mlflow.pyfunc import PyFuncModel
 
 from frm_mlflow.errors import ConfigError
 
 MODEL_TYPE = "frm"
-SETTINGS = frozenset(("device", "baseline", "runtime", "measure", "batch_size", "name", "prefix", "overrides"))
-"""Keys of `evaluator_config`; they are those of `log_frm`."""
+SETTINGS = frozenset(("device", "baseline", "runtime", "measure", "batch_size", "name", "prefix", "overrides", "trust"))
+"""Keys of `evaluator_config`: those of `log_frm`, and the consent to load a model that can run its own code."""
 
 
 class FrmEvaluator(ModelEvaluator):
@@ -61,6 +67,7 @@ class FrmEvaluator(ModelEvaluator):
 
         options = _checked(evaluator_config)
         prefix, name, batch_size = options.pop("prefix", ""), options.pop("name", None), options.pop("batch_size", 1)
+        trust = bool(options.pop("trust", False))
         config = settings(**options)
         config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
         client = server.connect(config.tracking.uri)
@@ -69,7 +76,7 @@ class FrmEvaluator(ModelEvaluator):
             path = stored.download(Path(scratch), client=client)
             example = _example(model, dataset)
             subject = measurable(
-                path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example, trust=True
+                path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example, trust=trust
             )
             done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
         metrics = {prefix + key: value for key, value in done.record.metrics.items()}
@@ -84,6 +91,46 @@ class FrmEvaluator(ModelEvaluator):
         return EvaluationResult(metrics, _artifacts(client, run_id, prefix, metrics, done.record.all_tags()))
 
 
+class _Unloaded:
+    """Stands for a model whose files are measured; no line of the model is run."""
+
+    def predict(self, *_: Any, **__: Any) -> Any:
+        raise ConfigError(f"model_type='{MODEL_TYPE}' measures a model's files and does not load the model")
+
+
+def unloaded(model_uri: str) -> PyFuncModel:
+    """Return MLflow's handle of a logged model with its metadata, which is data, and without its code."""
+    metadata = Model.load(model_uri)
+    handle = PyFuncModel(model_meta=metadata, model_impl=_Unloaded(), model_id=metadata.model_id)
+    handle.frm_uri = model_uri  # the run that a model file names may be another model's
+    return handle
+
+
+def _load_only_if_trusted(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the function that `mlflow.models.evaluate` loads a model with, for its calls with our model type.
+
+    MLflow loads the model, and so runs its code, before it calls any evaluator. It imports this module before that,
+    and hands over no settings: so they are read from its own call.
+    """
+
+    @functools.wraps(original)
+    def load(model_uri: str, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1)
+        asked = caller.f_locals if caller.f_code.co_name == "evaluate" else {}
+        config = asked.get("evaluator_config") or {}
+        trusted = bool(config.get("trust") or (config.get("frm") or {}).get("trust"))
+        if asked.get("model_type") != MODEL_TYPE or trusted:
+            return original(model_uri, *args, **kwargs)
+        return unloaded(model_uri)
+
+    load._frm_original = original  # type: ignore[attr-defined]
+    return load
+
+
+if not hasattr(mlflow.pyfunc._load_model_or_server, "_frm_original"):
+    mlflow.pyfunc._load_model_or_server = _load_only_if_trusted(mlflow.pyfunc._load_model_or_server)
+
+
 def _checked(config: dict[str, Any] | None) -> dict[str, Any]:
     options = dict(config or {})
     unknown = sorted(set(options) - SETTINGS)
@@ -96,6 +143,8 @@ def _checked(config: dict[str, Any] | None) -> dict[str, Any]:
 
 def _uri_of(model: Any) -> str:
     """Return the URI of the files that a pyfunc model was loaded from."""
+    if asked := getattr(model, "frm_uri", None):
+        return str(asked)
     metadata = getattr(model, "metadata", None)
     if metadata is not None and getattr(metadata, "model_id", None):
         return f"models:/{metadata.model_id}"

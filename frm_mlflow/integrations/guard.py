@@ -1,4 +1,4 @@
-"""Benchmarks that a training run can afford: a failed one is warned of and tagged, never raised."""
+"""Benchmarks that a training run can afford: a failed one is reported and tagged, never raised."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from mlflow import MlflowClient
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.stages.attach import FrmResult
-from frm_mlflow.stages.live import log_frm
+from frm_mlflow.stages.live import log_frm, say
 from frm_mlflow.tracking.entry import short
-
-logger = redact.logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +45,22 @@ def log_guarded(
     model_id: str | None = None,
     tracking_uri: str | None = None,
 ) -> FrmResult | None:
-    """Benchmark a model and log it to `run_id`; on failure warn, tag the run with the reason and return None."""
+    """Benchmark a model and log it to `run_id`; on failure say why, tag the run with the reason and return None."""
     chosen = settings.at(tracking_uri)
     try:
         return log_frm(model, example, **vars(chosen), step=step, run_id=run_id, model_id=model_id)
     except Exception as error:  # whatever a benchmark meets, the training that it hangs on goes on
         lacking = "logged" if isinstance(error, TrackingError) else "measured"
-        said = short(f"FRM was not {lacking}: {error}")
-        logger.warning("%s", said)
-        _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", said, tracking_uri)
+        reason = short(f"FRM was not {lacking}: {error}")
+        untagged = _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", reason, tracking_uri)
+        say(f"{reason}{untagged}")
         return None
 
 
-def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> None:
+def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> str:
+    """Tag a run and return "", or why it could not be tagged."""
     try:
         MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value)
     except Exception as error:  # the server may be what failed in the first place
-        logger.warning("the run could not be tagged with the reason: %s", error)
+        return f" (the run could not be tagged: {redact.text(str(error))})"
+    return ""

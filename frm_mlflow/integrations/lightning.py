@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from frm_mlflow.errors import ConfigError, MissingExtraError
-from frm_mlflow.integrations.autolog import run_of_training
+from frm_mlflow.integrations.autolog import run_of_training, run_or_new
 from frm_mlflow.integrations.guard import FrmSettings, log_guarded
 from frm_mlflow.integrations.watch import FirstCall
 
@@ -68,14 +68,11 @@ class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
         if not trainer.is_global_zero:
             return
         self._logged_at = trainer.global_step
-        seen = self._watch.call if self._watch is not None else None
         example = self._example if self._example is not None else pl_module.example_input_array
-        with run_of_training(trainer) as (run_id, uri):
-            log_guarded(
-                pl_module,
-                example if example is not None else seen,
-                self._settings,
-                run_id=run_id,
-                step=trainer.global_step,
-                tracking_uri=uri,
-            )
+        watch = self._watch
+        subject, example = (pl_module, example) if example is not None or watch is None else (watch.model, watch.call)
+        with (
+            run_of_training(trainer, seen=watch.run_id if watch else None) as (run_id, uri),
+            run_or_new(run_id) as target,
+        ):
+            log_guarded(subject, example, self._settings, run_id=target, step=trainer.global_step, tracking_uri=uri)

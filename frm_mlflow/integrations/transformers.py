@@ -9,6 +9,7 @@ import mlflow
 from frm_mlflow.errors import ConfigError, MissingExtraError
 from frm_mlflow.integrations.guard import FrmSettings, log_guarded
 from frm_mlflow.integrations.watch import FirstCall
+from frm_mlflow.stages.live import say
 
 try:
     from transformers import TrainerCallback
@@ -67,7 +68,8 @@ class FRMCallback(TrainerCallback):
         seen = self._watch.call if self._watch is not None else None
         run_id = self._run_id or _active_run_id()
         if run_id is None:
-            raise ConfigError("there is no active MLflow run: train within `with mlflow.start_run():`")
+            say("FRM was not logged: there is no active MLflow run: train within `with mlflow.start_run():`")
+            return
         example = self._example if self._example is not None else seen
         log_guarded(model, example, self._settings, run_id=run_id, step=state.global_step)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import mlflow
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -14,26 +15,59 @@ from frm_mlflow.export.flat import Call
 
 LABELS = frozenset(("labels", "label", "label_ids", "num_items_in_batch"))
 """Keyword arguments that only a loss needs."""
+_LIGHTNING = ("lightning", "pytorch_lightning")
 
 
 class FirstCall:
     """Watches a module until its first call and keeps one sample of the arguments; `stop` ends the watch.
 
-    It costs training one copy of a sample and nothing from the second call on.
+    It costs training one copy of a sample and nothing from the second call on. A Lightning module may call its one
+    network instead of itself; then `call` is the network's, and `model` the network.
+
+    Attributes
+    ----------
+    run_id
+        The run that was active in the first call.
     """
 
     def __init__(self, model: nn.Module, *, ignored: Iterable[str] = LABELS, samples: int = 1) -> None:
-        self.call: Call | None = None
+        self.run_id: str | None = None
+        self._calls: dict[nn.Module, Call] = {}
         self._ignored = frozenset(ignored)
         self._samples = samples
-        self._handle = unwrap(model).register_forward_pre_hook(self._keep, with_kwargs=True)
+        self._module = unwrap(model)
+        self._network = _only_network(self._module)
+        watched = [self._module] if self._network is None else [self._module, self._network]
+        self._handles = [part.register_forward_pre_hook(self._keep, with_kwargs=True) for part in watched]
+
+    @property
+    def call(self) -> Call | None:
+        """The first call of the module, else of its one network; None if training called neither."""
+        return self._calls.get(self._module) or (self._calls.get(self._network) if self._network else None)
+
+    @property
+    def model(self) -> nn.Module:
+        """What `call` is a call of: the module, or its network if it has no `forward` of its own."""
+        if self._network is None or self._module in self._calls or self._network not in self._calls:
+            return self._module
+        own = type(self._module).forward
+        return self._network if own.__module__.startswith(_LIGHTNING) else self._module
 
     def stop(self) -> None:
         """Take the watch off the module."""
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
 
-    def _keep(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self._handle.remove()
+    def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if module in self._calls or _is_redirected(module):
+            return
+        if module is self._module:
+            self.stop()
+        active = mlflow.active_run()
+        self.run_id = self.run_id or (active.info.run_id if active is not None else None)
+        self._calls[module] = self._sample(args, kwargs)
+
+    def _sample(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         wanted = {key: value for key, value in kwargs.items() if key not in self._ignored and value is not None}
         tensors = [leaf for leaf in pytree.tree_leaves((args, wanted)) if isinstance(leaf, Tensor) and leaf.ndim]
         batch = tensors[0].shape[0] if tensors else 0
@@ -46,4 +80,18 @@ class FirstCall:
 
         with torch.no_grad():
             args, wanted = pytree.tree_map(sample, (args, wanted))
-        self.call = Call(args, wanted)
+        return Call(args, wanted)
+
+
+def _is_redirected(module: nn.Module) -> bool:
+    """Whether Lightning has put a training step in the place of `forward`, as it does for DDP's sake."""
+    forward = module.__dict__.get("forward")
+    return getattr(forward, "__qualname__", "").startswith("_ForwardRedirection")
+
+
+def _only_network(module: nn.Module) -> nn.Module | None:
+    """Return the one part of a Lightning module that has parameters; None if there is another number of them."""
+    if not hasattr(module, "training_step"):
+        return None
+    parts = [part for part in module.children() if any(True for _ in part.parameters())]
+    return parts[0] if len(parts) == 1 else None

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,12 +31,17 @@ from frm_mlflow.tracking.flavors import measurable
 
 logger = redact.logger(__name__)
 
+COMPONENTS = MappingProxyType(
+    {"FLOPs": schema.RATIO_FLOPS, "latency": schema.RATIO_LATENCY, "memory": schema.RATIO_MEMORY}
+)
+"""The ratios that FRM is the geometric mean of."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class FrmResult:
     """One benchmark that was logged: its FRM, all metrics and tags by their `schema` keys, and where they went.
 
-    `frm` is None where a component is missing (FLOPs that cannot be counted, say).
+    `frm` is None if a component is missing (FLOPs that cannot be counted, say); `seconds` is what the benchmark took.
     """
 
     frm: float | None
@@ -44,7 +49,26 @@ class FrmResult:
     tags: Mapping[str, str]
     run_id: str | None
     model_id: str | None = None
-    record: BenchmarkRecord = field(repr=False)
+    record: BenchmarkRecord
+    seconds: float | None = None
+
+    def __repr__(self) -> str:
+        return f"FrmResult({self})"
+
+    def __str__(self) -> str:
+        parts = [self.record.model, f"FRM {self.frm:.4g}" if self.frm is not None else f"no FRM ({self.missing})"]
+        parts.append(f"{self.metrics[schema.LATENCY_P50.key]:.3g} ms")
+        if schema.RATIO_LATENCY.key in self.metrics:
+            parts[-1] += f" ({self.metrics[schema.RATIO_LATENCY.key]:.3g} of {self.record.baseline})"
+        return ", ".join([*parts, f"run {self.run_id}" if self.run_id else "kept on disk"])
+
+    @property
+    def missing(self) -> str:
+        """Why there is no FRM: the components that it lacks."""
+        lacking = [name for name, ratio in COMPONENTS.items() if ratio.key not in self.metrics]
+        uncounted = self.tags.get(schema.UNCOUNTED_OPS.key)
+        reason = f": operators that are not counted: {uncounted}" if uncounted and "FLOPs" in lacking else ""
+        return f"without {' and '.join(lacking)}{reason}" if lacking else ""
 
 
 @dataclass(frozen=True)
@@ -152,8 +176,10 @@ def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> Benchma
     return BenchmarkPlan(settings=chosen, resolved=resolved, baseline=baseline)
 
 
-def result_of(record: BenchmarkRecord, run_id: str | None, model_id: str | None) -> FrmResult:
-    """Return what is told of a benchmark that was logged to `run_id`, None where it waits on disk."""
+def result_of(
+    record: BenchmarkRecord, run_id: str | None, model_id: str | None, *, seconds: float | None = None
+) -> FrmResult:
+    """Return the result of a benchmark that was logged to `run_id`, None if it is kept on disk."""
     return FrmResult(
         frm=record.metrics.get(schema.FRM.key),
         metrics=MappingProxyType(dict(record.metrics)),
@@ -161,6 +187,7 @@ def result_of(record: BenchmarkRecord, run_id: str | None, model_id: str | None)
         run_id=run_id,
         model_id=model_id,
         record=record,
+        seconds=seconds,
     )
 
 

@@ -23,7 +23,7 @@ from frm_mlflow.stages.compose import zoo_model
 from frm_mlflow.stages.history import read_history
 from frm_mlflow.stages.progress import console
 from frm_mlflow.tracking import models, server
-from frm_mlflow.tracking.flavors import measurable
+from frm_mlflow.tracking.flavors import check_file, measurable
 from frm_mlflow.tracking.models import StoredModel
 
 Metrics = Mapping[str, float]
@@ -205,6 +205,8 @@ def _subject(client: MlflowClient, uri: str, scratch: Path, asked: GateConfig) -
         return measurable(path, scratch, name=stored.name, batch_size=asked.batch_size, trust=asked.trust)
     suffix = Path(uri).suffix
     if suffix in (".onnx", ".pt2"):
+        if not asked.trust and Path(uri).is_file():
+            check_file(Path(uri))
         return ModelConfig(name=Path(uri).stem, source=suffix[1:], path=uri)
     return zoo_model(uri)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 
 from frm_mlflow.config import AttachConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, MissingExtraError
@@ -34,11 +39,14 @@ def log_frm(
     run_id: str | None = None,
     model_id: str | None = None,
     overrides: Sequence[str] = (),
-) -> FrmResult:
+) -> FrmResult | None:
     """Benchmark a live model beside a baseline on this machine and log the result to the active run.
 
+    In distributed training rank 0 does, and the result on the other ranks is None.
+
     The model is not changed: it is exported as it is in eval mode, and the export is measured in
-    processes of its own. Its mode, device, gradients and torch's random state stay as they are.
+    processes of its own. Its mode, device and gradients and the random states of Python, NumPy and torch stay as they
+    are. One line on stderr gives FRM and what the benchmark took.
 
     Parameters
     ----------
@@ -86,18 +94,68 @@ def log_frm(
     >>> with mlflow.start_run():  # doctest: +SKIP
     ...     result = frm_mlflow.log_frm(torch.nn.Linear(64, 10), torch.zeros(1, 64), baseline="resnet18")
     """
+    if is_other_rank():
+        return None
     target = run_id or active_run_id()
-    config = settings(device=device, baseline=baseline, runtime=runtime, measure=measure, overrides=overrides)
-    config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
-    client = server.connect(config.tracking.uri)
-    find_run(client, target)
-    with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
-        subject = live_model(model, example_input, Path(scratch), name=name, batch_size=batch_size)
-        done = benchmark_beside(subject, zoo_model(baseline), config, scratch=Path(scratch))
-    tracking_attach.attach(
-        client, target, done.record, prefix=prefix, step=step, model_id=model_id, attachments=done.attachments
+    started = time.perf_counter()
+    with random_state_kept():
+        config = settings(device=device, baseline=baseline, runtime=runtime, measure=measure, overrides=overrides)
+        config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
+        client = server.connect(config.tracking.uri)
+        find_run(client, target)
+        with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
+            subject = live_model(model, example_input, Path(scratch), name=name, batch_size=batch_size)
+            done = benchmark_beside(subject, zoo_model(baseline), config, scratch=Path(scratch))
+        tracking_attach.attach(
+            client, target, done.record, prefix=prefix, step=step, model_id=model_id, attachments=done.attachments
+        )
+    result = result_of(done.record, target, model_id, seconds=time.perf_counter() - started)
+    say(sentence(result))
+    return result
+
+
+def is_other_rank() -> bool:
+    """Whether this process is a rank of torch's distributed training other than 0."""
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed and distributed.is_available() and distributed.is_initialized() and distributed.get_rank())
+
+
+def sentence(result: FrmResult) -> str:
+    """Return the one line that a training script prints about a benchmark that was logged."""
+    name, cost = result.record.model, f"{result.seconds or 0:.0f} s"
+    if result.frm is not None:
+        return f"FRM {result.frm:.4g} of '{name}' was logged to run {result.run_id} ({cost})."
+    return (
+        f"'{name}' was benchmarked and logged to run {result.run_id} ({cost}), but without FRM: {result.missing}. "
+        "Compare ratio/latency and ratio/memory instead."
     )
-    return result_of(done.record, target, model_id)
+
+
+def say(line: str) -> None:
+    """Print one line beside whatever the script prints; no setting of the loggers hides it."""
+    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Put the random states of Python, NumPy and torch back as they were."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that scripts seed
+    torch = sys.modules.get("torch")
+    cpu = torch.get_rng_state() if torch else None
+    cuda = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else None
+    mps = torch.mps.get_rng_state() if torch and torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+        if torch:
+            torch.set_rng_state(cpu)
+        if torch and cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        if torch and mps is not None:
+            torch.mps.set_rng_state(mps)
 
 
 def active_run_id() -> str:

@@ -22,9 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,6 +144,10 @@ def refresh(
     return _rechecked(runs, read)
 
 
+_MOST_MONTHS = 3
+"""After a longer time without a refresh, all runs that got a benchmark after their end are read again."""
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Reads runs of one selection, all at one time."""
@@ -186,11 +192,26 @@ def _with_changes(runs: Runs, read: _Reader) -> Runs:
     written = runs.frame[schema.WRITTEN.column].max()
     written_s = 0.0 if pd.isna(written) else written - OVERLAP_S
     newer = (f"attributes.end_time > {_newest_ms(runs)}", f"metrics.`{schema.WRITTEN.key}` > {written_s}")
-    ended, changed, trash = together(read.selection, *(partial(read.frame, c) for c in newer), read.trash)
+    newer += _attached_since(runs, now_s=read.now_s)
+    *changed, trash = together(read.selection, *(partial(read.frame, c) for c in newer), read.trash)
     deleted = frozenset(trash)
     restored = read.frame_of_ids(sorted(runs.deleted - deleted))
-    present = runs.with_rows(ended).with_rows(changed).without(deleted).with_rows(restored)
-    return replace(present, deleted=deleted)
+    present = runs
+    for rows in changed:
+        present = present.with_rows(rows)
+    return replace(present.without(deleted).with_rows(restored), deleted=deleted)
+
+
+def _attached_since(runs: Runs, *, now_s: float) -> tuple[str, ...]:
+    """Return a filter per month in which runs got a benchmark after their end since the last refresh."""
+    last_s = runs.frame[CHECKED].max()
+    day_s = 86_400.0
+    start_s = now_s - _MOST_MONTHS * 31 * day_s if pd.isna(last_s) else last_s - day_s
+    if now_s - start_s >= _MOST_MONTHS * 31 * day_s:
+        return (f"tags.`{schema.ATTACHED_ON.key}` LIKE '2%'",)
+    days = np.arange(start_s, now_s + 2 * day_s, day_s)
+    months = sorted({datetime.fromtimestamp(day, timezone.utc).strftime("%Y-%m") for day in days})
+    return tuple(f"tags.`{schema.ATTACHED_ON.key}` LIKE '{month}%'" for month in months)
 
 
 def _repaired(runs: Runs, read: _Reader, *, low: int, high: int) -> Runs:

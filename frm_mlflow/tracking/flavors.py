@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from mlflow.types import TensorSpec
 
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import ConfigError, MissingExtraError
+from frm_mlflow.tracking import untrusted
+from frm_mlflow.tracking.untrusted import UntrustedModelError
 
-PICKLE_VARIABLE = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 FLAVORS = ("onnx", "pytorch", "transformers")
 """Flavors that can be measured, in the order in which a model with several is taken."""
 
@@ -36,44 +36,60 @@ def measurable(
     example
         Arguments of one call; by default the model's input example, else drawn from its signature.
     trust
-        Whether a pickle, which is a program of whoever logged it, may be loaded.
+        Whether MLflow may load the model, which can run code of whoever logged it. Without it, files are opened here:
+        an ONNX graph, an archive of torch.export, or safetensors of a class of transformers.
 
     Raises
     ------
+    UntrustedModelError
+        Without trust, for a model that could run its own code.
     ConfigError
-        For another flavor, or where MLflow refuses to load the model (a pickle, say).
+        For another flavor, or a model that cannot be loaded.
     ExportError
-        Where the module cannot be captured.
+        If the module cannot be captured.
     """
-    model = Model.load(str(path))
+    model = _read(path, name)
+    if not trust:
+        untrusted.check_folder(path, model.flavors, name=name)
     flavor = next((flavor for flavor in FLAVORS if flavor in model.flavors), None)
     if flavor is None:
         raise ConfigError(
             f"'{name}' has the flavors {', '.join(model.flavors)}; {', '.join(FLAVORS)} can be measured "
             "(scikit-learn and others convert to ONNX: mlflow.onnx.log_model)"
         )
-    logged = _Logged(path, model, name, batch_size, example)
+    logged = _Logged(path, model, name, batch_size, example, trust)
     try:
-        with _pickles(allowed=trust):
-            return {"onnx": _onnx, "pytorch": _pytorch, "transformers": _transformers}[flavor](logged, scratch)
+        return {"onnx": _onnx, "pytorch": _pytorch, "transformers": _transformers}[flavor](logged, scratch)
     except ModuleNotFoundError as error:
         raise MissingExtraError(str(error.name), "bench", f"the flavor {flavor} of '{name}'") from error
     except MlflowException as error:
-        remedy = "" if trust or "pickle" not in error.message else ". If you trust who logged it: trust=true"
-        raise ConfigError(f"'{name}' cannot be loaded: {error.message}{remedy}") from error
+        raise ConfigError(f"'{name}' cannot be loaded: {error.message}") from error
 
 
-@contextmanager
-def _pickles(*, allowed: bool) -> Iterator[None]:
-    """Have MLflow refuse pickles, which it loads by default, unless they are allowed here or by the user's variable."""
-    if allowed or PICKLE_VARIABLE in os.environ:
-        yield
-        return
-    os.environ[PICKLE_VARIABLE] = "false"
+def check_file(file: Path) -> None:
+    """Refuse an `.onnx` or `.pt2` file that could run its own code.
+
+    Raises
+    ------
+    UntrustedModelError
+        With what was found in it.
+    """
+    if file.suffix == ".pt2":
+        untrusted.check_program(file, name=file.name)
+    else:
+        untrusted.check_onnx(file, _graph(file, file.name), folder=file.parent, name=file.name)
+
+
+def _read(path: Path, name: str) -> Model:
+    """Return what the `MLmodel` file says, which is data."""
     try:
-        yield
-    finally:
-        del os.environ[PICKLE_VARIABLE]
+        model = Model.load(str(path))
+    except Exception as error:  # whatever MLflow meets in a file that anybody may have written
+        said = " ".join(str(error).split())[:300]
+        raise ConfigError(f"'{name}' has no readable MLmodel file: {type(error).__name__}: {said}") from error
+    if not isinstance(model.flavors, dict) or not all(isinstance(flavor, dict) for flavor in model.flavors.values()):
+        raise ConfigError(f"'{name}' has no readable MLmodel file: its flavors are not settings by name")
+    return model
 
 
 @dataclass(frozen=True)
@@ -83,22 +99,42 @@ class _Logged:
     name: str
     batch_size: int
     example: Any
+    trust: bool
+
+    def file(self, flavor: str, key: str) -> Path:
+        """Return the file or folder that a flavor names in the model's folder."""
+        relative = str(self.model.flavors[flavor].get(key) or "")
+        return untrusted.inside(self.path, relative, name=self.name)
 
     def input(self) -> Any:
         """Return the example that was given, the model's own, or one that fits its signature."""
         if self.example is not None:
             return self.example
         if self.model.saved_input_example_info is not None:
-            return _arrays(self.model.load_input_example(str(self.path)))
+            return self._example()
         if self.model.signature is not None and self.model.signature.inputs is not None:
             return from_signature(self.model.signature, batch_size=self.batch_size, name=self.name)
         raise ConfigError(
             f"'{self.name}' was logged without input example and without signature: log it again with input_example="
         )
 
+    def _example(self) -> Any:
+        """Return the example that was logged with the model."""
+        info = self.model.saved_input_example_info
+        for key in ("artifact_path", "serving_input_path"):
+            if info.get(key):
+                untrusted.inside(self.path, str(info[key]), name=self.name)
+        try:
+            return _arrays(self.model.load_input_example(str(self.path)))
+        except Exception as error:  # whatever MLflow meets in a file that anybody may have written
+            said = " ".join(str(error).split())[:300]
+            raise ConfigError(f"the input example of '{self.name}' cannot be read: {said}") from error
+
 
 def _onnx(logged: _Logged, scratch: Path) -> ModelConfig:  # noqa: ARG001 - one signature for all flavors
-    file = logged.path / logged.model.flavors["onnx"]["data"]
+    file = logged.file("onnx", "data")
+    if not logged.trust:
+        untrusted.check_onnx(file, _graph(file, logged.name), folder=logged.path, name=logged.name)
     shape = None
     signature = logged.model.signature
     if signature is not None and signature.inputs is not None:
@@ -106,21 +142,57 @@ def _onnx(logged: _Logged, scratch: Path) -> ModelConfig:  # noqa: ARG001 - one 
     return ModelConfig(name=logged.name, source="onnx", path=str(file), input_shape=shape)
 
 
+def _graph(file: Path, name: str) -> Any:
+    """Return an ONNX model without its external data."""
+    import onnx
+
+    try:
+        return onnx.load(file, load_external_data=False)
+    except Exception as error:
+        raise ConfigError(f"'{name}' holds no ONNX model: {' '.join(str(error).split())[:300]}") from error
+
+
 def _pytorch(logged: _Logged, scratch: Path) -> ModelConfig:
+    folder = logged.file("pytorch", "model_data")
+    program = folder / "model.pt2"
+    if program.is_file() and not logged.trust:
+        untrusted.check_program(program, name=logged.name)
+    if program.is_file():
+        return ModelConfig(name=logged.name, source="pt2", path=str(program))
+    if not logged.trust:
+        raise UntrustedModelError(logged.name, "it is a pickle, which is a program of whoever logged it")
     import mlflow.pytorch
 
-    module = mlflow.pytorch.load_model(str(logged.path))  # applies MLflow's rules on pickles first
-    program = logged.path / logged.model.flavors["pytorch"]["model_data"] / "model.pt2"
-    if program.exists():
-        return ModelConfig(name=logged.name, source="pt2", path=str(program))
-    return _captured(module, logged, logged.input(), scratch)
+    return _captured(mlflow.pytorch.load_model(str(logged.path)), logged, logged.input(), scratch)
 
 
 def _transformers(logged: _Logged, scratch: Path) -> ModelConfig:
-    import mlflow.transformers
+    if logged.trust:
+        import mlflow.transformers
 
-    components = mlflow.transformers.load_model(str(logged.path), return_type="components")
+        components = mlflow.transformers.load_model(str(logged.path), return_type="components")
+    else:
+        components = _from_safetensors(logged)
     return _captured(components["model"], logged, logged.example or _tensors_for(components), scratch)
+
+
+def _from_safetensors(logged: _Logged) -> dict[str, Any]:
+    """Return a model of one of transformers' own classes with its weights, and its tokenizer if it has a fast one."""
+    import transformers
+
+    if "model_binary" not in logged.model.flavors["transformers"]:
+        raise UntrustedModelError(logged.name, "its weights were not logged: they would be downloaded from elsewhere")
+    folder = logged.file("transformers", "model_binary")
+    untrusted.check_weights(folder, name=logged.name)
+    names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    kind = getattr(transformers, str(names[0]), None)
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        raise UntrustedModelError(logged.name, f"'{names[0]}' is not a class of transformers")
+    model = kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
+    tokenizer = logged.path / "components" / "tokenizer" / "tokenizer.json"
+    if not tokenizer.is_file():
+        return {"model": model}
+    return {"model": model, "tokenizer": transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))}
 
 
 def _captured(module: Any, logged: _Logged, example: Any, scratch: Path) -> ModelConfig:
@@ -138,7 +210,8 @@ def _tensors_for(components: dict[str, Any]) -> dict[str, Any]:
         height, width = side if isinstance(side, list | tuple) else (side, side)
         return {"pixel_values": np.zeros((1, getattr(model.config, "num_channels", 3), height, width), np.float32)}
     if "tokenizer" in components:
-        return dict(components["tokenizer"]("How fast is this network here?", return_tensors="pt"))
+        encoded = components["tokenizer"]("How fast is this network here?", return_tensors="pt")
+        return {key: value for key, value in encoded.items() if key in signature(model.forward).parameters}
     return dict(model.dummy_inputs)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -54,8 +54,8 @@ def join(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
     points = metrics(run_id, entry.metrics, time_ms=entry.end_ms, step=entry.step, model_id=entry.model_id or None)
     client.log_batch(
         run_id,
-        metrics=[*points, *_written(run, entry)],
-        tags=[RunTag(key, value) for key, value in clean(entry.tags).items()],
+        metrics=points,
+        tags=[RunTag(key, value) for key, value in (clean(entry.tags) | _attached(run, entry)).items()],
     )
     if artifacts is not None and any(artifacts.iterdir()):
         client.log_artifacts(run_id, str(artifacts), f"{FOLDER}/{entry.record_id}")
@@ -75,11 +75,11 @@ def declare(client: MlflowClient, run: Run, model_id: str) -> None:
         client.log_inputs(run.info.run_id, models=[LoggedModelInput(model_id=model_id)])
 
 
-def _written(run: Run, entry: RunEntry) -> list[Metric]:
-    """Return the mark that lets caches notice a benchmark that a run gets after its end."""
+def _attached(run: Run, entry: RunEntry) -> dict[str, str]:
+    """Return the tag that lets caches notice a benchmark that a run gets after its end."""
     if entry.prefix or not RunStatus.is_terminated(RunStatus.from_string(run.info.status)):
-        return []
-    return [Metric(schema.WRITTEN.key, time.time(), entry.end_ms, 0)]
+        return {}
+    return {schema.ATTACHED_ON.key: datetime.now(timezone.utc).date().isoformat()}
 
 
 def _refuse_overwriting(run: Run, entry: RunEntry) -> None:

@@ -12,7 +12,7 @@ import pytest
 from mlflow.entities import Run
 
 from frm_mlflow import schema
-from tests.faults.leaky import sitecustomize
+from tests.faults import leak
 from tests.faults.process import Command, stragglers
 from tests.faults.world import CONF, World
 
@@ -55,10 +55,10 @@ FAULTS: dict[str, tuple[Callable[[psutil.Process, Path], None], str]] = {
 def test_each_ends_as_failed_with_its_reason_and_the_sweep_goes_on(world: World) -> None:
     case = world.case("workers", 0)
     told = case.folder / "leaky"
-    case.environ |= {sitecustomize.VARIABLE: str(told), "PYTHONPATH": str(Path(sitecustomize.__file__).parent)}
+    case.environ |= {leak.VARIABLE: str(told)}
     seeds = range(len(FAULTS) + 1)
     sweep = case.command(
-        *("bench", f"--config-dir={CONF}", "-m", "model=tiny_a", "baseline=tiny_base"),
+        *("bench", f"--config-dir={CONF}", "-m", "model=tiny_a", "baseline=tiny_base", "runtime=torch"),
         *("measure=tiny", "device=cpu", f"tracking.experiment={case.name}", f"measure.timeout_s={TIMEOUT_S}"),
         *(f"+runtime.options.memory_limit_mib={LIMIT_MIB}", f"measure.seed={','.join(map(str, seeds))}"),
     )

@@ -15,6 +15,7 @@ EXAMPLE = np.zeros((2, 1, 8, 8), np.float32)
 def log_torch(model: Any, name: str, **options: Any) -> ModelInfo:
     """Log a torch model that works on images like `EXAMPLE`."""
     options.setdefault("input_example", EXAMPLE)
+    options.setdefault("serialization_format", "pt2")  # the oldest MLflow logs pickles by default
     return mlflow.pytorch.log_model(model, name=name, pip_requirements=["torch"], **options)
 
 

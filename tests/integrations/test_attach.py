@@ -56,7 +56,7 @@ def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
 def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its_signature(
     tracking, measured_as, monkeypatch
 ):
-    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # consent for MLflow, not for us
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
     with mlflow.start_run():

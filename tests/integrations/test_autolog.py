@@ -16,8 +16,7 @@ from tests.integrations.logged import log_onnx, log_torch
 
 
 @pytest.fixture(autouse=True)
-def off_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level("WARNING", logger="frm_mlflow")  # a library that is imported on the way lets only errors through
+def off_again() -> Iterator[None]:
     yield
     frm_mlflow.autolog(disable=True)
 
@@ -73,7 +72,7 @@ def test_lightning_trains_to_the_same_weights_and_gets_its_frm(tracking, measure
     assert tracking.get_run(run.info.run_id).data.metrics["frm"] > 0
 
 
-def test_a_failed_benchmark_fails_no_training_and_is_warned_of_and_tagged(tracking, measured_as, caplog):
+def test_a_failed_benchmark_fails_no_training_and_its_reason_is_printed_and_tagged(tracking, measured_as, capsys):
     measured_as(error=WorkerError("the worker ran out of memory"))
     frm_mlflow.autolog()
     with mlflow.start_run() as run:
@@ -81,7 +80,7 @@ def test_a_failed_benchmark_fails_no_training_and_is_warned_of_and_tagged(tracki
     ended = tracking.get_run(run.info.run_id)
     assert ended.info.status == "FINISHED"
     assert "ran out of memory" in ended.data.tags["frm.reason"]
-    assert "ran out of memory" in caplog.text
+    assert [line for line in capsys.readouterr().err.splitlines() if "FRM" in line] == [ended.data.tags["frm.reason"]]
 
 
 @pytest.mark.oldest_mlflow
@@ -99,7 +98,7 @@ def test_a_model_is_benchmarked_once_and_linked_to_the_logged_model_that_it_beco
 
 
 def test_logging_a_model_measures_it_with_its_input_example_and_says_where_there_is_none(
-    tracking, net, measured_as, monkeypatch, caplog
+    tracking, net, measured_as, monkeypatch, capsys
 ):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")
     asked = measured_as()
@@ -111,7 +110,7 @@ def test_logging_a_model_measures_it_with_its_input_example_and_says_where_there
     with mlflow.start_run() as run:
         log_torch(nn.Linear(2, 2), "bare", input_example=None, serialization_format="pickle")
     assert "no example input" in tracking.get_run(run.info.run_id).data.tags["frm.reason"]
-    assert "no example input" in caplog.text
+    assert "no example input" in capsys.readouterr().err
 
 
 @pytest.mark.oldest_mlflow
@@ -185,3 +184,68 @@ def test_transformers_trains_to_the_same_weights_with_callback_and_autolog(track
         assert same(plain, train())
     assert asked == ["ViTForImageClassification"] * 3
     assert tracking.get_run(run.info.run_id).data.metrics["frm"] > 0
+
+
+@pytest.mark.parametrize("mlflow_first", [True, False])
+def test_beside_mlflows_autolog_the_one_run_gets_frm(tracking, measured_as, mlflow_first, capsys):
+    asked = measured_as()
+    mlflow.set_experiment(fit_name(mlflow_first))
+    try:
+        for turn_on in (mlflow.pytorch.autolog, frm_mlflow.autolog)[:: 1 if mlflow_first else -1]:
+            turn_on()
+        fit(epochs=1)
+    finally:
+        mlflow.pytorch.autolog(disable=True)
+    found = tracking.get_experiment_by_name(fit_name(mlflow_first))
+    (run,) = tracking.search_runs([found.experiment_id])
+    assert asked == ["Module"]
+    assert run.data.metrics["frm"] > 0
+    assert "frm.reason" not in run.data.tags
+    assert len([line for line in capsys.readouterr().err.splitlines() if line.startswith("FRM ")]) == 1
+
+
+def fit_name(mlflow_first: bool) -> str:
+    return f"both autologs, {'MLflow' if mlflow_first else 'frm-mlflow'} first"
+
+
+def test_no_run_is_left_if_there_was_none_and_the_benchmark_fails(tracking, measured_as, capsys):
+    measured_as(error=WorkerError("the worker ran out of memory"))
+    frm_mlflow.autolog()
+    fit(epochs=1)
+    experiment = tracking.get_experiment_by_name(
+        "tests.integrations.test_autolog.test_no_run_is_left_if_there_was_none_and_the_benchmark_fails"
+    )
+    assert tracking.search_runs([experiment.experiment_id]) == []
+    assert "ran out of memory" in capsys.readouterr().err
+
+
+def test_the_step_that_lightning_puts_in_forwards_place_is_not_the_example():
+    from lightning.pytorch.strategies.strategy import _ForwardRedirection
+
+    from frm_mlflow.integrations.watch import FirstCall
+
+    module = Module()
+    watch = FirstCall(module)
+    batch = (torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64))
+    _ForwardRedirection()(module, module, "training_step", batch)
+    watch.stop()
+    (argument,) = watch.call.args
+    assert argument.shape == (1, 1, 8, 8)
+    assert watch.model is module
+
+
+def test_a_network_that_is_called_instead_of_its_module_is_the_example():
+    from frm_mlflow.integrations.watch import FirstCall
+
+    class Direct(Module):
+        forward = pl.LightningModule.forward
+
+        def training_step(self, batch):
+            return self.net(batch).sum()
+
+    module = Direct()
+    watch = FirstCall(module)
+    module.training_step(torch.zeros(4, 1, 8, 8))
+    watch.stop()
+    assert watch.call.args[0].shape == (1, 1, 8, 8)
+    assert watch.model is module.net

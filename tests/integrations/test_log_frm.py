@@ -114,3 +114,62 @@ def test_the_callers_own_hydra_is_left_alone(tracking, net, measured_as):
             frm_mlflow.log_frm(net, EXAMPLE)
         assert GlobalHydra.instance().hydra is outer
         assert compose("bench").baseline == "resnet50"
+
+
+def test_no_random_state_changes(tracking, net, measured_as):
+    import random
+
+    import numpy as np
+
+    measured_as()
+    draws = (random.random, np.random.rand, lambda: torch.rand(1).item())
+    with mlflow.start_run():
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+        expected = [draw() for draw in draws]
+        random.seed(1), np.random.seed(1), torch.manual_seed(1)  # noqa: NPY002
+        frm_mlflow.log_frm(net, EXAMPLE)
+    assert [draw() for draw in draws] == expected
+
+
+def test_one_line_gives_frm_the_run_and_the_seconds(tracking, net, measured_as, capsys):
+    measured_as()
+    with mlflow.start_run() as run:
+        result = frm_mlflow.log_frm(net, EXAMPLE)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "FRM" in line]
+    assert lines == [f"FRM 0.5 of 'Net' was logged to run {run.info.run_id} ({result.seconds:.0f} s)."]
+    assert str(result) == f"Net, FRM 0.5, 2 ms (0.5 of resnet50), run {run.info.run_id}"
+    assert repr(result) == f"FrmResult({result})"
+
+
+def test_the_innermost_of_nested_runs_gets_it(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run() as outer, mlflow.start_run(nested=True) as inner:
+        frm_mlflow.log_frm(net, EXAMPLE)
+    assert "frm" in tracking.get_run(inner.info.run_id).data.metrics
+    assert "frm" not in tracking.get_run(outer.info.run_id).data.metrics
+
+
+def test_an_ended_run_gets_a_day_as_a_tag_and_no_time_as_a_metric(tracking, net, measured_as):
+    measured_as()
+    with mlflow.start_run() as run:
+        pass
+    frm_mlflow.log_frm(net, EXAMPLE, run_id=run.info.run_id)
+    data = tracking.get_run(run.info.run_id).data
+    assert not [key for key in data.metrics if key.startswith("tracking/")]
+    assert data.tags[schema.ATTACHED_ON.key].startswith("20")
+
+
+def test_a_model_without_weights_is_refused_with_the_remedy(tracking, measured_as):
+    measured_as()
+    with torch.device("meta"):
+        model = torch.nn.Linear(2, 2)
+    with mlflow.start_run(), pytest.raises(ConfigError, match="load them"):
+        frm_mlflow.log_frm(model, torch.zeros(1, 2))
+
+
+def test_another_rank_than_0_measures_nothing(tracking, net, measured_as, monkeypatch):
+    asked = measured_as()
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    assert frm_mlflow.log_frm(net, EXAMPLE) is None
+    assert asked == []

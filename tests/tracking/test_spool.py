@@ -342,7 +342,8 @@ def test_a_result_for_a_run_of_somebody_elses_is_kept_and_joins_it_once(
     run = client.get_run(before.run_id)
     assert (run.info.run_name, run.info.status, run.info.end_time) == ("training", "FINISHED", before.end_time)
     assert measured(run) == record().metrics
-    assert schema.WRITTEN.key in run.data.metrics, "caches notice it although the run has ended"
+    assert schema.ATTACHED_ON.key in run.data.tags, "caches notice it although the run has ended"
+    assert schema.WRITTEN.key not in run.data.metrics
     assert [point.step for point in client.get_metric_history(before.run_id, schema.FRM.key)] == [3]
     stored = client.download_artifacts(before.run_id, f"frm/{record().record_id}/config.yaml")
     assert Path(stored).read_text() == "a: 1"

@@ -17,6 +17,7 @@ import torch
 from ..identity import numbered_arrays
 from ..manifest import REFERENCE_NAME, Artefact
 from ..parent import PARENT_VARIABLE, die_with_parent
+from ..start import environment, python_command
 from .base import Target
 from .torch_eager import TorchSession
 
@@ -41,10 +42,10 @@ class TorchCompileSession(TorchSession):
     def load(self, directory: Path, artefact: Artefact) -> None:
         """Load the recipe, compiled in another process where it was not yet."""
         if self._backend == INDUCTOR and not (marker := _marker(directory, self.target)).exists():
-            own = {"PYTHONPATH": os.pathsep.join(sys.path), PARENT_VARIABLE: str(os.getpid())}
-            command = [sys.executable, "-m", __name__, str(directory), json.dumps(asdict(self.target))]
+            command = python_command(__name__, str(directory), json.dumps(asdict(self.target)))
+            surroundings = environment(os.environ, {PARENT_VARIABLE: str(os.getpid())})
             started = time.perf_counter()
-            done = subprocess.run(command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=2, check=False)
+            done = subprocess.run(command, env=surroundings, stdin=subprocess.DEVNULL, stdout=2, check=False)
             self.once_seconds = time.perf_counter() - started
             if done.returncode == 0:  # else this process meets the same error, and says it
                 marker.touch()

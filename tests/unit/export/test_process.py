@@ -20,7 +20,7 @@ REQUEST = ExportRequest(
 def run(tmp_path, monkeypatch, script, *, timeout_s=60.0):
     program = tmp_path / "converter.py"
     program.write_text(script)
-    monkeypatch.setattr(process, "COMMAND", (sys.executable, str(program)))
+    monkeypatch.setattr(process, "python_command", lambda _, folder: [sys.executable, str(program), folder])
     directory = tmp_path / "entry"
     directory.mkdir()
     process.run(REQUEST, directory, timeout_s=timeout_s)

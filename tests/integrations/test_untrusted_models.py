@@ -1,0 +1,159 @@
+"""A stranger's model runs no line of its own in `attach`, `gate` and `evaluate`, in this process or another."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from frm_mlflow.config import ModelConfig, PrecisionConfig
+from frm_mlflow.devices.local import open_local
+from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.export import process
+from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.stages.attach import attach
+from frm_mlflow.stages.compose import composed
+from frm_mlflow.stages.gate import gate
+from tests.integrations import hostile
+
+DATA = pd.DataFrame(np.zeros((3, 8), np.float32), columns=[str(i) for i in range(8)])
+
+
+def by_attach(uri: str) -> None:
+    attach(composed("attach", [f"model_uri={uri}", "json=true"]))
+
+
+def by_gate(uri: str) -> None:
+    gate(composed("gate", [f"candidate={uri}", "max_latency_ms=1000", "json=true"]))
+
+
+def by_evaluate(uri: str) -> None:
+    with mlflow.start_run():
+        mlflow.models.evaluate(uri, DATA, model_type="frm", evaluators="frm")
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("untrusted")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    mlflow.MlflowClient(uri).create_experiment("untrusted", artifact_location=(folder / "artifacts").as_uri())
+    return uri
+
+
+@pytest.fixture
+def tracking(database, monkeypatch) -> mlflow.MlflowClient:
+    """A database without a server, which starts in a second."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    mlflow.set_tracking_uri(database)
+    mlflow.set_experiment("untrusted")
+    return mlflow.MlflowClient(database)
+
+
+DOORS = {"attach": by_attach, "gate": by_gate, "evaluate": by_evaluate}
+
+
+@pytest.fixture(autouse=True)
+def no_consent(monkeypatch):
+    monkeypatch.delenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", raising=False)
+
+
+def logged(folder) -> str:
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(folder), "model")
+    return f"runs:/{run.info.run_id}/model"
+
+
+@pytest.mark.oldest_mlflow
+@pytest.mark.parametrize("kind", hostile.REFUSED)
+def test_a_model_with_code_is_refused_at_each_door(tracking, measured_as, tmp_path, kind):
+    canary, asked = tmp_path / "canary", measured_as()
+    hostile.REFUSED[kind](tmp_path / "model", canary)
+    uri = logged(tmp_path / "model")
+    for door in DOORS.values():
+        with pytest.raises(ConfigError, match="trust=true"):
+            door(uri)
+        assert not canary.exists()
+    assert asked == []
+
+
+@pytest.mark.oldest_mlflow
+@pytest.mark.parametrize("kind", hostile.UNREADABLE)
+def test_a_model_that_is_not_one_is_refused(tracking, measured_as, tmp_path, kind):
+    canary, asked = tmp_path / "canary", measured_as()
+    hostile.UNREADABLE[kind](tmp_path / "model", canary)
+    uri = logged(tmp_path / "model")
+    for name, door in DOORS.items():
+        expected = FrmError if name != "evaluate" else (FrmError, Exception)
+        with pytest.raises(expected):
+            door(uri)
+        assert not canary.exists()
+    assert asked == []
+
+
+@pytest.mark.oldest_mlflow
+@pytest.mark.parametrize("kind", hostile.HARMLESS)
+def test_a_graph_without_code_is_measured_and_nothing_is_installed(tracking, measured_as, tmp_path, kind):
+    canary, asked = tmp_path / "canary", measured_as()
+    hostile.HARMLESS[kind](tmp_path / "model", canary)
+    uri = logged(tmp_path / "model")
+    for door in DOORS.values():
+        door(uri)
+    assert asked == ["model"] * len(DOORS)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", hostile.CONTROLS)
+def test_the_canary_is_written_if_the_model_is_trusted(tmp_path, kind):
+    canary, model = tmp_path / "canary", tmp_path / "model"
+    hostile.REFUSED[kind](model, canary)
+    program = "import sys, torch, mlflow.pyfunc, mlflow.pytorch\n"
+    if (model / "data" / "model.pt2").exists() and kind not in ("code_module", "own_loader"):
+        program += "torch.export.load(sys.argv[1] + '/data/model.pt2').module()(torch.zeros(2, 8))"
+    else:
+        name = "pytorch" if kind == "whole_pickle" else "pyfunc"
+        program += f"mlflow.{name}.load_model(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, model], capture_output=True, check=False)
+    assert canary.exists()
+
+
+def test_workers_and_exports_run_nothing_from_the_path_of_a_model(tmp_path, monkeypatch):
+    canary, model, entry = tmp_path / "canary", tmp_path / "model", tmp_path / "entry"
+    hostile.site_module(model, canary)
+    entry.mkdir()
+    monkeypatch.setattr(sys, "path", [str(model / "code"), *sys.path])
+    monkeypatch.setenv("PYTHONPATH", str(model / "code"))
+    monkeypatch.chdir(model / "code")
+    monkeypatch.setenv("PYTHONSTARTUP", str(model / "code" / "sitecustomize.py"))
+    with open_local(name="tester", threads=1) as worker:
+        worker.request("hello", timeout_s=60)
+    subject = ModelConfig(name="linear", source="pt2", path=str(model / "data" / "model.pt2"))
+    request = ExportRequest(model=subject, runtime="torch_export", precision=PrecisionConfig("fp32"), batch_size=2)
+    process.run(request, entry, timeout_s=300)
+    assert (entry / "manifest.json").exists() or list(entry.iterdir())
+    assert not canary.exists()
+    control = subprocess.run([sys.executable, "-c", "pass"], env=os.environ, check=False, capture_output=True)
+    assert canary.exists(), control.stderr
+
+
+def test_a_local_file_is_searched_by_the_gate(tracking, measured_as, tmp_path):
+    canary, asked = tmp_path / "canary", measured_as()
+    hostile.REFUSED["guard"](tmp_path / "model", canary)
+    with pytest.raises(ConfigError, match="guards_code"):
+        by_gate(str(tmp_path / "model" / "data" / "model.pt2"))
+    assert asked == []
+
+
+def test_consent_lets_mlflow_load_the_model(tracking, measured_as, tmp_path):
+    canary = tmp_path / "canary"
+    measured_as()
+    hostile.whole_pickle(tmp_path / "model", canary)
+    uri = logged(tmp_path / "model")
+    with contextlib.suppress(FrmError, AttributeError):  # the pickle holds no network
+        attach(composed("attach", [f"model_uri={uri}", "json=true", "trust=true"]))
+    assert canary.exists()
