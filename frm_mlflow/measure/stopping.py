@@ -130,14 +130,14 @@ class StoppingRule:
 
 
 def latency_interval(pair: Sequence[Participant], *, confidence: float, first: int | None = None) -> Interval:
-    """Return the ratio with its interval over launches, or the median with its own where there is no baseline."""
+    """Return the ratio with its interval over launches, or without a baseline the median with its interval."""
     if len(pair) == 1:
         return estimate.median_over_launches(pair[0].by_launch("wall_ns"), confidence=confidence, first=first)
     return estimate.ratio_over_launches(*_block_medians(pair), confidence=confidence, first=first)
 
 
 def _of_each_launch(pair: Sequence[Participant]) -> Floats:
-    """Return each launch's ratio, or its median where there is no baseline."""
+    """Return each launch's ratio, or without a baseline its median."""
     if len(pair) == 1:
         return np.array([np.median(runs) for runs in pair[0].by_launch("wall_ns")])
     return estimate.launch_ratios(*_block_medians(pair))

@@ -88,7 +88,7 @@ def memory_peaks(launches: Sequence[Mapping[str, Any]], *, kind: str) -> list[fl
 
 
 def memory_ratio(model: Sequence[float], baseline: Sequence[float], *, confidence: float) -> Interval:
-    """Return the ratio of the launches' median peaks with its interval; NaN where a peak is missing or not above 0.
+    """Return the ratio of the launches' median peaks with its interval; NaN if a peak is missing or not above 0.
 
     A model over itself is 1. Peaks that repeat exactly have an interval of that one ratio: unlike times,
     a count of pages or of an allocator's bytes may do so.
