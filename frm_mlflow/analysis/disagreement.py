@@ -74,7 +74,7 @@ def summarise(fleet: Fleet, shift: Shift, options: AnalysisOptions, rng: np.rand
     rows, _ = np.nonzero(known)
     share = mean_interval(
         cases[known],
-        fleet.chips[rows],
+        fleet.clusters[rows],
         rng=rng,
         resamples=options.resamples,
         confidence=options.confidence,

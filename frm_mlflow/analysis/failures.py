@@ -23,7 +23,7 @@ _PAIRS_SHOWN = 200
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return frontier failures by family and model, and the pairs of models whose order flipped, by how much."""
     fleet = selection.comparable
-    sides = sorted(set(fleet.sides))
+    sides = fleet.side_names
     if len(sides) < 2:
         raise DataError(f"failures of transfer need two tiers, runtimes or precisions; there is only {sides[0]}")
     values = metrics(fleet)
@@ -34,17 +34,25 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def frontier_failures(
-    fleet: Fleet, values: Floats, *, source: str, target: str, options: AnalysisOptions
+    fleet: Fleet,
+    values: Floats,
+    *,
+    source: str,
+    target: str,
+    options: AnalysisOptions,
+    objective: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return failures and cases, each (targets, M): over the source's configurations, how often membership was wrong.
 
     A failure is a model that is on one of the two frontiers and not on the other. Pairs on one chip do not count.
+    `values` predict the frontier of `objective`, by default their own.
     """
+    truth = values if objective is None else objective
     here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
     rows = np.concatenate([here, there])
     failures, cases = (np.zeros((there.size, len(fleet.models))) for _ in range(2))
     units = fleet.units[rows]
-    for part in transferred(values[rows], values[rows], fleet.top1[rows], dominance=options.dominance):
+    for part in transferred(values[rows], truth[rows], fleet.top1[rows], dominance=options.dominance):
         sources = np.arange(rows.size)[part.sources]
         block = np.flatnonzero(sources < here.size)
         apart = units[sources[block]][:, None] != units[None, here.size :]
@@ -64,7 +72,7 @@ def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
     tables = [
         _flips(fleet, values[metric], metric, source, target)
         for metric in (FRM, LATENCY)
-        for source, target in permutations(sorted(set(fleet.sides)), 2)
+        for source, target in permutations(fleet.side_names, 2)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -81,10 +89,10 @@ def _by_group(
     member = (code[:, None] == np.arange(unique.size)[None, :]).astype(np.float64)
     rows: list[dict[str, object]] = []
     for objective in (FRM, LATENCY):
-        for source, target in permutations(sorted(set(fleet.sides)), 2):
+        for source, target in permutations(fleet.side_names, 2):
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
-            rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.sides == target])
+            rates = ClusterMeans.of_sums(failures, cases, fleet.clusters[fleet.sides == target])
             groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}

@@ -73,7 +73,7 @@ def side_scores(
 ) -> pd.DataFrame:
     """Return mean scores by source side, target side, predictor and objective; pairs on one chip are left out."""
     rows: list[dict[str, object]] = []
-    for source, target in product(sorted(set(fleet.sides)), repeat=2):
+    for source, target in product(fleet.side_names, repeat=2):
         here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
         apart = fleet.units[here][:, None] != fleet.units[there][None, :]
         if not apart.any():
@@ -81,8 +81,8 @@ def side_scores(
         block = np.ix_(here, there)
         f1 = pair_mean_interval(
             [scores.f1[block] for scores in scored.values()],
-            fleet.chips[here],
-            fleet.chips[there],
+            fleet.clusters[here],
+            fleet.clusters[there],
             apart=apart,
             rng=rng,
             resamples=options.resamples,
@@ -107,14 +107,19 @@ def source_scores(
     """Return the paper's Table 7: each configuration as the only source, scored on every tier's other chips."""
     apart = fleet.units[:, None] != fleet.units[None, :]
     rows: list[dict[str, object]] = []
-    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), sorted(set(fleet.sides))):
+    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), fleet.side_names):
         there = fleet.sides == target
         scores = scored[predictor, objective]
         f1, precision, recall = (
             np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
         )
         found = mean_intervals(
-            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE
+            f1.T,
+            fleet.clusters[there],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            bounds=SHARE,
         )
         for place, interval in enumerate(found):
             if np.isfinite(interval.estimate):
@@ -136,7 +141,7 @@ def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gener
     truth = metrics(sample)
     apart = sample.units[:, None] != sample.units[None, :]
     asked = []
-    for source, target in product(sorted(set(sample.sides)), repeat=2):
+    for source, target in product(sample.side_names, repeat=2):
         wanted = apart & (sample.sides == source)[:, None] & (sample.sides == target)[None, :]
         if wanted.any():
             asked.append((source, target, wanted))
