@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import SHARE, ClusterMeans
-from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
+from frm_mlflow.analysis.controls import FRM, LATENCY, PREDICTORS, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import transferred
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -29,6 +29,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     values = metrics(fleet)
     tables = {"by_family": _by_group(fleet, values, fleet.families, "family", options, rng)}
     tables["by_model"] = _by_group(fleet, values, fleet.models, "model", options, rng)
+    tables["controls"] = control_failures(fleet, values, options, rng)
     tables["flips"] = flipped_pairs(fleet, values)
     return Result(tables=tables, sentences=tuple(_sentences(tables)))
 
@@ -62,6 +63,46 @@ def frontier_failures(
         failures += (wrong & counted).sum(axis=0)
         cases += counted.sum(axis=0)
     return failures, cases
+
+
+def control_failures(
+    fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the failure rate of each family if another metric, or shuffled FRM, predicts the frontier.
+
+    All are held against the same true frontiers. `by_family` has FRM and latency with their intervals.
+    """
+    rows: list[dict[str, object]] = []
+    for objective in (FRM, LATENCY):
+        for predictor in PREDICTORS:
+            rates = pooled_failure_rates(fleet, values[predictor], values[objective], options)
+            rows += [_control_row(objective, predictor, family, rate) for family, rate in rates.items()]
+    sample = fleet.select(control_sample(fleet, rng, per_side=40))
+    truth = metrics(sample)
+    drawn: dict[tuple[str, str], list[float]] = {}
+    for mixed in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
+        for objective in (FRM, LATENCY):
+            for family, rate in pooled_failure_rates(sample, mixed, truth[objective], options).items():
+                drawn.setdefault((objective, family), []).append(rate)
+    rows += [_control_row(goal, SHUFFLED, family, known_mean(np.array(v))) for (goal, family), v in drawn.items()]
+    return pd.DataFrame(rows, columns=["objective", "predictor", "family", "failure_rate"])
+
+
+def _control_row(objective: str, predictor: str, family: str, rate: float) -> dict[str, object]:
+    return {"objective": objective, "predictor": predictor, "family": family, "failure_rate": rate}
+
+
+def pooled_failure_rates(
+    fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions
+) -> dict[str, float]:
+    """Return each family's share of wrong memberships over all pairs of sides."""
+    wrong, cases = np.zeros(len(fleet.models)), np.zeros(len(fleet.models))
+    for source, target in permutations(fleet.side_names, 2):
+        found = frontier_failures(fleet, predictor, source=source, target=target, options=options, objective=objective)
+        wrong, cases = wrong + found[0].sum(axis=0), cases + found[1].sum(axis=0)
+    families = np.asarray(fleet.families, dtype=object)
+    sums = {name: (wrong[families == name].sum(), cases[families == name].sum()) for name in sorted(set(families))}
+    return {str(name): float(part / whole) if whole else float("nan") for name, (part, whole) in sums.items()}
 
 
 def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from frm_mlflow.analysis.controls import (
 from frm_mlflow.analysis.cost import runs_saved
 from frm_mlflow.analysis.disagreement import rank_shift
 from frm_mlflow.analysis.facts import FLOAT_PRECISIONS
-from frm_mlflow.analysis.failures import frontier_failures
+from frm_mlflow.analysis.failures import pooled_failure_rates
 from frm_mlflow.analysis.fleet import SIDE, UNIT, Fleet
 from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
 from frm_mlflow.analysis.interaction import observations
@@ -450,16 +450,8 @@ def failure_rates(
 
 def _failures(fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions) -> list[float]:
     """Return the percentage of wrong memberships of each family over all pairs of tiers."""
-    wrong, cases = np.zeros(len(fleet.models)), np.zeros(len(fleet.models))
-    for source in fleet.side_names:
-        for target in (side for side in fleet.side_names if side != source):
-            found = frontier_failures(
-                fleet, predictor, objective=objective, source=source, target=target, options=options
-            )
-            wrong, cases = wrong + found[0].sum(axis=0), cases + found[1].sum(axis=0)
-    families = np.asarray(fleet.families, dtype=object)
-    totals = [(wrong[families == family].sum(), cases[families == family].sum()) for family in printed.FAILURES]
-    return [100 * float(part / whole) if whole else NAN for part, whole in totals]
+    rates = pooled_failure_rates(fleet, predictor, objective, options)
+    return [100 * rates.get(family, NAN) for family in printed.FAILURES]
 
 
 def architectures(fleet: Fleet) -> pd.DataFrame:

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, known_mean
+from frm_mlflow.analysis.common_baseline import against_common_baseline
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS, frm_of
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import Dominance, frontier
 from frm_mlflow.analysis.ranks import pairs, ranks, row_spearman, spearman
 from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.schema import DEVICE, TIER
 
@@ -43,7 +45,10 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
-    """Return one row a benchmark: FRM, FRM_E, ratios, rank, FRM under the other baselines, and the frontier."""
+    """Return one row a benchmark: FRM, FRM_E, ratios, rank, FRM under other baselines, and the frontier.
+
+    `frm_common` relates to the baseline in the widest precision of the device (`common_baseline`).
+    """
     frm = fleet.frm()
     cells = np.nonzero(fleet.measured)
     shown: dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]] = {
@@ -67,6 +72,12 @@ def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
     table["model"] = np.asarray(fleet.models, dtype=object)[cells[1]]
     table["family"] = np.asarray(fleet.families, dtype=object)[cells[1]]
     table = table.assign(**{name: values[cells] for name, values in shown.items()}, frontier=on_frontier[cells])
+    keys = fleet.configurations[list(KEY_COLUMNS)].iloc[cells[0]].reset_index(drop=True)
+    costs = table.drop(columns=list(KEY_COLUMNS), errors="ignore").assign(energy_mj=fleet.energy_mj[cells])
+    common = against_common_baseline(
+        pd.concat([keys, costs], axis=1), baseline=fleet.baseline, components=fleet.components
+    )
+    table = table.join(common)
     return table.sort_values(["configuration", "frm", "model"], kind="stable").reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import CORRELATION, mean_intervals
-from frm_mlflow.analysis.controls import FRM, LATENCY, MEMORY, metrics
+from frm_mlflow.analysis.controls import FRM, LATENCY, PARAMS, SHUFFLED, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet, stacked
 from frm_mlflow.analysis.frm import frm, ratio
 from frm_mlflow.analysis.matched import level_order, matched_pairs
@@ -61,10 +61,11 @@ def fresh_and_loaded(fleet: Fleet) -> Fleet:
 
 
 def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the rank correlation between the levels of one axis, for FRM, latency and memory."""
+    """Return the rank correlation between the levels of one axis, for FRM, single metrics and shuffled FRM."""
     matched = matched_pairs(fleet.configurations, axis)
     levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b])
-    values = {name: cells for name, cells in metrics(fleet).items() if name in (FRM, LATENCY, MEMORY)}
+    values = {name: cells for name, cells in metrics(fleet).items() if name != PARAMS}
+    values[SHUFFLED] = next(shuffled_frm(fleet, repeats=1, rng=rng))
     levels_of = values | {FRM: fleet.frm()}
     rows: list[dict[str, object]] = []
     for pair in levels.unique():
