@@ -37,7 +37,7 @@ def catalogue() -> pd.DataFrame:
 
 def test_all_nine_answer_for_one_machine_with_several_runtimes(catalogue: pd.DataFrame):
     report = analysed(catalogue)
-    assert set(report.results) == set(ANALYSES)
+    assert set(report.results) == set(ANALYSES) - {"paper"}  # none of its models but one
     for name, result in report.results.items():
         said = "runtimes take the place of tiers" in result.sentences[0]
         assert said == (name in COMPARING)
