@@ -8,6 +8,8 @@ from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, run_all
 from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
 
+NAMED = [name for name in ANALYSES if name != "paper"]
+"""The paper's tables look for its models and devices by name."""
 NAMES = ("device", "chip", "model")
 
 
@@ -22,7 +24,7 @@ def frame() -> pd.DataFrame:
 def numbers(frame, baseline):
     """Return every table's numbers, rows in an order that no name decides."""
     options = AnalysisOptions(baseline=baseline, baselines=[baseline], resamples=100, shuffles=10)
-    report = run_all(frame, options=options, rng=np.random.default_rng(0))
+    report = run_all(frame, NAMED, options=options, rng=np.random.default_rng(0))
     return {
         (name, key): np.sort(np.nan_to_num(_numeric(table), nan=-1e9).ravel())
         for name, result in report.results.items()
@@ -55,6 +57,6 @@ def expected(frame):
 def test_renaming_and_reordering_change_no_number(frame, expected, seed):
     found = numbers(*renamed(frame, seed))
     assert found.keys() == expected.keys()
-    assert {name for name, _ in expected} >= set(ANALYSES) - {"sensitivity"}  # no two differ in one of its axes
+    assert {name for name, _ in expected} >= set(NAMED) - {"sensitivity"}  # no two differ in one of its axes
     for key, values in expected.items():
         assert found[key] == pytest.approx(values, rel=1e-9, abs=1e-9), key
