@@ -385,7 +385,7 @@ def test_the_cache_of_a_database_is_the_same_whichever_way_its_runs_are_read(
 
 @pytest.mark.parametrize(
     ("last_day", "days", "months"),
-    [(20, 0, ["2026-11"]), (20, 9, ["2026-11", "2026-12"]), (1, 0, ["2026-10", "2026-11"]), (20, 200, ["2"])],
+    [(20, 0, ["2026-11"]), (20, 10, ["2026-11", "2026-12"]), (1, 0, ["2026-10", "2026-11"]), (20, 200, ["2"])],
 )
 def test_a_refresh_asks_for_the_months_since_the_last(last_day: int, days: int, months: list[str]) -> None:
     last_s = pd.Timestamp(f"2026-11-{last_day:02}", tz="UTC").timestamp()
