@@ -59,6 +59,7 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --severity-level medium frm_mlflow runners conf
+	$(BIN)/vermin --quiet --no-tips --target=3.10- --violations frm_mlflow runners conf hydra_plugins
 
 audit: $(BIN)/uv ## look for known vulnerabilities of the pinned dependencies; needs osv.dev, so CI does not run it
 	@$(BIN)/uv tool run --quiet pip-audit --strict --vulnerability-service osv --no-deps --disable-pip -r constraints.txt \
