@@ -295,6 +295,8 @@ HOST = Tag("frm.host", "host", "Name of the host that measured.")
 PROCESS = Tag("frm.process", "process", "Process that runs a sweep on its host: its id and the time of its start.")
 FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher that the run belongs to.")
 FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
+LEASE_PREFIX = "frm.lease."
+"""Tags of a sweep that begin so name the processes that run it or want to; they are removed when it ends."""
 OPENING = Tag("frm.opening", "opening", "Marks the request that created a run: it finds the run where no answer came.")
 
 KIND_BENCHMARK = "benchmark"

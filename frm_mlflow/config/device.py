@@ -71,6 +71,8 @@ class DeviceConfig:
     tool_options: list[str] = field(default_factory=list)
     """adb: further options of that program: [--use_gpu=true]."""
     connect_timeout_s: float = 10.0
+    wait_s: float = 3600.0
+    """Longest time to wait for the device while another process measures on it; 0 fails at once."""
     copy_timeout_s: float = 600.0
     """Longest time that one copy to the device may take."""
 

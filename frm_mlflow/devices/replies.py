@@ -115,6 +115,11 @@ class _Given(_Reply):
     bytes: Annotated[int, Field(ge=0, lt=2**50)]
 
 
+class _Held(_Reply):
+    held: bool
+    holder: Text
+
+
 class _Pruned(_Reply):
     removed: list[Text]
     bytes: Annotated[int, Field(ge=0, lt=2**60)]
@@ -136,6 +141,7 @@ _REPLIES: Mapping[str, type[_Reply]] = {
     "receive": _Received,
     "take": _Reply,
     "give": _Given,
+    "hold": _Held,
     "prune": _Pruned,
 }
 

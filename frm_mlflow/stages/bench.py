@@ -115,13 +115,14 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
     client = server.connect(tracking.uri)
     sweep_hash = multirun_hash(config)
     parent = _resumed(client, tracking, sweep_hash, resume=bool(config.resume))
-    close_abandoned(client, parent, resume=bool(config.resume))
+    refuse_running(client, parent, resume=bool(config.resume))
     opened = log.open_sweep(
         client,
         server.experiment_name(client, tracking.experiment),
         name="multirun",
         tags=tracking.tags | runner_tags() | {schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
+        resume=bool(config.resume),
     )
     with opened as run:
         sweep = OpenSweep(run)
@@ -145,7 +146,7 @@ def _opened(
     client: MlflowClient, plans: Sequence[BenchmarkPlan], device: Device, *, sweep_hash: str, parent: str | None
 ) -> Iterator[OpenSweep]:
     tracking = plans[0].settings.tracking
-    close_abandoned(client, parent, resume=plans[0].settings.resume)
+    refuse_running(client, parent, resume=plans[0].settings.resume)
     names = list(dict.fromkeys(plan.settings.model.name for plan in plans))
     opened = log.open_sweep(
         client,
@@ -154,6 +155,7 @@ def _opened(
         description=f"Benchmarks of {', '.join(names)} on {device.name} ({device.chip}).",
         tags=tracking.tags | runner_tags() | {schema.DEVICE.key: device.name, schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
+        resume=plans[0].settings.resume,
     )
     with opened as run:
         yield OpenSweep(run)
@@ -172,12 +174,11 @@ def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *,
     return tracking.parent_run_id
 
 
-def close_abandoned(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
-    """End what the killed process of a sweep that is resumed has left open; one that still runs here is refused."""
+def refuse_running(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
+    """Refuse to resume a sweep whose process still runs here, also one of an earlier version, which has no lease."""
     if resume and parent is not None:
         host, process = log.runner_of(client, parent)
         refuse_if_alive(parent, host=host, process=process)
-        log.close_orphans(client, parent, reason="the sweep was killed; resumed")
 
 
 def analyze_after(sweep: OpenSweep, names: Any, *, baseline: str) -> None:
