@@ -30,7 +30,7 @@ class _Reply(BaseModel):
 
 
 class _Hello(_Reply):
-    protocol: int
+    protocol: Annotated[int, Field(ge=0, lt=10**6)]
     python: Text
     pid: Annotated[int, Field(ge=1, lt=2**31)]
     host: Text

@@ -87,8 +87,8 @@ import os, signal, sys, tempfile
 from frm_mlflow.tracking.signals import signals_as_interrupt
 try:
     with tempfile.TemporaryDirectory() as folder, signals_as_interrupt():
-        print(folder, flush=True)
         try:
+            print(folder, flush=True)
             signal.pause()
         finally:
             print("closing", flush=True)

@@ -82,7 +82,8 @@ def assert_plausible(command: str, reply: dict[str, Any]) -> None:
             assert not isinstance(got, bool)
         if key == "facts" or (command == "verify" and not reply["finite"]):
             continue
-        assert all(math.isfinite(number) and abs(number) <= DAY_NS for number in numbers(got))
+        largest = sys.float_info.max if command == "verify" else DAY_NS  # an output may be wrong by any number
+        assert all(math.isfinite(number) and abs(number) <= largest for number in numbers(got)), (key, got)
     if command == "run_block":
         assert len(reply["wall_ns"]) == len(reply["cpu_ns"]) == RUNS
         assert min(reply["wall_ns"]) > 0
