@@ -25,6 +25,7 @@ from mlflow import MlflowClient
 
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import ConfigError, FrmError
+from frm_mlflow.tracking.server import check_answer
 from frm_mlflow.tracking.spool import SERVER_ERRORS
 
 logger = redact.logger(__name__)
@@ -104,6 +105,8 @@ class Lease:
     key: str = field(default_factory=lambda: f"{schema.LEASE_PREFIX}{uuid.uuid4().hex[:12]}")
     owner: Owner = field(default_factory=Owner.here)
     lost_to: Owner | None = None
+    answers: Callable[[MlflowClient], None] = check_answer
+    """Raises at once if the server does not answer: MLflow's client would try again for long."""
 
     @property
     def first_tag(self) -> dict[str, str]:
@@ -176,6 +179,7 @@ class Lease:
     def _renew(self, stop: threading.Event) -> None:
         while not stop.wait(BEAT_S):
             try:
+                self.answers(self.client)
                 taken = [owner for owner in self._others({}).values() if owner.state == HAS]
                 if taken:
                     self.lost_to = taken[0]
@@ -191,6 +195,7 @@ class Lease:
     def _take_back(self) -> None:
         """Remove this process's tag; one that stays is seen to be dead."""
         try:
+            self.answers(self.client)
             self.client.delete_tag(self.run_id, self.key)
         except SERVER_ERRORS as error:
             logger.debug("the lease on %s could not be given back: %s", self.run_id, error)

@@ -24,6 +24,8 @@ from frm_mlflow.tracking.lease import EXPIRES_S, HAS, Lease, LeaseLostError, Own
 class Tags:
     """A server that keeps one run's tags, and that is now and then slow."""
 
+    tracking_uri = "sqlite://"
+
     def __init__(self, seed: int) -> None:
         self.tags: dict[str, str] = {}
         self._lock = threading.Lock()
