@@ -48,7 +48,11 @@ class DeviceConfig:
     """Where the model runs: cpu, cuda, phone, or auto."""
     recognise: Recognition = field(default_factory=Recognition)
     index: int = 0
-    """Which GPU, as CUDA numbers them."""
+    """Which GPU, in the order of the PCI bus, among those that CUDA_VISIBLE_DEVICES leaves."""
+    unit: str | None = None
+    """The unit that must run the model if it is not the kind's own: npu, gpu or mixed, of Intel, Apple or Qualcomm."""
+    variants: list[str] = field(default_factory=list)
+    """Devices that this name also stands for (a100: all A100 cards); a run carries the name of the variant."""
     transport: str = "local"
     """How the device is reached: local (this machine), ssh or adb."""
     host: str | None = None

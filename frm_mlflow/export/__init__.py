@@ -5,6 +5,7 @@ Importing this needs no torch, and neither does an export that is cached.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
@@ -40,5 +41,7 @@ def export(
     if isinstance(precision, str):
         precision = PrecisionConfig(name=precision)
     check(runtime, precision.name, compute_unit=compute_unit)
+    if precision.name == "tf32":  # the same network: the GPU computes with fewer bits of it
+        precision = replace(precision, name="fp32")
     request = ExportRequest(model=config, runtime=runtime, precision=precision, batch_size=batch_size)
     return cache.fetch(request.key(), lambda directory: process.run(request, directory, timeout_s=timeout_s))

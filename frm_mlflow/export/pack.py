@@ -65,6 +65,7 @@ def prepare(request: ExportRequest) -> Subject:
         outputs=tuple(output.float().numpy() for output in outputs),
         cost=count(recipe_for(request.model)),
         precision=request.precision,
+        runtime=request.runtime,
     )
 
 

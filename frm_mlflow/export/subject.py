@@ -26,6 +26,7 @@ class Subject:
     outputs: Arrays
     cost: ComputeCost
     precision: PrecisionConfig
+    runtime: str = ""
 
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:

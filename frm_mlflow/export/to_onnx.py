@@ -34,7 +34,7 @@ def convert(subject: Subject, directory: Path) -> Converted:
     dtype = "float16" if precision == "fp16" else "float32"
     _trace(subject, file, dtype=DTYPES["fp16" if precision == "fp16" else "fp32"])
     if precision == "int8":
-        _quantise(file, subject)
+        _quantise(file, subject, for_tensorrt=subject.runtime == "tensorrt")
     model = onnx.load(file)
     onnx.checker.check_model(model)
     producers = {output: node for node in model.graph.node for output in node.output}
@@ -69,8 +69,11 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _quantise(file: Path, subject: Subject) -> None:
-    """Quantise in place: weights to int8 a channel, activations to uint8, as CPUs with VNNI multiply them."""
+def _quantise(file: Path, subject: Subject, *, for_tensorrt: bool) -> None:
+    """Quantise in place: weights to int8 per channel, activations to uint8, as CPUs with VNNI multiply them.
+
+    TensorRT takes activations in int8 with zero point 0 only.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -89,9 +92,13 @@ def _quantise(file: Path, subject: Subject) -> None:
         Batches(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": RANGE_AVERAGING},
+        extra_options={
+            "CalibMovingAverage": True,
+            "CalibMovingAverageConstant": RANGE_AVERAGING,
+            "ActivationSymmetric": for_tensorrt,
+        },
     )
     simplified.unlink()
 

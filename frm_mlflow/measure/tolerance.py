@@ -18,6 +18,7 @@ class Tolerance:
 
 TOLERANCES = {
     "fp32": Tolerance(0.9999, 0.01),
+    "tf32": Tolerance(0.999, 0.05),
     "fp16": Tolerance(0.999, 0.05),
     "bf16": Tolerance(0.99, 0.2),
     "int8": Tolerance(0.85, 1.0),

@@ -12,14 +12,15 @@ from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
-from frm_mlflow.config import TrackingConfig, checked
+from frm_mlflow.config import RuntimeConfig, TrackingConfig, checked
 from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
 from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.overrides import quoted
-from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
+from frm_mlflow.stages.plan import AUTO, BenchmarkPlan, Compose, is_of_the_sweep, key_of, plan_benchmarks
+from frm_mlflow.stages.preflight import choose, refuse_what_cannot_run
 from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.sweep import Bench, OpenSweep, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
@@ -50,20 +51,42 @@ def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence
     SweepError
         At the end, where a benchmark FAILED.
     """
-    plans = plan_benchmarks(config, overrides, composer(search_path))
+    compose = composer(search_path)
+    plans = plan_benchmarks(config, overrides, compose)
     with devices.opened(plans[0].settings.device) as host:
-        _bench_on(host, plans)
+        device = devices.resolve(plans[0].settings.device, hardware=host.hardware, known=devices.known_devices())
+        for note in device.notes:
+            console().print(note, markup=False, highlight=False, soft_wrap=True)
+        if device.kind == "cuda" and AUTO in (config.runtimes or [config.runtime.name]):
+            plans = _with_runtime_of(device, host, config, overrides, compose)
+        _bench_on(host, device, plans)
 
 
-def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
+def _with_runtime_of(
+    device: Device, host: Host, config: DictConfig, overrides: Sequence[str], compose: Compose
+) -> tuple[BenchmarkPlan, ...]:
+    """Return the plans with the runtime that `runtime=auto` stands for on this GPU, and print which and why."""
+    kept = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
+
+    def settings(name: str) -> RuntimeConfig:
+        return checked(RuntimeConfig, compose([*kept, f"runtime={name}"]).runtime, where="runtime")
+
+    precision = str((config.precisions or [config.precision.name])[0])
+    choice = choose(host, device, settings, precision)
+    console().print(f"runtime={choice.runtime}: {choice.reason}", markup=False, highlight=False, soft_wrap=True)
+    return plan_benchmarks(config, overrides, compose, automatic=choice.runtime)
+
+
+def _bench_on(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
     settings = plans[0].settings
-    device = devices.resolve(settings.device, hardware=host.hardware, known=devices.known_devices())
     if isinstance(host, Phone) and settings.accuracy.mode == "measured":
         raise ConfigError("accuracy=measured needs a worker, and a phone has none: choose accuracy=published")
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
         check_name(chosen.model)
+    groups = {(str(p.settings.runtime), p.settings.precision.name): p.settings for p in plans}
+    refuse_what_cannot_run(host, device, [(each.runtime, each.precision) for each in groups.values()])
     shared = SHARED_SWEEP.get()
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)

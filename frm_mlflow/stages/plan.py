@@ -24,6 +24,9 @@ OF_THE_SWEEP = ("resume", "json", "dry_run", "analysis", "max_drift")
 SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
 """Names that stand for several models."""
 
+AUTO, DEFAULT_RUNTIME = "auto", "onnxruntime"
+"""`runtime=auto` follows the device; this is what it stands for on a processor."""
+
 Compose = Callable[[list[str]], DictConfig]
 
 
@@ -52,7 +55,9 @@ class BenchmarkPlan:
         return content_hash({"device": device, "chip": chip} | {key: self.resolved[key] for key in keys})
 
 
-def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compose) -> tuple[BenchmarkPlan, ...]:
+def plan_benchmarks(
+    config: DictConfig, overrides: Sequence[str], compose: Compose, *, automatic: str = DEFAULT_RUNTIME
+) -> tuple[BenchmarkPlan, ...]:
     """Return the benchmarks that `config` asks for, grouped by runtime and precision, baseline first.
 
     Parameters
@@ -63,6 +68,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
         The command line's overrides that led to it.
     compose
         Composes the `bench` configuration for a list of overrides (`hydra.compose`).
+    automatic
+        The runtime that `runtime=auto` stands for.
 
     Raises
     ------
@@ -72,7 +79,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
     asked = checked(BenchConfig, config, where="bench")
     kept = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
     plans: list[BenchmarkPlan] = []
-    for runtime in asked.runtimes or [""]:
+    for name in asked.runtimes or [asked.runtime.name]:
+        runtime = automatic if name == AUTO else name if asked.runtimes else ""
         for precision in asked.precisions or [""]:
             common = _choose(kept, runtime=runtime, precision=precision)
             reference = with_model(common, asked.baseline)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from frm_mlflow import schema
@@ -75,7 +75,10 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
     """
     model = plan.settings.model
     version = measured.measurement.runtime_version
-    configuration = configuration_of(plan, device, precision=measured.artefact.precision, version=version)
+    placed = measured.measurement.placed
+    precision = measured.artefact.precision if placed is None else placed.precision
+    unit = device.compute_unit if placed is None else placed.unit
+    configuration = replace(configuration_of(plan, device, precision=precision, version=version), compute_unit=unit)
     has_baseline = plan.is_baseline or measured.baseline is not None
     return BenchmarkRecord(
         model=model.name,
@@ -132,7 +135,7 @@ def _range(metrics: Mapping[str, float], *keys: schema.Metric) -> Range:
 
 
 def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:
-    facts = measured.artefact.facts
+    facts, placed = measured.artefact.facts, measured.measurement.placed
     tags = {
         schema.CONFIG_HASH: plan.config_hash(device=device.name, chip=device.chip),
         schema.INPUT_SIZE: str(facts.get("input_size", "")),
@@ -142,7 +145,8 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.UNCOUNTED_OPS: ", ".join(facts.get("uncounted_ops", ())),
         schema.RATIO_SOURCE: schema.RATIO_INTERLEAVED if has_baseline else "",
         schema.LATENCY_STATISTIC: measured.measurement.latency_statistic,
-        schema.LAYERS: measured.measurement.layers,
+        schema.LAYERS: measured.measurement.layers or (placed.layers if placed else ""),
+        schema.PROVIDER: placed.provider if placed else "",
         schema.FLOAT_NODES: _float_nodes(measured.artefact),
         schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
         schema.ENERGY_METER: measured.measurement.energy_meter,

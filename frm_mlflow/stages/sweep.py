@@ -226,6 +226,7 @@ def _measurement(
         runtime=settings.runtime,
         config=settings.measure,
         rng=np.random.default_rng(settings.measure.seed),
+        precision=settings.precision.name,
         host=bench.host,
         on_progress=update,
     )

@@ -18,19 +18,20 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 class CudaEvents:
-    """Two CUDA events on the current stream."""
+    """Two CUDA events on the current stream of a device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         self._stop = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
     def start(self) -> None:
         """Record the first event."""
-        self._start.record()
+        self._start.record(torch.cuda.current_stream(self._device))
 
     def stop(self) -> None:
         """Record the second event."""
-        self._stop.record()
+        self._stop.record(torch.cuda.current_stream(self._device))
 
     def elapsed_ns(self) -> int:
         """Time between the events (resolution about 0.5 microseconds)."""
@@ -38,16 +39,49 @@ class CudaEvents:
 
 
 def torch_device(target: Target) -> torch.device:
-    """Return the target's torch device with its threads set; refuse CUDA where torch has none."""
+    """Return the target's torch device with its threads and TF32 set; refuse CUDA if torch cannot use it."""
     torch.set_num_threads(target.threads)
     if target.kind != "cuda":
         return torch.device("cpu")
-    if not torch.cuda.is_available():
+    if torch.version.cuda is None:
         raise SessionError(
-            f"torch {torch.__version__} sees no CUDA device: install a CUDA build of torch, or choose device=cpu",
+            f"torch {torch.__version__} was built without CUDA: run `make setup` on this machine, or "
+            "`pip install --force-reinstall torch torchvision` for a build with CUDA",
             kind="provider",
         )
-    return torch.device("cuda", target.index)
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        raise SessionError(
+            f"torch {torch.__version__} cannot use CUDA: {_first_line(error)}", kind="provider"
+        ) from error
+    device = torch.device("cuda", target.index)
+    if target.index >= torch.cuda.device_count():
+        raise SessionError(
+            f"torch sees {torch.cuda.device_count()} CUDA devices and none with index {target.index}", kind="provider"
+        )
+    torch.cuda.set_device(device)
+    set_tf32(allowed=target.allows_tf32)
+    return device
+
+
+def set_tf32(*, allowed: bool) -> None:
+    """Compute fp32 matrix products and convolutions in TF32, or in IEEE fp32.
+
+    torch's defaults differ between the two. These older settings are read by torch.compile too, which refuses a
+    mixture with the newer `fp32_precision`.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def tf32_is_allowed() -> bool:
+    """Whether either of them may be computed in TF32."""
+    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def factory_of(artefact: Artefact) -> Callable[..., torch.nn.Module]:
@@ -87,4 +121,6 @@ def torch_versions() -> dict[str, str]:
     versions = {"torch": str(torch.__version__)}
     if torch.version.cuda:
         versions["cuda"] = str(torch.version.cuda)
+        if cudnn := torch.backends.cudnn.version():  # type: ignore[no-untyped-call]
+            versions["cudnn"] = str(cudnn)
     return versions
