@@ -5,7 +5,8 @@ ones. Neither number says anything about hardware, so an analysis uses one of th
 (docs/adr/0145). The rule, for each model and input size:
 
 1. Published accuracy before measured accuracy, because it rests on more images. For a quantised network it is the
-   reverse: only a figure that was measured in that precision is its own.
+   reverse: only a figure that was measured in that precision is its own. Operations and parameters that were
+   counted on the network come before a catalogue's rounded ones.
 2. Of those, the value that most rows carry; if several are as common, the lower median of them.
 
 A row that has no value keeps none.
@@ -21,6 +22,7 @@ import pandas as pd
 from frm_mlflow.schema import (
     ACCURACY_SOURCE,
     ACTIVATIONS_M,
+    FLOPS_SOURCE,
     GMACS,
     INPUT_SIZE,
     MODEL,
@@ -37,6 +39,8 @@ FLOAT_PRECISIONS: tuple[str, ...] = ("", "fp32", "tf32", "bf16", "fp16", "float"
 """Precisions whose accuracy is that of the published weights; "" is unknown."""
 MEASURED = "measured"
 """First word of `frm.accuracy_source` when the accuracy was measured on the benchmarked model itself."""
+COUNTED = "counted"
+"""Value of `frm.flops_source` when the network itself was counted."""
 OWN, FLOAT = "own", "float"
 BORROWED = "borrowed"
 """Rows whose accuracy is not used because it is the float network's."""
@@ -75,7 +79,8 @@ def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataF
     networks = [rows[MODEL.column], rows[RESOLUTION.column], rows[PRECISION.column].where(own, "float")]
     preferred = own | ~_is_measured(rows)
     changes = {TOP1.column: _usual(accuracy, networks, preferred)}
-    changes |= {name: _usual(rows[name], models) for name in _COUNTED}
+    counted = rows[FLOPS_SOURCE.column] == COUNTED
+    changes |= {name: _usual(rows[name], models, counted) for name in _COUNTED}
     before = {name: accuracy if name == TOP1.column else rows[name] for name in changes}
     replaced = {name: before[name].notna() & (before[name] != value) for name, value in changes.items()}
     lost = replaced[TOP1.column] | changes[TOP1.column].isna()

@@ -66,7 +66,7 @@ def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.ran
     levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b])
     values = {name: cells for name, cells in metrics(fleet).items() if name != PARAMS}
     values[SHUFFLED] = next(shuffled_frm(fleet, repeats=1, rng=rng))
-    levels_of = values | {FRM: fleet.frm()}
+    levels_of = values | {FRM: fleet.frm(), SHUFFLED: np.full_like(values[SHUFFLED], np.nan)}
     rows: list[dict[str, object]] = []
     for pair in levels.unique():
         chosen = np.flatnonzero(levels == pair)

@@ -75,6 +75,12 @@ def test_operations_are_one_per_input_size():
     assert rows["gmacs"].tolist() == [4.1, 4.1, 4.1, 8.3]
 
 
+def test_what_was_counted_comes_before_a_rounded_catalogue():
+    listed = [row(device=d, gmacs=0.31, flops_source="catalogue") for d in ("x", "y", "z")]
+    rows, _ = usable_rows(frame(row(gmacs=0.3047, flops_source="counted"), *listed), AnalysisOptions())
+    assert set(rows["gmacs"]) == {0.3047}
+
+
 def test_the_ratio_of_operations_is_that_of_the_facts():
     rows = device("phone")
     rows[1] |= {"ratio_flops": 9.0, "ratio_source": "interleaved", "baseline": "resnet50"}
