@@ -33,34 +33,25 @@ class RuntimeSupport:
 
 _TORCH = {"torch": "torch"}
 _FLOATS = ("fp32", "fp16", "bf16")
-_CUDA_FLOATS = ("fp32", "tf32", "fp16", "bf16")
-_ONNX = _TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 
 RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
     {
-        "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS),
+        "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS),
         "torch_compile": RuntimeSupport(
-            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS, artefact="torch"
+            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS, artefact="torch"
         ),
         "torch_export": RuntimeSupport(
-            exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32", "tf32")
+            exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32",)
         ),
         "onnxruntime": RuntimeSupport(
             exporter="to_onnx",
             extra="bench",
-            packages=_ONNX,
+            packages=_TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"},
             cpu=("fp32", "int8"),
-            cuda=("fp32", "tf32", "fp16"),
-        ),
-        "tensorrt": RuntimeSupport(
-            exporter="to_onnx",
-            extra="tensorrt",
-            packages=_ONNX | {"tensorrt": "tensorrt"},
-            cpu=(),
-            cuda=("fp32", "tf32", "fp16", "bf16", "int8"),
+            cuda=("fp32", "fp16"),
         ),
         "torchscript": RuntimeSupport(
-            exporter="to_torchscript", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS
+            exporter="to_torchscript", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS
         ),
         "openvino": RuntimeSupport(
             exporter="to_openvino",

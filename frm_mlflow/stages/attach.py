@@ -149,8 +149,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     with devices.opened(config.device) as host:
         device = devices.resolve(config.device, hardware=host.hardware, known=devices.known_devices())
         bench = replace(Bench.on(device, host), own_cache=ArtefactCache(scratch / "exports"))
-        with bench.turn(plan, holder=f"a benchmark of {subject.name}"):
-            measured = measure(plan, bench, logger.info, with_baseline=True)
+        measured = measure(plan, bench, logger.info, with_baseline=True)
     attachments = Attachments(
         samples=measured.measurement.samples,
         environment=bench.environment,

@@ -10,7 +10,7 @@ import pytest
 from frm_mlflow.worker import PROTOCOL_VERSION
 from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
 from frm_mlflow.worker.service import Worker, serve
-from frm_mlflow.worker.sessions.base import Placement, Session, SessionError
+from frm_mlflow.worker.sessions.base import Session, SessionError
 
 
 class Doubling(Session):
@@ -18,10 +18,7 @@ class Doubling(Session):
 
     off = 0.0
 
-    def start(self): ...
-    def placement(self):
-        return Placement("cpu", "cpu", "numpy")
-
+    def warm(self, artefact): ...
     def load(self, directory, artefact):
         self.directory = directory
 
