@@ -6,7 +6,7 @@ UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
 DEMO_MODELS := mobilenet_v3_small,squeezenet1_1,mobilenet_v2,resnet18,levit_128s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo ui test test-all check lint audit format lock wheel clean
+.PHONY: help setup setup-dev demo ui test test-all check lint audit format lock wheel release clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,7 @@ lint: setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --recursive --severity-level medium frm_mlflow runners conf
+	$(BIN)/vermin --quiet --no-tips --target=3.10- --violations frm_mlflow runners conf hydra_plugins
 
 audit: $(BIN)/uv ## look for known vulnerabilities of the pinned dependencies; needs osv.dev, so CI does not run it
 	@$(BIN)/uv tool run --quiet pip-audit --strict --vulnerability-service osv --no-deps --disable-pip -r constraints.txt \
@@ -73,6 +74,9 @@ lock: $(BIN)/uv ## compile constraints.txt from pyproject.toml, for every suppor
 
 wheel: setup-dev ## build the sdist and the wheel into dist/
 	$(BIN)/python -m build
+
+release: $(BIN)/uv ## make release VERSION=x.y.z: version, changelog heading, sdist, wheel and tag
+	$(BIN)/python -m docs.release $(VERSION)
 
 clean: ## remove build products, caches and .venv (runs and exports stay)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -87,13 +87,19 @@ class Protocol:
     launches: Floats
     unstable: NDArray[np.bool_]
     covered_ms: NDArray[np.bool_]
-    drifts: NDArray[np.bool_]
-    significant: NDArray[np.bool_]
+    medians: list[Floats]
+    """The model's median in each launch, by benchmark."""
 
     @property
     def errors(self) -> Floats:
         """Distance of each logarithm of a ratio from the truth."""
         return np.abs(np.log(self.ratios / RATIO))
+
+    def trends(self) -> tuple[float, float]:
+        """Return how often the milliseconds have a significant trend, and how often it is remarked on as a drift."""
+        drifts = [estimate.drift(medians) for medians in self.medians]
+        remarked = [drift.is_significant and abs(drift.change) > LARGEST_DRIFT for drift in drifts]
+        return float(np.mean([drift.is_significant for drift in drifts])), float(np.mean(remarked))
 
 
 def measured(machine: Machine, rng: np.random.Generator, *, repeats: int, most: int = MOST) -> Protocol:
@@ -102,7 +108,9 @@ def measured(machine: Machine, rng: np.random.Generator, *, repeats: int, most: 
     pairs = model / np.sqrt(baseline[..., :-1] * baseline[..., 1:])
     of_launch, medians = np.median(pairs, axis=2), np.median(model, axis=2)
     rows = [_one(*each, most=most) for each in zip(pairs, of_launch, medians, strict=True)]
-    return Protocol(*(np.array(column) for column in zip(*rows, strict=True)))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    launches = columns[2].astype(int)
+    return Protocol(*columns, medians=[each[:n] for each, n in zip(medians, launches, strict=True)])
 
 
 def _one(pairs: Floats, of_launch: Floats, medians: Floats, *, most: int) -> tuple[float | bool, ...]:
@@ -111,15 +119,12 @@ def _one(pairs: Floats, of_launch: Floats, medians: Floats, *, most: int) -> tup
     ratio = estimate.launch_interval(float(np.median(pairs[:n])), of_launch[:n], confidence=confidence, first=first)
     median = float(np.median(medians[:n]))
     latency = estimate.launch_interval(median, medians[:n], confidence=confidence, first=first)
-    drift = estimate.drift(medians[:n])
     return (
         ratio.value,
         ratio.low <= RATIO <= ratio.high,
         float(n),
         ratio.relative_half_width > target,
         latency.low <= RATIO <= latency.high,
-        drift.is_significant and abs(drift.change) > LARGEST_DRIFT,
-        drift.is_significant,
     )
 
 
@@ -319,7 +324,7 @@ def drift_rates(repeats: int) -> dict[str, tuple[float, float]]:
     rates = {}
     for place, machine in enumerate(STEADY):
         found = measured(replace(machine, block=0.02), np.random.default_rng(200 + place), repeats=repeats)
-        rates[machine.name] = float(found.significant.mean()), float(found.drifts.mean())
+        rates[machine.name] = found.trends()
     return rates
 
 

@@ -80,6 +80,10 @@ class FleetError(FrmError):
     """The cluster of a fleet cannot be reached, or refuses; the message says how one is started."""
 
 
+class DeviceBusyError(FrmError):
+    """Another process measures on the device; the message names it and the setting for how long to wait."""
+
+
 class WorkerError(FrmError):
     """A worker crashed, hung or answered garbage; carries its last output."""
 

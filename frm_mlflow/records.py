@@ -151,9 +151,9 @@ class BenchmarkRecord:
         main = MAIN_METRICS[:1] if self.source == schema.SOURCE_MEASURED else MAIN_METRICS
         if not any(self.metrics.get(metric.key) for metric in main):
             yield f"no {' or '.join(metric.column for metric in main)}"
-        for name, time in (("start", self.start_time), ("end", self.end_time)):
+        for time in dict.fromkeys((self.start_time, self.end_time)):
             if time.year not in YEARS:
-                yield f"{name} time {time.isoformat()} is not between {YEARS.start} and {YEARS.stop}"
+                yield f"date {time.isoformat()} is not between {YEARS.start} and {YEARS.stop}"
 
     @property
     def record_id(self) -> str:

@@ -241,16 +241,16 @@ CHIP = Tag("frm.chip", "chip", "The chip that was found or that the source names
 TIER = Tag("frm.tier", "tier", "gpu, cpu or edge.")
 RUNTIME = Tag("frm.runtime", "runtime", "Inference runtime.")
 RUNTIME_VERSION = Tag("frm.runtime_version", "runtime_version", "Version of the runtime; part of a configuration.")
-PRECISION = Tag("frm.precision", "precision", "What really ran: fp32, fp16, bf16, int8, ...")
+PRECISION = Tag("frm.precision", "precision", "What really ran: fp32, tf32, fp16, bf16, int8, ...")
 BATCH_SIZE = Tag("frm.batch_size", "batch_size", "Samples in one call.")
-RESOLUTION = Tag(
-    "frm.resolution",
-    "resolution",
-    "What the network was fed: native, a picture's side in pixels, or the shape of one sample (1x16000).",
-)
-INPUT_SIZE = Tag("frm.input_size", "input_size", "The side of a picture in pixels; empty for other inputs.")
-INPUT_SHAPE = Tag("frm.input_shape", "input_shape", "Every input with its whole shape: ids=1x128,mask=1x128.")
+RESOLUTION = Tag("frm.resolution", "resolution", "native, or the input's side in pixels where it was set.")
+INPUT_SIZE = Tag("frm.input_size", "input_size", "The input's side in pixels.")
 COMPUTE_UNIT = Tag("frm.compute_unit", "compute_unit", "cpu, gpu, npu or mixed.")
+PROVIDER = Tag(
+    "frm.provider",
+    "provider",
+    "What ran the model, as the runtime reported it: CUDAExecutionProvider, cuda:0, CPU, ...",
+)
 BASELINE = Tag("frm.baseline", "baseline", "The reference model of the ratios.")
 SOURCE = Tag("frm.source", "source", "measured, or imported:NAME.")
 ACCURACY_SOURCE = Tag("frm.accuracy_source", "accuracy_source", "Where the accuracy was published or measured.")
@@ -260,9 +260,9 @@ UNCOUNTED_OPS = Tag("frm.uncounted_ops", "uncounted_ops", "Operators that the FL
 RATIO_SOURCE = Tag("frm.ratio_source", "ratio_source", "interleaved (one window), or quotient (of two runs' medians).")
 LATENCY_STATISTIC = Tag("frm.latency_statistic", "latency_statistic", "What latency_ms is: p50, mean or min.")
 MEMORY_DEFINITION = Tag(
-    "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_peak, range_max, ..."
+    "frm.memory_definition", "memory_definition", "What memory_mib is: rss_peak, allocator_over_base, range_max, ..."
 )
-ENERGY_METER = Tag("frm.energy_meter", "energy_meter", "Counter that the energy comes from: zeus:nvml, zeus:rapl, ...")
+ENERGY_METER = Tag("frm.energy_meter", "energy_meter", "Counter that the energy comes from: nvml, zeus:rapl, ...")
 UNSTABLE = Tag(
     "frm.unstable", "unstable", "Why the ratio to the baseline, and so FRM, is uncertain; empty if it is not."
 )
@@ -283,7 +283,7 @@ FLOAT_NODES = Tag(
     "float_nodes",
     "Convolutions and matrix products of a quantised network that stayed in floating point, of all: 3 of 54.",
 )
-LAYERS = Tag("frm.layers", "layers", "Layers run by each compute unit, by the source: npu=78 cpu=1.")
+LAYERS = Tag("frm.layers", "layers", "Layers that each compute unit ran, by the runtime or source: npu=78 cpu=1.")
 GENERATION = Tag("frm.generation", "generation", "Generation of the chip's compute unit: hexagon-v75, ada, ...")
 FORM_FACTOR = Tag("frm.form_factor", "form_factor", "phone, tablet, laptop, server, car, board, headset, ...")
 SERIES = Tag(
@@ -300,6 +300,8 @@ HOST = Tag("frm.host", "host", "Name of the host that measured.")
 PROCESS = Tag("frm.process", "process", "Process that runs a sweep on its host: its id and the time of its start.")
 FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher that the run belongs to.")
 FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
+LEASE_PREFIX = "frm.lease."
+"""Tags of a sweep that begin so name the processes that run it or want to; they are removed when it ends."""
 OPENING = Tag("frm.opening", "opening", "Marks the request that created a run: it finds the run where no answer came.")
 
 KIND_BENCHMARK = "benchmark"

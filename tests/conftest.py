@@ -10,9 +10,10 @@ from tests.basic_auth import Accounts, guarded_server
 
 @pytest.fixture(scope="session", autouse=True)
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test keeps a result in the developer's own data folder, nor sends one that waits there."""
+    """No test keeps a result in the developer's own data folder, sends one that waits there, or waits for a device."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("FRM_MLFLOW_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
 
 

@@ -11,12 +11,12 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, column_means
+from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals
 from frm_mlflow.analysis.controls import LATENCY, PREDICTORS
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.ranks import blocks, percent_ranks
+from frm_mlflow.analysis.ranks import blocks, mean_percent_ranks
 from frm_mlflow.analysis.result import interval_cells
 
 BANDS: tuple[tuple[str, float], ...] = (
@@ -35,15 +35,15 @@ def concordance(
 ) -> pd.DataFrame:
     """Return the share of right decisions by source side, target side, predictor and band, ties counted half."""
     rows: list[dict[str, object]] = []
-    for source, target in permutations(sorted(set(fleet.sides)), 2):
+    for source, target in permutations(fleet.side_names, 2):
         here, there = fleet.sides == source, np.flatnonzero(fleet.sides == target)
         latency = np.log(values[LATENCY][there])
         for name in PREDICTORS:
-            ranking = column_means(percent_ranks(values[name][here]))
+            ranking = mean_percent_ranks(values[name][here])
             right, counts = _shares(ranking, latency)
             found = mean_intervals(
                 right,
-                fleet.chips[there],
+                fleet.clusters[there],
                 rng=rng,
                 resamples=options.resamples,
                 confidence=options.confidence,

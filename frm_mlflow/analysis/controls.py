@@ -27,7 +27,7 @@ def metrics(fleet: Fleet) -> dict[str, Floats]:
 
     All share the cells of FRM where FRM is known at all, so that no metric is scored on more models than another.
     """
-    frm = fleet.frm()
+    frm = fleet.frm_order()
     values = {
         FRM: frm,
         LATENCY: fleet.latency_ms,
@@ -41,21 +41,34 @@ def metrics(fleet: Fleet) -> dict[str, Floats]:
 
 def shuffled_frm(
     fleet: Fleet,
-    components: tuple[str, ...] = ("latency", "memory"),
+    components: tuple[str, ...] = ("latency", "memory", "energy"),
     *,
     repeats: int,
     rng: np.random.Generator,
 ) -> Iterator[Floats]:
     """Yield FRM matrices whose `components` were shuffled across models, each configuration and component by itself."""
-    ratios = fleet.ratios()
-    known = np.isfinite(frm_of(ratios))
-    parts = {name: np.where(known, ratios[name], np.nan) for name in ("flops", "latency", "memory")}
+    ratios = fleet.rankable_ratios()
+    known = np.isfinite(frm_of(ratios, components=fleet.components))
+    parts = {name: np.where(known, ratios[name], np.nan) for name in fleet.components}
+    dealt = [name for name in fleet.components if name in components]
+    order = fleet.draw_order()
     for _ in range(repeats):
-        yield frm_of(parts | {name: shuffled(parts[name], rng) for name in components})
+        mixed = {name: shuffled(parts[name], rng, order) for name in dealt}
+        yield frm_of(parts | mixed, components=fleet.components)
 
 
-def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
-    """Return `values` with the known cells of each row dealt out anew; missing cells stay where they are."""
+def shuffled(values: Floats, rng: np.random.Generator, order: tuple[Integers, Integers] | None = None) -> Floats:
+    """Return `values` with the known cells of each row dealt out at random; missing cells stay where they are.
+
+    `order` of rows and columns is the order of the draws, so that names do not decide who gets which.
+    """
+    rows, columns = order or tuple(np.arange(n) for n in values.shape)
+    dealt = np.empty_like(values)
+    dealt[np.ix_(rows, columns)] = _dealt_out(values[np.ix_(rows, columns)], rng)
+    return dealt
+
+
+def _dealt_out(values: Floats, rng: np.random.Generator) -> Floats:
     missing = np.isnan(values)
     order = np.argsort(np.where(missing, np.inf, rng.random(values.shape)), axis=1)
     places = np.argsort(missing, axis=1, kind="stable")
@@ -66,6 +79,7 @@ def shuffled(values: Floats, rng: np.random.Generator) -> Floats:
 
 def control_sample(fleet: Fleet, rng: np.random.Generator, *, per_side: int = 120) -> Integers:
     """Return the configurations for repeated controls: all, or `per_side` of a large side at random."""
-    chosen = [np.flatnonzero(fleet.sides == side) for side in sorted(set(fleet.sides))]
+    by_content, _ = fleet.draw_order()
+    chosen = [by_content[fleet.sides[by_content] == side] for side in fleet.side_names]
     drawn = [rows if rows.size <= per_side else rng.choice(rows, per_side, replace=False) for rows in chosen]
     return np.sort(np.concatenate(drawn))

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from frm_mlflow.analysis.arrays import Floats, Mask
+from frm_mlflow.analysis.arrays import Floats, Mask, known_mean
 from frm_mlflow.analysis.bootstrap import SHARE, mean_interval
-from frm_mlflow.analysis.controls import FLOPS, FRM, LATENCY, MEMORY, metrics
+from frm_mlflow.analysis.controls import FLOPS, FRM, LATENCY, MEMORY, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import ranks, row_spearman
@@ -51,10 +51,26 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     groups = {"tier": np.repeat(fleet.tiers[:, None], len(fleet.models), axis=1)}
     groups["family"] = np.repeat(np.asarray(fleet.families, dtype=object)[None], len(fleet.labels), axis=0)
     groups["model"] = np.repeat(np.asarray(fleet.models, dtype=object)[None], len(fleet.labels), axis=0)
-    tables = {"summary": summary, "cases": case_table(fleet, frm)}
+    tables = {"summary": summary, "shuffled": shuffled_summary(fleet, options, rng), "cases": case_table(fleet, frm)}
     tables |= {f"by_{name}": grouped(frm, labels, name) for name, labels in groups.items()}
     tables["tests"] = promoted_against_penalised(fleet, frm)
     return Result(tables=tables, sentences=tuple(_sentences(tables, options)))
+
+
+def shuffled_summary(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the disagreements of FLOPs with shuffled FRM, the mean over repeats; a large fleet is sampled."""
+    sample = fleet.select(control_sample(fleet, rng))
+    flops = metrics(sample)[FLOPS]
+    found = []
+    for values in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
+        both = np.isfinite(flops) & np.isfinite(values)
+        by_flops, by_metric = (ranks(np.where(both, v, np.nan)) for v in (flops, values))
+        shift = Shift(metric=SHUFFLED, by_flops=by_flops, by_metric=by_metric, threshold=options.threshold)
+        rho = row_spearman(by_flops, by_metric, min_models=options.min_models)
+        cases, known = shift.cases, np.isfinite(shift.ranks)
+        found.append((cases.sum() / max(1, known.sum()), known_mean(rho)))
+    share, rho_mean = (known_mean(column) for column in np.array(found).T)
+    return pd.DataFrame([{"metric": SHUFFLED, "threshold": options.threshold, "share": share, "rho": rho_mean}])
 
 
 def rank_shift(fleet: Fleet, metric: str, *, threshold: int) -> Shift:
@@ -74,7 +90,7 @@ def summarise(fleet: Fleet, shift: Shift, options: AnalysisOptions, rng: np.rand
     rows, _ = np.nonzero(known)
     share = mean_interval(
         cases[known],
-        fleet.chips[rows],
+        fleet.clusters[rows],
         rng=rng,
         resamples=options.resamples,
         confidence=options.confidence,
@@ -190,10 +206,10 @@ def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> lis
             f"{first['promoted']} cases promote a model and {first['penalised']} penalise one. "
             "Ranks are a zero-sum, so a balance near one half is expected and shows nothing."
         )
-    share = keyed(tables["summary"], ["metric"], "share")
+    share = keyed(tables["summary"], ["metric"], "share") | keyed(tables["shuffled"], ["metric"], "share")
     found.append(
-        f"Against latency alone the share is {percent(share[LATENCY,])}, against memory {percent(share[MEMORY,])}: "
-        "FRM contains FLOPs and agrees with them the more for it."
+        f"Against latency alone the share is {percent(share[LATENCY,])}, against memory {percent(share[MEMORY,])}, "
+        f"against shuffled FRM {percent(share[SHUFFLED,])}: FRM contains FLOPs and agrees with them the more for it."
     )
     return found
 

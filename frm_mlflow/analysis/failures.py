@@ -7,9 +7,9 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import SHARE, ClusterMeans
-from frm_mlflow.analysis.controls import FRM, LATENCY, metrics
+from frm_mlflow.analysis.controls import FRM, LATENCY, PREDICTORS, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import transferred
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -23,28 +23,37 @@ _PAIRS_SHOWN = 200
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return frontier failures by family and model, and the pairs of models whose order flipped, by how much."""
     fleet = selection.comparable
-    sides = sorted(set(fleet.sides))
+    sides = fleet.side_names
     if len(sides) < 2:
         raise DataError(f"failures of transfer need two tiers, runtimes or precisions; there is only {sides[0]}")
     values = metrics(fleet)
     tables = {"by_family": _by_group(fleet, values, fleet.families, "family", options, rng)}
     tables["by_model"] = _by_group(fleet, values, fleet.models, "model", options, rng)
+    tables["controls"] = control_failures(fleet, values, options, rng)
     tables["flips"] = flipped_pairs(fleet, values)
     return Result(tables=tables, sentences=tuple(_sentences(tables)))
 
 
 def frontier_failures(
-    fleet: Fleet, values: Floats, *, source: str, target: str, options: AnalysisOptions
+    fleet: Fleet,
+    values: Floats,
+    *,
+    source: str,
+    target: str,
+    options: AnalysisOptions,
+    objective: Floats | None = None,
 ) -> tuple[Floats, Floats]:
     """Return failures and cases, each (targets, M): over the source's configurations, how often membership was wrong.
 
     A failure is a model that is on one of the two frontiers and not on the other. Pairs on one chip do not count.
+    `values` predict the frontier of `objective`, by default their own.
     """
+    truth = values if objective is None else objective
     here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
     rows = np.concatenate([here, there])
     failures, cases = (np.zeros((there.size, len(fleet.models))) for _ in range(2))
     units = fleet.units[rows]
-    for part in transferred(values[rows], values[rows], fleet.top1[rows], dominance=options.dominance):
+    for part in transferred(values[rows], truth[rows], fleet.top1[rows], dominance=options.dominance):
         sources = np.arange(rows.size)[part.sources]
         block = np.flatnonzero(sources < here.size)
         apart = units[sources[block]][:, None] != units[None, here.size :]
@@ -56,6 +65,46 @@ def frontier_failures(
     return failures, cases
 
 
+def control_failures(
+    fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the failure rate of each family if another metric, or shuffled FRM, predicts the frontier.
+
+    All are held against the same true frontiers. `by_family` has FRM and latency with their intervals.
+    """
+    rows: list[dict[str, object]] = []
+    for objective in (FRM, LATENCY):
+        for predictor in PREDICTORS:
+            rates = pooled_failure_rates(fleet, values[predictor], values[objective], options)
+            rows += [_control_row(objective, predictor, family, rate) for family, rate in rates.items()]
+    sample = fleet.select(control_sample(fleet, rng, per_side=40))
+    truth = metrics(sample)
+    drawn: dict[tuple[str, str], list[float]] = {}
+    for mixed in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
+        for objective in (FRM, LATENCY):
+            for family, rate in pooled_failure_rates(sample, mixed, truth[objective], options).items():
+                drawn.setdefault((objective, family), []).append(rate)
+    rows += [_control_row(goal, SHUFFLED, family, known_mean(np.array(v))) for (goal, family), v in drawn.items()]
+    return pd.DataFrame(rows, columns=["objective", "predictor", "family", "failure_rate"])
+
+
+def _control_row(objective: str, predictor: str, family: str, rate: float) -> dict[str, object]:
+    return {"objective": objective, "predictor": predictor, "family": family, "failure_rate": rate}
+
+
+def pooled_failure_rates(
+    fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions
+) -> dict[str, float]:
+    """Return each family's share of wrong memberships over all pairs of sides."""
+    wrong, cases = np.zeros(len(fleet.models)), np.zeros(len(fleet.models))
+    for source, target in permutations(fleet.side_names, 2):
+        found = frontier_failures(fleet, predictor, source=source, target=target, options=options, objective=objective)
+        wrong, cases = wrong + found[0].sum(axis=0), cases + found[1].sum(axis=0)
+    families = np.asarray(fleet.families, dtype=object)
+    sums = {name: (wrong[families == name].sum(), cases[families == name].sum()) for name in sorted(set(families))}
+    return {str(name): float(part / whole) if whole else float("nan") for name, (part, whole) in sums.items()}
+
+
 def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
     """Return the pairs of models whose mean order on the source is not the target's, most often flipped first.
 
@@ -64,7 +113,7 @@ def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
     tables = [
         _flips(fleet, values[metric], metric, source, target)
         for metric in (FRM, LATENCY)
-        for source, target in permutations(sorted(set(fleet.sides)), 2)
+        for source, target in permutations(fleet.side_names, 2)
     ]
     return pd.concat(tables, ignore_index=True)
 
@@ -81,10 +130,10 @@ def _by_group(
     member = (code[:, None] == np.arange(unique.size)[None, :]).astype(np.float64)
     rows: list[dict[str, object]] = []
     for objective in (FRM, LATENCY):
-        for source, target in permutations(sorted(set(fleet.sides)), 2):
+        for source, target in permutations(fleet.side_names, 2):
             found = frontier_failures(fleet, values[objective], source=source, target=target, options=options)
             failures, cases = (counts @ member for counts in found)
-            rates = ClusterMeans.of_sums(failures, cases, fleet.chips[fleet.sides == target])
+            rates = ClusterMeans.of_sums(failures, cases, fleet.clusters[fleet.sides == target])
             groups = rates.intervals(rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}

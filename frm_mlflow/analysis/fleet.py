@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, frm_of, positive, ratio
 from frm_mlflow.analysis.labels import configuration_labels
+from frm_mlflow.analysis.matched import level_order
 from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.schema import (
     ACTIVATIONS_M,
@@ -39,7 +41,10 @@ from frm_mlflow.schema import (
     SOURCE_MEASURED,
     SUSTAINED_DROP,
     TIER,
+    TIERS,
     TOP1,
+    TOP1_HIGH,
+    TOP1_LOW,
     Metric,
 )
 
@@ -56,6 +61,8 @@ class Fleet:
     `configurations` has one row a configuration: its columns, `tier`, `source`, a short `label`, `side` and `unit`.
     `recorded_ratios` are the runs' own, taken in one window with the baseline; NaN elsewhere.
     `run_ids` names the MLflow run of each cell, "" where there is none.
+    `top1_half_width` is half of a measured accuracy's interval, in points.
+    `components` are what FRM is made of: energy as a fourth makes it FRM_E.
     `seconds` is how long a benchmark measured here took, NaN for imported ones; `sustained_drop` how much
     slower it was at the end of a sustained run, as a share, NaN without one.
     """
@@ -71,10 +78,12 @@ class Fleet:
     params_m: Floats
     activations_m: Floats
     top1: Floats
+    top1_half_width: Floats
     seconds: Floats
     sustained_drop: Floats
     run_ids: Words
     recorded_ratios: Mapping[str, Floats]
+    components: tuple[str, ...] = FRM_COMPONENTS
 
     @property
     def measured(self) -> Mask:
@@ -102,6 +111,30 @@ class Fleet:
         return self.configurations[SIDE].to_numpy(dtype=object)
 
     @property
+    def side_names(self) -> list[str]:
+        """The sides once each: tiers in the paper's order (gpu, cpu, edge), precisions from wide to narrow."""
+        return sorted(set(self.sides), key=_side_order)
+
+    @property
+    def clusters(self) -> Words:
+        """The chip of each configuration as a number in words, by what was measured on it and not by its name.
+
+        Bootstraps draw these: a device or chip that is called otherwise changes no interval.
+        """
+        chips = self.chips
+        sizes = {chip: _fingerprint(self.latency_ms[chips == chip]) for chip in sorted(set(chips))}
+        place = {chip: f"{index:06d}" for index, chip in enumerate(sorted(sizes, key=lambda chip: sizes[chip]))}
+        return np.array([place[chip] for chip in chips], dtype=object)
+
+    def draw_order(self) -> tuple[Integers, Integers]:
+        """Return the order of configurations and of models by what was measured, whatever they are called."""
+        rows, columns = (
+            sorted(range(len(values)), key=[_fingerprint(part) for part in values].__getitem__)
+            for values in (self.latency_ms, self.latency_ms.T)
+        )
+        return np.array(rows, dtype=np.intp), np.array(columns, dtype=np.intp)
+
+    @property
     def units(self) -> Words:
         """What pairs of configurations are to differ in: the chip of each, or what stands in for it (`sides.py`)."""
         return self.configurations[UNIT].to_numpy(dtype=object)
@@ -122,12 +155,32 @@ class Fleet:
         quotients = {part: ratio(cost, self._column(cost, name)) for part, cost in costs.items()}
         if name != self.baseline:
             return quotients
-        own = self.recorded_ratios
+        own = dict(self.recorded_ratios)
+        own["flops"] = np.where(np.isfinite(quotients["flops"]), np.nan, own["flops"])
         return {part: np.where(np.isfinite(own[part]), own[part], quotients[part]) for part in quotients}
 
-    def frm(self, baseline: str | None = None, components: Sequence[str] = FRM_COMPONENTS) -> Floats:
-        """Return FRM of every cell (paper eq. 1); NaN where a component is missing."""
-        return frm_of(self.ratios(baseline), components=components)
+    def frm(self, baseline: str | None = None, components: Sequence[str] | None = None) -> Floats:
+        """Return FRM of every cell (paper eq. 1) over the fleet's components; NaN where one is missing."""
+        return frm_of(self.ratios(baseline), components=components or self.components)
+
+    @property
+    def has_baseline(self) -> Mask:
+        """Which configurations have a latency ratio, so that an FRM can have a value there."""
+        return np.isfinite(self.ratios()["latency"]).any(axis=1)
+
+    def rankable_ratios(self) -> dict[str, Floats]:
+        """Return costs that order the models of each configuration as FRM does, with or without the baseline.
+
+        They are the ratios of `ratios`, and on a configuration without the baseline the costs themselves: the
+        baseline divides all models there by one constant, which changes no rank and no frontier.
+        """
+        costs = {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
+        related = self.has_baseline[:, None]
+        return {part: np.where(related, ratio, positive(costs[part])) for part, ratio in self.ratios().items()}
+
+    def frm_order(self) -> Floats:
+        """Return FRM where the baseline was measured, elsewhere the same up to a constant per configuration."""
+        return frm_of(self.rankable_ratios(), components=self.components)
 
     def select(self, rows: Integers | Mask) -> Fleet:
         """Return the fleet of some configurations, by mask or positions; models are kept."""
@@ -135,6 +188,17 @@ class Fleet:
         ratios = {name: values[rows] for name, values in self.recorded_ratios.items()}
         table = self.configurations.iloc[np.arange(len(self.configurations))[rows]].reset_index(drop=True)
         return replace(self, configurations=table, recorded_ratios=ratios, **parts)
+
+    def without_unmeasured_models(self) -> Fleet:
+        """Return the fleet without the models that none of its configurations measured."""
+        return self.only_models(self.measured.any(axis=0))
+
+    def only_models(self, kept: Mask) -> Fleet:
+        """Return the fleet of some models only."""
+        names, families = (np.asarray(v, dtype=object)[kept] for v in (self.models, self.families))
+        parts: dict[str, Any] = {name: getattr(self, name)[:, kept] for name in _CELLS}
+        ratios = {name: values[:, kept] for name, values in self.recorded_ratios.items()}
+        return replace(self, models=tuple(names), families=tuple(families), recorded_ratios=ratios, **parts)
 
     def under_load(self) -> Fleet:
         """Return the fleet as it is at the end of its sustained runs; cells without one are NaN."""
@@ -158,6 +222,7 @@ _CELLS = (
     "params_m",
     "activations_m",
     "top1",
+    "top1_half_width",
     "seconds",
     "sustained_drop",
     "run_ids",
@@ -172,7 +237,7 @@ def stacked(one: Fleet, other: Fleet) -> Fleet:
     return replace(one, configurations=table, recorded_ratios=ratios, **parts)
 
 
-def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
+def fleet_from_rows(rows: pd.DataFrame, *, baseline: str, components: Sequence[str] = FRM_COMPONENTS) -> Fleet:
     """Return the fleet of rows that are already unique in configuration and model."""
     groups = rows.groupby(list(KEY_COLUMNS), sort=True)
     row = groups.ngroup().to_numpy()
@@ -202,10 +267,12 @@ def fleet_from_rows(rows: pd.DataFrame, *, baseline: str) -> Fleet:
         params_m=positive(metric(PARAMS_M)),
         activations_m=positive(metric(ACTIVATIONS_M)),
         top1=_finite(metric(TOP1)),
+        top1_half_width=_finite((metric(TOP1_HIGH) - metric(TOP1_LOW)) / 2),
         seconds=matrix(_durations_s(rows)),
         sustained_drop=_finite(metric(SUSTAINED_DROP)),
         run_ids=run_ids,
         recorded_ratios={part: matrix(positive(rows[key.column].where(own))) for part, key in _RATIOS.items()},
+        components=tuple(components),
     )
 
 
@@ -217,6 +284,18 @@ def _configurations(rows: pd.DataFrame, row: Integers) -> pd.DataFrame:
     return named
 
 
+def _side_order(side: str) -> tuple[int, float, str]:
+    if side in TIERS:
+        return TIERS.index(side), 0.0, side
+    return len(TIERS), *level_order(side)
+
+
+def _fingerprint(values: Floats) -> tuple[int, float]:
+    """Return how many cells are known and their sum, which is exact: the order of the cells does not matter."""
+    known = values[np.isfinite(values)]
+    return known.size, fsum(known.tolist())
+
+
 def _chips(configurations: pd.DataFrame) -> Words:
     chip, device = (configurations[tag.column].to_numpy(dtype=object) for tag in (CHIP, DEVICE))
     return np.where(chip == "", device, chip)
@@ -225,7 +304,8 @@ def _chips(configurations: pd.DataFrame) -> Words:
 def _families(rows: pd.DataFrame, column: Integers, n_models: int) -> tuple[str, ...]:
     """Return each model's commonest family."""
     counts = pd.DataFrame({"model": column, "family": rows[FAMILY.column].to_numpy()}).value_counts()
-    best = counts.reset_index().drop_duplicates("model").set_index("model")["family"]
+    ordered = counts.reset_index().sort_values(["count", "family"], ascending=[False, True], kind="stable")
+    best = ordered.drop_duplicates("model").set_index("model")["family"]
     return tuple(str(best.loc[index]) or "other" for index in range(n_models))
 
 

@@ -17,6 +17,8 @@ from frm_mlflow.errors import DataError
 
 FRM_COMPONENTS: tuple[str, ...] = ("flops", "latency", "memory")
 FRM_E_COMPONENTS: tuple[str, ...] = (*FRM_COMPONENTS, "energy")
+_LOG_DIGITS = 13
+"""Decimals of log FRM: models with the same product of costs tie, in whatever order the logarithms were added."""
 
 
 def ratio(cost: ArrayLike, baseline: ArrayLike) -> Floats:
@@ -53,7 +55,7 @@ def frm(*ratios: ArrayLike) -> Floats:
     if not ratios:
         raise DataError("frm needs at least one component ratio: flops, latency, memory or energy")
     log_sum = sum(np.log(positive(values)) for values in ratios)
-    return np.asarray(np.exp(log_sum / len(ratios)), dtype=np.float64)
+    return np.asarray(np.exp(np.round(log_sum / len(ratios), _LOG_DIGITS)), dtype=np.float64)
 
 
 def component_ratios(costs: Mapping[str, ArrayLike], baseline: Mapping[str, ArrayLike]) -> dict[str, Floats]:

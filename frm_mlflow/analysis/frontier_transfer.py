@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frm_mlflow.analysis.arrays import Floats, Mask, Signs
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Signs
 from frm_mlflow.analysis.ranks import blocks, within
 
 
@@ -44,17 +44,38 @@ class Scores:
 def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance: str) -> Iterator[Transferred]:
     """Yield the frontiers that sources predict (accuracy, `predictor`) beside the targets' own (accuracy, `objective`).
 
-    All arrays are (C, M), NaN where missing; frontiers are taken over the models that the two have in common.
+    All arrays are (C, M), NaN where missing; frontiers are taken over the models that the two have in common. Both
+    use the target's accuracies: what is carried over is the order of costs (paper, Algorithm 1).
     """
-    has_predictor, has_objective = (np.isfinite(v) & np.isfinite(top1) for v in (predictor, objective))
+    has_predictor, has_objective = np.isfinite(predictor), np.isfinite(objective) & np.isfinite(top1)
     truth = _dominators(objective, top1, dominance)
     masks = [mask.astype(np.float32) for mask in (has_predictor, has_objective)]
+    networks = _accuracy_classes(top1)
     n_models = top1.shape[1]
     for block in blocks(len(top1), n_models * max(len(top1), n_models)):
-        beaten = within(_dominators(predictor[block], top1[block], dominance), masks[1]) > 0
+        beaten = np.zeros((len(predictor[block]), *top1.shape), dtype=np.bool_)
+        for accuracy, targets in networks:
+            shared = np.broadcast_to(accuracy, predictor[block].shape)
+            beaten[:, targets] = within(_dominators(predictor[block], shared, dominance), masks[1][targets]) > 0
         beaten_there = within(truth, masks[0][block]).transpose(1, 0, 2) > 0
         common = has_predictor[block][:, None] & has_objective[None]
         yield Transferred(sources=block, predicted=common & ~beaten, true=common & ~beaten_there, common=common)
+
+
+def _accuracy_classes(top1: Floats) -> list[tuple[Floats, Integers]]:
+    """Return the accuracies that configurations share, with the configurations: one class per kind of network."""
+    classes: list[tuple[Floats, list[int]]] = []
+    for row, values in enumerate(top1):
+        known = np.isfinite(values)
+        for accuracy, members in classes:
+            both = known & np.isfinite(accuracy)
+            if np.array_equal(values[both], accuracy[both]):
+                accuracy[known] = values[known]
+                members.append(row)
+                break
+        else:
+            classes.append((values.copy(), [row]))
+    return [(accuracy, np.array(members, dtype=np.intp)) for accuracy, members in classes]
 
 
 def score_pairs(

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, known_mean
+from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals, pair_mean_interval
 from frm_mlflow.analysis.controls import (
     FLOPS,
@@ -28,6 +28,9 @@ from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, 
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
+PAPER_IMAGES = 1000
+"""Images that the paper measures accuracy on (4.1)."""
+_HALF_WIDTHS_PER_SD = 1.96
 OBJECTIVES: tuple[str, ...] = (FRM, LATENCY)
 """Costs whose accuracy frontier is predicted: the paper's, and the one that a user with a budget asks for."""
 
@@ -44,6 +47,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
         "sides": side_scores(fleet, scored, options, rng),
         "sources": source_scores(fleet, scored, options, rng),
         "shuffled": shuffled_scores(fleet, options, rng),
+        "accuracy_error": accuracy_error(fleet, options, rng),
     }
     return Result(tables=tables, sentences=tuple(_sentences(tables)))
 
@@ -73,7 +77,7 @@ def side_scores(
 ) -> pd.DataFrame:
     """Return mean scores by source side, target side, predictor and objective; pairs on one chip are left out."""
     rows: list[dict[str, object]] = []
-    for source, target in product(sorted(set(fleet.sides)), repeat=2):
+    for source, target in product(fleet.side_names, repeat=2):
         here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
         apart = fleet.units[here][:, None] != fleet.units[there][None, :]
         if not apart.any():
@@ -81,8 +85,8 @@ def side_scores(
         block = np.ix_(here, there)
         f1 = pair_mean_interval(
             [scores.f1[block] for scores in scored.values()],
-            fleet.chips[here],
-            fleet.chips[there],
+            fleet.clusters[here],
+            fleet.clusters[there],
             apart=apart,
             rng=rng,
             resamples=options.resamples,
@@ -107,14 +111,19 @@ def source_scores(
     """Return the paper's Table 7: each configuration as the only source, scored on every tier's other chips."""
     apart = fleet.units[:, None] != fleet.units[None, :]
     rows: list[dict[str, object]] = []
-    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), sorted(set(fleet.sides))):
+    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), fleet.side_names):
         there = fleet.sides == target
         scores = scored[predictor, objective]
         f1, precision, recall = (
             np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
         )
         found = mean_intervals(
-            f1.T, fleet.chips[there], rng=rng, resamples=options.resamples, confidence=options.confidence, bounds=SHARE
+            f1.T,
+            fleet.clusters[there],
+            rng=rng,
+            resamples=options.resamples,
+            confidence=options.confidence,
+            bounds=SHARE,
         )
         for place, interval in enumerate(found):
             if np.isfinite(interval.estimate):
@@ -136,7 +145,7 @@ def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gener
     truth = metrics(sample)
     apart = sample.units[:, None] != sample.units[None, :]
     asked = []
-    for source, target in product(sorted(set(sample.sides)), repeat=2):
+    for source, target in product(sample.side_names, repeat=2):
         wanted = apart & (sample.sides == source)[:, None] & (sample.sides == target)[None, :]
         if wanted.any():
             asked.append((source, target, wanted))
@@ -154,6 +163,46 @@ def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gener
         for place, (objective, source, target) in enumerate(questions)
     ]
     return pd.DataFrame(rows, columns=["source", "target", "objective", "predictor", "mean", "low", "high", "repeats"])
+
+
+def accuracy_error(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the F1 that the sampling error of accuracy alone leaves to a frontier, mean and interval over draws.
+
+    Each configuration's frontier is compared with itself after the accuracies were drawn again, one draw per model:
+    with the error that the paper's 1,000 images have, and with the intervals that the runs carry.
+    """
+    sample = fleet.select(control_sample(fleet, rng, per_side=40))
+    truth = metrics(sample)
+    share = np.clip(sample.top1, 0, 100)
+    errors = {
+        f"{PAPER_IMAGES:,} images, as in the paper": np.sqrt(share * (100 - share) / PAPER_IMAGES),
+        "intervals of the runs": np.nan_to_num(sample.top1_half_width) / _HALF_WIDTHS_PER_SD,
+    }
+    rows: list[dict[str, object]] = []
+    for name, sd in errors.items():
+        if not (sd > 0).any():
+            continue
+        for objective in OBJECTIVES:
+            f1 = _redrawn_f1(truth[objective], sample.top1, sd, sample.draw_order()[1], options, rng)
+            rows.append(
+                {"error": name, "objective": objective, **spread_cells(f1, options.confidence), "repeats": f1.size}
+            )
+    return pd.DataFrame(rows, columns=["error", "objective", "mean", "low", "high", "repeats"])
+
+
+def _redrawn_f1(
+    cost: Floats, top1: Floats, sd: Floats, order: Integers, options: AnalysisOptions, rng: np.random.Generator
+) -> Floats:
+    true = configuration_frontiers(cost, top1, options)
+    repeats = []
+    for _ in range(options.shuffles):
+        draw = np.empty(top1.shape[1])
+        draw[order] = rng.standard_normal(top1.shape[1])
+        drawn = configuration_frontiers(cost, top1 + draw * sd, options)
+        sizes = drawn.sum(axis=1) + true.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            repeats.append(known_mean(2 * (drawn & true).sum(axis=1) / sizes))
+    return np.array(repeats)
 
 
 def _scores(
@@ -188,7 +237,17 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
                 f"latency with {of[LATENCY, FRM]:.3f} (FLOPs alone {of[LATENCY, FLOPS]:.3f}, the source's latency "
                 f"{of[LATENCY, LATENCY]:.3f})."
             )
+    found += _error_sentences(tables["accuracy_error"])
     return found or ["No two configurations on different chips share enough models with an accuracy: none transferred."]
+
+
+def _error_sentences(table: pd.DataFrame) -> list[str]:
+    rows = table[table["objective"] == FRM].dropna(subset=["mean"]).to_dict("records")
+    return [
+        f"The sampling error of accuracy alone ({row['error']}) leaves a frontier of accuracy and FRM with F1 "
+        f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f}) against itself."
+        for row in rows
+    ]
 
 
 PARETO = Analysis(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from frm_mlflow.analysis.facts import OWN, QUANTISED_ACCURACY
+from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS
 from frm_mlflow.errors import ConfigError
 
 DUPLICATE_RULES = ("newest", "best", "median")
@@ -37,6 +39,18 @@ class AnalysisOptions:
     confidence: float = 0.95
     alpha: float = 0.05
     """Level of the significance tests, before correction for multiple comparisons."""
+    components: list[str] = field(default_factory=lambda: list(FRM_COMPONENTS))
+    """Components of FRM where it is a cost; energy makes it FRM_E."""
+    quantised_accuracy: str = OWN
+    """Accuracy of quantised networks: own (measured in that precision) or float (the published figure)."""
+    price_per_device_hour: float | None = None
+    """Price of one hour on one device, in any currency (paper 5.4); null leaves money out."""
+    case_target: str | None = None
+    """Device of the paper's case study (section 6); null takes the Galaxy S21, or the fullest edge device."""
+    case_reference: str | None = None
+    """Device whose FRM the case study picks by; null takes the RTX 4090, or the fullest device of another tier."""
+    case_max_latency_ms: float = 100.0
+    """Latency limit of the case study."""
     dominance: str = "strict"
     """Ties on a Pareto frontier: strict (paper eq. 5) or any (the usual definition)."""
     seed: int = 0
@@ -44,13 +58,30 @@ class AnalysisOptions:
     def __post_init__(self) -> None:
         if self.duplicates not in DUPLICATE_RULES:
             raise ConfigError(
-                f"analysis.duplicates must be one of {', '.join(DUPLICATE_RULES)}, got '{self.duplicates}'"
+                f"options.duplicates must be one of {', '.join(DUPLICATE_RULES)}, got '{self.duplicates}'"
             )
         if self.dominance not in DOMINANCE_RULES:
-            raise ConfigError(f"analysis.dominance must be one of {', '.join(DOMINANCE_RULES)}, got '{self.dominance}'")
+            raise ConfigError(f"options.dominance must be one of {', '.join(DOMINANCE_RULES)}, got '{self.dominance}'")
+        unknown = [name for name in self.components if name not in FRM_E_COMPONENTS]
+        if unknown or not self.components or len(set(self.components)) < len(self.components):
+            raise ConfigError(
+                f"options.components must be some of {', '.join(FRM_E_COMPONENTS)}, each once, "
+                f"got [{','.join(self.components)}]"
+            )
+        if self.quantised_accuracy not in QUANTISED_ACCURACY:
+            raise ConfigError(
+                f"options.quantised_accuracy must be one of {', '.join(QUANTISED_ACCURACY)}, "
+                f"got '{self.quantised_accuracy}'"
+            )
+        for name, figure in (
+            ("price_per_device_hour", self.price_per_device_hour),
+            ("case_max_latency_ms", self.case_max_latency_ms),
+        ):
+            if figure is not None and not 0 < figure < float("inf"):
+                raise ConfigError(f"options.{name} must be above 0, got {figure}")
         for name, lowest in (("threshold", 1), ("min_models", 3), ("resamples", 100), ("shuffles", 10)):
             if getattr(self, name) < lowest:
-                raise ConfigError(f"analysis.{name} must be at least {lowest}, got {getattr(self, name)}")
+                raise ConfigError(f"options.{name} must be at least {lowest}, got {getattr(self, name)}")
         for name in ("confidence", "alpha"):
             if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"analysis.{name} must lie between 0 and 1, got {getattr(self, name)}")
+                raise ConfigError(f"options.{name} must lie between 0 and 1, got {getattr(self, name)}")

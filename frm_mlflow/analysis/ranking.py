@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, known_mean
+from frm_mlflow.analysis.common_baseline import against_common_baseline
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS, frm_of
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import Dominance, frontier
 from frm_mlflow.analysis.ranks import pairs, ranks, row_spearman, spearman
 from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.schema import DEVICE, TIER
 
@@ -43,12 +45,15 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
-    """Return one row a benchmark: FRM, FRM_E, ratios, rank, FRM under the other baselines, and the frontier."""
+    """Return one row a benchmark: FRM, FRM_E, ratios, rank, FRM under other baselines, and the frontier.
+
+    `frm_common` relates to the baseline in the widest precision of the device (`common_baseline`).
+    """
     frm = fleet.frm()
     cells = np.nonzero(fleet.measured)
     shown: dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]] = {
         "frm": frm,
-        "rank": ranks(frm),
+        "rank": ranks(fleet.frm_order()),
         "frm_e": fleet.frm(components=FRM_E_COMPONENTS),
         **{f"ratio_{name}": values for name, values in fleet.ratios().items()},
         **{f"frm_{name}": fleet.frm(name) for name in options.baselines if name != fleet.baseline},
@@ -59,7 +64,7 @@ def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
         "top1": fleet.top1,
         "run_id": fleet.run_ids,
     }
-    on_frontier = configuration_frontiers(frm, fleet.top1, options)
+    on_frontier = configuration_frontiers(fleet.frm_order(), fleet.top1, options)
     labels = np.asarray(fleet.labels, dtype=object)[cells[0]]
     table = pd.DataFrame(
         {"configuration": labels, DEVICE.column: fleet.devices[cells[0]], TIER.column: fleet.tiers[cells[0]]}
@@ -67,6 +72,12 @@ def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
     table["model"] = np.asarray(fleet.models, dtype=object)[cells[1]]
     table["family"] = np.asarray(fleet.families, dtype=object)[cells[1]]
     table = table.assign(**{name: values[cells] for name, values in shown.items()}, frontier=on_frontier[cells])
+    keys = fleet.configurations[list(KEY_COLUMNS)].iloc[cells[0]].reset_index(drop=True)
+    costs = table.drop(columns=list(KEY_COLUMNS), errors="ignore").assign(energy_mj=fleet.energy_mj[cells])
+    common = against_common_baseline(
+        pd.concat([keys, costs], axis=1), baseline=fleet.baseline, components=fleet.components
+    )
+    table = table.join(common)
     return table.sort_values(["configuration", "frm", "model"], kind="stable").reset_index(drop=True)
 
 
@@ -99,8 +110,8 @@ def baseline_agreement(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
 
 def component_sensitivity(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
     """Compare FRM's ranking with that of each subset of its components, on every configuration."""
-    ratios = fleet.ratios()
-    full = frm_of(ratios)
+    ratios = fleet.rankable_ratios()
+    full = fleet.frm_order()
     rows = []
     for subset in SUBSETS:
         part = np.where(np.isfinite(full), frm_of(ratios, components=subset), np.nan)
@@ -126,14 +137,14 @@ def counter_sensitivity(fleet: Fleet) -> pd.DataFrame:
     Doubling is what separates counting operations from multiply-accumulates, and what the
     paper's Table 9 does to DeiT-Tiny alone.
     """
-    frm = fleet.frm()
+    frm = fleet.frm_order()
     base = ranks(frm)
     rows = []
     for index, model in enumerate(fleet.models):
         moves = []
         for factor in (2.0, 0.5):
             changed = frm.copy()
-            changed[:, index] *= factor ** (1 / len(FRM_COMPONENTS))
+            changed[:, index] *= factor ** (1 / len(fleet.components))
             moves.append(known_mean(ranks(changed)[:, index] - base[:, index]))
         rows.append({"model": model, "ranks_if_doubled": moves[0], "ranks_if_halved": moves[1]})
     return pd.DataFrame(rows).sort_values("ranks_if_doubled", ascending=False, kind="stable").reset_index(drop=True)
@@ -185,9 +196,10 @@ def _stability(values: Floats, options: AnalysisOptions) -> float:
 
 
 def _same_best(one: Floats, other: Floats) -> Floats:
-    ranked = np.isfinite(one).any(axis=1)
-    best = (np.argmin(np.where(np.isfinite(v), v, np.inf), axis=1) for v in (one, other))
-    return np.where(ranked, np.equal(*best), np.nan)
+    """Return 1 for each configuration on which some model is first by both, 0 on the others, NaN without models."""
+    known = (np.where(np.isfinite(v), v, np.inf) for v in (one, other))
+    first = [v == v.min(axis=1, keepdims=True) for v in known]
+    return np.where(np.isfinite(one).any(axis=1), (first[0] & first[1]).any(axis=1), np.nan)
 
 
 FRM_ANALYSIS = Analysis(

@@ -8,7 +8,9 @@ configuration within every other one's models. Ties get average ranks, as in Sci
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 from scipy.stats import rankdata
@@ -28,12 +30,25 @@ def ranks(values: Floats) -> Floats:
     return np.where(missing, np.nan, ranked)
 
 
-def percent_ranks(values: Floats) -> Floats:
-    """Return ranks as (rank - 1/2) / n, so that rows with different numbers of models can be averaged."""
-    n = np.isfinite(values).sum(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        scaled: Floats = (ranks(values) - 0.5) / n
-    return scaled
+def mean_percent_ranks(values: Floats) -> Floats:
+    """Return each model's mean rank over the rows of (C, M), as a share: (rank - 1/2) / n of a row with n models.
+
+    The means are added as fractions and rounded once. Equal means are therefore equal numbers, and no order of
+    rows splits a tie. NaN for a model that no row has.
+    """
+    known = ~np.isnan(values)
+    twice = np.where(known, np.rint(2 * ranks(values) - 1), 0).astype(np.int64)
+    sizes, code = np.unique(known.sum(axis=1), return_inverse=True)
+    sums = np.zeros((sizes.size, values.shape[1]), dtype=np.int64)
+    np.add.at(sums, code, twice)
+    common = math.lcm(*(int(size) for size in sizes if size))
+    weights = [common // int(size) if size else 0 for size in sizes]
+    return np.array(
+        [
+            float(Fraction(sum(map(int.__mul__, weights, column)), 2 * common * count)) if count else np.nan
+            for column, count in zip(sums.T.tolist(), known.sum(axis=0).tolist(), strict=True)
+        ]
+    )
 
 
 def spearman(x: Floats, y: Floats, *, min_models: int) -> tuple[Floats, Integers]:

@@ -15,6 +15,7 @@ from frm_mlflow.analysis.failures import FAILURES
 from frm_mlflow.analysis.frontiers import PARETO
 from frm_mlflow.analysis.interaction import INTERACTION
 from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.paper import PAPER_ANALYSIS
 from frm_mlflow.analysis.ranking import FRM_ANALYSIS
 from frm_mlflow.analysis.result import Analysis, Result
 from frm_mlflow.analysis.rows import KEY_COLUMNS
@@ -40,10 +41,11 @@ ANALYSES: MappingProxyType[str, Analysis] = MappingProxyType(
             FAILURES,
             SENSITIVITY,
             COST,
+            PAPER_ANALYSIS,
         )
     }
 )
-"""The nine analyses in the paper's order."""
+"""The nine analyses in the paper's order, and the paper's own tables."""
 
 Progress = Callable[[str, int, int], None]
 """Called with an analysis's name, its place (from 0) and how many there are."""

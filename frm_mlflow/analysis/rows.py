@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from frm_mlflow.analysis.facts import BORROWED, one_per_model, replaced_values
 from frm_mlflow.analysis.labels import words_of
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.frame import tidy
@@ -70,7 +71,8 @@ def usable_rows(frame: pd.DataFrame, options: AnalysisOptions) -> tuple[pd.DataF
     if not options.count_duplicates:
         rows = _sift(rows, one_device_a_job(rows), "job republished under another device", DEVICE.column, left_out)
     duplicate = f"another benchmark of the same configuration (kept: {options.duplicates})"
-    return _sift(rows, _one_a_cell(rows, options.duplicates), duplicate, MODEL.column, left_out), left_out
+    rows = _sift(rows, _one_a_cell(rows, options.duplicates), duplicate, MODEL.column, left_out)
+    return _with_model_facts(rows, options, left_out), left_out
 
 
 def missing_metrics(rows: pd.DataFrame) -> pd.DataFrame:
@@ -95,6 +97,22 @@ def one_device_a_job(rows: pd.DataFrame) -> Keep:
     known = table[table[JOB_ID.column] != ""].sort_values(["elsewhere", "rarity", "device"], kind="stable")
     first = known.groupby([JOB_ID.column, MODEL.column], sort=False)["device"].transform("first")
     return (known["device"] == first).reindex(rows.index, fill_value=True)
+
+
+def _with_model_facts(rows: pd.DataFrame, options: AnalysisOptions, left_out: list[LeftOut]) -> pd.DataFrame:
+    """Return the rows with one value per model for each fact; values that were replaced are counted."""
+    changed, replaced = one_per_model(rows, quantised=options.quantised_accuracy)
+    for fact, mask in replaced.items():
+        if not mask.any():
+            continue
+        if fact == BORROWED:
+            reason, detail = "accuracy only: a quantised network's is not the float network's", MODEL.column
+            left_out.append(LeftOut(reason=reason, rows=int(mask.sum()), detail=_most_common(rows[mask][detail])))
+        else:
+            reason = f"{fact} only: another value than most sources give the model (docs/analyses.md)"
+            detail = replaced_values(rows, changed, mask, fact)
+            left_out.append(LeftOut(reason=reason, rows=int(mask.sum()), detail=detail))
+    return changed
 
 
 def _sift(rows: pd.DataFrame, keep: Keep, reason: str, detail_column: str, left_out: list[LeftOut]) -> pd.DataFrame:
@@ -126,7 +144,7 @@ def _has_latency(rows: pd.DataFrame) -> Keep:
 def _is_newest_of_series(rows: pd.DataFrame) -> Keep:
     alone = rows[SERIES.column] == ""
     series = rows[SERIES.column].where(~alone, rows.index.astype(str) + " is alone")
-    return _last_of(series, rows["end_time"])
+    return _last_of(rows, series, rows["end_time"])
 
 
 def _has_common_convention(rows: pd.DataFrame) -> Keep:
@@ -139,6 +157,7 @@ def _has_usual_input_size(rows: pd.DataFrame) -> Keep:
     keys = [MODEL.column, RESOLUTION.column]
     side = rows[INPUT_SIZE.column]
     counts = rows[side.notna()].value_counts([*keys, INPUT_SIZE.column]).reset_index()
+    counts = counts.sort_values(["count", INPUT_SIZE.column], ascending=[False, True], kind="stable")
     usual = counts.drop_duplicates(keys).set_index(keys)[INPUT_SIZE.column]
     expected = usual.reindex(pd.MultiIndex.from_frame(rows[keys])).to_numpy()
     return side.isna() | (side == expected).fillna(False).astype(bool)
@@ -168,14 +187,19 @@ def _one_a_cell(rows: pd.DataFrame, rule: str) -> Keep:
     """Return which rows stay when one model on one configuration counts once."""
     cell = rows.groupby([*KEY_COLUMNS, MODEL.column], sort=False).ngroup()
     latency = rows[LATENCY_P50.column]
-    if rule == "newest":
-        return _last_of(cell, rows["end_time"])
-    if rule == "best":
-        return _last_of(cell, -latency)
-    position = latency.groupby(cell).rank(method="first")
-    return position == (latency.groupby(cell).transform("size") + 1) // 2
+    keys = {"newest": rows["end_time"], "best": -latency, "median": latency}
+    if rule != "median":
+        return _last_of(rows, cell, keys[rule])
+    order = _sorted_cells(rows, cell, latency)
+    group = order.groupby("cell")["cell"]
+    return (group.cumcount() == (group.transform("size") - 1) // 2).reindex(rows.index)
 
 
-def _last_of(cell: pd.Series, key: pd.Series) -> Keep:
-    order = pd.DataFrame({"cell": cell, "key": key}).sort_values(["cell", "key"], kind="stable", na_position="first")
-    return (~order["cell"].duplicated(keep="last")).reindex(cell.index)
+def _last_of(rows: pd.DataFrame, cell: pd.Series, key: pd.Series) -> Keep:
+    return (~_sorted_cells(rows, cell, key)["cell"].duplicated(keep="last")).reindex(rows.index)
+
+
+def _sorted_cells(rows: pd.DataFrame, cell: pd.Series, key: pd.Series) -> pd.DataFrame:
+    """Return the cells in the order of `key`; latency and run break ties, not the order of the rows."""
+    table = pd.DataFrame({"cell": cell, "key": key, "latency": rows[LATENCY_P50.column], "run_id": rows["run_id"]})
+    return table.sort_values(list(table.columns), kind="stable", na_position="first")

@@ -42,16 +42,17 @@ def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
     if rows.empty:
         reasons = "; ".join(f"{item.reason}: {item.rows}" for item in left_out) or "the query returned none"
         raise DataError(f"no benchmark to analyse among {len(frame)} rows ({reasons})")
-    fleet = fleet_from_rows(rows, baseline=options.baseline)
-    fleet = _without_baseless(fleet, left_out)
+    fleet = fleet_from_rows(rows, baseline=options.baseline, components=options.components)
+    _require_components(fleet)
+    _note_baseless(fleet, left_out)
     if not options.count_duplicates:
         fleet = _without_near_duplicates(fleet, options, left_out)
     comparable, stand_in = with_stand_ins(_one_stratum(fleet, options, left_out))
     columns = ["reason", "rows", "detail"]
     table = pd.DataFrame([[getattr(item, name) for name in columns] for item in left_out], columns=columns)
     return Selection(
-        fleet=fleet,
-        comparable=comparable,
+        fleet=fleet.without_unmeasured_models(),
+        comparable=comparable.without_unmeasured_models(),
         stand_in=stand_in,
         rows=rows,
         left_out=table,
@@ -59,9 +60,31 @@ def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
     )
 
 
-def _without_baseless(fleet: Fleet, left_out: list[LeftOut]) -> Fleet:
-    related = np.isfinite(fleet.ratios()["latency"]).sum(axis=1)
-    return _without(fleet, related == 0, f"no baseline {fleet.baseline}", left_out)
+def _note_baseless(fleet: Fleet, left_out: list[LeftOut]) -> None:
+    """Count the configurations that have no FRM for want of the baseline; their ranks need none."""
+    lost = ~fleet.has_baseline
+    if not lost.any():
+        return
+    if lost.all():
+        common = sorted(zip((-fleet.measured.sum(axis=0)).tolist(), fleet.models, strict=True))[:5]
+        names = ", ".join(f"{model} ({-count})" for count, model in common)
+        raise DataError(
+            f"no configuration has the baseline {fleet.baseline}; set baseline to a model that is measured: {names}"
+        )
+    names = "; ".join(label for label, gone in zip(fleet.labels, lost, strict=True) if gone)
+    reason = f"values of FRM and of ratios only: no baseline {fleet.baseline} on the configuration; ranks count"
+    left_out.append(LeftOut(reason=reason, rows=int(fleet.measured[lost].sum()), detail=names))
+
+
+def _require_components(fleet: Fleet) -> None:
+    """Refuse a component that no benchmark has."""
+    costs = {"flops": fleet.gmacs, "latency": fleet.latency_ms, "memory": fleet.memory_mib, "energy": fleet.energy_mj}
+    absent = [name for name in fleet.components if not np.isfinite(costs[name]).any() and name == "energy"]
+    if absent:
+        raise DataError(
+            "options.components holds energy, and no benchmark has an energy: it is logged as "
+            "energy/per_inference_mj on devices with a meter. Leave energy out of options.components"
+        )
 
 
 def _without_near_duplicates(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:

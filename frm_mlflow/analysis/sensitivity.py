@@ -13,7 +13,7 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
 from frm_mlflow.analysis.bootstrap import CORRELATION, mean_intervals
-from frm_mlflow.analysis.controls import FRM, LATENCY, MEMORY, metrics
+from frm_mlflow.analysis.controls import FRM, LATENCY, PARAMS, SHUFFLED, metrics, shuffled_frm
 from frm_mlflow.analysis.fleet import Fleet, stacked
 from frm_mlflow.analysis.frm import frm, ratio
 from frm_mlflow.analysis.matched import level_order, matched_pairs
@@ -61,10 +61,12 @@ def fresh_and_loaded(fleet: Fleet) -> Fleet:
 
 
 def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the rank correlation between the levels of one axis, for FRM, latency and memory."""
+    """Return the rank correlation between the levels of one axis, for FRM, single metrics and shuffled FRM."""
     matched = matched_pairs(fleet.configurations, axis)
     levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b])
-    values = {name: cells for name, cells in metrics(fleet).items() if name in (FRM, LATENCY, MEMORY)}
+    values = {name: cells for name, cells in metrics(fleet).items() if name != PARAMS}
+    values[SHUFFLED] = next(shuffled_frm(fleet, repeats=1, rng=rng))
+    levels_of = values | {FRM: fleet.frm(), SHUFFLED: np.full_like(values[SHUFFLED], np.nan)}
     rows: list[dict[str, object]] = []
     for pair in levels.unique():
         chosen = np.flatnonzero(levels == pair)
@@ -72,14 +74,15 @@ def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.ran
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
         found = mean_intervals(
             rho,
-            fleet.chips[a],
+            fleet.clusters[a],
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,
             bounds=CORRELATION,
         )
         for place, (name, interval) in enumerate(zip(values, found, strict=True)):
-            factor = float(np.exp(known_mean(np.log(values[name][b]) - np.log(values[name][a]))))
+            change = np.log(levels_of[name][b]) - np.log(levels_of[name][a])
+            factor = float(np.exp(known_mean(change)))
             rows.append(
                 {"axis": AXES[axis], "level": pair[0], "other": pair[1], "metric": name, "rho": interval.estimate}
                 | {**interval_cells(interval), "pairs": int(np.isfinite(rho[:, place]).sum()), "factor": factor}
@@ -95,7 +98,7 @@ def model_moves(fleet: Fleet, axis: str) -> pd.DataFrame:
     matched = matched_pairs(fleet.configurations, axis)
     if not matched.a.size:
         return pd.DataFrame()
-    frm_values, latency = fleet.frm(), np.where(fleet.measured, fleet.latency_ms, np.nan)
+    frm_values, latency = fleet.frm_order(), np.where(fleet.measured, fleet.latency_ms, np.nan)
     change = np.log(latency[matched.b]) - np.log(latency[matched.a])
     has_any = np.isfinite(change).any(axis=1)
     relative = np.full_like(change, np.nan)

@@ -30,7 +30,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
         )
     metric_table = _metric_table(fleet, correlations, options, rng)
     control = {
-        SHUFFLED: shuffled_stability(fleet, ("latency", "memory"), options, rng),
+        SHUFFLED: shuffled_stability(fleet, ("latency", "memory", "energy"), options, rng),
         "frm_latency_shuffled": shuffled_stability(fleet, ("latency",), options, rng),
     }
     spreads = [{"metric": n, "repeats": v.size, **spread_cells(v, options.confidence)} for n, v in control.items()]
@@ -83,7 +83,7 @@ def variation(fleet: Fleet) -> pd.DataFrame:
         "cube root of ratio_latency": np.cbrt(ratios["latency"]),
     }
     rows = [
-        {"quantity": name, "cv": known_mean(_cv(v)), "log_sd": known_mean(_sd(np.log(v)))}
+        {"quantity": name, "cv": known_mean(coefficient_of_variation(v)), "log_sd": known_mean(_sd(np.log(v)))}
         for name, v in quantities.items()
     ]
     return pd.DataFrame(rows)
@@ -91,7 +91,7 @@ def variation(fleet: Fleet) -> pd.DataFrame:
 
 def explained_by_flops(fleet: Fleet) -> Floats:
     """Return, for each configuration, the share of the variance of log FRM that log FLOPs explain (R²)."""
-    frm, flops = np.log(fleet.frm()), np.log(fleet.gmacs)
+    frm, flops = np.log(fleet.frm_order()), np.log(fleet.gmacs)
     both = np.isfinite(frm) & np.isfinite(flops)
     means = [column_means(np.where(both, values, np.nan).T)[:, None] for values in (frm, flops)]
     centred = [np.where(both, values - mean, 0.0) for values, mean in zip((frm, flops), means, strict=True)]
@@ -145,8 +145,8 @@ def _intervals(
 ) -> list[Interval]:
     return pair_mean_interval(
         matrices,
-        fleet.chips,
-        fleet.chips,
+        fleet.clusters,
+        fleet.clusters,
         apart=different_chips(fleet),
         rng=rng,
         resamples=options.resamples,
@@ -157,7 +157,7 @@ def _intervals(
 
 def _by_side(fleet: Fleet, correlations: dict[str, Floats]) -> pd.DataFrame:
     apart = different_chips(fleet)
-    sides = sorted(set(fleet.sides))
+    sides = fleet.side_names
     rows = []
     for place, one in enumerate(sides):
         for other in sides[place:]:
@@ -199,7 +199,7 @@ def _sentences(tables: dict[str, pd.DataFrame], explained: Floats) -> list[str]:
     ]
 
 
-def _cv(values: Floats) -> Floats:
+def coefficient_of_variation(values: Floats) -> Floats:
     """Return each model's sd over mean across configurations; NaN with fewer than two."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cv: Floats = _sd(values) / column_means(values)

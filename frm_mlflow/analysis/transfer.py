@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Words, column_means, known_mean, known_sd
+from frm_mlflow.analysis.arrays import Floats, Words, known_mean, known_sd
 from frm_mlflow.analysis.bootstrap import CORRELATION, mean_intervals
 from frm_mlflow.analysis.concordance import concordance
 from frm_mlflow.analysis.controls import (
@@ -23,7 +23,7 @@ from frm_mlflow.analysis.controls import (
 from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.matched import matched_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.ranks import kendall_tau_b, percent_ranks, row_spearman, spearman
+from frm_mlflow.analysis.ranks import kendall_tau_b, mean_percent_ranks, row_spearman, spearman
 from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, spread_cells
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import bonferroni, holm, spearman_p
@@ -55,7 +55,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 def source_ranking(values: Floats) -> Floats:
     """Return the mean percent rank of each model over the source's configurations, shape (M,) (paper 4.3)."""
-    return column_means(percent_ranks(values))
+    return mean_percent_ranks(values)
 
 
 def side_transfer(
@@ -68,7 +68,7 @@ def side_transfer(
     is only a control on the same question. The interval draws target chips; the source is held.
     """
     rows: list[dict[str, object]] = []
-    for source, target in permutations(sorted(set(fleet.sides)), 2):
+    for source, target in permutations(fleet.side_names, 2):
         here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
         asked = [(name, wanted) for name in PREDICTORS for wanted in (ITSELF, FRM, LATENCY) if name != wanted]
         rho, tau, cells = [], [], []
@@ -81,7 +81,7 @@ def side_transfer(
         columns = np.column_stack(rho)
         found = mean_intervals(
             columns,
-            fleet.chips[there],
+            fleet.clusters[there],
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,
@@ -102,7 +102,7 @@ def shuffled_transfer(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gen
     """Return what FRM with shuffled latency and memory still predicts, mean and interval over repeats."""
     sample = fleet.select(control_sample(fleet, rng))
     truth = metrics(sample)
-    directions = list(permutations(sorted(set(sample.sides)), 2))
+    directions = list(permutations(sample.side_names, 2))
     asked = [(source, target, wanted) for source, target in directions for wanted in (ITSELF, FRM, LATENCY)]
     repeats: list[list[float]] = []
     for values in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
@@ -139,11 +139,11 @@ def device_transfer(
         rho, _ = spearman(values[predictor], truth, min_models=options.min_models)
         rho = np.where(fleet.units[:, None] != fleet.units[None, :], rho, np.nan)
         names, by_source = _mean_over_rows(rho, fleet.devices)
-        for target in sorted(set(fleet.sides)):
+        for target in fleet.side_names:
             there = fleet.sides == target
             found = mean_intervals(
                 by_source[:, there].T,
-                fleet.chips[there],
+                fleet.clusters[there],
                 rng=rng,
                 resamples=options.resamples,
                 confidence=options.confidence,
@@ -170,7 +170,7 @@ def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.
         rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
         found = mean_intervals(
             rho,
-            fleet.chips[a],
+            fleet.clusters[a],
             rng=rng,
             resamples=options.resamples,
             confidence=options.confidence,

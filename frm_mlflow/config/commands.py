@@ -117,7 +117,7 @@ class AttachConfig:
     baseline: str = "resnet50"
     batch_size: int = 1
     trust: bool = False
-    """Load a model that is a pickle: a program of whoever logged it."""
+    """Let MLflow load a model that could run code of whoever logged it (a pickle, a code folder)."""
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -160,7 +160,7 @@ class GateConfig:
     baseline: str = "resnet50"
     batch_size: int = 1
     trust: bool = False
-    """Load a model that is a pickle: a program of whoever logged it."""
+    """Let MLflow load a model that could run code of whoever logged it (a pickle, a code folder)."""
     tag: bool = True
     alias: str | None = None
     junit: str | None = None

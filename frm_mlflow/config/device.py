@@ -48,7 +48,11 @@ class DeviceConfig:
     """Where the model runs: cpu, cuda, phone, or auto."""
     recognise: Recognition = field(default_factory=Recognition)
     index: int = 0
-    """Which GPU, as CUDA numbers them."""
+    """Which GPU, in the order of the PCI bus, among those that CUDA_VISIBLE_DEVICES leaves."""
+    unit: str | None = None
+    """The unit that must run the model if it is not the kind's own: npu, gpu or mixed, of Intel, Apple or Qualcomm."""
+    variants: list[str] = field(default_factory=list)
+    """Devices that this name also stands for (a100: all A100 cards); a run carries the name of the variant."""
     transport: str = "local"
     """How the device is reached: local (this machine), ssh or adb."""
     host: str | None = None
@@ -71,6 +75,8 @@ class DeviceConfig:
     tool_options: list[str] = field(default_factory=list)
     """adb: further options of that program: [--use_gpu=true]."""
     connect_timeout_s: float = 10.0
+    wait_s: float = 3600.0
+    """Longest time to wait for the device while another process measures on it; 0 fails at once."""
     copy_timeout_s: float = 600.0
     """Longest time that one copy to the device may take."""
 

@@ -8,7 +8,10 @@ import zipfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # Python 3.10 has it here, 3.14 does not
+    from importlib.abc import Traversable
 
 _PACKAGE = "frm_worker"
 _MAIN = f"import sys\nfrom {_PACKAGE}.__main__ import main\nsys.exit(main())\n"

@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from frm_mlflow.worker import machine
+from frm_mlflow.worker.accelerator import Card as Gpu
 from frm_mlflow.worker.machine import AZURE_ASSET_TAG, Fetch, allowed_cpus, physical_cores
 
 __all__ = ["AZURE_ASSET_TAG", "Gpu", "Hardware", "allowed_cpus", "hardware_of", "physical_cores", "probe"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One NVIDIA GPU as CUDA numbers them; `name` is NVML's, with ` MIG` added where it is partitioned."""
-
-    index: int
-    name: str
-    memory_mib: float
-    driver: str
-    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +27,9 @@ class Hardware:
     """Logical processors that this process may use."""
     memory_mib: float
     gpus: tuple[Gpu, ...] = ()
+    """NVIDIA GPUs and MIG instances that CUDA can use, as it numbers them."""
+    gpu_problems: tuple[str, ...] = ()
+    """A sentence for each GPU that is there and cannot be used."""
     azure_vm_size: str = ""
     board: str = ""
     """What the device tree calls the board (Jetson, Raspberry Pi)."""
@@ -53,7 +46,8 @@ class Hardware:
         parts += [f"board '{self.board}'"] if self.board else []
         parts += [f"CPU '{self.cpu}' with {self.physical_cores} cores"]
         parts += [f"{self.arch} emulated by {self.emulator}"] if self.emulator else []
-        parts += [", ".join(f"GPU {gpu.index} '{gpu.name}'" for gpu in self.gpus) or "no NVIDIA GPU"]
+        parts += [", ".join(f"GPU {gpu.index} '{gpu.name}'" for gpu in self.gpus)] if self.gpus else []
+        parts += [*self.gpu_problems] if self.gpu_problems else [] if self.gpus else ["no NVIDIA GPU"]
         parts += [f"Azure {self.azure_vm_size}"] if self.azure_vm_size else []
         return ", ".join(parts)
 
@@ -65,5 +59,10 @@ def probe(*, root: Path = Path("/"), fetch: Fetch | None = None) -> Hardware:
 
 def hardware_of(facts: Mapping[str, Any]) -> Hardware:
     """Return the hardware that a machine has told of itself (`worker.machine.hardware`)."""
-    own = {"gpus": tuple(Gpu(**gpu) for gpu in facts["gpus"]), "allowed_cpus": tuple(facts["allowed_cpus"])}
-    return Hardware(**{**facts, **own})
+    tuples = {key: tuple(facts[key]) for key in ("allowed_cpus", "gpu_problems")}
+    return Hardware(**{**facts, **tuples, "gpus": tuple(_gpu(gpu) for gpu in facts["gpus"])})
+
+
+def _gpu(facts: Mapping[str, Any]) -> Gpu:
+    capability = facts["compute_capability"]
+    return Gpu(**{**facts, "compute_capability": tuple(capability) if capability else None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from frm_mlflow.devices.local import open_local
 from frm_mlflow.devices.phone import Phone
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh import SshHost
+from frm_mlflow.devices.turn import Tell, local_name, turn_of
+from frm_mlflow.worker.turns import take
 
 
 class Host(Protocol):
@@ -39,6 +41,9 @@ class Host(Protocol):
 
     def environment(self, device: Device) -> dict[str, Any]:
         """Return everything about the machine that an artifact should keep, ready for JSON."""
+
+    def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
+        """Have the device to itself while a benchmark runs, after waiting for any other process that measures there."""
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
         """Remove copies that were not used for so long; return their names and bytes."""
@@ -73,6 +78,10 @@ class LocalHost:
     def environment(self, device: Device) -> dict[str, Any]:
         """Return everything about this machine that an artifact should keep."""
         return environment(device, self.hardware)
+
+    def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
+        """Have a device of this machine to itself."""
+        return turn_of(take, local_name(device), holder=holder, wait_s=wait_s, tell=tell)
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:  # noqa: ARG002
         """Remove nothing: what runs here is used where it lies."""

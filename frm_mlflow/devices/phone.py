@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from frm_mlflow.devices.environment import git_state
 from frm_mlflow.devices.hardware import Hardware
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh_connection import tried
+from frm_mlflow.devices.turn import Tell, turn_of
 from frm_mlflow.errors import ConfigError, DeviceSetupError, TransportError, TransportLostError
 from frm_mlflow.worker import machine
 from frm_mlflow.worker.store import sha256_of
+from frm_mlflow.worker.turns import take
 
 DEFAULT_FOLDER = "/data/local/tmp/frm"
 TIMED_OUT = 124
@@ -46,6 +48,11 @@ class Phone:
             cpus=tried(lambda: self.connection.answer("cat /sys/devices/system/cpu/present")),
         )
         self.tool_sha256 = sha256_of(self._binary)
+
+    def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Have the phone to itself, among the processes of the machine that it is plugged into."""
+        serial = self.properties.get("ro.serialno") or self._config.serial or "phone"
+        return turn_of(take, f"phone-{serial}", holder=holder, wait_s=wait_s, tell=tell)
 
     def open_worker(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +22,8 @@ Seconds = Annotated[float, Field(ge=0, le=DAY_S)]
 Mebibytes = Annotated[float, Field(ge=-LARGEST_MIB, le=LARGEST_MIB)]
 """Figures over a base may be a little below zero."""
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Reading = Annotated[float, Field(ge=-DAY_NS, le=DAY_NS)]
+"""A clock in MHz, a temperature, watts, a mask of throttle reasons."""
 Text = Annotated[str, Field(max_length=20_000)]
 
 
@@ -30,7 +32,7 @@ class _Reply(BaseModel):
 
 
 class _Hello(_Reply):
-    protocol: int
+    protocol: Annotated[int, Field(ge=0, lt=10**6)]
     python: Text
     pid: Annotated[int, Field(ge=1, lt=2**31)]
     host: Text
@@ -38,10 +40,24 @@ class _Hello(_Reply):
     affinity: list[Annotated[int, Field(ge=0, lt=2**20)]] | None
 
 
-class _Loaded(_Reply):
+class _Placement(_Reply):
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["cpu", "cuda", "other"]
+    unit: Literal["cpu", "gpu", "npu", "mixed"]
+    provider: Text
+    nodes: dict[Text, Annotated[int, Field(ge=0, le=10**9)]] | None
+
+
+class _Preflight(_Reply):
+    versions: dict[Text, Text]
+    placement: _Placement
+    precision: Text
+    card: dict[Text, Text] | None
+
+
+class _Loaded(_Preflight):
     seconds: Seconds
     once_seconds: Seconds
-    versions: dict[Text, Text]
     facts: dict[Text, Any]
     base_mib: Mebibytes
     loaded_mib: Mebibytes
@@ -71,6 +87,7 @@ class _Block(_Reply):
     wall_ns: list[CallNanoseconds]
     cpu_ns: list[Nanoseconds]
     device_ns: list[Nanoseconds] | None
+    readings: list[dict[Text, Reading]] | None
 
 
 class _Memory(_Reply):
@@ -80,6 +97,7 @@ class _Memory(_Reply):
     definition: Text
     device_mib: Mebibytes | None
     device_peak_mib: Mebibytes | None
+    device_definition: Text
 
 
 class _Energy(_Reply):
@@ -115,6 +133,11 @@ class _Given(_Reply):
     bytes: Annotated[int, Field(ge=0, lt=2**50)]
 
 
+class _Held(_Reply):
+    held: bool
+    holder: Text
+
+
 class _Pruned(_Reply):
     removed: list[Text]
     bytes: Annotated[int, Field(ge=0, lt=2**60)]
@@ -122,6 +145,7 @@ class _Pruned(_Reply):
 
 _REPLIES: Mapping[str, type[_Reply]] = {
     "hello": _Hello,
+    "preflight": _Preflight,
     "load": _Loaded,
     "verify": _Verified,
     "predict": _Predicted,
@@ -136,6 +160,7 @@ _REPLIES: Mapping[str, type[_Reply]] = {
     "receive": _Received,
     "take": _Reply,
     "give": _Given,
+    "hold": _Held,
     "prune": _Pruned,
 }
 

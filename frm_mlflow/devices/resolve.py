@@ -40,11 +40,23 @@ class Device:
     chip: str
     compute_unit: str
     index: int = 0
+    """Which GPU of the machine, as CUDA numbers them by PCI bus."""
+    uuid: str = ""
+    """The GPU's own number, if NVML reports it: a worker must report the same."""
+    selector: str = ""
+    """What `CUDA_VISIBLE_DEVICES` is in a worker, so that it sees this card alone; empty leaves it as it is."""
+    notes: tuple[str, ...] = ()
+    """What a user should know about the choice: another card was there, or a GPU cannot be used."""
 
     @property
     def export_unit(self) -> str:
-        """The compute unit that a model is exported for; a phone's delegates take what its processor takes."""
-        return "cpu" if self.kind == PHONE else self.compute_unit
+        """The compute unit that a model is exported for; all but CUDA take what a processor takes."""
+        return "gpu" if self.kind == CUDA else "cpu"
+
+    @property
+    def worker_index(self) -> int:
+        """The card's number within a worker, which sees it alone if it has a selector."""
+        return 0 if self.selector else self.index
 
 
 @cache
@@ -54,6 +66,16 @@ def known_devices() -> tuple[DeviceConfig, ...]:
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     configs = [checked(DeviceConfig, yaml.safe_load(f.read_text()), where=f"device/{f.name}") for f in files]
     return tuple(c for c in configs if c.recognise != Recognition())
+
+
+def settings_name(name: str) -> str:
+    """Return the name in `conf/device/` of the device that `name` usually names, or `name` itself.
+
+    >>> settings_name("RTX 6000 Ada"), settings_name("NVIDIA A100-SXM4-40GB"), settings_name("Pixel of mine")
+    ('rtx_6000_ada', 'a100_40gb', 'Pixel of mine')
+    """
+    facts = catalogue.find(name.strip("'\""))
+    return facts.name if facts is not None and facts.name in {c.name for c in known_devices()} else name
 
 
 def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceConfig]) -> Device:
@@ -74,18 +96,63 @@ def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceC
             f"device={config.name} has no rule to be recognised by, and a run carries no name that nobody checks: "
             f"set device.recognise (cpu, gpu, board, arch, ...; found {hardware.describe()}), or choose device=auto"
         )
+    asked = config
     if config.kind == AUTO:
+        if config.index and config.index >= len(hardware.gpus):
+            raise DeviceMismatchError(f"device.index={config.index} is not there: {_indices(hardware)}.")
         config = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
     mismatch = _mismatch(config, hardware)
     if mismatch:
         other = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
+        if other.name in config.variants:
+            return _device(other, hardware, (f"device={config.name} is a {other.name} here: runs carry that name",))
         raise DeviceMismatchError(
             f"device={config.name} is not {where}: {mismatch} (found {hardware.describe()}); "
-            f"run it on such a machine, or choose device={other.name} or device=auto."
+            f"{_remedy(config, other, hardware)}."
         )
-    chip = hardware.gpus[config.index].name if config.kind == CUDA else _cpu_chip(hardware)
+    return _device(config, hardware, _notes(asked, config, hardware))
+
+
+def _device(config: DeviceConfig, hardware: Hardware, notes: tuple[str, ...]) -> Device:
     tier = config.tier or ("gpu" if config.kind == CUDA else "cpu")
-    return Device(config.name, tier, config.kind, chip, _UNIT_OF_KIND[config.kind], config.index)
+    unit = config.unit or _UNIT_OF_KIND[config.kind]
+    if config.kind != CUDA:
+        return Device(config.name, tier, config.kind, _cpu_chip(hardware), unit, notes=notes)
+    gpu = hardware.gpus[config.index]
+    facts = catalogue.find(config.name)
+    chip = gpu.name if facts is None or facts.name != config.name else facts.chip  # drivers spell a chip in two ways
+    return Device(config.name, tier, CUDA, chip, unit, config.index, gpu.uuid, gpu.selector, notes)
+
+
+def _notes(asked: DeviceConfig, config: DeviceConfig, hardware: Hardware) -> tuple[str, ...]:
+    """Return what `device=auto` must report: which of several cards it took, or why it took none."""
+    if asked.kind != AUTO:
+        return ()
+    names = {gpu.name for gpu in hardware.gpus}
+    if config.kind == CUDA and len(names) > 1 and not asked.index:
+        others = ", ".join(f"{gpu.index} '{gpu.name}'" for gpu in hardware.gpus)
+        return (
+            f"device=auto takes GPU 0, the first by PCI bus, of GPUs {others}: device.index=N takes another",
+            *hardware.gpu_problems,
+        )
+    if config.kind == CPU and hardware.gpu_problems:
+        return tuple(f"device=auto takes the processor: {problem}" for problem in hardware.gpu_problems)
+    return hardware.gpu_problems
+
+
+def _remedy(config: DeviceConfig, other: DeviceConfig, hardware: Hardware) -> str:
+    elsewhere = (k for k in range(len(hardware.gpus)) if not _mismatch(replace(config, index=k), hardware))
+    index = next(elsewhere, None) if config.kind == CUDA and config.name != CUDA else None
+    if index is not None:
+        return f"GPU {index} is one: set device.index={index}"
+    return f"run it on such a machine, or choose device={other.name} or device=auto"
+
+
+def _indices(hardware: Hardware) -> str:
+    count = len(hardware.gpus)
+    if not count:
+        return f"no GPU can be used (found {hardware.describe()})"
+    return f"the GPUs that can be used are {', '.join(f'{gpu.index} ({gpu.name})' for gpu in hardware.gpus)}"
 
 
 def _phone(config: DeviceConfig, hardware: Hardware) -> Device:
@@ -118,8 +185,13 @@ def _cpu_chip(hardware: Hardware) -> str:
 
 
 def _recognised(index: int, hardware: Hardware, known: Sequence[DeviceConfig]) -> DeviceConfig | None:
-    placed = (replace(c, index=index if c.kind == CUDA else 0) for c in known)
-    return next((c for c in placed if not _mismatch(c, hardware)), None)
+    """Return the first of `known` that the hardware is, GPUs before processors."""
+    placed = [replace(c, index=index if c.kind == CUDA else 0) for c in known]
+    matches = [c for c in placed if not _mismatch(c, hardware)]
+    gpus = [c for c in matches if c.kind == CUDA]
+    if not gpus and index < len(hardware.gpus) and not hardware.emulator:
+        return None
+    return next(iter(gpus or matches), None)
 
 
 def _generic(index: int, hardware: Hardware) -> DeviceConfig:
@@ -140,14 +212,14 @@ def _mismatch(config: DeviceConfig, hardware: Hardware) -> str:
     if rule.board is not None and not re.search(rule.board, hardware.board):
         return f"it needs a board whose name matches '{rule.board}'"
     if config.kind == CUDA and not hardware.gpus:
-        return "it needs an NVIDIA GPU and NVML sees none"
+        return "it needs an NVIDIA GPU and none can be used"
     if config.kind == CUDA and config.index >= len(hardware.gpus):
-        return f"it asks for GPU {config.index} and there are {len(hardware.gpus)}"
+        return f"it asks for GPU {config.index}, and {_indices(hardware)}"
     if rule.gpu is not None:
         gpu = hardware.gpus[config.index]
         if not re.search(rule.gpu, gpu.name):
             return f"it needs a GPU whose name matches '{rule.gpu}'"
-        if rule.gpu_memory_gib is not None and not _within(gpu.memory_mib / 1024, rule.gpu_memory_gib):
+        if rule.gpu_memory_gib is not None and not _within(gpu.memory_mib, rule.gpu_memory_gib):
             low, high = rule.gpu_memory_gib
             return f"it needs a GPU with {low:g} to {high:g} GiB of memory"
     if rule.cpu is not None and not re.search(rule.cpu, hardware.cpu):
@@ -157,6 +229,7 @@ def _mismatch(config: DeviceConfig, hardware: Hardware) -> str:
     return ""
 
 
-def _within(value: float, bounds: Sequence[float]) -> bool:
-    low, high = bounds
-    return low <= value <= high
+def _within(memory_mib: float | None, bounds_gib: Sequence[float]) -> bool:
+    """Whether the memory is within the bounds; unknown memory is not."""
+    low, high = bounds_gib
+    return memory_mib is not None and low <= memory_mib / 1024 <= high

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +23,7 @@ from frm_mlflow.devices.local import worker_variables
 from frm_mlflow.devices.replies import LONGEST_REPLY, ReplyError, checked, parsed
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh_connection import NOT_FOUND, SSH_FAILED, SshConnection, ssh_error, tried
+from frm_mlflow.devices.turn import Tell, local_name, turn_of
 from frm_mlflow.errors import (
     DeviceFullError,
     DeviceSetupError,
@@ -164,6 +165,28 @@ class SshHost:
 
         return tried(step)
 
+    def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
+        """Have a device of that machine to itself, whichever machine the others measure from."""
+        return turn_of(self._take_turn, local_name(device), holder=holder, wait_s=wait_s, tell=tell)
+
+    def _take_turn(self, device: str, holder: str) -> _RemoteTurn | str:
+        words = self._words("hold", "--device", device, "--holder", holder)
+        process = self._connection.start(words)
+        watchdog = threading.Timer(_ASK_S, process.kill)
+        watchdog.start()
+        try:
+            line = process.stdout.readline(LONGEST_REPLY)  # type: ignore[union-attr]
+            watchdog.cancel()
+            reply = self._accepted(line, "hold")
+        except BaseException:
+            watchdog.cancel()
+            _reap(process)
+            raise
+        if reply["held"]:
+            return _RemoteTurn(process)
+        _reap(process)
+        return f"{reply['holder']}"
+
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
         """Remove what was not used there for so long; return the names and the bytes."""
         reply = self._ask("prune", "--older-than-s", str(older_than_s))
@@ -283,6 +306,19 @@ class SshHost:
                 f"{self._connection.host} has no program '{self._config.python}': set device.python."
             )
         return None
+
+
+class _RemoteTurn:
+    """A process there that holds a device's lock until its input ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def end(self) -> None:
+        """Let the next process have the device."""
+        with suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            self._process.communicate(timeout=_ASK_S)
+        _reap(self._process)
 
 
 class SshWorker:

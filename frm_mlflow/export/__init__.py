@@ -5,26 +5,16 @@ Importing this needs no torch, and neither does an export that is cached.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
 from frm_mlflow.export import process
 from frm_mlflow.export.cache import ArtefactCache, CacheEntry
-from frm_mlflow.export.check import check_model
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, precisions, runtimes
 
-__all__ = [
-    "RUNTIMES",
-    "ArtefactCache",
-    "CacheEntry",
-    "RuntimeSupport",
-    "check",
-    "check_model",
-    "export",
-    "precisions",
-    "runtimes",
-]
+__all__ = ["RUNTIMES", "ArtefactCache", "CacheEntry", "RuntimeSupport", "check", "export", "precisions", "runtimes"]
 
 
 def export(
@@ -51,5 +41,7 @@ def export(
     if isinstance(precision, str):
         precision = PrecisionConfig(name=precision)
     check(runtime, precision.name, compute_unit=compute_unit)
+    if precision.name == "tf32":  # the same network: the GPU computes with fewer bits of it
+        precision = replace(precision, name="fp32")
     request = ExportRequest(model=config, runtime=runtime, precision=precision, batch_size=batch_size)
     return cache.fetch(request.key(), lambda directory: process.run(request, directory, timeout_s=timeout_s))

@@ -33,25 +33,34 @@ class RuntimeSupport:
 
 _TORCH = {"torch": "torch"}
 _FLOATS = ("fp32", "fp16", "bf16")
+_CUDA_FLOATS = ("fp32", "tf32", "fp16", "bf16")
+_ONNX = _TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 
 RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
     {
-        "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS),
+        "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS),
         "torch_compile": RuntimeSupport(
-            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS, artefact="torch"
+            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS, artefact="torch"
         ),
         "torch_export": RuntimeSupport(
-            exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32",)
+            exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32", "tf32")
         ),
         "onnxruntime": RuntimeSupport(
             exporter="to_onnx",
             extra="bench",
-            packages=_TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+            packages=_ONNX,
             cpu=("fp32", "int8"),
-            cuda=("fp32", "fp16"),
+            cuda=("fp32", "tf32", "fp16"),
+        ),
+        "tensorrt": RuntimeSupport(
+            exporter="to_onnx",
+            extra="tensorrt",
+            packages=_ONNX | {"tensorrt": "tensorrt"},
+            cpu=(),
+            cuda=("fp32", "tf32", "fp16", "bf16", "int8"),
         ),
         "torchscript": RuntimeSupport(
-            exporter="to_torchscript", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_FLOATS
+            exporter="to_torchscript", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS
         ),
         "openvino": RuntimeSupport(
             exporter="to_openvino",

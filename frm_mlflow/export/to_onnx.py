@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from frm_mlflow.export.calibration import calibration_batches
-from frm_mlflow.export.onnx_file import operators, pack_file
-from frm_mlflow.export.onnx_graph import PRODUCTS, nodes_of, products_in
+from frm_mlflow.export.onnx_file import COMPUTE_OPS, operators, pack_file
 from frm_mlflow.export.subject import Converted, Subject
 from frm_mlflow.export.to_torch import DTYPES
 
@@ -35,24 +34,21 @@ def convert(subject: Subject, directory: Path) -> Converted:
     dtype = "float16" if precision == "fp16" else "float32"
     _trace(subject, file, dtype=DTYPES["fp16" if precision == "fp16" else "fp32"])
     if precision == "int8":
-        _quantise(file, subject)
+        _quantise(file, subject, for_tensorrt=subject.runtime == "tensorrt")
     model = onnx.load(file)
     onnx.checker.check_model(model)
-    producers = {output: node for node in nodes_of(model) for output in node.output}
-    products = [node for node in nodes_of(model) if node.op_type in PRODUCTS]
+    producers = {output: node for node in model.graph.node for output in node.output}
+    products = [node for node in model.graph.node if node.op_type in COMPUTE_OPS]
     return Converted(
         file=file,
         precision=precision,
         inputs=tuple(
             replace(spec, dtype=dtype) if spec.dtype.startswith("float") else spec for spec in subject.built.inputs
         ),
-        outputs=tuple(
-            replace(spec, dtype=dtype) if spec.dtype.startswith("float") else spec for spec in subject.output_specs
-        ),
+        outputs=tuple(replace(spec, dtype=dtype) for spec in subject.output_specs),
         nodes=sum(operators(model).values()),
-        compute_nodes=sum(products_in(node) for node in products),
-        float_nodes=sum(products_in(node) for node in products if not _is_quantised(node, producers)),
-        has_loops=any(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node),
+        compute_nodes=len(products),
+        float_nodes=sum(not _is_quantised(node, producers) for node in products),
     )
 
 
@@ -73,8 +69,11 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _quantise(file: Path, subject: Subject) -> None:
-    """Quantise in place: weights to int8 a channel, activations to uint8, as CPUs with VNNI multiply them."""
+def _quantise(file: Path, subject: Subject, *, for_tensorrt: bool) -> None:
+    """Quantise in place: weights to int8 per channel, activations to uint8, as CPUs with VNNI multiply them.
+
+    TensorRT takes activations in int8 with zero point 0 only.
+    """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -93,9 +92,13 @@ def _quantise(file: Path, subject: Subject) -> None:
         Batches(),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": RANGE_AVERAGING},
+        extra_options={
+            "CalibMovingAverage": True,
+            "CalibMovingAverageConstant": RANGE_AVERAGING,
+            "ActivationSymmetric": for_tensorrt,
+        },
     )
     simplified.unlink()
 

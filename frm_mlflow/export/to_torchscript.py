@@ -17,8 +17,6 @@ _PRODUCTS = {
     "scaled_dot_product_attention": 2,
 }
 """Matrix products and convolutions inside one TorchScript operator."""
-_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-"""Operators that hold any number of layers."""
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
@@ -26,11 +24,9 @@ def convert(subject: Subject, directory: Path) -> Converted:
     file = directory / "model.pt"
     dtype = DTYPES[subject.precision.name]
     module = subject.built.module.to(dtype)
-    tensors = [torch.from_numpy(array) for array in subject.inputs]
-    example = tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors)
+    example = tuple(torch.from_numpy(array).to(dtype) for array in subject.inputs)
     with torch.no_grad():
-        is_scripted = isinstance(module, torch.jit.ScriptModule)
-        traced = module if is_scripted else torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         frozen = torch.jit.freeze(traced)
     torch.jit.save(frozen, str(file))
     operators = _operators(frozen.inlined_graph)
@@ -43,7 +39,6 @@ def convert(subject: Subject, directory: Path) -> Converted:
         nodes=sum(operators.values()),
         compute_nodes=compute,
         float_nodes=compute,
-        has_loops=bool(_RECURRENT & set(operators)) or is_scripted,
         loader={"dtype": str(dtype).removeprefix("torch.")},
     )
 

@@ -35,7 +35,7 @@ class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
     settings
         What `log_frm` takes: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
 
-    The run is that of the trainer's `MLFlowLogger`, else MLflow's active one.
+    The run is that of the trainer's `MLFlowLogger`, else MLflow's active one, else a new one.
     """
 
     def __init__(self, *, every_n_epochs: int | None = None, example_input: Any = None, **settings: Any) -> None:
@@ -47,6 +47,7 @@ class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
         self._settings = FrmSettings(**settings)
         self._watch: FirstCall | None = None
         self._logged_at: int | None = None
+        self._run_id: str | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
         """Start to look for an example."""
@@ -71,8 +72,7 @@ class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
         example = self._example if self._example is not None else pl_module.example_input_array
         watch = self._watch
         subject, example = (pl_module, example) if example is not None or watch is None else (watch.model, watch.call)
-        with (
-            run_of_training(trainer, seen=watch.run_id if watch else None) as (run_id, uri),
-            run_or_new(run_id) as target,
-        ):
+        seen = self._run_id or (watch.run_id if watch is not None else None)
+        with run_of_training(trainer, seen=seen) as (run_id, uri), run_or_new(run_id) as target:
+            self._run_id = target
             log_guarded(subject, example, self._settings, run_id=target, step=trainer.global_step, tracking_uri=uri)

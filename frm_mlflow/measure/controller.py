@@ -16,7 +16,9 @@ import pandas as pd
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device, Host, LocalHost
 from frm_mlflow.devices.client import Worker
+from frm_mlflow.devices.resolve import CUDA
 from frm_mlflow.measure.estimate import Interval
+from frm_mlflow.measure.gpu_stability import gpu_instabilities
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement
 from frm_mlflow.measure.stability import remarks
@@ -50,6 +52,7 @@ def benchmark(
     runtime: RuntimeConfig,
     config: MeasureConfig,
     rng: np.random.Generator,
+    precision: str = "",
     host: Host | None = None,
     open_worker: OpenWorker | None = None,
     clock: Clock = time.perf_counter_ns,
@@ -63,6 +66,7 @@ def benchmark(
     start (where its memory lies) for its life.
     Without a baseline the model is measured alone: its ratios are 1 with the interval [1, 1],
     which is right for the baseline's own run. `host` is where the workers run, by default this machine.
+    `precision` is the one that was asked for, by default the exported model's: fp32 and tf32 share one.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def benchmark(
     opener = open_worker or _opener(host, runtime, threads)
     setting = _Setting(host, device, runtime, threads, config, clock, on_progress or _silent)
     roles = [(MODEL, artefact)] if baseline is None else [(BASELINE, baseline), (MODEL, artefact)]
-    pair = [Participant(role, directory, config.timeout_s) for role, directory in roles]
+    pair = [Participant(role, directory, config.timeout_s, precision=precision) for role, directory in roles]
     rule = StoppingRule(config, rng, clock)
     phases = _Phases(clock)
     before = setting.conditions()
@@ -140,11 +144,19 @@ def _launch(
 
 
 def _prepare(pair: list[Participant], setting: _Setting, threads: Executor) -> list[Identity]:
-    """Load and verify both at once, then warm them up in turn; the first launch plans the blocks."""
+    """Load and verify both, then warm them up in turn; the first launch plans the blocks.
+
+    On a processor both load at once. A GPU is given to one at a time, warm-up included: cuDNN, TensorRT and
+    torch.compile choose kernels by timing them there.
+    """
     setting.tell(f"loading {' and '.join(participant.manifest.model for participant in pair)}")
-    identities = list(threads.map(lambda participant: _load(participant, setting), pair))
+    if setting.device.kind == CUDA:
+        identities = [_load_and_warm_up(participant, setting) for participant in pair]
+    else:
+        identities = list(threads.map(lambda participant: _load(participant, setting), pair))
     for participant in pair:
-        participant.warm_up(setting.config)
+        if setting.device.kind != CUDA:
+            participant.warm_up(setting.config)
         if len(participant.launches) == 1:
             participant.plan_blocks(setting.config)
     return identities
@@ -153,6 +165,12 @@ def _prepare(pair: list[Participant], setting: _Setting, threads: Executor) -> l
 def _load(participant: Participant, setting: _Setting) -> Identity:
     participant.load(device=setting.device, runtime=setting.runtime, threads=setting.threads)
     return participant.verify()
+
+
+def _load_and_warm_up(participant: Participant, setting: _Setting) -> Identity:
+    identity = _load(participant, setting)
+    participant.warm_up(setting.config)
+    return identity
 
 
 def _finish(pair: list[Participant], identities: list[Identity], setting: _Setting) -> _Finish:
@@ -197,11 +215,12 @@ def _measurement(
         metrics=own | ratios | sustained_metrics(finish.sustained),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
-        unstable=_unstable(pair, rule),
+        unstable=_unstable(pair, rule) + gpu_instabilities([r for p in pair for r in p.readings()], workers=len(pair)),
         remarks=_remarks(pair, on_cpu=device.kind == "cpu"),
         versions=model.now.loaded["versions"],
         identity=identities[-1],
         baseline_identity=None if alone else identities[0],
+        placed=model.placed,
         memory_definition=definitions[-1],
         energy_meter=energies[-1]["meter"] or "",
         sustained=finish.sustained.series if finish.sustained else None,
@@ -242,6 +261,11 @@ def _facts(participant: Participant) -> dict[str, Any]:
     launches = participant.launches
     return {
         "runtime": launches[-1].loaded["facts"],
+        "placement": launches[-1].loaded["placement"],
+        "card": launches[-1].loaded["card"],
+        "versions": launches[-1].loaded["versions"],
+        "precision": launches[-1].loaded["precision"],
+        "gpu_readings": participant.readings(),
         "load_seconds": [launch.loaded["seconds"] for launch in launches],
         "memory_base_mib": [launch.loaded["base_mib"] for launch in launches],
         "warm_up": [launch.warmed for launch in launches],

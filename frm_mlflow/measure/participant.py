@@ -12,14 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
-from frm_mlflow.devices import Device
+from frm_mlflow.devices import Device, placement
 from frm_mlflow.devices.client import Worker
+from frm_mlflow.devices.placement import Placed, worker_target
 from frm_mlflow.measure.blocks import runs_in_block, settling_runs
 from frm_mlflow.measure.result import SAMPLE_COLUMNS, Identity
 from frm_mlflow.measure.tolerance import check_identity
 from frm_mlflow.worker.manifest import Artefact
 
 Floats = NDArray[np.float64]
+TF32 = "tf32"
 
 _LATER_WARM_UP = 0.2
 """Share of the warm-up that a later launch gets: the first one has seen how long the calls take to settle."""
@@ -45,12 +47,15 @@ class Participant:
     timeout_s: float
     runs: int = 1
     """Timed runs in a block, the same in every block."""
+    precision: str = ""
+    """The precision that was asked for; empty is the exported model's."""
     settle: int = 0
     """Calls before them that are not timed."""
     launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.manifest = Artefact.read(self.artefact)
+        self.placed: Placed | None = None
 
     @property
     def now(self) -> Launch:
@@ -62,22 +67,21 @@ class Participant:
         self.launches.append(Launch(worker))
 
     def load(self, *, device: Device, runtime: RuntimeConfig, threads: int) -> None:
-        """Load the artefact in the worker."""
+        """Load the artefact in the worker; raise `DeviceMismatchError` if it runs elsewhere than on the device."""
         self.now.loaded = self._ask(
             "load",
             artefact=str(self.artefact.resolve()),
-            runtime=runtime.name,
-            threads=threads,
-            options=dict(runtime.options),
-            device=device.kind,
-            index=device.index,
+            **worker_target(device, runtime, threads=threads, precision=self.precision),
         )
+        expected = self.precision if self.precision == TF32 else self.manifest.precision
+        self.placed = placement.check(device, runtime, self.now.loaded, precision=expected)
 
     def verify(self) -> Identity:
         """Compare the outputs with the reference; raise `IdentityError` past the tolerance."""
         reply = self._ask("verify")
         identity = Identity(reply["cosine"], reply["max_abs_error"], reply["max_rel_error"])
-        check_identity(identity, finite=reply["finite"], model=self.manifest.model, precision=self.manifest.precision)
+        ran = str(self.now.loaded["precision"])
+        check_identity(identity, finite=reply["finite"], model=self.manifest.model, precision=ran)
         return identity
 
     def warm_up(self, config: MeasureConfig) -> None:
@@ -135,6 +139,10 @@ class Participant:
     def by_launch(self, clock: str) -> list[Floats]:
         """Return `times`, launch by launch."""
         return [self._times(launch, clock) for launch in self.launches]
+
+    def readings(self) -> list[dict[str, float]]:
+        """Return the accelerator's readings during all timed blocks; none on a processor."""
+        return [reading for launch in self.launches for block in launch.blocks for reading in block["readings"] or ()]
 
     def block_medians(self) -> Floats:
         """Return the median wall time of each block in nanoseconds."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from frm_mlflow.devices.placement import Placed
+
 MODEL = "model"
 BASELINE = "baseline"
 SHOT_COLUMNS = ("role", "shot", "runs", "latency_ms", "mean_ms", "memory_mib")
@@ -51,6 +53,8 @@ class Measurement:
     """The counter that the energy comes from; empty where there is no meter."""
     sustained: pd.DataFrame | None = None
     """The series of `sustained.Sustained`, where that mode was asked for."""
+    placed: Placed | None = None
+    """Where the model ran and in which precision, by its worker's report; None of a phone."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Threads, providers, warm-up, seconds a phase took, the machine's condition before and after."""
 

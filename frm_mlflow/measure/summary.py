@@ -15,11 +15,6 @@ from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.sustained import Sustained
 
-ALLOCATOR_PEAK = "allocator_peak"
-"""On a GPU: the peak of the runtime's own allocator during inference."""
-NVML_PROCESS = "nvml_process"
-"""On a GPU whose runtime keeps no peak: the process's memory by NVML after the timed runs."""
-
 _MS = 1e-6
 _QUANTILE_METRICS = {0.90: schema.LATENCY_P90, 0.95: schema.LATENCY_P95, 0.99: schema.LATENCY_P99}
 
@@ -52,20 +47,19 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, first: i
 
 
 def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, float], str]:
-    """Return the memory metrics and the definition of the peak; what no meter told is absent.
+    """Return the memory metrics and the definition of the peak; what no meter reported is absent.
 
-    On a GPU the peak is the allocator's, or the process's by NVML; on a CPU it is the process's
-    resident memory over what it held before the model was loaded.
+    On a CPU the peak is the process's resident memory over what it held before the model was loaded. On a GPU it is
+    over what the warm runtime held there, by the best definition that works on the machine: the runtime's allocator,
+    the process by NVML, or the whole card while the other worker rests (in containers).
     """
     if kind != "cuda":
         metrics = {schema.MEMORY_PEAK.key: memory["peak_mib"], schema.MEMORY_LOADED.key: memory["loaded_mib"]}
         return metrics, str(memory["definition"])
     found = {} if memory["device_mib"] is None else {schema.MEMORY_DEVICE.key: memory["device_mib"]}
-    if memory["device_peak_mib"] is not None:
-        return found | {schema.MEMORY_PEAK.key: memory["device_peak_mib"]}, ALLOCATOR_PEAK
-    if memory["device_mib"] is not None:
-        return found | {schema.MEMORY_PEAK.key: memory["device_mib"]}, NVML_PROCESS
-    return found, ""
+    if memory["device_peak_mib"] is None or memory["device_peak_mib"] <= 0:
+        return found, ""
+    return found | {schema.MEMORY_PEAK.key: memory["device_peak_mib"]}, str(memory["device_definition"])
 
 
 def energy_metrics(energy: Mapping[str, Any]) -> dict[str, float]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
+from frm_mlflow.analysis.facts import is_quantised
 from frm_mlflow.analysis.labels import configuration_labels
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import KEY_COLUMNS, usable_rows
@@ -207,8 +208,14 @@ def _from_rows(rows: pd.DataFrame) -> History:
         gmacs=fact(GMACS),
         params_m=fact(PARAMS_M),
         activations_m=fact(ACTIVATIONS_M),
-        top1=fact(TOP1),
+        top1=_float_accuracy(cells(TOP1), is_quantised(table[PRECISION.column]).to_numpy(dtype=bool)),
     )
+
+
+def _float_accuracy(top1: Floats, quantised: Mask) -> Floats:
+    """Return each model's accuracy in floating point, or in whatever it was measured if that is all there is."""
+    in_float = _column_medians(np.where(quantised[:, None], np.nan, top1))
+    return np.where(np.isfinite(in_float), in_float, _column_medians(top1))
 
 
 def _logarithm(values: Floats) -> Floats:

@@ -15,6 +15,7 @@ from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.analysis.result import Result
 from frm_mlflow.report.analysis_figures import figures_of
 from frm_mlflow.report.figures import page_of, write_png
+from frm_mlflow.report.paper_page import paper_page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,10 @@ class Rendered:
 
 
 def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rendered:
-    """Write a folder a result; beside them `figures.html`, `summary.md`, `left_out.csv`, `missing.csv`, `runs.json`.
+    """Write a folder per result, and beside them pages, a summary and what the rows were.
+
+    The files are `figures.html`, `paper.html` (the paper's tables), `summary.md`, `left_out.csv`, `missing.csv` and
+    `runs.json`.
 
     All figures stand on one self-contained page, which draws without network: plotly.js is five
     megabytes, and a page an analysis would hold it nine times (docs/adr/0083). In its folder each
@@ -42,6 +46,8 @@ def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rend
         paths.append(_write(folder / "result.json", result_json(name, result)))
     paths += _write_rows(report, directory)
     paths.append(_write(directory / "summary.md", summary_markdown(report)))
+    if "paper" in report.results:
+        paths.append(_write(directory / "paper.html", paper_page(report)))
     if any(figures.values()):
         sections = {f"{name}: {ANALYSES[name].question}": drawn for name, drawn in figures.items()}
         paths.append(_write(directory / "figures.html", page_of("Analyses", sections)))

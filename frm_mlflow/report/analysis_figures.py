@@ -293,6 +293,7 @@ _FIGURES: MappingProxyType[str, Mapping[str, Callable[[Tables], Figure | None]]]
         "failures": {"by_family": failure_bars, "flips": flip_bars},
         "sensitivity": {"axes": sensitivity_bars},
         "cost": {"runs": cost_bars},
+        "paper": {},
     }
 )
 

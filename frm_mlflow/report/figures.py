@@ -26,7 +26,8 @@ FAMILY_SYMBOLS: dict[str, str] = {
     "hybrid": "cross",
     "other": "x",
 }
-
+_PNG_WIDTH, _PNG_HEIGHT = 1000, 600
+"""Size of a PNG in pixels; a figure that sets its own height keeps it, so that a tall one keeps its labels."""
 
 _STYLE = (
     "body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}h1{font-size:1.3rem}"
@@ -100,7 +101,13 @@ def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[s
     if not figures:
         return (), ()
     try:
-        plotly.io.write_images(fig=list(figures.values()), file=list(figures), width=1000, height=600, scale=1)
+        plotly.io.write_images(
+            fig=list(figures.values()),
+            file=list(figures),
+            width=_PNG_WIDTH,
+            height=[figure.layout.height or _PNG_HEIGHT for figure in figures.values()],
+            scale=1,
+        )
     except (ImportError, ValueError, RuntimeError, OSError) as error:
         missing = importlib.util.find_spec("kaleido") is None
         reason = f"run `{install_command('figures')}`" if missing else str(error).strip().splitlines()[0]

@@ -12,10 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from frm_mlflow.analysis.common_baseline import against_common_baseline
+from frm_mlflow.analysis.facts import own_accuracy
 from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.frame import tidy
 from frm_mlflow.report.figures import COLOURS, FAMILY_SYMBOLS, Figure, colour, titled
 from frm_mlflow.schema import (
     ACCURACY_SOURCE,
+    BASELINE,
     COMPUTE_UNIT,
     CONFIGURATION_COLUMNS,
     DEVICE,
@@ -63,6 +67,8 @@ _METRIC_COLUMNS = tuple(metric.column for metric in _METRICS)
 _HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M", "top-1 %", "protocol")
 _TOLD_APART_BY = tuple(name for name in CONFIGURATION_COLUMNS if name not in (*_SHOWN_CONFIGURATION, "chip"))
 _LEGEND = "* on the accuracy-FRM frontier   ≈ interval overlaps a neighbour's   ! ratio uncertain, see frm.unstable"
+TOP1_FLOAT = "top1_float"
+"""Column: the accuracy that the run carries, which for a quantised network can be the float network's."""
 _FRM, _TOP1, _MODEL = FRM.column, TOP1.column, MODEL.column
 
 
@@ -71,7 +77,9 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
 
     `rank` is 1 for the lowest FRM (ties share the better rank; NaN has none) and `frontier` says
     whether the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). `close` marks models whose
-    FRM interval overlaps that of the row before or after: their order may be chance. Rows without FRM
+    FRM interval overlaps that of the row before or after: their order may be chance. `frm_common` is FRM
+    against the baseline in the widest precision of the device (`common_baseline`), `top1` the accuracy of the network
+    in its own precision, and `top1_float` the figure that the run carries. Rows without FRM
     stay, at the end of their configuration. The input is not changed.
     """
     board = frame.reindex(
@@ -87,6 +95,9 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
         ]
     ).copy()
     board = board.reset_index(drop=True)
+    board = board.join(_against_common_baseline(frame.reset_index(drop=True)))
+    board[TOP1_FLOAT] = board[_TOP1]
+    board[_TOP1] = own_accuracy(tidy(frame))
     words = board[list(CONFIGURATION_COLUMNS)].astype("string").fillna("")
     board["configuration"] = _readable(words)
     groups = words.groupby(list(CONFIGURATION_COLUMNS), sort=True)
@@ -106,6 +117,12 @@ def _overlaps(board: pd.DataFrame) -> pd.Series:
     low, high = (board[metric.column] for metric in (FRM_LOW, FRM_HIGH))
     beside_last = (board["_group"] == board["_group"].shift()) & (high.shift() >= low)
     return beside_last | beside_last.shift(-1, fill_value=False)
+
+
+def _against_common_baseline(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = tidy(frame)
+    named = rows.loc[rows[BASELINE.column] != "", BASELINE.column].mode()
+    return against_common_baseline(rows, baseline=str(named.iloc[0]) if len(named) else "")
 
 
 def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against FRM") -> Figure:

@@ -149,7 +149,8 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     with devices.opened(config.device) as host:
         device = devices.resolve(config.device, hardware=host.hardware, known=devices.known_devices())
         bench = replace(Bench.on(device, host), own_cache=ArtefactCache(scratch / "exports"))
-        measured = measure(plan, bench, logger.info, with_baseline=True)
+        with bench.turn(plan, holder=f"a benchmark of {subject.name}"):
+            measured = measure(plan, bench, logger.info, with_baseline=True)
     attachments = Attachments(
         samples=measured.measurement.samples,
         environment=bench.environment,

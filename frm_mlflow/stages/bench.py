@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -14,14 +12,15 @@ from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
-from frm_mlflow.config import ModelConfig, TrackingConfig, checked
+from frm_mlflow.config import RuntimeConfig, TrackingConfig, checked
 from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
 from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
 from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.overrides import quoted
-from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
+from frm_mlflow.stages.plan import AUTO, BenchmarkPlan, Compose, is_of_the_sweep, key_of, plan_benchmarks
+from frm_mlflow.stages.preflight import choose, refuse_what_cannot_run
 from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.sweep import Bench, OpenSweep, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
@@ -52,29 +51,42 @@ def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence
     SweepError
         At the end, where a benchmark FAILED.
     """
-    plans = plan_benchmarks(config, overrides, composer(search_path))
-    find_user_code(plan.settings.model for plan in plans)
+    compose = composer(search_path)
+    plans = plan_benchmarks(config, overrides, compose)
     with devices.opened(plans[0].settings.device) as host:
-        _bench_on(host, plans)
+        device = devices.resolve(plans[0].settings.device, hardware=host.hardware, known=devices.known_devices())
+        for note in device.notes:
+            console().print(note, markup=False, highlight=False, soft_wrap=True)
+        if device.kind == "cuda" and AUTO in (config.runtimes or [config.runtime.name]):
+            plans = _with_runtime_of(device, host, config, overrides, compose)
+        _bench_on(host, device, plans)
 
 
-def find_user_code(models: Iterable[ModelConfig]) -> None:
-    """Put the working directory on the path of this process and its workers, after the libraries, for a user's code."""
-    directory = str(Path.cwd())
-    if any(model.source == "target" for model in models) and directory not in sys.path:
-        sys.path.append(directory)
+def _with_runtime_of(
+    device: Device, host: Host, config: DictConfig, overrides: Sequence[str], compose: Compose
+) -> tuple[BenchmarkPlan, ...]:
+    """Return the plans with the runtime that `runtime=auto` stands for on this GPU, and print which and why."""
+    kept = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
+
+    def settings(name: str) -> RuntimeConfig:
+        return checked(RuntimeConfig, compose([*kept, f"runtime={name}"]).runtime, where="runtime")
+
+    precision = str((config.precisions or [config.precision.name])[0])
+    choice = choose(host, device, settings, precision)
+    console().print(f"runtime={choice.runtime}: {choice.reason}", markup=False, highlight=False, soft_wrap=True)
+    return plan_benchmarks(config, overrides, compose, automatic=choice.runtime)
 
 
-def _bench_on(host: Host, plans: Sequence[BenchmarkPlan]) -> None:
+def _bench_on(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
     settings = plans[0].settings
-    device = devices.resolve(settings.device, hardware=host.hardware, known=devices.known_devices())
     if isinstance(host, Phone) and settings.accuracy.mode == "measured":
         raise ConfigError("accuracy=measured needs a worker, and a phone has none: choose accuracy=published")
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
         check_name(chosen.model)
-        export.check_model(chosen.model, chosen.precision, batch_size=chosen.batch_size)
+    groups = {(str(p.settings.runtime), p.settings.precision.name): p.settings for p in plans}
+    refuse_what_cannot_run(host, device, [(each.runtime, each.precision) for each in groups.values()])
     shared = SHARED_SWEEP.get()
     if shared is not None:
         run_all(plans, Bench.on(device, host), shared)
@@ -126,13 +138,14 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
     client = server.connect(tracking.uri)
     sweep_hash = multirun_hash(config)
     parent = _resumed(client, tracking, sweep_hash, resume=bool(config.resume))
-    close_abandoned(client, parent, resume=bool(config.resume))
+    refuse_running(client, parent, resume=bool(config.resume))
     opened = log.open_sweep(
         client,
         server.experiment_name(client, tracking.experiment),
         name="multirun",
         tags=tracking.tags | runner_tags() | {schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
+        resume=bool(config.resume),
     )
     with opened as run:
         sweep = OpenSweep(run)
@@ -156,7 +169,7 @@ def _opened(
     client: MlflowClient, plans: Sequence[BenchmarkPlan], device: Device, *, sweep_hash: str, parent: str | None
 ) -> Iterator[OpenSweep]:
     tracking = plans[0].settings.tracking
-    close_abandoned(client, parent, resume=plans[0].settings.resume)
+    refuse_running(client, parent, resume=plans[0].settings.resume)
     names = list(dict.fromkeys(plan.settings.model.name for plan in plans))
     opened = log.open_sweep(
         client,
@@ -165,6 +178,7 @@ def _opened(
         description=f"Benchmarks of {', '.join(names)} on {device.name} ({device.chip}).",
         tags=tracking.tags | runner_tags() | {schema.DEVICE.key: device.name, schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
+        resume=plans[0].settings.resume,
     )
     with opened as run:
         yield OpenSweep(run)
@@ -183,12 +197,11 @@ def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *,
     return tracking.parent_run_id
 
 
-def close_abandoned(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
-    """End what the killed process of a sweep that is resumed has left open; one that still runs here is refused."""
+def refuse_running(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
+    """Refuse to resume a sweep whose process still runs here, also one of an earlier version, which has no lease."""
     if resume and parent is not None:
         host, process = log.runner_of(client, parent)
         refuse_if_alive(parent, host=host, process=process)
-        log.close_orphans(client, parent, reason="the sweep was killed; resumed")
 
 
 def analyze_after(sweep: OpenSweep, names: Any, *, baseline: str) -> None:

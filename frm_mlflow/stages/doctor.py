@@ -77,12 +77,19 @@ def _hardware(hardware: devices.Hardware, device: devices.Device) -> list[Findin
     found += [
         Finding("cpu", True, f"{hardware.cpu}, {hardware.physical_cores} cores, {hardware.memory_mib / 1024:.0f} GiB")
     ]
-    if not hardware.gpus:
-        found += [Finding("gpu", False, "none that NVML sees", "an NVIDIA GPU with its driver")]
-    found += [
-        Finding(f"gpu {gpu.index}", True, f"{gpu.name}, {gpu.memory_mib / 1024:.0f} GiB") for gpu in hardware.gpus
-    ]
+    if not hardware.gpus and not hardware.gpu_problems:
+        found += [Finding("gpu", False, "no NVIDIA GPU", "an NVIDIA GPU with its driver")]
+    found += [Finding(f"gpu {gpu.index}", True, _card(gpu)) for gpu in hardware.gpus]
+    found += [Finding("gpu", False, problem) for problem in hardware.gpu_problems]
+    found += [Finding("device=auto", True, note) for note in device.notes]
     return found
+
+
+def _card(gpu: devices.Gpu) -> str:
+    memory = f"{gpu.memory_mib / 1024:.0f} GiB" if gpu.memory_mib is not None else "memory unknown"
+    parts = [gpu.name, memory, f"driver {gpu.driver or 'unknown'}"]
+    parts += [f"for CUDA {gpu.cuda_version}"] if gpu.cuda_version else []
+    return ", ".join(parts)
 
 
 def _runtime(name: str) -> Finding:

@@ -46,7 +46,7 @@ def ingest(config: DictConfig) -> None:
     if client is None or not imported.records:
         _report(imported, None, as_json=settings.json, out=out)
         if not imported.records:
-            raise DataError(f"{imported.path.name}: nothing to import, all {len(imported.left_out)} rows were left out")
+            raise DataError(f"{imported.path.name}: nothing to import, {len(imported.left_out)} left out")
         return
     experiment = server.experiment_name(client, settings.tracking.experiment)
     title = f"import of {settings.source.name} {', '.join(v for v in imported.versions if v)}".strip()

@@ -192,8 +192,18 @@ def _prepared(command: str, text: str, *, multirun: bool) -> str:
     else:
         _refuse_unknown(command, key)
         prefix, kind = _prefix(word, kinds(command), key), kinds(command).get(key, Kind.OTHER)
-    value = None if word.value is None else _value(key, word.value, kind, multirun=multirun)
+    given = _device_settings(word.value) if key == "device" and word.value else word.value
+    value = None if given is None else _value(key, given, kind, multirun=multirun)
     return str(Word(prefix, key, value))
+
+
+def _device_settings(value: str) -> str:
+    """Return the name of a device's settings for its usual name: `RTX 6000 Ada` → `rtx_6000_ada`."""
+    if re.fullmatch(r"[a-z0-9_,]+", value):
+        return value
+    from frm_mlflow.devices.resolve import settings_name  # imported here: most command lines name the settings
+
+    return settings_name(value)
 
 
 def _is_of_hydra(key: str) -> bool:

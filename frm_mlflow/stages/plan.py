@@ -24,6 +24,9 @@ OF_THE_SWEEP = ("resume", "json", "dry_run", "analysis", "max_drift")
 SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
 """Names that stand for several models."""
 
+AUTO, DEFAULT_RUNTIME = "auto", "onnxruntime"
+"""`runtime=auto` follows the device; this is what it stands for on a processor."""
+
 Compose = Callable[[list[str]], DictConfig]
 
 
@@ -49,13 +52,12 @@ class BenchmarkPlan:
     def config_hash(self, *, device: str, chip: str) -> str:
         """Hash of all that decides what is measured; a resumed sweep skips by it."""
         keys = ("model", "runtime", "precision", "measure", "accuracy", "baseline")
-        settings = {key: self.resolved[key] for key in keys}
-        # What 0.1.0 did not have counts only if it is set, so that its unfinished sweeps can be resumed.
-        settings["model"] = {k: v for k, v in settings["model"].items() if v or k not in ("inputs", "axes", "example")}
-        return content_hash({"device": device, "chip": chip} | settings)
+        return content_hash({"device": device, "chip": chip} | {key: self.resolved[key] for key in keys})
 
 
-def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compose) -> tuple[BenchmarkPlan, ...]:
+def plan_benchmarks(
+    config: DictConfig, overrides: Sequence[str], compose: Compose, *, automatic: str = DEFAULT_RUNTIME
+) -> tuple[BenchmarkPlan, ...]:
     """Return the benchmarks that `config` asks for, grouped by runtime and precision, baseline first.
 
     Parameters
@@ -66,6 +68,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
         The command line's overrides that led to it.
     compose
         Composes the `bench` configuration for a list of overrides (`hydra.compose`).
+    automatic
+        The runtime that `runtime=auto` stands for.
 
     Raises
     ------
@@ -75,7 +79,8 @@ def plan_benchmarks(config: DictConfig, overrides: Sequence[str], compose: Compo
     asked = checked(BenchConfig, config, where="bench")
     kept = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
     plans: list[BenchmarkPlan] = []
-    for runtime in asked.runtimes or [""]:
+    for name in asked.runtimes or [asked.runtime.name]:
+        runtime = automatic if name == AUTO else name if asked.runtimes else ""
         for precision in asked.precisions or [""]:
             common = _choose(kept, runtime=runtime, precision=precision)
             reference = with_model(common, asked.baseline)

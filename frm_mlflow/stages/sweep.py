@@ -6,6 +6,7 @@ A benchmark that fails ends as a FAILED child with its reason; the sweep goes on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
@@ -36,6 +37,12 @@ from frm_mlflow.zoo.catalogue import family_of
 
 class SweepError(FrmError):
     """At least one benchmark of a sweep FAILED; the others are logged."""
+
+
+class ResultsKeptError(FrmError):
+    """Everything was measured, but some of it is only on disk: `frm-mlflow resend` logs it."""
+
+    exit_code = 3
 
 
 @dataclass
@@ -69,6 +76,10 @@ class Bench:
         """Return the bench on `device`, which is what was found at `host`."""
         return cls(device, host.environment(device), ArtefactCache(), host=host)
 
+    def turn(self, plan: BenchmarkPlan, *, holder: str) -> AbstractContextManager[None]:
+        """Have the device to itself: no other process of this program exports or measures there meanwhile."""
+        return self.host.turn(self.device, holder=holder, wait_s=plan.settings.device.wait_s, tell=_tell)
+
 
 def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> None:
     """Run every plan that is not FINISHED yet under the parent of `sweep`."""
@@ -86,6 +97,8 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
                 with_baseline = not plan.is_baseline and _group(plan) not in unmeasurable
                 record = _run(plan, bench, sweep, update, with_baseline=with_baseline)
                 progress.finish(_line(plan, record))
+            except log.LeaseLostError:
+                raise
             except Exception as error:  # whatever ends one benchmark is logged with it; the sweep goes on
                 if plan.is_baseline:
                     unmeasurable.add(_group(plan))
@@ -93,13 +106,26 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
 
 
 def raise_for_failures(run: log.Sweep) -> None:
-    """Raise `SweepError` where a benchmark of the sweep FAILED, naming each with its reason."""
-    if run.kept:
-        waiting = len(run.kept)
-        console().print(f"{waiting} results are kept on disk: `frm-mlflow resend` logs them once the server answers.")
+    """Raise for what a sweep leaves to be done.
+
+    Raises
+    ------
+    SweepError
+        If a benchmark FAILED, naming each with its reason (exit code 1).
+    ResultsKeptError
+        If all were measured and something is only on disk (exit code 3).
+    """
+    kept = ""
+    if run.kept or run.end_kept:
+        what = f"{len(run.kept)} results" if run.kept else "the leaderboard and end of the sweep"
+        kept = f"{what} are only on disk: run `frm-mlflow resend` once the server answers"
     if run.failures:
         reasons = "".join(f"\n  {outcome.name}: {outcome.reason}" for outcome in run.failures)
-        raise SweepError(f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}")
+        raise SweepError(
+            f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}" + f"\n{kept}" * bool(kept)
+        )
+    if kept:
+        raise ResultsKeptError(kept)
 
 
 def _run(
@@ -114,7 +140,15 @@ def _run(
     }
     name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
     config = OmegaConf.to_yaml(redact.settings(plan.resolved))
-    with sweep.run.benchmark(name=name, tags=tags) as run:
+    refused: FrmError | None = None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(bench.turn(plan, holder=f"the sweep {sweep.run.run_id}"))
+        except FrmError as error:  # a device that is busy or cannot be reached: the reason of the run
+            refused = error
+        run = stack.enter_context(sweep.run.benchmark(name=name, tags=tags))
+        if refused is not None:
+            raise refused
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
         outcome = run.finish(record, _attachments(measured.measurement, bench, config))
@@ -192,9 +226,14 @@ def _measurement(
         runtime=settings.runtime,
         config=settings.measure,
         rng=np.random.default_rng(settings.measure.seed),
+        precision=settings.precision.name,
         host=bench.host,
         on_progress=update,
     )
+
+
+def _tell(words: str) -> None:
+    console().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _group(plan: BenchmarkPlan) -> str:

@@ -11,6 +11,7 @@ from frm_mlflow.tracking.artifacts import (
     log_text,
 )
 from frm_mlflow.tracking.attachments import Attachments, flat_params
+from frm_mlflow.tracking.lease import LeaseLostError
 from frm_mlflow.tracking.member import close_lost_job, join_sweep
 from frm_mlflow.tracking.resume import close_orphans, completed, runner_of, unfinished_sweep
 from frm_mlflow.tracking.spool import resend
@@ -20,6 +21,7 @@ from frm_mlflow.tracking.sweep import BenchmarkRun, Outcome, Sweep, open_sweep
 __all__ = [
     "Attachments",
     "BenchmarkRun",
+    "LeaseLostError",
     "Outcome",
     "Summary",
     "Sweep",

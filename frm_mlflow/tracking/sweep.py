@@ -11,7 +11,7 @@ import platform
 import time
 import uuid
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -28,6 +28,8 @@ from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachm
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.create import create_run, opened_by
 from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, Sent, clean, log_values, record_entry
+from frm_mlflow.tracking.lease import Lease, LeaseLostError
+from frm_mlflow.tracking.resume import close_orphans
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
 from frm_mlflow.tracking.signals import signals_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, send_unkept, spool_directory
@@ -70,8 +72,12 @@ class Sweep:
     outcomes: list[Outcome] = field(default_factory=list)
     opening: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Marks the runs that this sweep has opened; the benchmarks' marks have a number after it."""
+    lease: Lease | None = None
+    """The right to run this sweep; a fleet's job works under its launcher's."""
     summary: Summary = NO_SUMMARY
     """What the parent run says of it all; logged when it ends."""
+    end_kept: Path | None = None
+    """The folder of the sweep's own end while the server does not have it."""
     _numbers: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
@@ -92,7 +98,14 @@ class Sweep:
 
         An exception ends it as FAILED with the exception's message (in an artifact too where it has
         more than one line, such as a worker's last output), Ctrl-C as KILLED; both are raised again.
+
+        Raises
+        ------
+        LeaseLostError
+            If another process has taken the sweep over; nothing is opened then.
         """
+        if self.lease is not None:
+            self.lease.check()
         own = {schema.OPENING.key: f"{self.opening}-{next(self._numbers)}"}
         tags = {**self._child_tags(description), **tags, **own}
         run = BenchmarkRun(sweep=self, name=name, tags=tags, start_ms=now_ms())
@@ -124,8 +137,8 @@ class Sweep:
             | ({schema.REASON.key: reason} if reason else {}),
         )
         folder = self.keep(entry, Attachments(texts=self.summary.texts))
-        if isinstance(folder, Path):
-            deliver_now(self.client, folder)
+        if isinstance(folder, Path) and not deliver_now(self.client, folder):
+            self.end_kept = folder
 
     def keep(self, entry: RunEntry, attachments: Attachments) -> Path | Sent:
         """Write a finished run to disk and return its folder; where no disk takes it, send it at once instead.
@@ -258,6 +271,7 @@ def open_sweep(
     tags: Mapping[str, str] = NOTHING,
     params: Mapping[str, str] = NOTHING,
     parent_run_id: str | None = None,
+    resume: bool = False,
     spool: Path | None = None,
     environ: MutableMapping[str, str] = os.environ,
 ) -> Iterator[Sweep]:
@@ -275,6 +289,8 @@ def open_sweep(
         Logged on a run that is created here; a run of `mlflow run` has its own already.
     parent_run_id
         An existing run to go on with (a sweep that is resumed).
+    resume
+        End as KILLED what an earlier process of that sweep has left RUNNING.
     spool
         Folder that keeps results until the server has them; None takes `spool_directory()`.
     environ
@@ -283,8 +299,10 @@ def open_sweep(
 
     Raises
     ------
+    ConfigError
+        If another live process runs that sweep (`tracking.lease`).
     TrackingError
-        Where the run cannot be opened; nothing has been measured then.
+        If the run cannot be opened; nothing has been measured then.
     """
     existing = parent_run_id or environ.get(RUN_ID_VARIABLE)
     environ.pop(RUN_ID_VARIABLE, None)
@@ -298,17 +316,30 @@ def open_sweep(
     with signals_as_interrupt():
         try:
             if existing:
+                lease = Lease(client, existing)
+                if kind == schema.KIND_SWEEP:
+                    lease.acquire(tell=logger.warning)
+                if resume:
+                    close_orphans(client, existing, reason="the sweep was killed; resumed")
                 experiment_id = adopt(client, existing, own)
                 experiment, run_id = client.get_experiment(experiment_id).name, existing
             else:
                 experiment_id = ensure_experiment(client, experiment)
-                run_id = begin(client, experiment_id, name, {**context_tags, **own}, params)
+                lease = Lease(client, "")
+                tags_of_lease = lease.first_tag if kind == schema.KIND_SWEEP else {}
+                run_id = begin(client, experiment_id, name, {**context_tags, **own, **tags_of_lease}, params)
+                lease.run_id = run_id
         except SERVER_ERRORS as error:
             raise TrackingError(f"the run '{name}' cannot be opened at {client.tracking_uri}: {error}") from error
         sweep = Sweep(
             client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags, opening=opening
         )
-        with _closing(sweep, interrupted=INTERRUPTED if kind == schema.KIND_SWEEP else "interrupted"):
+        with ExitStack() as stack:
+            if kind == schema.KIND_SWEEP:
+                sweep.lease = stack.enter_context(lease.kept())
+            stack.enter_context(
+                _closing(sweep, interrupted=INTERRUPTED if kind == schema.KIND_SWEEP else "interrupted")
+            )
             yield sweep
 
 
@@ -336,6 +367,8 @@ def _closing(sweep: Sweep, *, interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sweep.close_children()
         sweep.close(KILLED, interrupted)
+        raise
+    except LeaseLostError:  # the parent run is another process's now
         raise
     except BaseException as error:
         sweep.close(FAILED, _reason(error))

@@ -1,4 +1,4 @@
-"""Energy by a hardware counter, read by zeus; without a counter there is no figure, never a zero."""
+"""Energy by a hardware counter: a GPU's own by NVML, others by zeus. Without a counter there is no figure, never 0."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from .accelerator import energy_mj
 from .sessions.base import Session
 from .timing import Clock
 
@@ -27,6 +28,8 @@ class EnergyMeter(Protocol):
     """A counter that runs."""
 
     counter: str
+    source: str
+    """What reads the counter: nvml, or zeus:rapl and its like."""
 
     def start(self) -> None:
         """Begin a window."""
@@ -46,11 +49,36 @@ class Energy:
     period_ms: float
 
 
+class NvmlMeter:
+    """A GPU's total energy since its driver was loaded (Volta or newer)."""
+
+    counter = source = NVML
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._started_mj = 0.0
+
+    def start(self) -> None:
+        """Read the counter."""
+        self._started_mj = self._read_mj()
+
+    def stop_mj(self) -> float:
+        """Read it again."""
+        return self._read_mj() - self._started_mj
+
+    def _read_mj(self) -> float:
+        value = energy_mj(self._index)
+        if value is None:
+            raise OSError("NVML reported the GPU's energy before and does not any more")
+        return value
+
+
 class ZeusMeter:
     """One of zeus's counters: a GPU's by NVML, the processor packages' (with DRAM) by RAPL, a SoC's own."""
 
     def __init__(self, monitor: Any, counter: str) -> None:
         self.counter = counter
+        self.source = f"zeus:{counter}"
         self._monitor = monitor
 
     def start(self) -> None:
@@ -65,8 +93,11 @@ class ZeusMeter:
 def energy_meter(kind: str, index: int, *, root: Path = Path("/")) -> EnergyMeter | None:
     """Return the meter of this device, or None where there is none or zeus is not installed.
 
-    zeus takes seconds to import, so files that a counter needs are looked for first.
+    A GPU's counter needs no zeus, which samples the power of GPUs without one. zeus takes seconds to import, so
+    files that a counter needs are looked for first.
     """
+    if kind == "cuda" and energy_mj(index) is not None:
+        return NvmlMeter(index)
     if kind != "cuda" and not _may_have_counter(root):
         return None
     try:
@@ -102,7 +133,7 @@ def measure_energy(
     took = (clock() - started) / 1e9
     if millijoules <= 0:
         return None
-    return Energy(millijoules, runs, took, f"zeus:{meter.counter}", period_ms)
+    return Energy(millijoules, runs, took, meter.source, period_ms)
 
 
 def _may_have_counter(root: Path, *, platform: str = sys.platform) -> bool:

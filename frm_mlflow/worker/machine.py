@@ -13,11 +13,12 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .accelerator import gpu_conditions, gpus_by_nvml
+from .accelerator import cards, gpu_conditions, gpu_settings
 
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 """What Azure's hypervisor writes as the chassis asset tag of every virtual machine."""
@@ -32,6 +33,9 @@ LIBRARIES = (
     "onnx",
     "onnxruntime",
     "onnxruntime-gpu",
+    "tensorrt",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
     "openvino",
     "nncf",
     "ai-edge-litert",
@@ -43,7 +47,14 @@ LIBRARIES = (
 """Distributions whose versions are recorded where they are installed."""
 QEMU_USER = "qemu-user"
 
-_VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_PRELOAD")
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "MKL_NUM_THREADS",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+    "LD_PRELOAD",
+)
 _AZURE_VM_SIZE_URL = "http://169.254.169.254/metadata/instance/compute/vmSize?api-version=2021-02-01&format=text"
 _AZURE_TIMEOUT_S = 2.0
 _MIB = 1 / 2**20
@@ -54,13 +65,15 @@ Fetch = Callable[[str], str]
 def hardware(*, root: Path = Path("/"), fetch: Fetch | None = None) -> dict[str, Any]:
     """Return the fields of `devices.Hardware`, ready for JSON; `root` and `fetch` are for tests."""
     allowed = allowed_cpus()
+    gpus = cards(root=root)
     return {
         "cpu": cpu_brand(root),
         "physical_cores": physical_cores(allowed, root=root),
         "logical_cores": os.cpu_count() or 1,
         "allowed_cpus": list(allowed),
         "memory_mib": _memory_mib(),
-        "gpus": gpus_by_nvml(),
+        "gpus": [asdict(card) for card in gpus.usable],
+        "gpu_problems": list(gpus.problems),
         "azure_vm_size": _azure_vm_size(root, fetch or _fetch_metadata),
         "board": text_of(root / "proc/device-tree/model"),
         "os": f"{platform.system()} {platform.release()}",
@@ -91,7 +104,7 @@ def conditions(kind: str, index: int) -> dict[str, float]:
         found["cpu_clock_mhz"] = clock_mhz
     if celsius:
         found["hottest_sensor_c"] = celsius
-    return found | (gpu_conditions(index) if kind == "cuda" else {})
+    return found | (gpu_conditions(index) | gpu_settings(index) if kind == "cuda" else {})
 
 
 def allowed_cpus() -> tuple[int, ...]:

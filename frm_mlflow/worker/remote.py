@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import PROTOCOL_VERSION, machine, store
+from . import PROTOCOL_VERSION, machine, store, turns
 from .supervise import supervise
 
 Reply = dict[str, Any]
@@ -90,6 +90,17 @@ def _prune(options: argparse.Namespace, folder: Path) -> Reply:
     return {"removed": removed, "bytes": size}
 
 
+def _hold(options: argparse.Namespace, folder: Path) -> Reply:  # noqa: ARG001
+    """Take the turn on a device and keep it until standard input ends; or answer who has it."""
+    taken = turns.take(options.device, options.holder)
+    if isinstance(taken, str):
+        return {"held": False, "holder": taken}
+    _answer({"ok": True, "held": True, "holder": options.holder})
+    sys.stdin.buffer.read()
+    taken.end()
+    return {}
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Path], Reply]] = {
     "probe": _probe,
     "conditions": _conditions,
@@ -97,6 +108,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Path], Reply]] = {
     "take": _take,
     "give": _give,
     "prune": _prune,
+    "hold": _hold,
 }
 
 
@@ -114,6 +126,8 @@ def _parser() -> argparse.ArgumentParser:
     own["take"].add_argument("--path", required=True)
     own["take"].add_argument("--sha256", required=True)
     own["give"].add_argument("--path", required=True)
+    own["hold"].add_argument("--device", required=True)
+    own["hold"].add_argument("--holder", required=True)
     own["prune"].add_argument("--older-than-s", type=float, required=True)
     return parser
 

@@ -18,14 +18,18 @@ from typing import Any, TextIO
 import numpy as np
 
 from . import PROTOCOL_VERSION
-from .accelerator import process_device_mib
+from .accelerator import cards, cuda_card, device_used_mib, gpu_conditions, process_device_mib, show_only
+from .cuda_setup import both_wheels, card_problem, choose_tf32, driver_problem, majors_problem
 from .energy import OpenMeter, energy_meter, measure_energy
 from .identity import agreement, numbered_arrays
 from .manifest import REFERENCE_NAME, Artefact
 from .memory import memory_meter, settle_memory
 from .sessions import open_session
-from .sessions.base import Session, SessionError, Target
+from .sessions.base import TF32, Session, SessionError, Target
 from .timing import Clock, run_block, warm_up
+
+ALLOCATOR, NVML_PROCESS, NVML_DEVICE = "allocator_over_base", "nvml_process_over_base", "nvml_device_over_base"
+"""What `device_peak_mib` is: of the runtime's allocator, of this process, or of the whole card while others rest."""
 
 Reply = dict[str, Any]
 Open = Callable[[str, Target], Session]
@@ -62,8 +66,11 @@ class Worker:
         self._directory = Path()
         self._base_mib = 0.0
         self._loaded_mib = 0.0
+        self._device_base: dict[str, float] = {}
+        self._device_peak: dict[str, float] = {}
         self._commands: dict[str, Callable[..., Reply]] = {
             "hello": self.hello,
+            "preflight": self.preflight,
             "load": self.load,
             "verify": self.verify,
             "predict": self.predict,
@@ -103,6 +110,25 @@ class Worker:
             "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         }
 
+    def preflight(
+        self,
+        *,
+        runtime: str,
+        threads: int = 1,
+        options: dict[str, Any] | None = None,
+        device: str = "cpu",
+        index: int = 0,
+        selector: str = "",
+        precision: str = "",
+    ) -> Reply:
+        """Prove that the runtime can run this precision on this device: check the wheels, run a tiny network."""
+        target = self._aim(Target(device, index, threads, options or {}, precision), selector)
+        if device == "cuda":
+            _refuse_setup(runtime, target)
+        session = self._open(runtime, target)
+        session.start()
+        return {"versions": session.versions(), **_where(session, target, precision)}
+
     def load(
         self,
         *,
@@ -112,15 +138,20 @@ class Worker:
         options: dict[str, Any] | None = None,
         device: str = "cpu",
         index: int = 0,
+        selector: str = "",
+        precision: str = "",
     ) -> Reply:
         """Warm the runtime, take the memory base, load the model and its inputs, reset the peak."""
-        self._target = Target(device, index, threads, options or {})
         directory = Path(artefact)
         manifest = Artefact.read(directory)
+        self._target = self._aim(
+            Target(device, index, threads, options or {}, precision or manifest.precision), selector
+        )
         session = self._open(runtime, self._target)
         session.warm(manifest)
         settle_memory()
         self._base_mib = self._meter.now_mib()
+        self._device_base, self._device_peak = self._device_memory(session), {}
         started = self._clock()
         session.load(directory, manifest)
         seconds = (self._clock() - started) / 1e9
@@ -128,7 +159,9 @@ class Worker:
         session.prepare(numbered_arrays(directory / REFERENCE_NAME, "input_"))
         settle_memory()
         self._loaded_mib = self._meter.now_mib() - self._base_mib
+        where = _where(session, self._target, manifest.precision)
         self._session = session
+        self._note_device_memory()
         self._reset_peaks()
         return {
             "seconds": seconds,
@@ -137,6 +170,7 @@ class Worker:
             "facts": session.facts(),
             "base_mib": self._base_mib,
             "loaded_mib": self._loaded_mib,
+            **where,
         }
 
     def verify(self) -> Reply:
@@ -145,6 +179,7 @@ class Worker:
         session.run()
         session.synchronise()
         result = agreement(session.outputs(), numbered_arrays(self._directory / REFERENCE_NAME, "output_"))
+        self._note_device_memory()
         self._reset_peaks()
         return asdict(result)
 
@@ -176,32 +211,44 @@ class Worker:
             max_seconds=max_seconds,
             clock=self._clock,
         )
+        self._note_device_memory()
         gc.freeze()  # what is there now stays: the collector need not go through it before every block
         return asdict(result)
 
     def run_block(self, *, runs: int, settle: int = 0) -> Reply:
         """Time one block of calls."""
         session = self._loaded()
-        block = run_block(session, runs=runs, settle=settle, clock=self._clock, cpu_clock=self._cpu_clock)
+        observe = (lambda: gpu_conditions(self._target.index)) if self._target.kind == "cuda" else None
+        block = run_block(
+            session, runs=runs, settle=settle, clock=self._clock, cpu_clock=self._cpu_clock, observe=observe
+        )
         return asdict(block)
 
     def memory(self) -> Reply:
-        """Peaks since loading (or the last `verify`), over the base."""
+        """Peaks since loading (or the last `verify`), over the base; on a GPU over what the warm runtime held."""
         session = self._loaded()
+        is_cuda = self._target.kind == "cuda"
+        over_base, definition = self._device_over_base(session)
         return {
             "peak_mib": self._meter.peak_mib() - self._base_mib,
             "base_mib": self._base_mib,
             "loaded_mib": self._loaded_mib,
             "definition": self._meter.definition,
-            "device_mib": process_device_mib(self._target.index) if self._target.kind == "cuda" else None,
-            "device_peak_mib": session.device_peak_mib(),
+            "device_mib": process_device_mib(self._target.index) if is_cuda else None,
+            "device_peak_mib": over_base,
+            "device_base_mib": self._device_base.get(definition),
+            "device_definition": definition,
         }
 
     def energy(self, *, seconds: float) -> Reply:
         """Meter the energy of calls over a window; `meter` is null where there is none."""
         session = self._loaded()
-        meter = self._open_meter(self._target.kind, self._target.index)
-        used = None if meter is None else measure_energy(session, meter, seconds=seconds, clock=self._clock)
+        try:
+            meter = self._open_meter(self._target.kind, self._target.index)
+            used = None if meter is None else measure_energy(session, meter, seconds=seconds, clock=self._clock)
+        except Exception as error:  # whatever a meter's library raises: the timed runs are finished and count
+            traceback.print_exc(file=sys.stderr)
+            return {"meter": None, "problem": f"{type(error).__name__}: {error}"}
         return {"meter": None} if used is None else asdict(used)
 
     def close(self) -> Reply:
@@ -214,6 +261,40 @@ class Worker:
             raise SessionError(f"unknown command '{name}', known: {', '.join(self._commands)}", kind="bad_request")
         return self._commands[name]
 
+    def _aim(self, target: Target, selector: str) -> Target:
+        """Let CUDA use the one card that was recognised, and TF32 only if it was asked for, before a runtime starts."""
+        if target.kind == "cuda":
+            show_only(selector)
+            choose_tf32(allowed=target.allows_tf32)
+        return target
+
+    def _device_memory(self, session: Session) -> dict[str, float]:
+        """Return what is in use on the GPU in MiB by each definition that works here."""
+        if self._target.kind != "cuda":
+            return {}
+        readings = {
+            ALLOCATOR: session.device_now_mib(),
+            NVML_PROCESS: process_device_mib(self._target.index),
+            NVML_DEVICE: device_used_mib(self._target.index),
+        }
+        return {name: value for name, value in readings.items() if value is not None}
+
+    def _note_device_memory(self) -> None:
+        """Keep the highest readings of the phases in which this worker alone works on the GPU."""
+        for name, value in self._device_memory(self._loaded()).items():
+            self._device_peak[name] = max(value, self._device_peak.get(name, 0.0))
+
+    def _device_over_base(self, session: Session) -> tuple[float | None, str]:
+        """Return the peak over the base by the best definition that works here, and its name."""
+        peaks = dict(self._device_peak)
+        allocated = session.device_peak_mib()
+        if allocated is not None:
+            peaks[ALLOCATOR] = allocated
+        for name in (ALLOCATOR, NVML_PROCESS, NVML_DEVICE):
+            if name in peaks and name in self._device_base:
+                return peaks[name] - self._device_base[name], name
+        return None, ""
+
     def _reset_peaks(self) -> None:
         self._meter.reset_peak()
         self._loaded().reset_device_peak()
@@ -222,6 +303,29 @@ class Worker:
         if self._session is None:
             raise SessionError("no model is loaded: send `load` first", kind="bad_request")
         return self._session
+
+
+def _where(session: Session, target: Target, precision: str) -> Reply:
+    """Return where a session runs and in which precision, as the runtime and CUDA report it."""
+    uses_tf32 = session.uses_tf32()
+    ran = TF32 if precision in ("fp32", TF32) and uses_tf32 else "fp32" if precision == TF32 else precision
+    return {
+        "placement": asdict(session.placement()),
+        "precision": ran,
+        "card": cuda_card(target.index) if target.kind == "cuda" else None,
+    }
+
+
+def _refuse_setup(runtime: str, target: Target) -> None:
+    """Raise for wheels, a driver or a card that cannot work together."""
+    package = "onnxruntime" if runtime in ("onnxruntime", "tensorrt") else "torch"
+    usable = cards().usable
+    of_card = usable[target.index] if target.index < len(usable) else None
+    problems = [both_wheels(), majors_problem()] if package == "onnxruntime" else []
+    if of_card is not None:
+        problems += [card_problem(of_card, target.precision), driver_problem(package, of_card)]
+    for problem in filter(None, problems):
+        raise SessionError(problem, kind="provider")
 
 
 def _failure(message: str, kind: str, **more: str) -> Reply:

@@ -16,6 +16,8 @@ Clock = Callable[[], int]
 WINDOW_RUNS = 3
 """Runs that a warm-up window holds at least, so that its median is not one outlier."""
 WINDOWS_TO_AGREE = 3
+READING_PERIOD_NS = 100_000_000
+"""NVML's own readings change every 20 to 100 ms."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Block:
     wall_ns: list[int]
     cpu_ns: list[int]
     device_ns: list[int] | None
+    readings: list[dict[str, float]] | None = None
+    """The accelerator's clocks, temperature and throttling between the calls; None without an accelerator."""
 
 
 def warm_up(
@@ -82,12 +86,16 @@ def run_block(
     settle: int = 0,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.process_time_ns,
+    observe: Callable[[], dict[str, float]] | None = None,
 ) -> Block:
     """Time `runs` calls one by one, after `settle` calls that are not timed.
 
     The first calls after another process had the core find cold caches, and so do those after Python's
-    collector has gone through its objects: `settle` leaves them out.
+    collector has gone through its objects: `settle` leaves them out. `observe` reads the accelerator's state
+    between two calls, so that the clocks are those under load and no timed call waits for the reading.
     """
+    readings: list[dict[str, float]] = []
+    next_reading = 0
     wall, cpu, device = [], [], []
     events = session.events
     with _collector_off():
@@ -107,7 +115,10 @@ def run_block(
             cpu.append(cpu_end - cpu_start)
             if events is not None:
                 device.append(events.elapsed_ns())
-    return Block(wall, cpu, device if events is not None else None)
+            if observe is not None and wall_end >= next_reading:
+                readings.append(observe())
+                next_reading = clock() + READING_PERIOD_NS
+    return Block(wall, cpu, device if events is not None else None, readings if observe is not None else None)
 
 
 def _call(session: Session, clock: Clock) -> int:

@@ -18,6 +18,14 @@ from tests.faults import devices, fleet
 from tests.faults.fault import Fault, Inject, moment, needs_mount
 from tests.faults.world import Case, World
 
+_OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+PORTALS = (
+    _OK + b"Content-Type: text/html\r\n\r\n<!DOCTYPE html><title>Log in</title>",
+    _OK + b"Content-Length: 0\r\n\r\n",
+    _OK + b'Content-Type: application/json\r\n\r\n{"status": "login required"}',
+    _OK + b'Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"runs": [',
+)
+"""What comes when a network wants its user to log in."""
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 """Debian's package libfaketime."""
 
@@ -203,6 +211,50 @@ def two_sweeps(case: Case, rng: random.Random) -> str | None:
     return "overlapped" if overlapped else None
 
 
+def launcher_hung_up(case: Case, rng: random.Random) -> str | None:
+    """The terminal or the ssh connection of a sweep is closed; terminals often send SIGHUP twice."""
+    sweep = case.sweep()
+    hit = "SIGHUP to the sweep" if moment(case, rng, sweep) and sweep.send(signal.SIGHUP) else None
+    if hit and rng.random() < 0.5:
+        time.sleep(rng.uniform(0.0, 0.2))
+        sweep.send(signal.SIGHUP)
+    case.ended(sweep)
+    return hit
+
+
+def two_resumes(case: Case, rng: random.Random) -> str | None:
+    """A sweep is killed, and two resume it at once: on one host, or on two with homes of their own."""
+    sweep = case.sweep()
+    hit = moment(case, rng, sweep) and sweep.send(signal.SIGKILL)
+    case.ended(sweep)
+    if not hit or not case.world.runs(case.name):
+        return None
+    elsewhere = rng.random() < 0.5
+    first = case.sweep("resume=true")
+    second = case.elsewhere("resume=true") if elsewhere else case.sweep("resume=true")
+    codes = [second.wait(), first.wait()]
+    case.codes += sorted(codes, reverse=True)
+    return f"two resumed on {'two hosts' if elsewhere else 'one host'}: {codes}"
+
+
+def second_sweep(case: Case, rng: random.Random) -> str | None:
+    """Another sweep, of another home and server folder, wants the device meanwhile: it waits its turn."""
+    case.sweeps = 2
+    first = case.sweep()
+    moment(case, rng, first, within_s=case.world.sweep_seconds / 2)
+    second = case.elsewhere()
+    overlapped = first.running
+    case.ended(first)
+    case.ended(second)
+    return "waited for the device" if overlapped else None
+
+
+def captive_portal(case: Case, rng: random.Random) -> str | None:
+    """Something else answers in the server's place: a login page, an empty body, foreign JSON, or half of an answer."""
+    case.world.proxy.weather.content = rng.choice(PORTALS)
+    return _weather("wrong")(case, rng)
+
+
 def clock_jumped(case: Case, rng: random.Random) -> str | None:
     """The clock is set, back or forward, by minutes to days."""
     clock = case.world.folder / "clocks" / case.name
@@ -231,6 +283,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("worker-memory", "worker out of memory", worker_out_of_memory),
     Fault("launcher-killed", "sweep SIGKILL", launcher_killed),
     Fault("launcher-interrupted", "sweep SIGINT or SIGTERM", launcher_interrupted),
+    Fault("launcher-hung-up", "sweep SIGHUP", launcher_hung_up),
     Fault("resend-killed", "`resend` SIGKILL", resend_killed),
     Fault("server-down", "server down", _weather("down")),
     Fault("server-slow", "server slow", _weather("slow")),
@@ -243,6 +296,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("server-disk-full", "server's disk full", server_disk_full, needs_mount),
     Fault("cache-corrupted", "cache entry corrupted", cache_corrupted),
     Fault("two-sweeps", "two sweeps at once", two_sweeps),
+    Fault("two-resumes", "two resumes at once", two_resumes),
+    Fault("second-sweep", "another sweep on the device", second_sweep),
+    Fault("captive-portal", "another program answers for the server", captive_portal),
     Fault("clock-jumped", "clock set by up to 400 days", clock_jumped, _needs_faketime),
     *devices.FAULTS,
     *fleet.FAULTS,

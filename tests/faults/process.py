@@ -26,6 +26,10 @@ CASE_VARIABLE = "FRM_FAULTS_CASE"
 """Every process that a case starts inherits it: what still runs after the case is found by it."""
 FLEET_VARIABLE = "FRM_FAULTS_FLEET"
 """Every process on the campaign's Ray nodes inherits it, with the campaign's folder."""
+HOST_VARIABLE = "FRM_FAULTS_HOST"
+"""The host that a command pretends to run on: its processes cannot be looked up from another."""
+EXPIRES_S = 4.0
+"""How long it waits there for an owner elsewhere; the product's own time would make the tests long."""
 
 
 def preload() -> None:
@@ -45,10 +49,23 @@ def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log
     from frm_mlflow import cli
     from tests.faults.journal import tap
 
+    if HOST_VARIABLE in environ:
+        _pretend(environ[HOST_VARIABLE])
     if JOURNAL_VARIABLE in environ:
         tap(Path(environ[JOURNAL_VARIABLE]))
     sys.argv = ["frm-mlflow", *arguments]
     cli.main()
+
+
+def _pretend(host: str) -> None:
+    """Let this process be one of another host."""
+    import platform
+
+    from frm_mlflow.tracking import lease
+
+    platform.node = lambda: host  # type: ignore[assignment]
+    lease._kernel = lambda: host
+    lease.BEAT_S, lease.EXPIRES_S = EXPIRES_S / 8, EXPIRES_S
 
 
 class _Loaded(subprocess.Popen[bytes]):

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -60,6 +61,7 @@ def judge(case: Case) -> Verdict:
         *_values(client, finished, truth),
         *_completeness(case, runs, finished),
         *_reasons(runs),
+        *_beside(case, finished),
         *_leftovers(case),
     ]
     return Verdict(
@@ -100,6 +102,15 @@ def _completeness(case: Case, runs: list[Run], finished: list[Run]) -> list[str]
         if "leaderboard" not in parent.data.tags.get("mlflow.loggedArtifacts", ""):
             problems.append("the sweep has no leaderboard")
     return problems
+
+
+def _beside(case: Case, finished: list[Run]) -> list[str]:
+    """No benchmark was measured while another was; a clock that was set tells nothing, a fleet has several devices."""
+    if case.on_fleet or case.name.startswith("clock"):
+        return []
+    spans = sorted((run.info.start_time, run.info.end_time, run.info.run_name) for run in finished)
+    pairs = pairwise(spans)
+    return [f"{after[2]} was measured beside {before[2]}" for before, after in pairs if after[0] < before[1]]
 
 
 def _reasons(runs: list[Run]) -> list[str]:

@@ -17,13 +17,15 @@ from mlflow.entities import Run
 
 from benchmarks.mlflow_server import free_port, start_server, wait_until_healthy
 from benchmarks.ray_nodes import Fleet
-from tests.faults.process import CASE_VARIABLE, JOURNAL_VARIABLE, Command, preload
+from tests.faults.process import CASE_VARIABLE, HOST_VARIABLE, JOURNAL_VARIABLE, Command, preload
 from tests.faults.proxy import Proxy, running_proxy
 from tests.fleet.sshd import SSHD, Sshd, running_sshd
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = Path(__file__).resolve().parent / "conf"
 MODELS = ("tiny_base", "tiny_a")
+RESULTS_KEPT = 3
+"""Exit code of a sweep that has measured everything, and has something on disk only."""
 ARGUMENTS = ("bench", f"--config-dir={CONF}", "models=[tiny_a]", "baseline=tiny_base", "measure=tiny", "device=cpu")
 
 
@@ -189,6 +191,7 @@ class Case:
             "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
             "FRM_MLFLOW_SPOOL": str(self.spool),
             "XDG_DATA_HOME": str(self.folder / "data"),
+            "FRM_MLFLOW_LOCKS": str(self.world.folder / "locks"),
             "XDG_CACHE_HOME": str(self.world.folder / "user-cache"),
             "TMPDIR": str(self.tmp),
             "OMP_NUM_THREADS": "1",
@@ -237,6 +240,15 @@ class Case:
         """Start the sweep."""
         return self.command(*self.arguments, f"tracking.experiment={self.name}", *more)
 
+    def elsewhere(self, *more: str) -> Command:
+        """Start the sweep as another host would: with its own home and spool; its processes are not looked up here."""
+        home = self.folder / "elsewhere"
+        own = {"XDG_DATA_HOME": str(home), "HOME": str(home), HOST_VARIABLE: "elsewhere"}
+        own |= {"FRM_MLFLOW_SPOOL": str(home / "spool"), "XDG_CACHE_HOME": str(home / "cache")}
+        environ = self.environ | {"FRM_CACHE_DIR": str(self.cache)} | own
+        words = [*self.arguments, f"tracking.experiment={self.name}", *more]
+        return Command.start(words, environ=environ, folder=self.cwd, log=self.log)
+
     def ended(self, command: Command) -> int:
         """Wait for a command and remember how it ended."""
         self.codes.append(command.wait())
@@ -246,7 +258,7 @@ class Case:
         """Do what the documentation tells a user to do: resend, and resume what did not end well."""
         for _ in range(4):
             resent = self.command("resend").wait()
-            if resent == 0 and self.codes and self.codes[-1] == 0:
+            if resent == 0 and self.codes and self.codes[-1] in (0, RESULTS_KEPT):
                 return
             self.ended(self.sweep("resume=true"))
         self.command("resend").wait()

@@ -69,7 +69,7 @@ def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its
     assert asked == ["pickled"]
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     with pytest.raises(ConfigError, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
-        run_attach(f"model_uri={info.model_uri}")
+        run_attach(f"model_uri={info.model_uri}", "trust=true")
 
 
 def test_an_onnx_model_and_a_transformer_are_taken(tracking, measured_as, tmp_path):

@@ -209,12 +209,10 @@ def fit_name(mlflow_first: bool) -> str:
 
 
 def test_no_run_is_left_if_there_was_none_and_the_benchmark_fails(tracking, measured_as, capsys):
+    experiment = mlflow.set_experiment("no run is left")
     measured_as(error=WorkerError("the worker ran out of memory"))
     frm_mlflow.autolog()
     fit(epochs=1)
-    experiment = tracking.get_experiment_by_name(
-        "tests.integrations.test_autolog.test_no_run_is_left_if_there_was_none_and_the_benchmark_fails"
-    )
     assert tracking.search_runs([experiment.experiment_id]) == []
     assert "ran out of memory" in capsys.readouterr().err
 

@@ -96,3 +96,20 @@ def test_the_median_of_correlated_blocks_is_covered():
         found = estimate.median_interval(blocks, confidence=0.95, resamples=400, rng=rng)
         covered += found.low <= 10 <= found.high
     assert covered / 300 >= 0.88
+
+
+@pytest.mark.parametrize(("model_sd", "baseline_sd"), [(0.02, 0.02), (0.0, 0.03), (0.03, 0.005)])
+@pytest.mark.parametrize("shots", [5, 10])
+def test_intervals_over_shots_cover_although_neighbours_share_a_baseline(
+    shots: int, model_sd: float, baseline_sd: float
+):
+    """Each shot is a process with a speed that it keeps; the phone heats up by 10 % meanwhile."""
+    rng = np.random.default_rng(shots)
+    heat = np.linspace(0, 0.1, 2 * shots + 1)
+    covered = []
+    for _ in range(1000):
+        model = 0.25 * np.exp(heat[1::2] + model_sd * rng.standard_normal(shots))
+        baseline = np.exp(heat[::2] + baseline_sd * rng.standard_normal(shots + 1))
+        found = estimate.shared_baseline_interval(model, baseline, confidence=0.95)
+        covered.append(found.low <= 0.25 <= found.high)
+    assert 0.93 <= np.mean(covered) <= 0.99

@@ -17,6 +17,7 @@ from frm_mlflow import schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.frame import from_records
 from frm_mlflow.tracking import bulk, cache, pages, server
+from frm_mlflow.tracking.attach import attach
 from frm_mlflow.tracking.database import ended_benchmarks
 from frm_mlflow.tracking.query import IS_BENCHMARK, BenchmarkFrame, benchmarks
 from frm_mlflow.tracking.write_back import write_back
@@ -228,6 +229,14 @@ class TestRefresh:
         write_back(self.client, pd.DataFrame({"frm": [0.1] * 8}, index=ids))
         assert (self.query().frame["frm"] == 0.1).all()
 
+    def test_a_benchmark_that_joined_an_ended_run_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cache, "RECHECKED", 0)
+        (run_id,) = log(self.client, self.experiment, 1)
+        self.query()
+        again = replace(record(1), metrics={**record(1).metrics, "frm": 0.25})
+        attach(self.client, run_id, again, step=1)
+        assert self.query().frame["frm"].tolist() == [0.25]
+
     def test_late_imports_are_found_though_few_runs_are_read_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cache, "RECHECKED", 0)
         log(self.client, self.experiment, 50)
@@ -372,3 +381,14 @@ def test_the_cache_of_a_database_is_the_same_whichever_way_its_runs_are_read(
     first, other = both()
     assert first == other
     assert len(first) == 7
+
+
+@pytest.mark.parametrize(
+    ("last_day", "days", "months"),
+    [(20, 0, ["2026-11"]), (20, 10, ["2026-11", "2026-12"]), (1, 0, ["2026-10", "2026-11"]), (20, 200, ["2"])],
+)
+def test_a_refresh_asks_for_the_months_since_the_last(last_day: int, days: int, months: list[str]) -> None:
+    last_s = pd.Timestamp(f"2026-11-{last_day:02}", tz="UTC").timestamp()
+    runs = cache.Runs(pd.DataFrame({cache.CHECKED: [last_s]}))
+    filters = cache._attached_since(runs, now_s=last_s + days * 86_400)
+    assert [f.partition(" LIKE ")[2] for f in filters] == [f"'{month}%'" for month in months]

@@ -12,6 +12,7 @@ SESSIONS = {
     "torch_export": ".torch_export:TorchExportSession",
     "torchscript": ".torch_script:TorchScriptSession",
     "onnxruntime": ".onnx_runtime:OnnxRuntimeSession",
+    "tensorrt": ".onnx_runtime:TensorRtSession",
     "openvino": ".open_vino:OpenVinoSession",
     "litert": ".lite_rt:LiteRtSession",
     "executorch": ".execu_torch:ExecuTorchSession",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..manifest import Artefact
 
 Array = NDArray[Any]
+TF32 = "tf32"
 
 
 class SessionError(Exception):
@@ -36,6 +37,27 @@ class Target:
     index: int = 0
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = ""
+    """The precision that was asked for; fp32 and tf32 share an exported model and differ in what the GPU computes."""
+
+    @property
+    def allows_tf32(self) -> bool:
+        """Whether fp32 convolutions and matrix products may be computed in TF32."""
+        return self.precision == TF32
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a loaded model really runs, as its runtime reports it; never what was asked for."""
+
+    kind: str
+    """cpu, cuda, or other (an accelerator that is not NVIDIA's)."""
+    unit: str
+    """cpu, gpu, npu or mixed."""
+    provider: str
+    """The runtime's own name for what runs the model: CUDAExecutionProvider, cuda:0, CPU, XNNPACK."""
+    nodes: Mapping[str, int] | None = None
+    """Nodes by the unit that runs them; None if the runtime does not report it."""
 
 
 class Events(Protocol):
@@ -66,8 +88,12 @@ class Session(ABC):
         self.target = target
 
     @abstractmethod
-    def warm(self, artefact: Artefact) -> None:
+    def start(self) -> None:
+        """Run a tiny network of the runtime's own on the target: what this proves needs no exported model."""
+
+    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
         """Make the runtime import and allocate what it needs whatever the weights are."""
+        self.start()
 
     @abstractmethod
     def load(self, directory: Path, artefact: Artefact) -> None:
@@ -89,6 +115,14 @@ class Session(ABC):
     def versions(self) -> dict[str, str]:
         """Version of the runtime and of what it stands on."""
 
+    @abstractmethod
+    def placement(self) -> Placement:
+        """Return where the model runs, or after `start` alone, where the tiny network ran; may call it once."""
+
+    def uses_tf32(self) -> bool | None:
+        """Whether fp32 work may be computed in TF32, read back from the runtime; None if it has no such setting."""
+        return None
+
     def facts(self) -> dict[str, Any]:
         """Return what really runs: providers, threads, precision read back from the runtime."""
         return {}
@@ -99,6 +133,10 @@ class Session(ABC):
     def reset_device_peak(self) -> None:  # noqa: B027  (most runtimes keep no such peak)
         """Forget the allocator's peak so far, on a device that keeps one."""
 
+    def device_now_mib(self) -> float | None:
+        """Return what the runtime's allocator uses on the accelerator now, or None if it reports nothing."""
+        return None
+
     def device_peak_mib(self) -> float | None:
         """Peak of the runtime's allocator on the accelerator, or None where it keeps none."""
         return None
@@ -106,21 +144,7 @@ class Session(ABC):
 
 def as_specified(inputs: Sequence[Array], artefact: Artefact) -> list[Array]:
     """Return the inputs contiguous and in the dtypes that the artefact's manifest names."""
-    pairs = zip(inputs, artefact.inputs, strict=True)
-    return [np.asarray(array, dtype=spec.dtype, order="C") for array, spec in pairs]
-
-
-def tensors_in(value: Any) -> list[Array]:
-    """Return the tensors inside one output: itself, those of a sequence, or the values of maps, one row each."""
-    if isinstance(value, np.ndarray):
-        return [value.astype(str) if value.dtype == object else value]
-    if isinstance(value, dict):
-        return [np.asarray([value[key] for key in sorted(value)])]
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return [np.asarray([[row[key] for key in sorted(row)] for row in value])]
-    if isinstance(value, list | tuple):
-        return [tensor for item in value for tensor in tensors_in(item)]
-    return [] if value is None else [np.asarray(value)]
+    return [np.ascontiguousarray(array, dtype=spec.dtype) for array, spec in zip(inputs, artefact.inputs, strict=True)]
 
 
 def as_float32(array: Array) -> Array:

@@ -12,7 +12,7 @@ from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Method, Runtime
 
 from ..manifest import Artefact
-from .base import Array, Session, SessionError, Target, as_specified
+from .base import Array, Placement, Session, SessionError, Target, as_specified
 from .torch_common import to_numpy
 
 
@@ -26,7 +26,7 @@ class ExecuTorchSession(Session):
         torch.set_num_threads(target.threads)
         portable_lib._unsafe_reset_threadpool(target.threads)
 
-    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
+    def start(self) -> None:
         """Bring the runtime up: its kernels and backends register themselves."""
         self._runtime = Runtime.get()
 
@@ -54,6 +54,10 @@ class ExecuTorchSession(Session):
     def versions(self) -> dict[str, str]:
         """Return ExecuTorch's version."""
         return {"executorch": metadata.version("executorch")}
+
+    def placement(self) -> Placement:
+        """Return the registered backends, all of which compute on the processor here."""
+        return Placement("cpu", "cpu", ", ".join(self._runtime.backend_registry.registered_backend_names))
 
     def facts(self) -> dict[str, Any]:
         """Return the backends that are registered and the thread pool's size."""

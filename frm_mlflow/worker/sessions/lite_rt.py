@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from ..manifest import Artefact
-from .base import Array, Session, SessionError, Target, as_float32
+from .base import Array, Placement, Session, SessionError, Target, as_float32
 
 
 class LiteRtSession(Session):
@@ -22,8 +22,13 @@ class LiteRtSession(Session):
         if target.kind != "cpu":
             raise SessionError("litert runs on the CPU here: choose device=cpu", kind="provider")
 
-    def warm(self, artefact: Artefact) -> None:
+    def start(self) -> None:
         """Nothing to do: the import has brought the interpreter up."""
+
+    def placement(self) -> Placement:
+        """Return XNNPACK or the built-in kernels: both run on the processor, and no other delegate is loaded."""
+        is_loaded = hasattr(self, "_interpreter")
+        return Placement("cpu", "cpu", self.facts()["providers"][0] if is_loaded else "builtin")
 
     def load(self, directory: Path, artefact: Artefact) -> None:
         """Open the `.tflite` file and plan its memory; XNNPACK packs the weights here."""

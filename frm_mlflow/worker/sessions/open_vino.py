@@ -12,10 +12,13 @@ import openvino as ov
 from openvino import opset13
 
 from ..manifest import Artefact
-from .base import Array, Session, SessionError, Target, as_float32, as_specified
+from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified
 
 _NOT_COMPUTED = ("Input", "Output", "Const", "Reorder", "Reshape")
 """Layer types of the executed graph that compute nothing in a precision of their own."""
+
+
+_UNITS = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu"}
 
 
 class OpenVinoSession(Session):
@@ -32,16 +35,17 @@ class OpenVinoSession(Session):
         self._device = str(target.options.get("device") or "CPU")
         if self._device not in self._core.available_devices:
             raise SessionError(
-                f"openvino sees no {self._device} (it has {', '.join(self._core.available_devices)})", kind="provider"
+                f"openvino finds no {self._device} (it has {', '.join(self._core.available_devices)})", kind="provider"
             )
 
-    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
+    def start(self) -> None:
         """Compile and run one convolution."""
         x = opset13.parameter([1, 16, 32, 32], np.float32)
         weight = opset13.constant(np.ones((16, 16, 3, 3), np.float32))
         convolved = opset13.convolution(x, weight, [1, 1], [1, 1], [1, 1], [1, 1])
         model = ov.Model([opset13.relu(convolved)], [x], "warm")
-        self._compile(model, "f32")(np.ones((1, 16, 32, 32), np.float32))
+        self._model = self._compile(model, "f32")
+        self._model(np.ones((1, 16, 32, 32), np.float32))
 
     def load(self, directory: Path, artefact: Artefact) -> None:
         """Compile the `.xml` for the device in the artefact's precision."""
@@ -74,6 +78,13 @@ class OpenVinoSession(Session):
     def versions(self) -> dict[str, str]:
         """Return OpenVINO's version with its build."""
         return {"openvino": ov.get_version().partition("-")[0], "openvino_build": ov.get_version()}
+
+    def placement(self) -> Placement:
+        """Return the devices that OpenVINO executes the compiled model on."""
+        devices = [str(name) for name in self._model.get_property("EXECUTION_DEVICES")]
+        units = {_UNITS.get(name.strip("()").partition(".")[0], "mixed") for name in devices}
+        unit = units.pop() if len(units) == 1 else "mixed"
+        return Placement("cpu" if unit == "cpu" else "other", unit, ", ".join(devices))
 
     def facts(self) -> dict[str, Any]:
         """Return devices, threads, and the precisions of the executed graph's layers."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,20 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 class CudaEvents:
-    """Two CUDA events on the current stream."""
+    """Two CUDA events on the current stream of a device."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._start = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         self._stop = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
     def start(self) -> None:
         """Record the first event."""
-        self._start.record()
+        self._start.record(torch.cuda.current_stream(self._device))
 
     def stop(self) -> None:
         """Record the second event."""
-        self._stop.record()
+        self._stop.record(torch.cuda.current_stream(self._device))
 
     def elapsed_ns(self) -> int:
         """Time between the events (resolution about 0.5 microseconds)."""
@@ -39,16 +39,49 @@ class CudaEvents:
 
 
 def torch_device(target: Target) -> torch.device:
-    """Return the target's torch device with its threads set; refuse CUDA where torch has none."""
+    """Return the target's torch device with its threads and TF32 set; refuse CUDA if torch cannot use it."""
     torch.set_num_threads(target.threads)
     if target.kind != "cuda":
         return torch.device("cpu")
-    if not torch.cuda.is_available():
+    if torch.version.cuda is None:
         raise SessionError(
-            f"torch {torch.__version__} sees no CUDA device: install a CUDA build of torch, or choose device=cpu",
+            f"torch {torch.__version__} was built without CUDA: run `make setup` on this machine, or "
+            "`pip install --force-reinstall torch torchvision` for a build with CUDA",
             kind="provider",
         )
-    return torch.device("cuda", target.index)
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        raise SessionError(
+            f"torch {torch.__version__} cannot use CUDA: {_first_line(error)}", kind="provider"
+        ) from error
+    device = torch.device("cuda", target.index)
+    if target.index >= torch.cuda.device_count():
+        raise SessionError(
+            f"torch sees {torch.cuda.device_count()} CUDA devices and none with index {target.index}", kind="provider"
+        )
+    torch.cuda.set_device(device)
+    set_tf32(allowed=target.allows_tf32)
+    return device
+
+
+def set_tf32(*, allowed: bool) -> None:
+    """Compute fp32 matrix products and convolutions in TF32, or in IEEE fp32.
+
+    torch's defaults differ between the two. These older settings are read by torch.compile too, which refuses a
+    mixture with the newer `fp32_precision`.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def tf32_is_allowed() -> bool:
+    """Whether either of them may be computed in TF32."""
+    return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def factory_of(artefact: Artefact) -> Callable[..., torch.nn.Module]:
@@ -67,47 +100,20 @@ def unpickle_something() -> None:
 
 
 def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
-    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors.
-
-    A live module of `log_frm` was pickled whole by the process that started the benchmark.
-    """
-    if "target" not in artefact.loader:
-        import cloudpickle
-
-        live: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
-        return live.eval().requires_grad_(requires_grad=False)
+    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors."""
     module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
     state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
     module.load_state_dict(state)
     return module.eval().requires_grad_(requires_grad=False)
 
 
-def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
-    """Return an argument from its form in `Artefact.loader["call"]`: tensors in lists, tuples and dicts."""
-    ((kind, content),) = form.items()
-    if kind == "tensor":
-        return tensors[content]
-    if kind in ("list", "tuple"):
-        items = [arguments(item, tensors) for item in content]
-        return items if kind == "list" else tuple(items)
-    if kind == "dict":
-        return {key: arguments(item, tensors) for key, item in content}
-    return content
-
-
 def to_numpy(outputs: Any) -> list[Array]:
-    """Flatten a module's outputs (tensor, sequence, mapping or dataclass) into arrays, floats in float32."""
+    """Flatten a module's outputs (tensor, sequence or mapping) into float32 arrays."""
     if isinstance(outputs, torch.Tensor):
-        tensor = torch.view_as_real(outputs) if outputs.is_complex() else outputs
-        tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
+        tensor = outputs.detach().cpu()
         return [as_float32((tensor.float() if tensor.is_floating_point() else tensor).numpy())]
-    if isinstance(outputs, dict):
-        outputs = list(outputs.values())
-    elif is_dataclass(outputs):
-        outputs = [getattr(outputs, one.name) for one in fields(outputs)]
-    if not isinstance(outputs, list | tuple):
-        return []
-    return [array for part in outputs for array in to_numpy(part)]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs
+    return [array for part in parts for array in to_numpy(part)]
 
 
 def torch_versions() -> dict[str, str]:
@@ -115,4 +121,6 @@ def torch_versions() -> dict[str, str]:
     versions = {"torch": str(torch.__version__)}
     if torch.version.cuda:
         versions["cuda"] = str(torch.version.cuda)
+        if cudnn := torch.backends.cudnn.version():  # type: ignore[no-untyped-call]
+            versions["cudnn"] = str(cudnn)
     return versions

@@ -31,9 +31,9 @@ class TorchCompileSession(TorchSession):
     compiled before: so TorchInductor's cache is filled by another process first.
     """
 
-    def warm(self, artefact: Artefact) -> None:
+    def start(self) -> None:
         """Compile and run a small network, so that the compiler's own code is in the memory base."""
-        super().warm(artefact)
+        super().start()
         small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval().to(self._device)
         with torch.inference_mode():
             self.compiled(small)(torch.randn(1, 3, 8, 8, device=self._device))

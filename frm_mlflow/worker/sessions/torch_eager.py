@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from ..manifest import Artefact
-from .base import Array, Session, Target, as_specified
+from .base import Array, Placement, Session, Target, as_specified
 from .torch_common import (
     DTYPES,
     CudaEvents,
-    arguments,
     build,
     factory_of,
+    tf32_is_allowed,
     to_numpy,
     torch_device,
     torch_versions,
@@ -23,6 +23,7 @@ from .torch_common import (
 )
 
 _MIB = 1 / 2**20
+_DTYPE_NAMES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 class TorchSession(Session):
@@ -32,26 +33,30 @@ class TorchSession(Session):
         super().__init__(target)
         self._device = torch_device(target)
         self._call: Any = None
-        self._args: tuple[Any, ...] = ()
-        self._kwargs: dict[str, Any] = {}
+        self._inputs: list[torch.Tensor] = []
         self._outputs: Any = None
         self._dtype = torch.float32
         if self._device.type == "cuda":
-            self.events = CudaEvents()
+            self.events = CudaEvents(self._device)
 
     def warm(self, artefact: Artefact) -> None:
-        """Import what loading needs, then run one small convolution and matrix product."""
+        """Import what loading needs, then start the runtime."""
         self.warm_loading(artefact)
+        self.start()
+
+    def start(self) -> None:
+        """Run one small convolution and matrix product in the target's precision."""
+        dtype = DTYPES.get(_DTYPE_NAMES.get(self.target.precision, "float32"))
         with torch.inference_mode():
-            x = torch.randn(1, 16, 32, 32, device=self._device)
-            w = torch.randn(16, 16, 3, 3, device=self._device)
-            torch.relu(torch.nn.functional.conv2d(x, w)).flatten(1) @ torch.randn(14400, 8, device=self._device)
+            x = torch.randn(1, 16, 32, 32, device=self._device, dtype=dtype)
+            w = torch.randn(16, 16, 3, 3, device=self._device, dtype=dtype)
+            v = torch.randn(14400, 8, device=self._device, dtype=dtype)
+            self._outputs = torch.relu(torch.nn.functional.conv2d(x, w)).flatten(1) @ v
         self.synchronise()
 
     def warm_loading(self, artefact: Artefact) -> None:
         """Import the recipe's library and unpickle a tensor, so that their code is not the model's memory."""
-        if "target" in artefact.loader:
-            factory_of(artefact)
+        factory_of(artefact)
         unpickle_something()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
@@ -68,15 +73,12 @@ class TorchSession(Session):
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Copy the inputs to the device, floats in the module's dtype."""
         tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
-        placed = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
-        form = self._artefact.loader.get("call")
-        self._args = tuple(arguments(arg, placed) for arg in form["args"]) if form else tuple(placed)
-        self._kwargs = {name: arguments(arg, placed) for name, arg in form["kwargs"].items()} if form else {}
+        self._inputs = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
 
     def run(self) -> None:
         """One forward pass."""
         with torch.inference_mode():
-            self._outputs = self._call(*self._args, **self._kwargs)
+            self._outputs = self._call(*self._inputs)
 
     def outputs(self) -> list[Array]:
         """Return the last pass's outputs."""
@@ -88,20 +90,56 @@ class TorchSession(Session):
             torch.cuda.synchronize(self._device)
 
     def versions(self) -> dict[str, str]:
-        """Torch's version and its CUDA's."""
+        """Torch's version, its CUDA's and its cuDNN's."""
         return torch_versions()
 
+    def placement(self) -> Placement:
+        """Return the devices that hold the weights and the outputs; several of them are mixed."""
+        if self._inputs:
+            self.run()
+            self.synchronise()
+        devices = {t.device for t in (*_tensors(self._call), *_flat(self._outputs))}
+        kinds = sorted({device.type for device in devices})
+        units = {"cuda": "gpu", "cpu": "cpu"}
+        kind = kinds[0] if len(kinds) == 1 else "other"
+        return Placement(kind, units.get(kind, "mixed"), ", ".join(sorted(map(str, devices))))
+
+    def uses_tf32(self) -> bool | None:
+        """Whether torch may compute fp32 in TF32; on a CPU it has no such setting."""
+        return tf32_is_allowed() if self._device.type == "cuda" and self._dtype == torch.float32 else None
+
     def facts(self) -> dict[str, Any]:
-        """Device and threads as torch reports them."""
-        return {"providers": [str(self._device)], "threads": torch.get_num_threads()}
+        """Device and threads as torch reports them, and on CUDA what chooses its kernels."""
+        facts: dict[str, Any] = {"providers": [str(self._device)], "threads": torch.get_num_threads()}
+        if self._device.type == "cuda":
+            facts |= {"cudnn_benchmark": torch.backends.cudnn.benchmark, "cuda_graph": False}
+        return facts
 
     def reset_device_peak(self) -> None:
         """Reset CUDA's caching allocator's peak."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
 
+    def device_now_mib(self) -> float | None:
+        """Return what CUDA's caching allocator has handed out."""
+        if self._device.type != "cuda":
+            return None
+        return torch.cuda.memory_allocated(self._device) * _MIB
+
     def device_peak_mib(self) -> float | None:
         """Peak of CUDA's caching allocator."""
         if self._device.type != "cuda":
             return None
         return torch.cuda.max_memory_allocated(self._device) * _MIB
+
+
+def _tensors(module: Any) -> list[torch.Tensor]:
+    """Return a loaded module's parameters and buffers; none of a call that is no module."""
+    return [*module.parameters(), *module.buffers()] if isinstance(module, torch.nn.Module) else []
+
+
+def _flat(outputs: Any) -> list[torch.Tensor]:
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    parts = outputs.values() if isinstance(outputs, dict) else outputs or ()
+    return [tensor for part in parts for tensor in _flat(part)]

@@ -10,7 +10,7 @@ from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet, paper_flee
 
 @pytest.fixture(scope="session")
 def options() -> AnalysisOptions:
-    return AnalysisOptions(resamples=300, shuffles=10)
+    return AnalysisOptions(resamples=300, shuffles=10, quantised_accuracy="float")
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-from frm_mlflow.analysis.ranks import kendall_tau_b, pairs, percent_ranks, ranks, row_spearman, spearman
+from frm_mlflow.analysis.ranks import kendall_tau_b, mean_percent_ranks, pairs, ranks, row_spearman, spearman
 
 
 @pytest.fixture
@@ -25,8 +27,26 @@ def test_ranks_are_scipys_and_missing_cells_take_none(gappy):
         assert np.isnan(ranked[~known]).all()
 
 
-def test_percent_ranks_of_three():
-    assert percent_ranks(np.array([[5.0, np.nan, 1.0, 3.0]])).tolist()[0][0] == pytest.approx(2.5 / 3)
+def test_mean_percent_ranks_are_exact_fractions(gappy):
+    found = mean_percent_ranks(gappy)
+    for place, column in enumerate(gappy.T):
+        shares = []
+        for row in gappy[np.isfinite(column)]:
+            known = np.isfinite(row)
+            twice = int(2 * rankdata(row[known])[known[:place].sum()])
+            shares.append(Fraction(twice - 1, 2 * int(known.sum())))
+        assert found[place] == float(sum(shares, Fraction(0)) / len(shares))
+
+
+def test_a_model_that_no_row_has_takes_no_mean_rank():
+    assert np.isnan(mean_percent_ranks(np.array([[1.0, np.nan], [2.0, np.nan]]))).tolist() == [False, True]
+
+
+def test_no_order_of_rows_splits_equal_mean_ranks():
+    rows = np.array([[1.0, 2, 3], [2, 1, 3], [1, 2, 3], [2, 1, 3], [1, 2, 3], [2, 1, 3]])
+    for seed in range(20):
+        first, second, _ = mean_percent_ranks(rows[np.random.default_rng(seed).permutation(6)])
+        assert first == second
 
 
 @pytest.mark.parametrize("function", [spearman, kendall_tau_b])

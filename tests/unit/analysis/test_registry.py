@@ -16,15 +16,16 @@ def run(rows, *names, seed=0):
     return run_all(rows, names or ("all",), options=OPTIONS, rng=np.random.default_rng(seed))
 
 
-def test_the_nine_of_the_issue_in_the_papers_order():
+def test_the_nine_in_the_papers_order_and_its_tables():
     assert list(ANALYSES) == [
         "frm", "disagreement", "transfer", "stability", "interaction", "pareto", "failures", "sensitivity", "cost",
+        "paper",
     ]  # fmt: skip
 
 
 def test_names_are_chosen_once_and_in_order():
     assert [a.name for a in chosen_analyses(["cost", "frm", "cost"])] == ["frm", "cost"]
-    assert len(chosen_analyses(["all"])) == 9
+    assert len(chosen_analyses(["all"])) == 10
 
 
 def test_an_unknown_name_lists_the_known_ones():

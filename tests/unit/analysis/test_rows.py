@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.ranks import ranks
 from frm_mlflow.analysis.rows import missing_metrics, usable_rows
 from frm_mlflow.analysis.selection import select_fleet
 from frm_mlflow.errors import ConfigError, DataError
@@ -138,13 +139,39 @@ def test_a_row_without_memory_does_not_split_its_configuration():
     assert len(select_fleet(frame(*rows), AnalysisOptions()).fleet.labels) == 1
 
 
-def test_a_configuration_without_baseline_is_left_out_and_named():
+def test_ranks_need_no_baseline_and_values_of_frm_do():
     rows = [*device("phone"), *(row(m, device="tablet") for m in "abcde")]
     selection = select_fleet(frame(*rows), AnalysisOptions())
-    assert selection.fleet.devices.tolist() == ["phone"]
+    assert selection.fleet.devices.tolist() == ["phone", "tablet"]
+    assert np.isnan(selection.fleet.frm()[1]).all()
+    assert ranks(selection.fleet.frm_order())[1, :5].tolist() == [1, 2, 3, 4, 5]
     left = selection.left_out.iloc[0]
-    assert (left["reason"], left["rows"]) == ("no baseline resnet50", 5)
+    assert "ranks count" in left["reason"]
+    assert left["rows"] == 5
     assert "tablet" in left["detail"]
+
+
+def test_a_baseline_that_no_configuration_has_is_refused_with_those_that_are_there():
+    with pytest.raises(DataError, match=r"no configuration has the baseline resnet05; .*a \(1\), b \(1\)"):
+        select_fleet(frame(*device("phone")), AnalysisOptions(baseline="resnet05"))
+
+
+def test_models_without_a_row_that_counts_are_not_in_the_fleet():
+    rows = [*device("phone"), row("z", device="phone", batch_size=8), row("resnet50", device="phone", batch_size=8)]
+    selection = select_fleet(frame(*rows), AnalysisOptions())
+    assert "z" in selection.fleet.models
+    assert "z" not in selection.comparable.models
+
+
+def test_energy_as_a_component_needs_an_energy():
+    options = AnalysisOptions(components=["flops", "latency", "memory", "energy"])
+    with pytest.raises(DataError, match="no benchmark has an energy"):
+        select_fleet(frame(*device("phone")), options)
+    rows = [r | {"energy_mj": 16.0 * place} for place, r in enumerate(device("phone"), start=1)]
+    fleet = select_fleet(frame(*rows), options).fleet
+    assert fleet.frm() == pytest.approx(fleet.frm(components=options.components))
+    with pytest.raises(ConfigError, match=r"options\.components must be some of flops"):
+        AnalysisOptions(components=["flops", "power"])
 
 
 def test_near_duplicate_devices_count_once():

@@ -13,7 +13,7 @@ CONF = Path(__file__).parents[3] / "conf"
 
 
 def test_every_runtime_has_a_conf_file_and_every_conf_file_a_runtime():
-    assert {path.stem for path in (CONF / "runtime").glob("*.yaml")} == set(runtimes())
+    assert {path.stem for path in (CONF / "runtime").glob("*.yaml")} == {*runtimes(), "auto"}
 
 
 def test_every_precision_is_a_conf_file_and_used():

@@ -30,6 +30,11 @@ class Machine:
         return took
 
 
+def placement_on(kind: str) -> dict[str, Any]:
+    unit = "gpu" if kind == "cuda" else "cpu"
+    return {"kind": kind, "unit": unit, "provider": f"simulated {unit}", "nodes": None}
+
+
 @dataclass
 class SimulatedWorker:
     machine: Machine
@@ -44,6 +49,9 @@ class SimulatedWorker:
     fails_at: str = ""
     energy_mj: float | None = None
     device_events: bool = False
+    placement: dict[str, Any] | None = None
+    """Where the runtime reports the model; None is where it was asked for."""
+    readings: list[dict[str, float]] | None = None
     is_closed: bool = False
 
     def __post_init__(self) -> None:
@@ -67,6 +75,9 @@ class SimulatedWorker:
             "facts": {"threads": fields["threads"]},
             "base_mib": 50.0,
             "loaded_mib": 60.0,
+            "placement": self.placement or placement_on(fields["device"]),
+            "precision": fields["precision"] or "fp32",
+            "card": None,
         }
 
     def verify(self) -> dict[str, Any]:
@@ -81,12 +92,13 @@ class SimulatedWorker:
         factors = 1 + self.noise * self._rng.standard_normal(runs)
         wall = [self.machine.work(self.latency_ms * 1e6 * factor) for factor in factors]
         device = [0.9 * w for w in wall] if self.device_events else None
-        return {"wall_ns": wall, "cpu_ns": wall, "device_ns": device}
+        return {"wall_ns": wall, "cpu_ns": wall, "device_ns": device, "readings": self.readings}
 
     def memory(self) -> dict[str, Any]:
         on_device = self.peak_mib * 2 if self.device_events else None
+        definition = "allocator_over_base" if self.device_events else ""
         return {"peak_mib": self.peak_mib, "base_mib": 50.0, "loaded_mib": 60.0, "definition": "rss_peak",
-                "device_mib": on_device, "device_peak_mib": on_device}  # fmt: skip
+                "device_mib": on_device, "device_peak_mib": on_device, "device_definition": definition}  # fmt: skip
 
     def energy(self, *, seconds: float) -> dict[str, Any]:
         if self.energy_mj is None:

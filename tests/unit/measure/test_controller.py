@@ -178,7 +178,7 @@ def test_a_gpu_has_its_own_clock_and_memory(bench: Bench):
         0.9 * measured.metrics["latency/p50_ms"], rel=1e-3
     )
     assert measured.metrics["memory/peak_mib"] == measured.metrics["memory/device_mib"] == 200.0
-    assert measured.memory_definition == "allocator_peak"
+    assert measured.memory_definition == "allocator_over_base"
     assert bench.workers["model"].loaded_with["device"] == "cuda"
     assert bench.workers["model"].loaded_with["index"] == 1
 

@@ -94,3 +94,14 @@ def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> No
     choice = choose(candidates, Anchors.none(), history.top1)
     assert choice.f1[choice.name] >= max(choice.f1.values()) - 0.05
     assert choice.f1["transfer"] > choice.f1["flops"]
+
+
+def test_a_chip_with_many_configurations_has_one_vote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine configurations of one chip are well covered, one each of two others are not."""
+    nothing = Points(locations=np.zeros((1, 4)))
+    left_out = [LeftOut(chip="many", truth=np.ones(4), model=nothing) for _ in range(9)]
+    left_out += [LeftOut(chip=chip, truth=np.full(4, 3.0), model=nothing) for chip in ("one", "other")]
+    monkeypatch.setattr(Learnt, "_ratios", staticmethod(lambda item, anchors, confidence: item.truth))
+    learnt = Learnt(name="any", model=nothing, left_out=tuple(left_out))
+    found = learnt.calibration(Anchors.of_row(np.zeros(4), np.array([], dtype=int)), 0.5)
+    assert (found.widening, found.chips) == (3.0, 3)

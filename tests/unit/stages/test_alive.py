@@ -12,7 +12,8 @@ import pytest
 
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.stages.alive import is_alive, refuse_if_alive, runner_tags
+from frm_mlflow.stages.alive import refuse_if_alive, runner_tags
+from frm_mlflow.tracking.lease import is_alive
 
 
 def test_this_process_is_alive_and_refused():

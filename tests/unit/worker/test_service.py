@@ -10,7 +10,7 @@ import pytest
 from frm_mlflow.worker import PROTOCOL_VERSION
 from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
 from frm_mlflow.worker.service import Worker, serve
-from frm_mlflow.worker.sessions.base import Session, SessionError
+from frm_mlflow.worker.sessions.base import Placement, Session, SessionError
 
 
 class Doubling(Session):
@@ -18,7 +18,10 @@ class Doubling(Session):
 
     off = 0.0
 
-    def warm(self, artefact): ...
+    def start(self): ...
+    def placement(self):
+        return Placement("cpu", "cpu", "numpy")
+
     def load(self, directory, artefact):
         self.directory = directory
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 
 import pytest
 
-from frm_mlflow.worker.sessions.base import Session, Target
+from frm_mlflow.worker.sessions.base import Placement, Session, Target
 from frm_mlflow.worker.timing import run_block, warm_up
 
 
@@ -38,7 +39,10 @@ class FakeSession(Session):
         super().__init__(Target())
         self._clockwork = clockwork
 
-    def warm(self, artefact): ...
+    def start(self): ...
+    def placement(self):
+        return Placement("cpu", "cpu", "clockwork")
+
     def load(self, directory, artefact): ...
     def prepare(self, inputs): ...
 
@@ -136,3 +140,20 @@ def test_a_limit_below_one_call_still_makes_that_call():
     done = warm(Clockwork([10**9]), max_seconds=0.1)
     assert done.runs == 1
     assert done.median_ns == 10**9
+
+
+def test_an_accelerator_is_read_between_calls_and_in_no_timed_one():
+    work = Clockwork([30_000_000])
+    readings: list[int] = []
+
+    def observe():
+        readings.append(work.now)
+        work.now += 5_000_000  # a reading takes time
+        return {"gpu_sm_clock_mhz": 1400.0}
+
+    block = run_block(FakeSession(work), runs=10, clock=work.clock, cpu_clock=work.cpu_clock, observe=observe)
+    assert block.wall_ns == [30_000_000] * 10
+    assert block.readings == [{"gpu_sm_clock_mhz": 1400.0}] * len(readings)
+    assert readings[0] == 30_000_000
+    assert min(b - a for a, b in itertools.pairwise(readings)) >= 100_000_000
+    assert run_block(FakeSession(work), runs=1, clock=work.clock, cpu_clock=work.cpu_clock).readings is None

@@ -1,0 +1,117 @@
+"""Facts of a model, one value each: accuracy, parameters and operations for one input.
+
+Sources differ: torchvision publishes 80.9 % for ResNet-50 with its newer weights, AI Hub 76.1 % with the older
+ones. Neither number says anything about hardware, so an analysis uses one of them on every device
+(docs/adr/0145). The rule, for each model and input size:
+
+1. Published accuracy before measured accuracy, because it rests on more images. For a quantised network it is the
+   reverse: only a figure that was measured in that precision is its own. Operations and parameters that were
+   counted on the network come before a catalogue's rounded ones.
+2. Of those, the value that most rows carry; if several are as common, the lower median of them.
+
+A row that has no value keeps none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.schema import (
+    ACCURACY_SOURCE,
+    ACTIVATIONS_M,
+    FLOPS_SOURCE,
+    GMACS,
+    INPUT_SIZE,
+    MODEL,
+    PARAMS_M,
+    PRECISION,
+    RESOLUTION,
+    TOP1,
+    TOP1_DEVICE,
+    TOP1_HIGH,
+    TOP1_LOW,
+)
+
+FLOAT_PRECISIONS: tuple[str, ...] = ("", "fp32", "tf32", "bf16", "fp16", "float")
+"""Precisions whose accuracy is that of the published weights; "" is unknown."""
+MEASURED = "measured"
+"""First word of `frm.accuracy_source` when the accuracy was measured on the benchmarked model itself."""
+COUNTED = "counted"
+"""Value of `frm.flops_source` when the network itself was counted."""
+OWN, FLOAT = "own", "float"
+BORROWED = "borrowed"
+"""Rows whose accuracy is not used because it is the float network's."""
+QUANTISED_ACCURACY: tuple[str, ...] = (OWN, FLOAT)
+"""Accuracy of a quantised network: the one measured in its precision, or the float network's published figure."""
+
+_COUNTED = (GMACS.column, PARAMS_M.column, ACTIVATIONS_M.column)
+_INTERVAL = (TOP1_LOW.column, TOP1_HIGH.column)
+
+
+def is_quantised(precision: pd.Series) -> pd.Series:
+    """Return which rows ran in integers, wholly or partly."""
+    return ~precision.astype(str).isin(FLOAT_PRECISIONS)
+
+
+def own_accuracy(rows: pd.DataFrame, *, quantised: str = OWN) -> pd.Series:
+    """Return each row's top-1 accuracy, NaN for a quantised network whose only figure is the float network's.
+
+    `quantised="float"` gives quantised networks the published figure instead.
+    """
+    top1 = rows[TOP1.column]
+    if quantised == FLOAT:
+        return top1
+    borrowed = is_quantised(rows[PRECISION.column]) & ~_is_measured(rows)
+    return top1.where(~borrowed, rows[TOP1_DEVICE.column])
+
+
+def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
+    """Return the rows with one value per model for each fact, and which rows had another one, by fact.
+
+    `rows` is tidy. The interval of an accuracy that was replaced is removed with it.
+    """
+    models = [rows[MODEL.column], rows[RESOLUTION.column], rows[INPUT_SIZE.column].fillna(0)]
+    accuracy = own_accuracy(rows, quantised=quantised)
+    own = is_quantised(rows[PRECISION.column]) & (quantised == OWN)
+    networks = [rows[MODEL.column], rows[RESOLUTION.column], rows[PRECISION.column].where(own, "float")]
+    preferred = own | ~_is_measured(rows)
+    changes = {TOP1.column: _usual(accuracy, networks, preferred)}
+    counted = rows[FLOPS_SOURCE.column] == COUNTED
+    changes |= {name: _usual(rows[name], models, counted) for name in _COUNTED}
+    before = {name: accuracy if name == TOP1.column else rows[name] for name in changes}
+    replaced = {name: before[name].notna() & (before[name] != value) for name, value in changes.items()}
+    lost = replaced[TOP1.column] | changes[TOP1.column].isna()
+    interval = {name: rows[name].mask(lost) for name in _INTERVAL}
+    borrowed = rows[TOP1.column].notna() & accuracy.isna()
+    return rows.assign(**changes, **interval), {**replaced, BORROWED: borrowed}
+
+
+def replaced_values(before: pd.DataFrame, after: pd.DataFrame, replaced: pd.Series, fact: str) -> str:
+    """Return which models had another value of a fact, as words: `resnet50: 80.9 → 76.1 (12)`."""
+    table = pd.DataFrame({"model": before[MODEL.column], "was": before[fact], "is": after[fact]})[replaced]
+    counts = table.groupby(["model", "was", "is"], sort=True).size()
+    return "; ".join(f"{model}: {was:.4g} → {now:.4g} ({count})" for (model, was, now), count in counts.items())
+
+
+def _is_measured(rows: pd.DataFrame) -> pd.Series:
+    return rows[ACCURACY_SOURCE.column].astype(str).str.startswith(MEASURED)
+
+
+def _usual(values: pd.Series, keys: list[pd.Series], preferred: pd.Series | None = None) -> pd.Series:
+    """Return the usual value of each row's group, NaN in rows that have no value."""
+    known = values[np.isfinite(values)]
+    if known.empty:
+        return pd.Series(np.nan, index=values.index)
+    group = pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys)))).ngroup()
+    table = pd.DataFrame({"group": group[known.index], "value": known})
+    if preferred is not None:
+        best = preferred[known.index]
+        table = table[best | ~best.groupby(table["group"]).transform("any")]
+    counts = table.groupby(["group", "value"], sort=True).size().rename("count").reset_index()
+    top = counts[counts["count"] == counts.groupby("group")["count"].transform("max")]
+    place, size = top.groupby("group").cumcount(), top.groupby("group")["value"].transform("size")
+    usual: Mapping[int, float] = top[place == (size - 1) // 2].set_index("group")["value"].to_dict()
+    return group.map(usual).where(np.isfinite(values))

@@ -1,0 +1,722 @@
+"""The paper's tables with its rows, columns and names, its figure beside ours (Tables 1 to 9, Algorithm 1, 5.4, 6).
+
+Only the paper's 13 models count, so that a rank here is a rank there. If the data has no such device or model, the
+cell is empty and counted. A column that ends in `(paper)` holds what the paper prints, one that ends in `(ours)`
+what the benchmarks say; a column `X ±` is the standard deviation of `X`, and `X to` the upper end of a range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from frm_mlflow.analysis import paper_figures as printed
+from frm_mlflow.analysis.arrays import Floats, Mask, known_mean, known_sd
+from frm_mlflow.analysis.controls import (
+    ACCURACY,
+    FLOPS,
+    FRM,
+    LATENCY,
+    MEMORY,
+    PARAMS,
+    control_sample,
+    metrics,
+    shuffled_frm,
+)
+from frm_mlflow.analysis.cost import runs_saved
+from frm_mlflow.analysis.disagreement import rank_shift
+from frm_mlflow.analysis.facts import FLOAT_PRECISIONS
+from frm_mlflow.analysis.failures import pooled_failure_rates
+from frm_mlflow.analysis.fleet import SIDE, UNIT, Fleet
+from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
+from frm_mlflow.analysis.interaction import observations
+from frm_mlflow.analysis.matched import matched_pairs
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.pareto import Dominance, frontier, score
+from frm_mlflow.analysis.ranks import mean_percent_ranks, pairs, ranks, row_spearman, spearman
+from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.selection import Selection
+from frm_mlflow.analysis.significance import mann_whitney
+from frm_mlflow.analysis.stability import coefficient_of_variation, different_chips
+from frm_mlflow.errors import DataError
+from frm_mlflow.schema import PRECISION, RUNTIME
+
+NAN = float("nan")
+PAPER, OURS = "(paper)", "(ours)"
+TIER_NAMES = {"gpu": "GPU", "cpu": "CPU", "edge": "Edge"}
+_MIB_PER_MILLION_FLOATS = 4e6 / 2**20
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Case:
+    """The reference and the target of Algorithm 1 and section 6, as configurations of the data; None if it has none.
+
+    `is_papers` tells of each whether it is the paper's device, or one that stands in for it.
+    """
+
+    reference: int | None
+    target: int | None
+    is_papers: tuple[bool, bool]
+
+
+def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
+    """Return the paper's tables, and how many of its figures the data can answer."""
+    everything = _by_tier(selection.comparable)
+    fleet = everything.only_models(np.isin(everything.models, list(printed.MODELS)))
+    if fleet.measured.any(axis=0).sum() < 2:
+        raise DataError(
+            "paper needs at least two of the paper's models: run `frm-mlflow bench models=paper`, or import published "
+            "results with `frm-mlflow ingest source=aihub`"
+        )
+    values = metrics(fleet)
+    noise = list(shuffled_frm(fleet, repeats=options.shuffles, rng=rng)) if len(fleet.labels) <= _SMALL else []
+    sample = fleet if noise else fleet.select(control_sample(fleet, rng, per_side=40))
+    noise = noise or list(shuffled_frm(sample, repeats=options.shuffles, rng=rng))
+    case = _case(everything, options)
+    tables = {
+        "table_1": disagreements(fleet, sample, noise, options),
+        **{key: study_table(fleet, study, options) for key, study in printed.STUDIES.items()},
+        "table_4": transfers(fleet, values, sample, noise, options),
+        "table_4_frameworks": frameworks(fleet, values, options),
+        "table_5": stability_table(fleet, values, sample, noise, options),
+        "table_6": interaction_table(fleet),
+        "table_6_summary": interaction_summary(fleet, options),
+        "table_7": frontier_scores(fleet, values, sample, noise, options),
+        "table_8": failure_rates(fleet, values, sample, noise, options),
+        "table_9": architectures(fleet),
+        "algorithm_1": algorithm_1(everything, case, options),
+        "section_5_4": cost_table(selection, fleet, options),
+        "section_6": candidates(everything, case, options),
+        "section_6_picks": picks(everything, case, options),
+    }
+    tables["coverage"] = coverage(tables)
+    return Result(tables=tables, sentences=tuple(_sentences(tables, fleet, everything, case)))
+
+
+_SMALL = 400
+"""Configurations up to which the shuffled control uses all of them."""
+
+
+def _by_tier(fleet: Fleet) -> Fleet:
+    """Return the fleet with tiers as sides and chips as units, whatever stands in for them elsewhere."""
+    return replace(fleet, configurations=fleet.configurations.assign(**{SIDE: fleet.tiers, UNIT: fleet.chips}))
+
+
+def disagreements(fleet: Fleet, sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions) -> pd.DataFrame:
+    """Return Table 1 and the distribution by tier of 4.2, with single metrics and shuffled FRM in FRM's place."""
+    shifts = {name: rank_shift(fleet, name, threshold=options.threshold).ranks for name in (FRM, LATENCY, MEMORY)}
+    flops = metrics(sample)[FLOPS]
+    mixed = [_rank_gap(flops, values) for values in noise]
+    columns: dict[str, dict[str, float]] = {
+        f"FRM {OURS}": _disagreement(shifts[FRM], fleet.tiers, options),
+        "Latency only": _disagreement(shifts[LATENCY], fleet.tiers, options),
+        "Memory only": _disagreement(shifts[MEMORY], fleet.tiers, options),
+        "Shuffled FRM": _mean_of(_disagreement(gap, sample.tiers, options) for gap in mixed),
+    }
+    if len(sample.labels) < len(fleet.labels):
+        columns["Shuffled FRM"]["total"] = NAN
+    rows = [
+        ("total", "Total disagreements", 774.0, "Cases where rank differs by ≥ 2"),
+        ("affected", "Affected configurations (%)", 95.8, "342/357 device groups"),
+        ("per_group", "Mean disagreements/group", 2.17, "Systematic, not isolated"),
+        ("rho", "FRM-FLOPs correlation (ρ)", 0.901, "10% independent signal"),
+        ("edge", "Edge devices (% of cases)", 74.8, "579 cases, most deployment-critical"),
+        ("gpu", "GPU devices (% of cases)", 21.7, "168 cases"),
+        ("cpu", "CPU devices (% of cases)", 3.5, "27 cases"),
+    ]
+    return pd.DataFrame(
+        [
+            {"Metric": name, f"FRM {PAPER}": figure, **{head: cells[key] for head, cells in columns.items()}}
+            | {"Interpretation in the paper": words}
+            for key, name, figure, words in rows
+        ]
+    )
+
+
+def _rank_gap(flops: Floats, values: Floats) -> Floats:
+    both = np.isfinite(flops) & np.isfinite(values)
+    by_flops, by_values = (ranks(np.where(both, v, np.nan)) for v in (flops, values))
+    return by_flops - by_values
+
+
+def _disagreement(
+    gap: Floats, tiers: np.ndarray[tuple[int], np.dtype[np.object_]], options: AnalysisOptions
+) -> dict[str, float]:
+    known = np.isfinite(gap)
+    cases = known & (np.abs(np.nan_to_num(gap)) >= options.threshold)
+    groups = known.sum(axis=1) > 1
+    total, count = int(cases.sum()), int(groups.sum())
+    n = known.sum(axis=1)
+    squares = np.where(known, gap, 0.0) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rho = np.where(n >= options.min_models, 1 - 6 * squares.sum(axis=1) / (n * (n**2 - 1)), np.nan)
+    shares = {tier: 100 * cases[tiers == tier].sum() / total if total else NAN for tier in TIER_NAMES}
+    shares = {tier: share if known[tiers == tier].any() else NAN for tier, share in shares.items()}
+    affected = 100 * (cases.any(axis=1) & groups).sum() / count if count else NAN
+    return {"total": float(total) if known.any() else NAN, "affected": float(affected)} | {
+        "per_group": total / count if count else NAN,
+        "rho": known_mean(rho),
+        **{tier: float(share) for tier, share in shares.items()},
+    }
+
+
+def study_table(fleet: Fleet, study: printed.Study, options: AnalysisOptions) -> pd.DataFrame:
+    """Return Table 2 or 3: one model's FLOPs, ratios and ranks. Ratios are medians over a tier's configurations."""
+    place = fleet.models.index(study.model) if study.model in fleet.models else None
+
+    def of(values: Floats) -> float:
+        return NAN if place is None else float(values[place])
+
+    ratios = fleet.ratios()
+    by_tier = {tier: _column_medians(ratios["latency"][fleet.tiers == tier]) for tier in TIER_NAMES}
+    memory = [of(_column_medians(ratios["memory"][fleet.tiers == tier])) for tier in TIER_NAMES]
+    known = [value for value in memory if np.isfinite(value)]
+    gap = rank_shift(fleet, FRM, threshold=options.threshold)
+    cases = NAN if place is None else float(gap.cases[:, place].sum())
+    every = float(gap.cases.sum())
+    gmacs = _column_medians(fleet.gmacs)
+    rows: list[tuple[str, float, float, float, float, float, float]] = [
+        ("FLOPs (G)", study.gflops, NAN, study.flops_rank, of(gmacs), NAN, of(ranks(gmacs))),
+        ("FLOPs ratio", study.ratios["flops"], NAN, NAN, of(_column_medians(ratios["flops"])), NAN, NAN),
+        ("Latency ratio (GPU)", study.ratios["gpu"], NAN, NAN, of(by_tier["gpu"]), NAN, NAN),
+        ("Latency ratio (CPU)", NAN, NAN, NAN, of(by_tier["cpu"]), NAN, NAN),
+        ("Latency ratio (Edge)", study.ratios["edge"], NAN, NAN, of(by_tier["edge"]), NAN, NAN),
+        ("Memory ratio", *study.memory, NAN, min(known, default=NAN), max(known, default=NAN), NAN),
+        ("FRM rank", NAN, NAN, study.frm_rank, NAN, NAN, of(ranks(mean_percent_ranks(fleet.frm_order())))),
+        ("Latency rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(fleet)[LATENCY])))),
+        ("Memory rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(fleet)[MEMORY])))),
+        ("Disagreement cases", study.cases, NAN, NAN, cases, NAN, NAN),
+        ("Share of all cases (%)", study.share, NAN, NAN, 100 * cases / every if every else NAN, NAN, NAN),
+    ]
+    heads = [f"{name} {side}" for side in (PAPER, OURS) for name in ("Value", "Value to", "Rank")]
+    return pd.DataFrame(rows, columns=["Metric", *heads])
+
+
+def transfers(
+    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+) -> pd.DataFrame:
+    """Return Table 4: the source tier's mean ranking against each configuration of the target tier."""
+    rows: list[Row] = []
+    others = [(a, b) for a in TIER_NAMES for b in TIER_NAMES if a != b and (a, b) not in printed.TRANSFERS]
+    for source, target in [*printed.TRANSFERS, *others]:
+        figures = printed.TRANSFERS.get((source, target), (NAN,) * 5)
+        here, there = fleet.tiers == source, fleet.tiers == target
+        rho = {name: _carried(values[name][here], values[name][there], options) for name in (FRM, LATENCY, MEMORY)}
+        by_flops = _carried(values[FLOPS][here], values[FRM][there], options)
+        from_, to = sample.tiers == source, sample.tiers == target
+        truth = metrics(sample)[FRM]
+        mixed = [known_mean(_carried(v[from_], truth[to], options)) for v in noise]
+        if (source, target) in others and not rho[FRM].size:
+            continue
+        rows.append(
+            {"Transfer": f"{TIER_NAMES[source]} → {TIER_NAMES[target]}"}
+            | _transfer_cells(figures, PAPER)
+            | _transfer_cells(_spread(rho[FRM]) + _spread(rho[LATENCY]), OURS)
+            | {"Memory ρ": known_mean(rho[MEMORY]), "FLOPs → FRM ρ": known_mean(by_flops)}
+            | {"Shuffled FRM → FRM ρ": known_mean(np.array(mixed)), "Targets": int(np.isfinite(rho[FRM]).sum())}
+        )
+    table = pd.DataFrame(rows)
+    return pd.concat([table, _overall(table)], ignore_index=True)
+
+
+def _overall(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the row of means over the paper's four transfers."""
+    ours = table.head(len(printed.TRANSFERS)).select_dtypes("number").mean()
+    figures = (float(ours[f"FRM ρ {OURS}"]), NAN, float(ours[f"Latency ρ {OURS}"]), NAN)
+    row = {"Transfer": "Overall", **_transfer_cells(printed.TRANSFER_OVERALL, PAPER), **_transfer_cells(figures, OURS)}
+    controls = ("Memory ρ", "FLOPs → FRM ρ", "Shuffled FRM → FRM ρ")
+    return pd.DataFrame(
+        [row | {name: float(ours[name]) for name in controls} | {"Targets": int(table["Targets"].sum())}]
+    )
+
+
+def _transfer_cells(figures: Sequence[float], side: str) -> Row:
+    frm, frm_sd, latency, latency_sd, *improvement = figures
+    gain = improvement[0] if improvement else 100 * (frm / latency - 1) if latency > 0 else NAN
+    return {
+        f"FRM ρ {side}": frm,
+        f"FRM ρ ± {side}": frm_sd,
+        f"Latency ρ {side}": latency,
+        f"Latency ρ ± {side}": latency_sd,
+        f"Improvement (%) {side}": gain,
+    }
+
+
+def _carried(here: Floats, there: Floats, options: AnalysisOptions) -> Floats:
+    if not len(here) or not len(there):
+        return np.empty(0)
+    return spearman(mean_percent_ranks(here)[None], there, min_models=options.min_models)[0][0]
+
+
+def _spread(values: Floats) -> tuple[float, float]:
+    return known_mean(values), known_sd(values)
+
+
+def frameworks(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
+    """Return the framework invariance of 4.3: FRM ranks of one device under two runtimes."""
+    matched = matched_pairs(fleet.configurations, RUNTIME.column)
+    rho = {
+        n: row_spearman(values[n][matched.a], values[n][matched.b], min_models=options.min_models)
+        for n in (FRM, LATENCY)
+    }
+    rows: list[Row] = []
+    for name, (one, other, figure) in printed.FRAMEWORKS.items():
+        a, b = matched.level_a, matched.level_b
+        wanted = (np.isin(a, one) & np.isin(b, other)) | (np.isin(a, other) & np.isin(b, one))
+        rows.append(
+            {"Frameworks": name, f"FRM ρ {PAPER}": figure, f"FRM ρ {OURS}": known_mean(rho[FRM][wanted])}
+            | {"Latency ρ": known_mean(rho[LATENCY][wanted]), "Pairs": int(np.isfinite(rho[FRM][wanted]).sum())}
+        )
+    table = pd.DataFrame(rows)
+    overall = {"Frameworks": "Overall", f"FRM ρ {PAPER}": printed.FRAMEWORKS_OVERALL}
+    means = {name: known_mean(table[name].to_numpy(dtype=np.float64)) for name in (f"FRM ρ {OURS}", "Latency ρ")}
+    return pd.concat([table, pd.DataFrame([overall | means | {"Pairs": int(table["Pairs"].sum())}])], ignore_index=True)
+
+
+def stability_table(
+    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+) -> pd.DataFrame:
+    """Return Table 5: rank correlation between configurations on different chips, and CV over configurations."""
+    apart, apart_here = different_chips(fleet), different_chips(sample)
+    ranked = values | {ACCURACY: np.where(fleet.measured, fleet.top1, np.nan)}
+    spread = ranked | {FRM: fleet.frm()}
+    names = {FRM: "FRM", LATENCY: "Latency", MEMORY: "Memory", ACCURACY: "Accuracy"}
+    names |= {FLOPS: "FLOPs only (control)", PARAMS: "Parameters only (control)"}
+    rows: list[Row] = []
+    for metric, name in names.items():
+        rho = pairs(spearman(ranked[metric], ranked[metric], min_models=options.min_models)[0], apart)
+        cells = (*_spread(rho), known_mean(coefficient_of_variation(spread[metric])))
+        rows.append(_stability_cells(name, printed.STABILITY.get(metric, (NAN,) * 3), cells))
+    mixed = [known_mean(pairs(spearman(v, v, min_models=options.min_models)[0], apart_here)) for v in noise]
+    rows.append(_stability_cells("Shuffled FRM (control)", (NAN,) * 3, (known_mean(np.array(mixed)), NAN, NAN)))
+    table = pd.DataFrame(rows)
+    base = table[[f"CV {PAPER}", f"CV {OURS}"]].iloc[0]
+    for side in (PAPER, OURS):
+        table[f"CV over FRM's {side}"] = table[f"CV {side}"] / base[f"CV {side}"]
+    return table
+
+
+def _stability_cells(name: str, paper: Sequence[float], ours: Sequence[float]) -> Row:
+    heads = ("Rank stability (ρ)", "Rank stability (ρ) ±", "CV")
+    cells = {f"{head} {PAPER}": value for head, value in zip(heads, paper, strict=True)}
+    return {"Metric": name, **cells, **{f"{head} {OURS}": value for head, value in zip(heads, ours, strict=True)}}
+
+
+def interaction_table(fleet: Fleet) -> pd.DataFrame:
+    """Return Table 6: median latency ratios by tier, and the gain on the edge as a share of the GPU's ratio."""
+    ratio = fleet.ratios()["latency"]
+    medians = {tier: _column_medians(ratio[fleet.tiers == tier]) for tier in TIER_NAMES}
+    rows: list[Row] = []
+    for model, (name, gpu, edge, delta) in printed.INTERACTION.items():
+        at = {
+            tier: float(v[fleet.models.index(model)]) if model in fleet.models else NAN for tier, v in medians.items()
+        }
+        rows.append(
+            {"Model": name, f"GPU {PAPER}": gpu, f"Edge {PAPER}": edge, f"More efficient on Edge (%) {PAPER}": delta}
+            | {f"GPU {OURS}": at["gpu"], f"Edge {OURS}": at["edge"]}
+            | {f"More efficient on Edge (%) {OURS}": 100 * (at["gpu"] - at["edge"]) / at["gpu"]}
+            | {"CPU": at["cpu"], "Edge against CPU (%)": 100 * (at["cpu"] - at["edge"]) / at["cpu"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def interaction_summary(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+    """Return the statistics of 4.5; an observation is a configuration, as in the paper, or a chip."""
+    ratio = np.delete(
+        fleet.ratios()["latency"], [fleet.models.index(m) for m in fleet.models if m == fleet.baseline], axis=1
+    )
+    medians = observations(fleet, ratio, "chip")
+    by_row = _tier_difference(ratio, fleet.tiers, options)
+    by_chip = _tier_difference(medians.to_numpy(), medians.index.get_level_values(0).to_numpy(dtype=object), options)
+    cv = {tier: known_mean(coefficient_of_variation(ratio[fleet.tiers == tier])) for tier in TIER_NAMES}
+    rows = [
+        ("Models with a significant GPU-Edge difference (%)", 81.8, by_row[0], by_chip[0]),
+        ("Mean absolute difference (%)", 35.0, by_row[1], by_chip[1]),
+        ("Within-tier CV", 0.336, known_mean(np.array(list(cv.values()))), NAN),
+        ("Within-tier CV, Edge", 0.552, cv["edge"], NAN),
+        ("Within-tier CV, GPU", 0.154, cv["gpu"], NAN),
+        ("Within-tier CV, CPU", NAN, cv["cpu"], NAN),
+    ]
+    return pd.DataFrame(rows, columns=["Statistic", f"Value {PAPER}", f"Value {OURS}", "One observation per chip"])
+
+
+def _tier_difference(
+    ratio: Floats, tiers: np.ndarray[tuple[int], np.dtype[np.object_]], options: AnalysisOptions
+) -> tuple[float, float]:
+    gpu, edge = ratio[tiers == "gpu"], ratio[tiers == "edge"]
+    if not len(gpu) or not len(edge):
+        return NAN, NAN
+    p = np.array([mann_whitney(a, b).p for a, b in zip(gpu.T, edge.T, strict=True)])
+    tested = np.isfinite(p)
+    one, other = _column_medians(gpu), _column_medians(edge)
+    share = 100 * float((p[tested] < options.alpha).mean()) if tested.any() else NAN
+    return share, 100 * known_mean(np.abs((one - other) / one))
+
+
+def frontier_scores(
+    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+) -> pd.DataFrame:
+    """Return Table 7: frontiers of accuracy and FRM carried over from single devices, and from a tier's mean."""
+    scored = {name: _scores(values[name], values[FRM], fleet, options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
+    truth = metrics(sample)[FRM]
+    mixed = [_scores(v, truth, sample, options).f1 for v in noise]
+    rows: list[Row] = []
+    for source, target, figures in printed.FRONTIERS:
+        rows.append(_frontier_row(source, target, figures, fleet, scored, sample, mixed))
+    rows.append(_mean_row(rows))
+    for source in TIER_NAMES:
+        for target in TIER_NAMES:
+            name = f"{TIER_NAMES[source]} (mean)"
+            if (name, target) != ("Edge (mean)", "gpu") and (fleet.tiers == source).any():
+                row = _frontier_row(name, target, (NAN,) * 3, fleet, scored, sample, mixed)
+                rows += [row] if np.isfinite(row[f"F1 {OURS}"]) else []  # type: ignore[call-overload]
+    return pd.DataFrame(rows)
+
+
+def _scores(predictor: Floats, objective: Floats, fleet: Fleet, options: AnalysisOptions) -> Scores:
+    return score_pairs(
+        predictor, objective, fleet.top1, dominance=options.dominance, min_models=options.min_models, economics=False
+    )
+
+
+def _is_source(fleet: Fleet, source: str) -> Mask:
+    tier = next((tier for tier, name in TIER_NAMES.items() if source == f"{name} (mean)"), None)
+    mask: Mask = fleet.tiers == tier if tier else np.isin(fleet.devices, printed.DEVICES[source])
+    return mask
+
+
+def _frontier_row(
+    source: str,
+    target: str,
+    figures: Sequence[float],
+    fleet: Fleet,
+    scored: dict[str, Scores],
+    sample: Fleet,
+    mixed: Sequence[Floats],
+) -> Row:
+    def pairs_of(some: Fleet) -> Mask:
+        return _is_source(some, source)[:, None] & (some.tiers == target)[None] & different_chips(some)
+
+    wanted, wanted_here = pairs_of(fleet), pairs_of(sample)
+    found = scored[FRM]
+    ours = [known_mean(values[wanted]) for values in (found.precision, found.recall, found.f1)]
+    heads = ("Precision", "Recall", "F1")
+    devices = len(set(fleet.devices[fleet.tiers == target]))
+    return (
+        {"Source": source, "Target": f"{TIER_NAMES[target]} ({devices} devices)"}
+        | {f"{head} {PAPER}": value for head, value in zip(heads, figures, strict=True)}
+        | {f"{head} {OURS}": value for head, value in zip(heads, ours, strict=True)}
+        | {f"F1 by {word}": known_mean(scored[name].f1[wanted]) for name, word in _CONTROLS.items()}
+        | {"F1 by shuffled FRM": known_mean(np.array([known_mean(f1[wanted_here]) for f1 in mixed]))}
+        | {"Pairs": int(np.isfinite(found.f1[wanted]).sum())}
+    )
+
+
+_CONTROLS = {FLOPS: "FLOPs only", LATENCY: "latency only", MEMORY: "memory only"}
+
+
+def _mean_row(rows: Sequence[Row]) -> Row:
+    means = pd.DataFrame(rows).drop(columns=["Source", "Target", "Pairs"]).mean()
+    heads = ("Precision", "Recall", "F1")
+    paper = {f"{head} {PAPER}": value for head, value in zip(heads, printed.FRONTIERS_OVERALL, strict=True)}
+    total = sum(int(str(row["Pairs"])) for row in rows)
+    return {"Source": "Overall", "Target": "", **{str(k): float(v) for k, v in means.items()}, **paper, "Pairs": total}
+
+
+def failure_rates(
+    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+) -> pd.DataFrame:
+    """Return Table 8: how often a family's frontier membership is wrong when it is carried to another tier."""
+    rates = {name: _failures(fleet, values[name], values[FRM], options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
+    truth = metrics(sample)[FRM]
+    mixed = np.array([_failures(sample, v, truth, options) for v in noise])
+    rows: list[Row] = []
+    for place, (family, (name, figure, cause)) in enumerate(printed.FAILURES.items()):
+        members = [model for model, of in zip(fleet.models, fleet.families, strict=True) if of == family]
+        rows.append(
+            {"Architecture Family": name, f"Failure rate (%) {PAPER}": figure}
+            | {f"Failure rate (%) {OURS}": rates[FRM][place]}
+            | {f"by {word} (%)": rates[control][place] for control, word in _CONTROLS.items()}
+            | {"by shuffled FRM (%)": known_mean(mixed[:, place]), "Models": ", ".join(members)}
+            | {"Primary cause in the paper": cause}
+        )
+    return pd.DataFrame(rows)
+
+
+def _failures(fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions) -> list[float]:
+    """Return the percentage of wrong memberships of each family over all pairs of tiers."""
+    rates = pooled_failure_rates(fleet, predictor, objective, options)
+    return [100 * rates.get(family, NAN) for family in printed.FAILURES]
+
+
+def architectures(fleet: Fleet) -> pd.DataFrame:
+    """Return Table 9. Weights are 4 bytes per parameter, which is what the paper prints as memory."""
+    params, gmacs, top1 = (_column_medians(v) for v in (fleet.params_m, fleet.gmacs, _float_top1(fleet)))
+    place = {model: index for index, model in enumerate(fleet.models)}
+    rows: list[Row] = []
+    for model, (params_m, gflops, mib, family) in printed.ARCHITECTURES.items():
+        at = place.get(model)
+        ours = [NAN if at is None else float(v[at]) for v in (params, gmacs, top1)]
+        rows.append(
+            {"Model": printed.MODELS[model]}
+            | {f"Params (M) {PAPER}": params_m, f"FLOPs (G) {PAPER}": gflops, f"Mem (MiB) {PAPER}": mib}
+            | {f"Family {PAPER}": family, f"Params (M) {OURS}": ours[0], f"FLOPs (G) {OURS}": ours[1]}
+            | {f"Mem (MiB) {OURS}": ours[0] * _MIB_PER_MILLION_FLOATS}
+            | {f"Family {OURS}": "" if at is None else printed.FAMILY_NAMES.get(fleet.families[at], fleet.families[at])}
+            | {"Top-1 (%)": ours[2]}
+        )
+    return pd.DataFrame(rows)
+
+
+def _float_top1(fleet: Fleet) -> Floats:
+    """Return the accuracies of the configurations that run in floating point."""
+    return fleet.top1[fleet.configurations[PRECISION.column].isin(FLOAT_PRECISIONS).to_numpy()]
+
+
+def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
+    """Choose the configurations of the case study: the paper's devices, those of the options, or the fullest ones."""
+    wanted = [model in printed.CANDIDATES for model in fleet.models]
+    count = fleet.measured[:, wanted].sum(axis=1) * 1000 + fleet.measured.sum(axis=1)
+    comparable = np.isfinite(fleet.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
+    target = _device(fleet, options.case_target, printed.CASE_TARGET, fleet.tiers == "edge", count, "case_target")
+    chip = fleet.chips[target] if target is not None else None
+    elsewhere = (fleet.chips != chip) & (fleet.tiers != "edge")
+    if not elsewhere.any():
+        elsewhere = fleet.chips != chip
+    reference = _device(fleet, options.case_reference, printed.CASE_REFERENCE, elsewhere, comparable, "case_reference")
+    named = (printed.CASE_REFERENCE, printed.CASE_TARGET)
+    places = zip((reference, target), named, strict=True)
+    return Case(
+        reference=reference,
+        target=target,
+        is_papers=tuple(at is not None and fleet.devices[at] == name for at, name in places),  # type: ignore[arg-type]
+    )
+
+
+def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str) -> int | None:
+    """Return the fullest configuration of the device that was chosen, of the paper's, or of the usual ones."""
+    if chosen is not None and chosen not in set(fleet.devices):
+        names = ", ".join(sorted(set(fleet.devices))[:8])
+        raise DataError(f"options.{setting}: no benchmark on '{chosen}'; there are {names}")
+    mask = fleet.devices == (chosen or paper)
+    mask = mask if mask.any() else usual
+    rows = np.flatnonzero(mask)
+    if not rows.size:
+        return None
+    return int(max(rows, key=lambda row: (weight[row], fleet.labels[row])))
+
+
+def algorithm_1(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+    """Return Algorithm 1 step by step: ranks and frontier on the source, and the frontier that the target has."""
+    columns = ["Model", "Accuracy (%)", "FRM on source", "Rank r_S", "Predicted frontier", "True frontier"]
+    columns += [f"Predicted by {word}" for word in _CONTROLS.values()]
+    if case.reference is None or case.target is None:
+        return pd.DataFrame(columns=columns)
+    values = metrics(fleet)
+    source, target = case.reference, case.target
+    common = np.isfinite(values[FRM][source]) & np.isfinite(values[FRM][target]) & np.isfinite(fleet.top1[target])
+    top1 = np.where(common, fleet.top1[target], np.nan)
+    cost = np.where(common, values[FRM][source], np.nan)
+    true = _frontier(np.where(common, values[FRM][target], np.nan), top1, options)
+    table = pd.DataFrame(
+        {"Model": [_name(m) for m in fleet.models], "Accuracy (%)": top1, "FRM on source": fleet.frm()[source]}
+    )
+    table["Rank r_S"] = ranks(cost)
+    table["Predicted frontier"], table["True frontier"] = _frontier(ranks(cost), top1, options), true
+    for name, word in _CONTROLS.items():
+        table[f"Predicted by {word}"] = _frontier(np.where(common, values[name][source], np.nan), top1, options)
+    return table[common].sort_values(["Rank r_S", "Model"], kind="stable").reset_index(drop=True)
+
+
+def _frontier(cost: Floats, top1: Floats, options: AnalysisOptions) -> Mask:
+    rule: Dominance = "strict" if options.dominance == "strict" else "any"
+    return frontier(cost, top1, dominance=rule)
+
+
+def _name(model: str) -> str:
+    return printed.MODELS.get(model, printed.CANDIDATES[model][0] if model in printed.CANDIDATES else model)
+
+
+def cost_table(selection: Selection, fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+    """Return 5.4: runs, device hours and money of the full grid and of one reference device."""
+    seconds = selection.fleet.seconds[selection.fleet.measured]
+    each = known_mean(seconds)
+    price = NAN if options.price_per_device_hour is None else options.price_per_device_hour
+    models, devices = int(fleet.measured.any(axis=0).sum()), len(set(fleet.devices))
+    ours, paper = runs_saved(models=models, devices=devices), runs_saved(models=13, devices=106)
+    rows = []
+    for name, figure, runs in (
+        ("Traditional approach", float(paper.full), ours.full),
+        ("FRM + Pareto prediction", float(paper.reference), ours.reference),
+        ("Saved", float(paper.saved), ours.saved),
+    ):
+        hours = runs * each / 3600
+        rows.append((name, figure, float(runs), hours, hours * price))
+    heads = ["Approach", f"Runs {PAPER}", f"Runs {OURS}", "Device hours", "Price"]
+    table = pd.DataFrame(rows, columns=heads)
+    share = {"Approach": "Reduction (%)", heads[1]: 99.5, heads[2]: 100 * ours.share}
+    return pd.concat([table, pd.DataFrame([share])], ignore_index=True)
+
+
+def candidates(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+    """Return section 6's candidates: accuracy, FLOPs, FRM on the reference, latency on the target and the limit.
+
+    The columns of the paper's devices are empty without them; the devices that stand in have columns of their own.
+    """
+    nothing = np.full(len(fleet.models), NAN)
+    frm = nothing if case.reference is None else fleet.frm()[case.reference]
+    latency = nothing if case.target is None else fleet.latency_ms[case.target]
+    costs = {
+        f"FRM on RTX 4090 {OURS}": frm if case.is_papers[0] else nothing,
+        f"Latency on Galaxy S21 (ms) {OURS}": latency if case.is_papers[1] else nothing,
+        f"FRM on {_device_name(fleet, case.reference)}": nothing if case.is_papers[0] else frm,
+        f"Latency on {_device_name(fleet, case.target)} (ms)": nothing if case.is_papers[1] else latency,
+    }
+    facts = {"Accuracy (%)": _column_medians(_float_top1(fleet)), "FLOPs (G)": _column_medians(fleet.gmacs)}
+    rows: list[Row] = []
+    for model, (name, *figures) in printed.CANDIDATES.items():
+        at = fleet.models.index(model) if model in fleet.models else None
+        heads = ("Accuracy (%)", "FLOPs (G)", "FRM on RTX 4090", "Latency on Galaxy S21 (ms)")
+        row: Row = {"Model": name} | {f"{head} {PAPER}": float(v) for head, v in zip(heads, figures, strict=True)}
+        row[f"Meets the limit {PAPER}"] = _yes(figures[-1] <= _PAPER_LIMIT_MS)
+        ours = {f"{head} {OURS}": v for head, v in facts.items()} | costs
+        row |= {head: NAN if at is None else float(values[at]) for head, values in ours.items()}
+        on_s21, here = (float(str(row[head])) for head in ours if head.startswith("Latency on"))
+        row[f"Meets the limit {OURS}"] = _meets(on_s21, options.case_max_latency_ms)
+        row["Meets the limit here"] = _meets(here, options.case_max_latency_ms)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+_PAPER_LIMIT_MS = 100
+
+
+def _device_name(fleet: Fleet, place: int | None) -> str:
+    return "no device" if place is None else f"{fleet.labels[place]}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _meets(latency_ms: float, limit_ms: float) -> str:
+    return _yes(latency_ms <= limit_ms) if np.isfinite(latency_ms) else ""
+
+
+def picks(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+    """Return which candidate each method picks, and whether it meets the limit on the target.
+
+    A pick needs all three candidates. `(ours)` is a pick by the paper's devices, `here` one by those that stand in.
+    """
+    wanted = [fleet.models.index(m) for m in printed.CANDIDATES if m in fleet.models]
+    latency = np.full(len(fleet.models), NAN) if case.target is None else fleet.latency_ms[case.target]
+    costs = {name: np.full(len(fleet.models), NAN) for name in (FRM, LATENCY, MEMORY)}
+    if case.reference is not None:
+        costs = {name: metrics(fleet)[name][case.reference] for name in costs}
+    costs[FLOPS] = _column_medians(fleet.gmacs)
+    top1 = np.where(latency <= options.case_max_latency_ms, _column_medians(_float_top1(fleet)), NAN)
+    methods = (
+        ("FLOPs-based selection", costs[FLOPS], ("LeViT-128S", "no"), True),
+        ("FRM-based selection", costs[FRM], ("MobileNetV3-Large", "yes"), case.is_papers[0]),
+        ("Latency-based selection (control)", costs[LATENCY], ("", ""), case.is_papers[0]),
+        ("Memory-based selection (control)", costs[MEMORY], ("", ""), case.is_papers[0]),
+        ("Most accurate within the limit (measured)", -top1, ("", ""), case.is_papers[1]),
+    )
+    rows: list[Row] = []
+    for method, cost, (pick, meets), is_papers in methods:
+        known = [m for m in wanted if np.isfinite(cost[m])]
+        whole = len(known) == len(printed.CANDIDATES) or (method.startswith("Most") and bool(known))
+        best = min(known, key=lambda m: (float(cost[m]), fleet.models[m])) if whole else None
+        name = "" if best is None else _name(fleet.models[best])
+        ours = NAN if best is None else float(latency[best])
+        verdict = _meets(ours, options.case_max_latency_ms)
+        rows.append(
+            {"Method": method, f"Pick {PAPER}": pick, f"Meets the limit {PAPER}": meets}
+            | {f"Pick {OURS}": name if is_papers else ""}
+            | {f"Meets the limit {OURS}": verdict if is_papers and case.is_papers[1] else ""}
+            | {"Pick here": name, "Latency on target here (ms)": ours, "Meets the limit here": verdict}
+        )
+    return pd.DataFrame(rows)
+
+
+def coverage(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return, for each table, how many figures the paper prints and beside how many of them ours stands."""
+    rows = []
+    for name, table in tables.items():
+        twins = [(c, c.removesuffix(PAPER) + OURS) for c in table.columns if c.endswith(PAPER)]
+        twins = [(one, other) for one, other in twins if other in table.columns]
+        stated, filled = (np.zeros((len(table), len(twins)), dtype=np.bool_) for _ in range(2))
+        for place, (one, other) in enumerate(twins):
+            stated[:, place], filled[:, place] = (table[c].notna() & (table[c] != "") for c in (one, other))
+        count = int(stated.sum())
+        if twins:
+            rows.append({"table": name, "in_paper": count, "ours": int((stated & filled).sum())})
+    found = pd.DataFrame(rows)
+    return found.assign(empty=found["in_paper"] - found["ours"])
+
+
+def _column_medians(values: Floats) -> Floats:
+    medians = np.full(values.shape[1], NAN)
+    known = np.isfinite(values).any(axis=0)
+    medians[known] = np.nanmedian(values[:, known], axis=0)
+    return medians
+
+
+def _mean_of(rows: Iterable[dict[str, float]]) -> dict[str, float]:
+    table = pd.DataFrame(list(rows))
+    return {str(name): float(value) for name, value in table.mean().items()}
+
+
+def _sentences(tables: dict[str, pd.DataFrame], fleet: Fleet, everything: Fleet, case: Case) -> list[str]:
+    cells = tables["coverage"][["in_paper", "ours", "empty"]].sum()
+    absent = [
+        printed.MODELS[m]
+        for m in printed.MODELS
+        if m not in fleet.models or not fleet.measured[:, fleet.models.index(m)].any()
+    ]
+    tiers = [f"{len(set(fleet.devices[fleet.tiers == tier]))} {TIER_NAMES[tier]}" for tier in TIER_NAMES]
+    found = [
+        f"Of {int(cells['in_paper'])} figures in the paper's tables, {int(cells['ours'])} stand beside one of ours and "
+        f"{int(cells['empty'])} cells are empty. Devices here: {', '.join(tiers)}. "
+        f"Models of the paper without a benchmark: {', '.join(absent) or 'none'}."
+    ]
+    for metric, name in ((f"FRM ρ {OURS}", "FRM"), (f"Latency ρ {OURS}", "latency")):
+        for row in tables["table_4"].to_dict("records"):
+            if np.isfinite(row[metric]) and row["Transfer"] != "Overall":
+                paper = row[metric.replace(OURS, PAPER)]
+                beside = f" (paper: {paper:.3f})" if np.isfinite(paper) else ""
+                found.append(f"{row['Transfer']}: {name} ranks transfer with ρ = {row[metric]:.3f}{beside}.")
+    found.append(_algorithm_sentence(tables["algorithm_1"], everything, case))
+    chosen = {row["Method"]: row["Pick here"] or "nothing" for row in tables["section_6_picks"].to_dict("records")}
+    stand_in = [] if all(case.is_papers) else ["the paper's devices are not in the data, others stand in"]
+    found.append(
+        "Section 6: "
+        + "; ".join(f"{method}: {pick}" for method, pick in chosen.items())
+        + "".join(f" ({words})" for words in stand_in)
+        + "."
+    )
+    return found
+
+
+def _algorithm_sentence(table: pd.DataFrame, fleet: Fleet, case: Case) -> str:
+    if case.reference is None or case.target is None or table.empty:
+        return "Algorithm 1 needs a reference and a target on different chips with an FRM and accuracies in common."
+    found = score(table["Predicted frontier"].to_numpy(), table["True frontier"].to_numpy())
+    return (
+        f"Algorithm 1 from {fleet.labels[case.reference]} to {fleet.labels[case.target]}: precision "
+        f"{found.precision:.2f}, recall {found.recall:.2f}, F1 {found.f1:.2f} over {len(table)} models."
+    )
+
+
+PAPER_ANALYSIS = Analysis(
+    name="paper",
+    question="What does the paper print in its tables, and what do these benchmarks say?",
+    paper="Tables 1 to 9, Algorithm 1, 5.4, 6",
+    compute=compute,
+)
+"""The tenth analysis."""
