@@ -38,6 +38,7 @@ _HEADINGS: Mapping[str, str] = MappingProxyType(
         "failures": "Which transfers fail?",
         "sensitivity": "What else moves a ranking?",
         "cost": "What measuring one device saves",
+        "paper": "The paper's tables, and these benchmarks",
     }
 )
 
