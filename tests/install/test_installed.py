@@ -31,7 +31,7 @@ GMACS = {
     "levit_128s": 0.3,
 }
 MS_PER_GMAC = {"Google Pixel 7": 4.0, "Samsung Galaxy S23": 2.0, "Samsung Galaxy S24": 1.5}
-INSTALL_S, COMMAND_S = 1500, 600
+INSTALL_S, COMMAND_S = 1800, 1800
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def write_table(path: Path) -> None:
                 table.writerow([model, device, "onnxruntime", "fp32", latency_ms, round(20 + 10 * gmacs + place, 1)])
 
 
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(7200)
 def test_core_reads_analyses_and_predicts_without_extras(core: Installed) -> None:
     assert "install 'frm-mlflow[bench]'" in core.frm_mlflow("doctor").replace("\n", " ").replace("  ", " ")
 
@@ -133,7 +133,7 @@ print(run.info.run_id)
 """
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("version", [NEWEST, pytest.param(OLDEST, marks=pytest.mark.slow)])
 def test_bench_extra_measures_and_attaches(version: str, wheel: Path, tmp_path: Path) -> None:
     here = installed(wheel, version, "[bench]", tmp_path)
@@ -148,7 +148,7 @@ def test_bench_extra_measures_and_attaches(version: str, wheel: Path, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 @pytest.mark.parametrize("extra", FURTHER_EXTRAS)
 def test_each_further_extra_installs_and_the_commands_start(
