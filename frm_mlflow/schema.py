@@ -243,8 +243,13 @@ RUNTIME = Tag("frm.runtime", "runtime", "Inference runtime.")
 RUNTIME_VERSION = Tag("frm.runtime_version", "runtime_version", "Version of the runtime; part of a configuration.")
 PRECISION = Tag("frm.precision", "precision", "What really ran: fp32, tf32, fp16, bf16, int8, ...")
 BATCH_SIZE = Tag("frm.batch_size", "batch_size", "Samples in one call.")
-RESOLUTION = Tag("frm.resolution", "resolution", "native, or the input's side in pixels where it was set.")
-INPUT_SIZE = Tag("frm.input_size", "input_size", "The input's side in pixels.")
+RESOLUTION = Tag(
+    "frm.resolution",
+    "resolution",
+    "What the network was fed: native, a picture's side in pixels, or the shape of one sample (1x16000).",
+)
+INPUT_SIZE = Tag("frm.input_size", "input_size", "The side of a picture in pixels; empty for other inputs.")
+INPUT_SHAPE = Tag("frm.input_shape", "input_shape", "Every input with its whole shape: ids=1x128,mask=1x128.")
 COMPUTE_UNIT = Tag("frm.compute_unit", "compute_unit", "cpu, gpu, npu or mixed.")
 PROVIDER = Tag(
     "frm.provider",

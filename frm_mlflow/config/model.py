@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from frm_mlflow.config.inputs import input_specs
 from frm_mlflow.errors import ConfigError
 
-MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2")
-FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2"}
+MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2", "live")
+"""`live` is a module of a calling process, pickled by `log_frm` for its own workers."""
+FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2", "live": ".pkl"}
 """Sources that are a file of the user's, which `model.path` names."""
 
 
@@ -30,6 +32,12 @@ class ModelConfig:
     """Side of the square input in pixels; by default the network's native size."""
     input_shape: list[int] | None = None
     """Shape of one sample without the batch, for models that do not take a square image."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """Inputs by name, each a shape or `{shape, dtype, low, high, file}`: {ids: {shape: [batch, 128], dtype: int64}}."""
+    axes: dict[str, int] = field(default_factory=dict)
+    """Sizes of named axes: {sequence: 128}."""
+    example: str | None = None
+    """`package.module:function` that returns the arguments of one call (source=target), for nested inputs."""
     family: str | None = None
     weights: str | None = None
     """random (drawn from `seed` and made fit to be measured) or own (the factory's, untouched); by default own
@@ -45,3 +53,6 @@ class ModelConfig:
             raise ConfigError("model.source=target needs model.target=package.module:factory")
         if self.source in FILE_SOURCES and not self.path:
             raise ConfigError(f"model.source={self.source} needs model.path=FILE{FILE_SOURCES[self.source]}")
+        if self.example is not None and self.source != "target":
+            raise ConfigError("model.example goes with model.source=target")
+        input_specs(self.inputs)

@@ -11,10 +11,21 @@ from pathlib import Path
 from frm_mlflow.config import ModelConfig, PrecisionConfig
 from frm_mlflow.export import process
 from frm_mlflow.export.cache import ArtefactCache, CacheEntry
+from frm_mlflow.export.check import check_model
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, precisions, runtimes
 
-__all__ = ["RUNTIMES", "ArtefactCache", "CacheEntry", "RuntimeSupport", "check", "export", "precisions", "runtimes"]
+__all__ = [
+    "RUNTIMES",
+    "ArtefactCache",
+    "CacheEntry",
+    "RuntimeSupport",
+    "check",
+    "check_model",
+    "export",
+    "precisions",
+    "runtimes",
+]
 
 
 def export(

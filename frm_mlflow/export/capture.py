@@ -5,10 +5,12 @@ Nothing of the module changes: not its mode, device, gradients or parameters, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
 from frm_mlflow.errors import ConfigError, ExportError
-from frm_mlflow.export.flat import Call, Flat, with_batch
+from frm_mlflow.export import live_file
+from frm_mlflow.export.flat import Flat, with_batch
 from frm_mlflow.worker.identity import agreement
+from frm_mlflow.zoo.call import Call, calls_of
 
 LEAST_COSINE = 0.999
 """Agreement of the graph with the module on the same input, below which it is another function."""
@@ -67,13 +71,36 @@ def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int 
     flat = Flat(module, *_placed((call.args, dict(call.kwargs)), device))
     if not flat.example:
         raise ConfigError("the example input holds no tensor: give one call's arguments, such as torch.zeros(1, 3, 8)")
-    inputs = with_batch(flat.example, batch_size)
-    with _undisturbed(module), torch.no_grad():
+    inputs = flat.example if holds_lists(call) else with_batch(flat.example, batch_size)
+    with undisturbed(module), torch.no_grad():
         program, outputs = _export(flat, inputs, name=type(module).__name__)
         path = directory / "model.pt2"
         torch.export.save(program, path)
         _check(path, inputs, outputs, name=type(module).__name__)
     return Captured(path, inputs[0].shape[0] if inputs[0].ndim else 1)
+
+
+def pickle_live(model: nn.Module, example: Any, path: Path, *, batch_size: int | None = 1) -> None:
+    """Pickle `model` with one call of it to `path`, for eager torch; the model itself is not changed.
+
+    Raises
+    ------
+    ConfigError
+        If the example is not a call of the model.
+    ExportError
+        If the module cannot be pickled.
+    """
+    module = unwrap(model)
+    device = _device_of(module)
+    call = as_call(module, example)
+    flat = Flat(module, *_placed((call.args, dict(call.kwargs)), device))
+    args, kwargs = flat.call_with(flat.example if holds_lists(call) else with_batch(flat.example, batch_size))
+    with undisturbed(module), torch.no_grad():
+        try:
+            module(*args, **kwargs)
+        except Exception as error:
+            raise _unfit_example(module, error) from error
+        live_file.save(module, Call(*live_file.on_cpu((tuple(args), dict(kwargs)))), path)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -84,24 +111,28 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def as_call(module: nn.Module, example: Any) -> Call:
-    """Return the call of `module` that `example` stands for.
+    """Return the call of `module` that `example` stands for: of several readings the first that runs.
 
     Raises
     ------
     ConfigError
-        Where there is no example.
+        If there is no example.
     """
-    if isinstance(example, Call):
-        return example
     if example is None:
         raise ConfigError("there is no example input: pass one call's arguments, such as torch.zeros(1, 3, 224, 224)")
-    if isinstance(example, Mapping):
-        parameters = signature(module.forward).parameters
-        open_ended = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
-        if open_ended or set(example) <= set(parameters):
-            return Call(kwargs=dict(example))
-        return Call((dict(example),))
-    return Call(tuple(example)) if isinstance(example, tuple | list) else Call((example,))
+    device = _device_of(module)
+    calls = calls_of(module, example)
+    if len(calls) == 1:
+        return calls[0]
+    for call in calls:
+        args, kwargs = _placed((call.args, dict(call.kwargs)), device)
+        try:
+            with undisturbed(module), torch.no_grad():
+                module(*args, **kwargs)
+        except Exception:  # noqa: S112 - the next reading is tried; if none runs, the export names the first one's error
+            continue
+        return call
+    return calls[0]
 
 
 def _placed(call: tuple[tuple[Any, ...], dict[str, Any]], device: torch.device) -> Any:
@@ -132,7 +163,7 @@ def _device_of(module: nn.Module) -> torch.device:
 
 
 @contextmanager
-def _undisturbed(module: nn.Module) -> Iterator[None]:
+def undisturbed(module: nn.Module) -> Iterator[None]:
     """Put every part in eval mode, and back in its own; keep torch's random state as it is."""
     modes = [(part, part.training) for part in module.modules()]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
@@ -150,12 +181,10 @@ def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, 
     try:
         outputs = flat(*inputs)
     except Exception as error:
-        raise ConfigError(
-            f"{name} fails on the example input: {type(error).__name__}: {_one_line(error)}. "
-            "Pass the arguments of one call: a tensor, a tuple of arguments or a dict of keyword arguments."
-        ) from error
+        raise _unfit_example(flat.module, error) from error
     try:
-        program = torch.export.export(flat, inputs)
+        with _quiet():
+            program = torch.export.export(flat, inputs)
     except Exception as error:
         raise ExportError(
             f"torch.export cannot trace {name}: {_one_line(error)}. Avoid control flow that depends on the data, or "
@@ -164,6 +193,31 @@ def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, 
     if inputs[0].device.type != "cpu":
         program = move_to_device_pass(program, "cpu")
     return program, outputs
+
+
+def _unfit_example(module: Any, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{type(module).__name__} fails on the example input: {type(error).__name__}: {_one_line(error)}. "
+        "Pass the arguments of one call: a tensor, a tuple of arguments or a dict of keyword arguments."
+    )
+
+
+def holds_lists(call: Call) -> bool:
+    """Whether an argument is a list, such as a detector's pictures: the list is the batch, and stays as it is."""
+    return any(isinstance(argument, list) for argument in (*call.args, *call.kwargs.values()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from printing and logging whole graphs: what it could not trace is told in one sentence."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _check(path: Path, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, name: str) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from frm_mlflow.errors import ExportError
+from frm_mlflow.zoo.call import Call
+from frm_mlflow.zoo.fit import flatten
 
-@dataclass(frozen=True)
-class Call:
-    """Positional and keyword arguments of one call of a module."""
-
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["Call", "Flat", "described", "with_batch"]
 
 
 class Flat(nn.Module):
@@ -42,11 +39,15 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Call the module as the example did, with these tensors."""
+        args, kwargs = self.call_with(tensors)
+        return flatten(self.module(*args, **kwargs))
+
+    def call_with(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of the example's call with these tensors."""
         rest = iter(tensors)
         leaves = [next(rest) if constant is None else constant[0] for constant in self._constants]
         args, kwargs = pytree.tree_unflatten(leaves, self._structure)
-        results = pytree.tree_leaves(self.module(*args, **kwargs))
-        return tuple(result for result in results if isinstance(result, Tensor))
+        return args, kwargs
 
     def train(self, mode: bool = True) -> Flat:  # noqa: ARG002 - torch's signature
         """Leave the module in the mode that it is in."""
@@ -57,14 +58,48 @@ def _row(length: int) -> Any:
     return pytree.tree_structure((tuple(range(length)), {}))
 
 
+def described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form of a call as plain data: each tensor by its place in the row, other values as they are.
+
+    Raises
+    ------
+    ExportError
+        For an argument that plain data cannot describe.
+    """
+    places = iter(range(len(pytree.tree_leaves((tuple(args), dict(kwargs))))))
+    return {"args": [_form(arg, places) for arg in args], "kwargs": {k: _form(v, places) for k, v in kwargs.items()}}
+
+
+def _form(value: Any, places: Any) -> Any:
+    if isinstance(value, Tensor):
+        return {"tensor": next(places)}
+    if type(value) in (list, tuple):
+        return {type(value).__name__: [_form(item, places) for item in value]}
+    if isinstance(value, Mapping):
+        return {"dict": [[key, _form(item, places)] for key, item in value.items()]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise ExportError(
+        f"an argument of type {type(value).__name__} cannot be handed to a worker: use lists, tuples and dicts"
+    )
+
+
 def with_batch(tensors: Sequence[Tensor], batch_size: int | None) -> tuple[Tensor, ...]:
     """Return the tensors with `batch_size` samples: the first ones, repeated where there are fewer.
 
-    The first axis of the first tensor is the batch; tensors with another first axis stay as they
-    are, and with None all do.
+    The first axis of the first tensor is the batch. Of the others it is their first axis if that has the same size,
+    else their second (the state of a recurrent network); other tensors, and scalars, stay as they are. With None
+    all do.
     """
     if batch_size is None or not tensors or tensors[0].ndim == 0:
         return tuple(tensors)
-    found = tensors[0].shape[0]
-    rows = torch.arange(batch_size) % max(found, 1)
-    return tuple(t[rows.to(t.device)] if t.ndim and t.shape[0] == found else t for t in tensors)
+    size = tensors[0].shape[0]
+    if size == batch_size:
+        return tuple(tensors)
+    rows = torch.arange(batch_size) % max(size, 1)
+    return tuple(_resized(tensor, size, rows) for tensor in tensors)
+
+
+def _resized(tensor: Tensor, size: int, rows: Tensor) -> Tensor:
+    axis = next((axis for axis in (0, 1) if axis < tensor.ndim and tensor.shape[axis] == size), None)
+    return tensor if axis is None else tensor.index_select(axis, rows.to(tensor.device))

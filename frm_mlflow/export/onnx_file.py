@@ -1,190 +1,384 @@
-"""A user's own `.onnx` file: made static, counted, with ONNX Runtime's unoptimised run as its reference."""
+"""A user's own `.onnx` file, run as it is, with ONNX Runtime's unoptimised run as its reference and its count."""
 
 from __future__ import annotations
 
-import math
+import os
+import shutil
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from frm_mlflow.config import ModelConfig
+from frm_mlflow.config.inputs import DTYPES, InputSpec, sized
 from frm_mlflow.errors import ConfigError, ExportError
+from frm_mlflow.export.onnx_cost import NEEDS_ATTRIBUTES, GraphCost, cost_of, read_events
+from frm_mlflow.export.onnx_graph import MOVES, attributes_of, nodes_of, precision_of, tensors_of, weights_of
 from frm_mlflow.export.reference import write_reference
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.support import versions
-from frm_mlflow.worker.manifest import Artefact, TensorSpec
+from frm_mlflow.worker.manifest import MANIFEST_NAME, REFERENCE_NAME, Artefact, TensorSpec
+from frm_mlflow.worker.sessions.base import tensors_in
 from frm_mlflow.zoo.catalogue import family_of
-from frm_mlflow.zoo.samples import REFERENCE_SEED, images
+from frm_mlflow.zoo.flops import NO_PRODUCTS
+from frm_mlflow.zoo.inputs import Input, axes_of, draw, np_name, picture_side, read, specs_of
+from frm_mlflow.zoo.samples import REFERENCE_SEED
 
-COMPUTE_OPS = frozenset(("Conv", "Gemm", "MatMul", "ConvTranspose", "Einsum"))
-"""ONNX's convolutions and matrix products as torch's exporter writes them."""
+Array = NDArray[Any]
 
-_COUNTED_OPS = ("Conv", "Gemm", "MatMul")
-_UNCOUNTABLE_OPS = {
-    *("Attention", "ConvInteger", "ConvTranspose", "DFT", "DeformConv", "Einsum", "GRU", "If", "LSTM", "Loop"),
-    *("MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN", "Scan"),
-}
+FILE_NAME = "model.onnx"
+_PROFILE = "profile"
 
 
 def operators(model: Any) -> Counter[str]:
-    """Operators of the main graph by name, constants left out."""
-    return Counter(node.op_type for node in model.graph.node if node.op_type != "Constant")
+    """Operators by name, those of functions and subgraphs included, constants left out."""
+    return Counter(node.op_type for node in nodes_of(model) if node.op_type != "Constant")
 
 
 def pack_file(request: ExportRequest, directory: Path) -> Artefact:
-    """Fill `directory` with the user's file at the asked batch size, and describe it.
+    """Fill `directory` with the user's file, unchanged, and describe it at the requested batch size.
 
     Raises
     ------
     ConfigError
-        Where the file is not ONNX or has free dimensions that no setting fixes.
+        If the file is not ONNX, or has free axes that no setting gives a size.
     ExportError
-        Where ONNX Runtime cannot run it.
+        If ONNX Runtime cannot run it.
     """
-    model = _load(Path(str(request.model.path)))
-    _fix_inputs(model, request.model, request.batch_size)
-    model = onnx.shape_inference.infer_shapes(model)
-    file = directory / "model.onnx"
-    onnx.save(model, file)
-    inputs = tuple(_spec(value) for value in _inputs(model))
-    rng = np.random.default_rng(REFERENCE_SEED)
-    arrays = tuple(images(s.shape[0], s.shape[1:], rng=rng).astype(s.dtype) for s in inputs)
-    outputs = _run_unoptimised(file, inputs, arrays)
-    write_reference(directory, arrays, tuple(array.astype(np.float32) for array in outputs))
-    specs = tuple(
-        TensorSpec(value.name, array.shape, str(array.dtype))
-        for value, array in zip(model.graph.output, outputs, strict=True)
+    path = Path(str(request.model.path))
+    model = load(path)
+    inputs = settled_inputs(model, request.model, batch_size=request.batch_size)
+    _place(path, model, directory)
+    arrays = draw([one.drawn for one in inputs], rng=np.random.default_rng(REFERENCE_SEED))
+    outputs, cost = _run_unoptimised(
+        path, model, {one.name: a for one, a in zip(inputs, arrays, strict=True)}, directory
     )
+    _refuse_not_finite(outputs, request.model.name)
+    write_reference(directory, arrays, [array for _, array in outputs])
+    precision = precision_of(model)
     return Artefact(
         model=request.model.name,
         runtime=request.runtime,
-        precision="fp32",
-        file=file.name,
-        inputs=inputs,
-        outputs=specs,
-        facts=_facts(request, model, inputs, file),
+        precision=precision.name,
+        file=FILE_NAME,
+        inputs=tuple(TensorSpec(one.name, one.drawn.shape, one.drawn.dtype) for one in inputs),
+        outputs=tuple(TensorSpec(name, array.shape, np_name(array.dtype)) for name, array in outputs),
+        loader={"free_dimensions": _free_dimensions(inputs)},
+        facts=_facts(request, model, inputs, cost)
+        | {"compute_nodes": precision.products, "float_nodes": precision.floats},
         versions=versions(request.runtime, request.model.source),
     )
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
+    """Return the file's graph without its external data, which may be larger than protobuf allows.
+
+    Raises
+    ------
+    ConfigError
+        If it is not an ONNX file. Whether it can run is for the runtime to decide.
+    """
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:
         raise ConfigError(f"model.path: '{path}' is not a valid ONNX file: {' '.join(str(error).split())}") from error
+    if not model.graph.output:
+        raise ConfigError(f"model.path: '{path}' is not a valid ONNX file: it has no graph with outputs")
     return model
 
 
-def _inputs(model: Any) -> list[Any]:
+def input_names(model: Any) -> list[str]:
+    """Return the names of the inputs that a call must give."""
     weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
+    return [value.name for value in model.graph.input if value.name not in weights]
 
 
-def _fix_inputs(model: Any, config: ModelConfig, batch_size: int) -> None:
-    """Give every free dimension of the inputs its value and forget the shapes that followed from them."""
-    for value in _inputs(model):
-        dims = value.type.tensor_type.shape.dim
-        wanted = _wanted_shape(config, rank=len(dims))
-        for axis, dim in enumerate(dims):
-            size = batch_size if axis == 0 else wanted[axis - 1]
-            if dim.dim_value and size not in (None, dim.dim_value):
-                raise ConfigError(
-                    f"model.path: input '{value.name}' has {dim.dim_value} on axis {axis}, not the {size} asked for"
-                )
-            if not dim.dim_value:
-                if size is None:
-                    raise ConfigError(
-                        f"model.path: axis {axis} of input '{value.name}' is free: set model.input_size or input_shape"
-                    )
-                dim.dim_value = size
-    del model.graph.value_info[:]
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
+def has_open_axes(path: Path, *, batch_size: int) -> bool:
+    """Whether the file has a free axis beside the batch, so that only an example or a setting gives its shapes."""
+    try:
+        settled_inputs(load(path), ModelConfig(name="", source="onnx", path=str(path)), batch_size=batch_size)
+    except ConfigError as error:
+        return "is free" in str(error) or "has no shape" in str(error)
+    return False
+
+
+def saved_inputs(path: Path, example: Any, scratch: Path) -> dict[str, Any]:
+    """Return `model.inputs` that feed the file an example, which is saved in `scratch`.
+
+    The example is one array, arrays by input name, or a tuple or list of them in the file's order.
+    """
+    names = input_names(load(path))
+    if isinstance(example, Mapping):
+        arrays = {name: value for name, value in example.items() if name in names}
+    else:
+        row = example if isinstance(example, tuple | list) and len(names) > 1 else [example]
+        arrays = dict(zip(names, row, strict=False))
+    saved = scratch / "example.npz"
+    plain = {name: np.asarray(value) for name, value in arrays.items()}
+    texts = {name: array.astype(str) if array.dtype == object else array for name, array in plain.items()}
+    np.savez(saved, allow_pickle=False, **texts)
+    return {name: {"file": str(saved)} for name in arrays}
+
+
+def external_files(path: Path, model: Any) -> dict[str, Path]:
+    """Return the files with external data that the model refers to, by their location beside it.
+
+    Raises
+    ------
+    ConfigError
+        For a file that is missing, or that is not below the model's folder.
+    """
+    folder = path.parent.resolve()
+    found = {}
+    for _, tensor in tensors_of(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        file = (folder / location).resolve()
+        if not location or PurePosixPath(location).is_absolute() or not file.is_relative_to(folder):
+            raise ConfigError(f"model.path: '{path}' refers to external data outside of its folder: '{location}'")
+        if not file.is_file():
+            raise ConfigError(f"model.path: '{path}' needs '{location}' beside it, which was not found")
+        found[location] = file
+    return found
+
+
+@dataclass(frozen=True)
+class FileInput:
+    """An input of the file, settled: what is drawn for it, and the size that each named free axis has."""
+
+    name: str
+    drawn: Input
+    symbols: Mapping[str, int]
+
+
+def settled_inputs(model: Any, config: ModelConfig, *, batch_size: int) -> tuple[FileInput, ...]:
+    """Return the file's inputs with every axis settled.
+
+    A fixed axis stays as it is. A free one takes its size from `model.inputs`, `model.axes` (by its name), the batch
+    size (the first axis), or `input_size` and `input_shape`.
+
+    Raises
+    ------
+    ConfigError
+        For a free axis that no setting gives a size, a setting that contradicts the file, an input that does not
+        exist, or one that cannot be drawn.
+    """
+    names = set(input_names(model))
+    values = [value for value in model.graph.input if value.name in names]
+    specs = specs_of(config)
+    unknown = sorted(set(specs) - {value.name for value in values})
+    if unknown:
+        raise ConfigError(
+            f"model.inputs: '{config.path}' has no input '{unknown[0]}', it has {', '.join(v.name for v in values)}"
+        )
+    axes = axes_of(config, batch_size=batch_size)
+    largest = _largest_indices(model)
+    found = []
+    for value in values:
+        spec = specs.get(value.name, InputSpec(value.name))
+        dtype = _dtype(value, spec)
+        shape, symbols = _shape(value, spec, config, axes)
+        drawn = Input(value.name, shape, dtype, spec, largest.get(value.name))
+        found.append(FileInput(value.name, drawn, symbols))
+        axes = {**symbols, **axes}
+    _check_batch(found, specs, batch_size)
+    return tuple(found)
+
+
+def _dtype(value: Any, spec: InputSpec) -> str:
+    if not value.type.HasField("tensor_type"):
+        kind = str(value.type.WhichOneof("value")).removesuffix("_type")
+        raise ConfigError(f"model.path: input '{value.name}' is a {kind}; only tensors can be fed")
+    kind = value.type.tensor_type.elem_type
+    dtype = np_name(helper.tensor_dtype_to_np_dtype(kind))
+    if dtype not in DTYPES and not dtype.startswith(("int", "uint")):
+        raise ConfigError(f"model.path: input '{value.name}' is {TensorProto.DataType.Name(kind)}, which cannot be fed")
+    if spec.dtype not in (None, dtype):
+        raise ConfigError(f"model.inputs.{value.name}.dtype is {spec.dtype}, but the file takes {dtype}")
+    return dtype
+
+
+def _shape(
+    value: Any, spec: InputSpec, config: ModelConfig, axes: Mapping[str, int]
+) -> tuple[tuple[int, ...], dict[str, int]]:
+    """Return the input's shape, and the sizes of its named free axes."""
+    tensor = value.type.tensor_type
+    given = None if spec.shape is None else sized(spec.shape, axes, name=spec.name)
+    if given is None and spec.file is not None:
+        given = _file_shape(spec, axes["batch"])
+    if not tensor.HasField("shape"):
+        if given is None:
+            raise ConfigError(f"model.path: input '{value.name}' has no shape: set model.inputs.{value.name}=[batch]")
+        return given, {}
+    dims = list(tensor.shape.dim)
+    if given is not None and len(given) != len(dims):
+        raise ConfigError(f"model.inputs.{value.name} has {len(given)} axes, but the file's input has {len(dims)}")
+    wanted = _wanted_shape(config, rank=len(dims))
+    sizes = [_size(value.name, k, dim, given, wanted, axes) for k, dim in enumerate(dims)]
+    free = zip(dims, sizes, strict=True)
+    return tuple(sizes), {dim.dim_param: size for dim, size in free if dim.dim_param and dim.dim_value <= 0}
+
+
+def _size(
+    name: str, axis: int, dim: Any, given: Sequence[int] | None, wanted: Sequence[int | None], axes: Mapping[str, int]
+) -> int:
+    fixed = dim.dim_value if dim.dim_value > 0 else None
+    # The batch of a fixed file is checked over all inputs: a state or a constant may have another first axis.
+    setting = given[axis] if given is not None else wanted[axis]
+    if fixed is not None:
+        if setting not in (None, fixed):
+            raise ConfigError(f"model.path: input '{name}' has {fixed} on axis {axis}, not the {setting} asked for")
+        return int(fixed)
+    if setting is None:
+        setting = axes.get(dim.dim_param) if dim.dim_param else None
+    if setting is None and axis == 0:
+        setting = axes["batch"]
+    if setting is None:
+        by_name = f"model.axes.{dim.dim_param}=SIZE, " if dim.dim_param.isidentifier() else ""
+        raise ConfigError(
+            f"model.path: axis {axis} of input '{name}' is free: set model.input_size or input_shape, "
+            f"{by_name}or the whole shape: model.inputs.{name}=[batch,...]"
+        )
+    return int(setting)
+
+
+def _file_shape(spec: InputSpec, batch_size: int) -> tuple[int, ...]:
+    """Return the shape of a file's array, with the batch on its first axis."""
+    shape = read(spec).shape
+    return (batch_size, *shape[1:]) if shape else shape
 
 
 def _wanted_shape(config: ModelConfig, *, rank: int) -> list[int | None]:
-    if config.input_shape:
-        return [*config.input_shape, *[None] * rank][: rank - 1]
+    if config.input_shape and rank:
+        return [None, *config.input_shape, *[None] * rank][:rank]
     if config.input_size and rank == 4:
-        return [None, config.input_size, config.input_size]
-    return [None] * (rank - 1)
+        return [None, None, config.input_size, config.input_size]
+    return [None] * rank
 
 
-def _spec(value: Any) -> TensorSpec:
-    tensor = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-    if dtype.kind != "f":
-        raise ConfigError(f"model.path: input '{value.name}' is {dtype}; only floating-point inputs can be drawn")
-    return TensorSpec(value.name, tuple(dim.dim_value for dim in tensor.shape.dim), str(dtype))
+def _check_batch(inputs: Sequence[FileInput], specs: Mapping[str, InputSpec], batch_size: int) -> None:
+    """Refuse a file whose batch is fixed to another size; a batch axis that the settings name is taken at its word."""
+    firsts = {one.name: one.drawn.shape[0] for one in inputs if len(one.drawn.shape) > 1}
+    is_named = any("batch" in (spec.shape or ()) for spec in specs.values())
+    if firsts and not is_named and batch_size not in firsts.values():
+        name, size = next(iter(firsts.items()))
+        raise ConfigError(
+            f"model.path: input '{name}' has {size} on axis 0, not the {batch_size} asked for: set batch_size={size}, "
+            f"or name the axis that is the batch: model.inputs.{name}=[{size},batch,...]"
+        )
+
+
+def _largest_indices(model: Any) -> dict[str, int]:
+    """Return the largest index that each input may hold that picks rows of a stored table, such as token ids."""
+    sizes = {name: tuple(tensor.dims) for name, tensor in tensors_of(model)}
+    sources: dict[str, str] = {}
+    largest: dict[str, int] = {}
+    for node in nodes_of(model):
+        if node.op_type in (MOVES - {"Gather"}) | {"Cast"} and node.input:
+            sources[node.output[0]] = sources.get(node.input[0], node.input[0])
+        if node.op_type == "Gather" and sizes.get(node.input[0]):
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
+            name = sources.get(node.input[1], node.input[1])
+            last = sizes[node.input[0]][axis] - 1
+            largest[name] = min(last, largest.get(name, last))
+    return largest
+
+
+def _free_dimensions(inputs: Sequence[FileInput]) -> dict[str, int]:
+    """Return the named free axes with their sizes, for the runtime to plan with; the file keeps them free."""
+    sizes: dict[str, set[int]] = {}
+    for one in inputs:
+        for symbol, size in one.symbols.items():
+            sizes.setdefault(symbol, set()).add(size)
+    return {symbol: next(iter(found)) for symbol, found in sizes.items() if len(found) == 1}
+
+
+def _place(path: Path, model: Any, directory: Path) -> None:
+    """Put the file and its external data into `directory`; large data is linked, if the disk allows it."""
+    shutil.copyfile(path, directory / FILE_NAME)
+    for location, file in external_files(path, model).items():
+        if location in (FILE_NAME, MANIFEST_NAME, REFERENCE_NAME):
+            raise ConfigError(f"model.path: external data named '{location}' cannot be stored: rename it")
+        copy = directory / location
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, copy)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, copy)
 
 
 def _run_unoptimised(
-    file: Path, inputs: tuple[TensorSpec, ...], arrays: tuple[NDArray[Any], ...]
-) -> list[NDArray[Any]]:
+    path: Path, model: Any, feeds: Mapping[str, Array], directory: Path
+) -> tuple[list[tuple[str, Array]], GraphCost]:
+    """Return the outputs' tensors by name, and the cost of the nodes that ran."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_profiling = True
+    options.profile_file_prefix = str(directory / _PROFILE)
+    # Weights that are packed for a kernel would be missing from the record.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    ort.set_default_logger_severity(3)
     try:
-        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        feeds = {spec.name: array for spec, array in zip(inputs, arrays, strict=True)}
-        outputs: list[NDArray[Any]] = session.run(None, feeds)
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        given = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in feeds.items()}
+        results = session.run(None, given)
+        profile = Path(session.end_profiling())
     except Exception as error:
-        raise ExportError(f"onnxruntime cannot run '{file.name}': {' '.join(str(error).split())}") from error
-    return outputs
+        raise ExportError(_refused(path, feeds, error)) from error
+    cost = cost_of(read_events(profile), attributes_of(model, NEEDS_ATTRIBUTES))
+    profile.unlink()
+    named = [(output.name, tensors_in(result)) for output, result in zip(session.get_outputs(), results, strict=True)]
+    return [
+        (name if len(parts) == 1 else f"{name}[{k}]", part) for name, parts in named for k, part in enumerate(parts)
+    ], cost
 
 
-def _facts(request: ExportRequest, model: Any, inputs: tuple[TensorSpec, ...], file: Path) -> dict[str, Any]:
-    counted = operators(model)
-    weights = [(tensor.data_type, math.prod(tensor.dims)) for tensor in model.graph.initializer]
-    compute = sum(counted[name] for name in COMPUTE_OPS)
-    macs = multiply_accumulates(model)
-    uncounted = sorted(_UNCOUNTABLE_OPS & set(counted))
-    facts = {
+def _refused(path: Path, feeds: Mapping[str, Array], error: Exception) -> str:
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+    reason = " ".join(str(error).split())[:400]
+    remedy = (
+        f" Set the shape of each input: model.inputs={{{next(iter(feeds))}:[batch,...],...}}" if len(feeds) > 1 else ""
+    )
+    return f"onnxruntime cannot run '{path.name}' with inputs {shapes}: {reason}.{remedy}"
+
+
+def _refuse_not_finite(outputs: Sequence[tuple[str, Array]], model: str) -> None:
+    bad = [name for name, array in outputs if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if bad:
+        raise ExportError(
+            f"'{model}' gives values that are not finite on drawn inputs (output '{bad[0]}'): set the range of its "
+            "inputs, or a file with real ones: model.inputs.NAME={low:0,high:1} or {file:inputs.npz}"
+        )
+
+
+def _facts(request: ExportRequest, model: Any, inputs: Sequence[FileInput], cost: GraphCost) -> dict[str, Any]:
+    weights = weights_of(model)
+    shapes = [one.drawn.shape for one in inputs]
+    uncounted = cost.uncounted_ops or (() if cost.macs else (NO_PRODUCTS,))
+    facts: dict[str, Any] = {
         "source": "onnx",
         "architecture": request.model.name,
         "family": family_of(request.model),
-        "input_size": inputs[0].shape[-1],
         "weights": "own",
-        "params_m": sum(count for kind, count in weights if kind == onnx.TensorProto.FLOAT) / 1e6,
-        "uncounted_ops": uncounted,
-        "weights_mib": file.stat().st_size / 2**20,
-        "nodes": sum(counted.values()),
-        "compute_nodes": compute,
-        "float_nodes": compute,
-        "file_bytes": file.stat().st_size,
+        "uncounted_ops": list(uncounted),
+        "weights_mib": weights.bytes / 2**20,
+        "nodes": sum(operators(model).values()),
+        "file_bytes": Path(str(request.model.path)).stat().st_size,
     }
-    if macs is None or uncounted:
+    if shapes and (side := picture_side(shapes[0])) is not None:
+        facts["input_size"] = side
+    if weights.parameters is not None:
+        facts["params_m"] = weights.parameters / 1e6
+    if uncounted:
         return facts
-    return facts | {"gmacs": macs / 1e9 / inputs[0].shape[0], "flops_source": "counted"}
-
-
-def multiply_accumulates(model: Any) -> int | None:
-    """Count those of one call from the shapes that ONNX infers; None where a shape is unknown."""
-    graph = model.graph
-    shapes = {t.name: tuple(t.dims) for t in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.type.tensor_type.HasField("shape"):
-            shapes[value.name] = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-    total = 0
-    for node in graph.node:
-        if node.op_type in _COUNTED_OPS:
-            output, left, right = (shapes.get(name, (0,)) for name in (node.output[0], *node.input[:2]))
-            macs = math.prod(output) * _depth(node, left, right)
-            if macs == 0:
-                return None
-            total += macs
-    return total
-
-
-def _depth(node: Any, left: tuple[int, ...], right: tuple[int, ...]) -> int:
-    """Multiply-accumulates of one output element."""
-    if node.op_type == "Conv":
-        return math.prod(right[1:])
-    transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-    return left[-2] if transposed else left[-1]
+    counted = {"gmacs": cost.macs / 1e9, "activations_m": cost.activations / 1e6}
+    return facts | {key: value / request.batch_size for key, value in counted.items()} | {"flops_source": "counted"}

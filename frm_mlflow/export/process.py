@@ -10,13 +10,18 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from frm_mlflow import errors, redact
 from frm_mlflow.errors import ExportError, FrmError
-from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.worker.parent import PARENT_VARIABLE
 from frm_mlflow.worker.start import environment, python_command
+
+if TYPE_CHECKING:
+    from frm_mlflow.export.request import ExportRequest
 
 REQUEST_NAME = "request.json"
 ERROR_NAME = "error.json"
@@ -34,26 +39,44 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
         What the process raised; `ExportError` with its last output where it crashed or took too long.
     """
     (directory / REQUEST_NAME).write_text(request.to_json())
-    log, inductor = directory / LOG_NAME, directory / INDUCTOR_NAME
+    command = python_command("frm_mlflow.export", str(directory))
+    code = _run_python(command, directory, timeout_s=timeout_s)
+    if code != 0:
+        raise _failure(directory, code, f"{request.model.name} for {request.runtime}", timeout_s=timeout_s)
+    for name in (REQUEST_NAME, LOG_NAME):
+        (directory / name).unlink()
+    shutil.rmtree(directory / INDUCTOR_NAME, ignore_errors=True)
+
+
+def fingerprint(settings: Mapping[str, Any], *, timeout_s: float = 600.0) -> str | None:
+    """Have a fresh process build a user's network and return the hash of its content.
+
+    Returns None if it cannot be built or hashed: the export then gives the reason, and its result is not used again.
+    """
+    with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
+        request = Path(scratch) / "factory.json"
+        request.write_text(json.dumps(settings))
+        command = python_command("frm_mlflow.export.fingerprint", str(request))
+        code = _run_python(command, Path(scratch), timeout_s=timeout_s)
+        return request.with_suffix(".hash").read_text() if code == 0 else None
+
+
+def _run_python(command: Sequence[str], directory: Path, *, timeout_s: float) -> int | None:
+    """Run Python in a process group of its own and return its exit code, None after a timeout."""
     extra = {
-        "TORCHINDUCTOR_CACHE_DIR": str(inductor),  # importing it makes a folder, which would stay in /tmp
+        "TORCHINDUCTOR_CACHE_DIR": str(directory / INDUCTOR_NAME),  # importing it makes a folder, which stays in /tmp
         PARENT_VARIABLE: str(os.getpid()),
     }
-    with log.open("wb") as output:
+    with (directory / LOG_NAME).open("wb") as output:
         process = subprocess.Popen(
-            python_command("frm_mlflow.export", str(directory)),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment(redact.snapshot(os.environ), extra),
             start_new_session=True,
         )
-        code = _wait(process, timeout_s=timeout_s)
-    if code != 0:
-        raise _failure(directory, code, f"{request.model.name} for {request.runtime}", timeout_s=timeout_s)
-    for name in (REQUEST_NAME, LOG_NAME):
-        (directory / name).unlink()
-    shutil.rmtree(inductor, ignore_errors=True)
+        return _wait(process, timeout_s=timeout_s)
 
 
 def _wait(process: subprocess.Popen[bytes], *, timeout_s: float) -> int | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.export.flat import Flat, with_batch
 from frm_mlflow.export.request import ExportRequest
-from frm_mlflow.export.subject import Subject
+from frm_mlflow.export.subject import Subject, as_reference, tensor_dtype
 from frm_mlflow.worker.manifest import TensorSpec
 from frm_mlflow.zoo.build import BuiltModel
 from frm_mlflow.zoo.flops import ComputeCost, count_module
@@ -37,11 +37,11 @@ def prepare(request: ExportRequest) -> Subject:
             f"'{request.model.path}' cannot run with batch_size={request.batch_size}: {' '.join(str(error).split())}. "
             "A program takes the batch that it was exported with, unless that axis was exported as dynamic."
         ) from error
-    specs = tuple(TensorSpec(f"input_{i}", tuple(t.shape), _dtype(t)) for i, t in enumerate(inputs))
+    specs = tuple(TensorSpec(f"input_{i}", tuple(t.shape), tensor_dtype(t)) for i, t in enumerate(inputs))
     return Subject(
         built=BuiltModel(name=request.model.name, module=module, recipe=None, inputs=specs, weights="own"),
         inputs=tuple(t.numpy() for t in inputs),
-        outputs=tuple(t.float().numpy() for t in outputs),
+        outputs=tuple(as_reference(t) for t in outputs),
         cost=_cost(module, inputs, batch_size=request.batch_size),
         precision=request.precision,
     )
@@ -76,7 +76,3 @@ def load(path: Path) -> Flat:
         raise ConfigError(f"model.path: '{path}' was saved without example inputs: export and save it again")
     args, kwargs = program.example_inputs
     return Flat(program.module(), args, kwargs)
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frm_mlflow.worker.manifest import REFERENCE_NAME
+from frm_mlflow.worker.sessions.base import as_float32
 
 
 def write_reference(directory: Path, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
-    """Write one input batch and what the reference computes from it."""
+    """Write one input batch and what the reference computes from it, floats in float32."""
     arrays: dict[str, Any] = {f"input_{i}": array for i, array in enumerate(inputs)}
-    arrays |= {f"output_{i}": array for i, array in enumerate(outputs)}
+    arrays |= {f"output_{i}": as_float32(array) for i, array in enumerate(outputs)}
     np.savez(directory / REFERENCE_NAME, **arrays)

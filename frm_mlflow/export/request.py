@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.export import process
 from frm_mlflow.export.cache import sha256
+from frm_mlflow.export.check import find_factory
 from frm_mlflow.export.support import support_of, versions
 from frm_mlflow.records import content_hash
+from frm_mlflow.zoo.inputs import specs_of
 
-EXPORTER_VERSION = 2
-"""Raised whenever an exporter writes something else for the same request; old artefacts are then made anew."""
+EXPORTER_VERSION = 3
+"""Raised whenever an exporter writes something else for the same request; older exports are then made again."""
 QUANTISER_VERSION = 2
 """Raised where a quantiser's settings change; artefacts of other precisions stay valid."""
 
@@ -44,9 +46,14 @@ class ExportRequest:
     def _files(self) -> dict[str, str]:
         files = {}
         if self.model.source in FILE_SOURCES:
-            files["model"] = hash_file(Path(str(self.model.path)), setting="model.path")
+            path = Path(str(self.model.path))
+            files["model"] = hash_file(path, setting="model.path")
+            files |= _external(path) if self.model.source == "onnx" else {}
         if self.model.source == "target":
-            files["target"] = _hash_module(str(self.model.target))
+            files["target"] = _factory_hash(self.model)
+        for spec in specs_of(self.model).values():
+            if spec.file is not None:
+                files[f"input {spec.name}"] = hash_file(Path(spec.file), setting=f"model.inputs.{spec.name}.file")
         if self.precision.calibration:
             files["calibration"] = hash_file(Path(self.precision.calibration), setting="precision.calibration")
         return files
@@ -76,16 +83,19 @@ def hash_file(path: Path, *, setting: str) -> str:
     return sha256(path)
 
 
-def _hash_module(target: str) -> str:
-    """Hash the Python files beside a user's module, so that an edited network is exported anew."""
-    module = target.partition(":")[0]
+def _factory_hash(model: ModelConfig) -> str:
+    """Hash the content of the network that a user's factory builds; what cannot be hashed is exported again."""
+    find_factory(str(model.target), setting="model.target")
+    content = {"target": model.target, "kwargs": model.kwargs, "seed": model.seed, "example": model.example}
+    return process.fingerprint(content) or f"unknown {uuid.uuid4().hex}"
+
+
+def _external(path: Path) -> dict[str, str]:
+    """Hash the files with external data that an ONNX file refers to."""
+    from frm_mlflow.export.onnx_file import external_files, load
+
     try:
-        spec = importlib.util.find_spec(module)
-    except ImportError as error:
-        raise ConfigError(f"model.target={target}: '{module}' cannot be imported: {error}") from error
-    if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        raise ConfigError(f"model.target={target}: there is no module '{module}' on the Python path")
-    digest = hashlib.sha256()
-    for path in sorted(Path(spec.origin).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+        files = external_files(path, load(path))
+    except ConfigError:  # no file that can be run: the export refuses it with this reason
+        return {}
+    return {f"external {location}": sha256(file) for location, file in files.items()}

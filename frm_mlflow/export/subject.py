@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from frm_mlflow.config import PrecisionConfig
@@ -14,7 +14,7 @@ from frm_mlflow.worker.manifest import TensorSpec
 from frm_mlflow.zoo.build import BuiltModel
 from frm_mlflow.zoo.flops import ComputeCost
 
-Arrays = tuple[NDArray[np.float32], ...]
+Arrays = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,28 @@ class Subject:
     cost: ComputeCost
     precision: PrecisionConfig
     runtime: str = ""
+    call: dict[str, Any] | None = None
+    """Form of the call as plain data (`flat.described`), if it is more than a row of tensors."""
+    pickled: Path | None = None
+    """File of a live module that was pickled."""
 
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
         """The outputs as the reference gives them."""
-        return tuple(TensorSpec(f"output_{i}", o.shape, "float32") for i, o in enumerate(self.outputs))
+        return tuple(TensorSpec(f"output_{i}", o.shape, str(o.dtype)) for i, o in enumerate(self.outputs))
+
+
+def as_reference(tensor: torch.Tensor) -> NDArray[Any]:
+    """Return an output of the reference: floats in float32, integers as they are, complex numbers as pairs."""
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    tensor = tensor.dequantize() if tensor.is_quantized else tensor
+    array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+    return array
+
+
+def tensor_dtype(tensor: torch.Tensor) -> str:
+    """Return numpy's name of a tensor's type."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +56,7 @@ class Converted:
     """A file in a runtime's format.
 
     `nodes` are all operators of its graph, `compute_nodes` its convolutions and matrix products
-    and `float_nodes` those of them that stayed in floating point.
+    and `float_nodes` those of them that stayed in floating point. With `has_loops` a product may stand for many.
     """
 
     file: Path
@@ -49,18 +66,24 @@ class Converted:
     nodes: int
     compute_nodes: int
     float_nodes: int
+    has_loops: bool = False
     loader: dict[str, Any] = field(default_factory=dict)
 
 
 def in_torch(subject: Subject, file: Path, *, loader: dict[str, Any] | None = None) -> Converted:
     """Return a file that torch itself runs: the network's own operators, all in floating point."""
+    quantised = subject.cost.quantised_ops
+    precision = "int8" if quantised and 2 * quantised >= subject.cost.compute_ops else subject.precision.name
+    if 0 < 2 * quantised < subject.cost.compute_ops:
+        precision = "mixed"
     return Converted(
         file=file,
-        precision=subject.precision.name,
+        precision=precision,
         inputs=subject.built.inputs,
         outputs=subject.output_specs,
         nodes=subject.cost.ops,
         compute_nodes=subject.cost.compute_ops,
-        float_nodes=subject.cost.compute_ops,
+        float_nodes=subject.cost.compute_ops - quantised,
+        has_loops=True,  # it is the network itself
         loader=loader or {},
     )

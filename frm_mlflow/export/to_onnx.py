@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from frm_mlflow.export.calibration import calibration_batches
-from frm_mlflow.export.onnx_file import COMPUTE_OPS, operators, pack_file
+from frm_mlflow.export.onnx_file import operators, pack_file
+from frm_mlflow.export.onnx_graph import PRODUCTS, nodes_of, products_in
 from frm_mlflow.export.subject import Converted, Subject
 from frm_mlflow.export.to_torch import DTYPES
 
@@ -37,18 +38,21 @@ def convert(subject: Subject, directory: Path) -> Converted:
         _quantise(file, subject, for_tensorrt=subject.runtime == "tensorrt")
     model = onnx.load(file)
     onnx.checker.check_model(model)
-    producers = {output: node for node in model.graph.node for output in node.output}
-    products = [node for node in model.graph.node if node.op_type in COMPUTE_OPS]
+    producers = {output: node for node in nodes_of(model) for output in node.output}
+    products = [node for node in nodes_of(model) if node.op_type in PRODUCTS]
     return Converted(
         file=file,
         precision=precision,
         inputs=tuple(
             replace(spec, dtype=dtype) if spec.dtype.startswith("float") else spec for spec in subject.built.inputs
         ),
-        outputs=tuple(replace(spec, dtype=dtype) for spec in subject.output_specs),
+        outputs=tuple(
+            replace(spec, dtype=dtype) if spec.dtype.startswith("float") else spec for spec in subject.output_specs
+        ),
         nodes=sum(operators(model).values()),
-        compute_nodes=len(products),
-        float_nodes=sum(not _is_quantised(node, producers) for node in products),
+        compute_nodes=sum(products_in(node) for node in products),
+        float_nodes=sum(products_in(node) for node in products if not _is_quantised(node, producers)),
+        has_loops=any(node.op_type in ("Loop", "Scan", "If") for node in model.graph.node),
     )
 
 

@@ -18,7 +18,9 @@ from frm_mlflow.export.subject import Converted, Subject
 _PRODUCTS = {
     **dict.fromkeys(("Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul", "Einsum"), 1),
     "ScaledDotProductAttention": 2,
+    **dict.fromkeys(("LSTMSequence", "GRUSequence", "RNNSequence", "LSTMCell", "GRUCell", "RNNCell"), 2),
 }
+_LOOPS = ("Loop", "TensorIterator", "If")
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather", "Split", "VariadicSplit")
 _HINTS = {"fp32": "f32", "int8": "f32", "fp16": "f16", "bf16": "bf16"}
 
@@ -42,8 +44,9 @@ def convert(subject: Subject, directory: Path) -> Converted:
         inputs=subject.built.inputs,
         outputs=subject.output_specs,
         nodes=sum(operators.values()),
-        compute_nodes=sum(_PRODUCTS[operator.get_type_name()] for operator in products),
-        float_nodes=sum(_PRODUCTS[operator.get_type_name()] for operator in floats),
+        compute_nodes=sum(_products_in(operator) for operator in products),
+        float_nodes=sum(_products_in(operator) for operator in floats),
+        has_loops=any(name in operators for name in _LOOPS),
         loader={"inference_precision": _HINTS[precision]},
     )
 
@@ -62,6 +65,11 @@ def _quantised(model: Any, subject: Subject) -> Any:
 
     batches = calibration_batches(subject)
     return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+
+
+def _products_in(operator: Any) -> int:
+    is_twofold = str(operator.get_attributes().get("direction", "")).lower() == "bidirectional"
+    return _PRODUCTS[operator.get_type_name()] * (2 if is_twofold else 1)
 
 
 def _is_quantised(operator: Any) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from frm_mlflow.errors import ExportError
+from frm_mlflow.export import live_file
+from frm_mlflow.export.flat import Flat
 from frm_mlflow.export.subject import Converted, Subject, in_torch
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -14,12 +17,24 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 def convert(subject: Subject, directory: Path) -> Converted:
     """Write the network's state dict in the precision asked for; the loader repeats the recipe."""
-    file = directory / "weights.pt"
     dtype = DTYPES[subject.precision.name]
-    state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in subject.built.module.state_dict().items()}
-    torch.save(state, file)
-    name = str(dtype).removeprefix("torch.")
     recipe = subject.built.recipe
+    loader: dict[str, Any] = {"dtype": str(dtype).removeprefix("torch.")}
+    if subject.call is not None:
+        loader["call"] = subject.call
+    module = subject.built.module.module if isinstance(subject.built.module, Flat) else subject.built.module
+    if subject.pickled is not None:
+        return in_torch(subject, live_file.place(subject.pickled, directory), loader=loader)
     if recipe is None:
         raise ExportError(f"'{subject.built.name}' is a graph without code: choose runtime=torch_export")
-    return in_torch(subject, file, loader={"target": recipe.target, "kwargs": recipe.kwargs, "dtype": name})
+    file = directory / "weights.pt"
+    state = module.state_dict()  # kept as it is made: its metadata tells how quantised layers are stored
+    for name, value in state.items():
+        state[name] = _cast(value, dtype)
+    torch.save(state, file)
+    return in_torch(subject, file, loader=loader | {"target": recipe.target, "kwargs": recipe.kwargs})
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    """Return a state's value in the precision; what is no tensor (packed weights) stays as it is."""
+    return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value

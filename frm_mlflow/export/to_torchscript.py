@@ -17,6 +17,8 @@ _PRODUCTS = {
     "scaled_dot_product_attention": 2,
 }
 """Matrix products and convolutions inside one TorchScript operator."""
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+"""Operators that hold any number of layers."""
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
@@ -24,9 +26,11 @@ def convert(subject: Subject, directory: Path) -> Converted:
     file = directory / "model.pt"
     dtype = DTYPES[subject.precision.name]
     module = subject.built.module.to(dtype)
-    example = tuple(torch.from_numpy(array).to(dtype) for array in subject.inputs)
+    tensors = [torch.from_numpy(array) for array in subject.inputs]
+    example = tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in tensors)
     with torch.no_grad():
-        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        is_scripted = isinstance(module, torch.jit.ScriptModule)
+        traced = module if is_scripted else torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         frozen = torch.jit.freeze(traced)
     torch.jit.save(frozen, str(file))
     operators = _operators(frozen.inlined_graph)
@@ -39,6 +43,7 @@ def convert(subject: Subject, directory: Path) -> Converted:
         nodes=sum(operators.values()),
         compute_nodes=compute,
         float_nodes=compute,
+        has_loops=bool(_RECURRENT & set(operators)) or is_scripted,
         loader={"dtype": str(dtype).removeprefix("torch.")},
     )
 

@@ -1,4 +1,4 @@
-"""How far an artefact may be from the reference before it is another function."""
+"""How far an exported model may be from the reference before it is another function."""
 
 from __future__ import annotations
 
@@ -6,34 +6,45 @@ from dataclasses import dataclass
 
 from frm_mlflow.errors import IdentityError
 from frm_mlflow.measure.result import Identity
+from frm_mlflow.worker.identity import ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The least cosine similarity and the largest error over the reference's largest value."""
+    """The least cosine similarity and the largest error over the reference's largest value.
+
+    A smaller absolute error than `rounding` passes in any case: outputs near 1e-6 have no more digits than that.
+    """
 
     cosine: float
     max_rel_error: float
+    rounding: float = 0.0
 
 
 TOLERANCES = {
-    "fp32": Tolerance(0.9999, 0.01),
-    "tf32": Tolerance(0.999, 0.05),
-    "fp16": Tolerance(0.999, 0.05),
-    "bf16": Tolerance(0.99, 0.2),
-    "int8": Tolerance(0.85, 1.0),
+    "fp64": Tolerance(0.9999, 0.01, ROUNDING),
+    "fp32": Tolerance(0.9999, 0.01, ROUNDING),
+    "tf32": Tolerance(0.999, 0.05, 10 * ROUNDING),
+    "fp16": Tolerance(0.999, 0.05, 10 * ROUNDING),
+    "bf16": Tolerance(0.99, 0.2, 100 * ROUNDING),
+    "mixed": Tolerance(0.99, 0.2, ROUNDING),
+    "int8": Tolerance(0.85, 1.0, ROUNDING),
 }
-"""By the precision that ran; an unknown one is held to fp32's."""
+"""By the precision that ran; an unknown one is held to fp32's, without an absolute error."""
+UNKNOWN = Tolerance(0.9999, 0.01)
 
 
 def check_identity(identity: Identity, *, finite: bool, model: str, precision: str) -> None:
     """Raise `IdentityError` where the outputs are past the precision's tolerance."""
-    allowed = TOLERANCES.get(precision, TOLERANCES["fp32"])
+    allowed = TOLERANCES.get(precision, UNKNOWN)
     if not finite:
         raise IdentityError(f"'{model}' in {precision} gives outputs that are not finite: it cannot be benchmarked.")
+    if identity.max_abs_error < allowed.rounding:
+        return
     if identity.cosine < allowed.cosine or identity.max_rel_error > allowed.max_rel_error:
         raise IdentityError(
-            f"'{model}' in {precision} computes something else than the torch reference: cosine "
+            f"'{model}' in {precision} computes something else than its reference: cosine "
             f"{identity.cosine:.5f} (at least {allowed.cosine}), largest error {identity.max_rel_error:.2%} of the "
-            f"largest output (at most {allowed.max_rel_error:.0%})."
+            f"largest output (at most {allowed.max_rel_error:.0%}). Choose another precision or runtime, or report the "
+            "network to the runtime's converter."
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,7 +14,7 @@ from mlflow import MlflowClient
 from omegaconf import DictConfig
 
 from frm_mlflow import devices, export, schema
-from frm_mlflow.config import RuntimeConfig, TrackingConfig, checked
+from frm_mlflow.config import ModelConfig, RuntimeConfig, TrackingConfig, checked
 from frm_mlflow.devices import Device, Host, Phone
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.records import content_hash
@@ -53,6 +55,7 @@ def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence
     """
     compose = composer(search_path)
     plans = plan_benchmarks(config, overrides, compose)
+    find_user_code(plan.settings.model for plan in plans)
     with devices.opened(plans[0].settings.device) as host:
         device = devices.resolve(plans[0].settings.device, hardware=host.hardware, known=devices.known_devices())
         for note in device.notes:
@@ -60,6 +63,13 @@ def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence
         if device.kind == "cuda" and AUTO in (config.runtimes or [config.runtime.name]):
             plans = _with_runtime_of(device, host, config, overrides, compose)
         _bench_on(host, device, plans)
+
+
+def find_user_code(models: Iterable[ModelConfig]) -> None:
+    """Put the working directory on the path of this process and its workers, after the libraries, for a user's code."""
+    directory = str(Path.cwd())
+    if any(model.source == "target" for model in models) and directory not in sys.path:
+        sys.path.append(directory)
 
 
 def _with_runtime_of(
@@ -85,6 +95,7 @@ def _bench_on(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> Non
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
         check_name(chosen.model)
+        export.check_model(chosen.model, chosen.precision, batch_size=chosen.batch_size)
     groups = {(str(p.settings.runtime), p.settings.precision.name): p.settings for p in plans}
     refuse_what_cannot_run(host, device, [(each.runtime, each.precision) for each in groups.values()])
     shared = SHARED_SWEEP.get()

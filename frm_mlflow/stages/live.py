@@ -15,13 +15,16 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from frm_mlflow.config import AttachConfig, ModelConfig, checked
-from frm_mlflow.errors import ConfigError, MissingExtraError
-from frm_mlflow.stages.attach import FrmResult, benchmark_beside, result_of
+from frm_mlflow.config import AttachConfig, ModelConfig, RuntimeConfig, checked
+from frm_mlflow.errors import ConfigError, ExportError, MissingExtraError
+from frm_mlflow.stages.attach import Benchmarked, FrmResult, benchmark_beside, result_of
 from frm_mlflow.stages.compose import composed, zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
 from frm_mlflow.tracking.join import find_run
+
+LONGEST_REASON = 200
+"""Characters of a converter's reason that reach the user."""
 
 
 def log_frm(
@@ -45,8 +48,9 @@ def log_frm(
     In distributed training rank 0 does, and the result on the other ranks is None.
 
     The model is not changed: it is exported as it is in eval mode, and the export is measured in
-    processes of its own. Its mode, device and gradients and the random states of Python, NumPy and torch stay as they
-    are. One line on stderr gives FRM and what the benchmark took.
+    processes of its own. A model that cannot be exported (a detector, say) is measured in eager
+    torch instead, and a line says so. Its mode, device and gradients and the random states of
+    Python, NumPy and torch stay as they are. One line on stderr gives FRM and what the benchmark took.
 
     Parameters
     ----------
@@ -104,8 +108,7 @@ def log_frm(
         client = server.connect(config.tracking.uri)
         find_run(client, target)
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
-            subject = live_model(model, example_input, Path(scratch), name=name, batch_size=batch_size)
-            done = benchmark_beside(subject, zoo_model(baseline), config, scratch=Path(scratch))
+            done = _benchmark(model, example_input, Path(scratch), config, name=name, baseline=baseline)
         tracking_attach.attach(
             client, target, done.record, prefix=prefix, step=step, model_id=model_id, attachments=done.attachments
         )
@@ -158,6 +161,39 @@ def random_state_kept() -> Iterator[None]:
             torch.mps.set_rng_state(mps)
 
 
+def _benchmark(
+    model: Any, example: Any, scratch: Path, config: AttachConfig, *, name: str | None, baseline: str
+) -> Benchmarked:
+    """Measure a live model beside a baseline: in the chosen runtime, or in eager torch if it cannot be exported."""
+    reference = zoo_model(baseline)
+    try:
+        subject = live_model(model, example, scratch, name=name, batch_size=config.batch_size)
+        return benchmark_beside(subject, reference, config, scratch=scratch)
+    except ExportError as error:
+        if hasattr(model, "SerializeToString"):
+            raise
+        subject = pickled_model(model, example, scratch, name=name, batch_size=config.batch_size)
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        say(f"'{subject.name}' is measured in eager torch, with its baseline: it cannot be exported ({reason})")
+    eager = replace(config, runtime=RuntimeConfig("torch", threads=config.runtime.threads))
+    return benchmark_beside(subject, reference, eager, scratch=scratch)
+
+
+def pickled_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:
+    """Return a live module as a pickle for our own workers, which run it as Python does.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be pickled either.
+    """
+    from frm_mlflow.export.capture import pickle_live, unwrap
+
+    path = scratch / "module.pkl"
+    pickle_live(model, example, path, batch_size=batch_size)
+    return ModelConfig(name=name or type(unwrap(model)).__name__, source="live", path=str(path))
+
+
 def active_run_id() -> str:
     """Return the id of MLflow's active run.
 
@@ -203,9 +239,12 @@ def live_model(model: Any, example: Any, scratch: Path, *, name: str | None, bat
         For anything but a torch module or an ONNX model.
     """
     if hasattr(model, "SerializeToString"):
+        from frm_mlflow.export.onnx_file import saved_inputs
+
         path = scratch / "model.onnx"
         path.write_bytes(model.SerializeToString())
-        return ModelConfig(name=name or model.graph.name or "onnx", source="onnx", path=str(path))
+        inputs = {} if example is None else saved_inputs(path, example, scratch)
+        return ModelConfig(name=name or model.graph.name or "onnx", source="onnx", path=str(path), inputs=inputs)
     try:
         from frm_mlflow.export.capture import capture, unwrap
     except ModuleNotFoundError as error:

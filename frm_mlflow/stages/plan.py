@@ -52,7 +52,10 @@ class BenchmarkPlan:
     def config_hash(self, *, device: str, chip: str) -> str:
         """Hash of all that decides what is measured; a resumed sweep skips by it."""
         keys = ("model", "runtime", "precision", "measure", "accuracy", "baseline")
-        return content_hash({"device": device, "chip": chip} | {key: self.resolved[key] for key in keys})
+        settings = {key: self.resolved[key] for key in keys}
+        # What 0.1.0 did not have counts only if it is set, so that its unfinished sweeps can be resumed.
+        settings["model"] = {k: v for k, v in settings["model"].items() if v or k not in ("inputs", "axes", "example")}
+        return content_hash({"device": device, "chip": chip} | settings)
 
 
 def plan_benchmarks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,11 +14,11 @@ from frm_mlflow.analysis.gate import Range, frm_range
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
-from frm_mlflow.records import BenchmarkRecord, Configuration
+from frm_mlflow.records import BenchmarkRecord, Configuration, content_hash
 from frm_mlflow.stages.accuracy import MeasuredAccuracy
-from frm_mlflow.stages.plan import OF_THE_SWEEP, BenchmarkPlan
+from frm_mlflow.stages.plan import LIBRARIES, OF_THE_SWEEP, BenchmarkPlan
 from frm_mlflow.tracking.log import flat_params
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import Artefact, TensorSpec
 from frm_mlflow.zoo.catalogue import facts_for, family_of
 
 COST_FACTS = {
@@ -35,6 +35,9 @@ _RATIO_RANGES = (
     (schema.RATIO_LATENCY, schema.RATIO_LATENCY_LOW, schema.RATIO_LATENCY_HIGH),
     (schema.RATIO_MEMORY, schema.RATIO_MEMORY_LOW, schema.RATIO_MEMORY_HIGH),
 )
+LONGEST_RESOLUTION = 80
+"""Characters of the inputs' shapes in a configuration; longer ones are cut and end in their hash."""
+DEFAULT_SIDE = 224
 NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", *OF_THE_SWEEP)
 """Settings of the sweep around a benchmark."""
 
@@ -52,8 +55,10 @@ class Measured:
     """None where the accuracy is the published one."""
 
 
-def configuration_of(plan: BenchmarkPlan, device: Device, *, precision: str, version: str = "") -> Configuration:
-    """Return the configuration that `plan` runs on; `precision` is what really runs."""
+def configuration_of(
+    plan: BenchmarkPlan, device: Device, *, precision: str, version: str = "", inputs: Sequence[TensorSpec] = ()
+) -> Configuration:
+    """Return the configuration that `plan` runs on; `precision` and `inputs` are what really runs."""
     settings = plan.settings
     return Configuration(
         device=device.name,
@@ -64,7 +69,7 @@ def configuration_of(plan: BenchmarkPlan, device: Device, *, precision: str, ver
         compute_unit=device.compute_unit,
         chip=device.chip,
         runtime_version=version,
-        resolution="native" if settings.model.input_size is None else str(settings.model.input_size),
+        resolution=resolution_of(settings.model, inputs),
     )
 
 
@@ -78,7 +83,8 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
     placed = measured.measurement.placed
     precision = measured.artefact.precision if placed is None else placed.precision
     unit = device.compute_unit if placed is None else placed.unit
-    configuration = replace(configuration_of(plan, device, precision=precision, version=version), compute_unit=unit)
+    asked = configuration_of(plan, device, precision=precision, version=version, inputs=measured.artefact.inputs)
+    configuration = replace(asked, compute_unit=unit)
     has_baseline = plan.is_baseline or measured.baseline is not None
     return BenchmarkRecord(
         model=model.name,
@@ -93,6 +99,38 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
         tags=_tags(plan, device, measured, has_baseline=has_baseline),
         params=flat_params({key: value for key, value in plan.resolved.items() if key not in NOT_OF_ONE_BENCHMARK}),
     )
+
+
+def resolution_of(model: ModelConfig, inputs: Sequence[TensorSpec] = ()) -> str:
+    """Return what the model was fed: `native`, a picture's side in pixels, or the shape of one sample.
+
+    A library's network has a size of its own, and so has a user's that takes pictures of 224 pixels, the default.
+    Whatever else a user's network takes is a choice, such as the length of a sequence: `1x16000`, or
+    `ids=128,mask=128` for several inputs.
+    """
+    if model.input_size is not None:
+        return str(model.input_size)
+    if model.source in LIBRARIES or not inputs:
+        shape = model.input_shape or ()
+        return _one_size(shape, model) if shape else "native"
+    shapes = [spec.shape[1:] for spec in inputs]
+    if len(inputs) == 1:
+        return _one_size(shapes[0], model)
+    text = ",".join(f"{spec.name}={_product(shape)}" for spec, shape in zip(inputs, shapes, strict=True))
+    return text if len(text) <= LONGEST_RESOLUTION else f"{text[: LONGEST_RESOLUTION - 17]}~{content_hash(text)}"
+
+
+def _one_size(shape: Sequence[int], model: ModelConfig) -> str:
+    is_picture = len(shape) == 3 and shape[1] == shape[2]
+    if not is_picture:
+        return _product(shape)
+    facts = facts_for(model)
+    usual = DEFAULT_SIDE if facts is None else facts.input_size
+    return "native" if shape[1] == usual else str(shape[1])
+
+
+def _product(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> dict[str, float]:
@@ -139,6 +177,7 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
     tags = {
         schema.CONFIG_HASH: plan.config_hash(device=device.name, chip=device.chip),
         schema.INPUT_SIZE: str(facts.get("input_size", "")),
+        schema.INPUT_SHAPE: ",".join(f"{spec.name}={_product(spec.shape)}" for spec in measured.artefact.inputs),
         schema.ACCURACY_SOURCE: _accuracy_source(plan, measured),
         schema.FLOPS_SOURCE: facts.get("flops_source", ""),
         schema.FLOPS_CONVENTION: schema.MACS if facts.get("gmacs") is not None else "",

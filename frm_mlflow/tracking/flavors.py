@@ -106,6 +106,15 @@ class _Logged:
         relative = str(self.model.flavors[flavor].get(key) or "")
         return untrusted.inside(self.path, relative, name=self.name)
 
+    def example_or_none(self) -> Any:
+        """Return what `input` does, None if the model was logged with neither example nor a closed signature."""
+        signature = self.model.signature
+        if self.example is None and self.model.saved_input_example_info is None:
+            specs = [] if signature is None or signature.inputs is None else signature.inputs.inputs
+            if not specs or any(-1 in getattr(spec, "shape", ())[1:] for spec in specs):
+                return None
+        return self.input()
+
     def input(self) -> Any:
         """Return the example that was given, the model's own, or one that fits its signature."""
         if self.example is not None:
@@ -131,15 +140,20 @@ class _Logged:
             raise ConfigError(f"the input example of '{self.name}' cannot be read: {said}") from error
 
 
-def _onnx(logged: _Logged, scratch: Path) -> ModelConfig:  # noqa: ARG001 - one signature for all flavors
+def _onnx(logged: _Logged, scratch: Path) -> ModelConfig:
     file = logged.file("onnx", "data")
     if not logged.trust:
         untrusted.check_onnx(file, _graph(file, logged.name), folder=logged.path, name=logged.name)
-    shape = None
-    signature = logged.model.signature
-    if signature is not None and signature.inputs is not None:
-        shape = [int(size) for size in np.shape(from_signature(signature, batch_size=1, name=logged.name))[1:]] or None
-    return ModelConfig(name=logged.name, source="onnx", path=str(file), input_shape=shape)
+    from frm_mlflow.export.onnx_file import has_open_axes, saved_inputs
+
+    example = logged.example_or_none()
+    if example is None and has_open_axes(file, batch_size=logged.batch_size):
+        raise ConfigError(
+            f"'{logged.name}' leaves axes of its inputs open and was logged without an example: log it again with "
+            "input_example=, whose shapes are then measured"
+        )
+    inputs = {} if example is None else saved_inputs(file, example, scratch)
+    return ModelConfig(name=logged.name, source="onnx", path=str(file), inputs=inputs)
 
 
 def _graph(file: Path, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
 
+ROUNDING = 1e-6
+"""Absolute error that says nothing: some steps of float32 at 1. Outputs below it agree whatever their cosine."""
+
 
 @dataclass(frozen=True)
 class Agreement:
-    """The worst output's agreement with the reference; errors are NaN where a value is not finite."""
+    """The worst output's agreement with the reference; errors are NaN where a value is not finite.
+
+    Of integers, booleans and text the cosine is at least the share that is equal.
+    """
 
     cosine: float
     max_abs_error: float
@@ -35,10 +41,12 @@ def agreement(outputs: Sequence[Array], reference: Sequence[Array]) -> Agreement
     if len(outputs) != len(reference):
         raise ValueError(f"{len(outputs)} outputs, but the reference has {len(reference)}")
     pairs = [_one(np.asarray(o), np.asarray(r)) for o, r in zip(outputs, reference, strict=True)]
+    # An output within rounding must not lend its cosine to another one's error.
+    decisive = [p for p in pairs if not p.max_abs_error < ROUNDING] or pairs
     return Agreement(
-        cosine=float(min(p.cosine for p in pairs)),
-        max_abs_error=float(max(p.max_abs_error for p in pairs)),
-        max_rel_error=float(max(p.max_rel_error for p in pairs)),
+        cosine=float(min(p.cosine for p in decisive)),
+        max_abs_error=float(max(p.max_abs_error for p in decisive)),
+        max_rel_error=float(max(p.max_rel_error for p in decisive)),
         finite=all(p.finite for p in pairs),
     )
 
@@ -46,13 +54,20 @@ def agreement(outputs: Sequence[Array], reference: Sequence[Array]) -> Agreement
 def _one(output: Array, reference: Array) -> Agreement:
     if output.size != reference.size:
         raise ValueError(f"an output has shape {output.shape}, but the reference's is {reference.shape}")
+    if reference.dtype.kind in "US":
+        equal = float(np.mean(output.astype(str).ravel() == reference.astype(str).ravel())) if reference.size else 1.0
+        return Agreement(equal, float(equal < 1), 1 - equal, finite=True)
     got = output.astype(np.float64).ravel()
     want = reference.astype(np.float64).ravel()
     if not (np.isfinite(got).all() and np.isfinite(want).all()):
         return Agreement(float("nan"), float("nan"), float("nan"), finite=False)
     error = float(np.max(np.abs(got - want), initial=0.0))
     scale = float(np.max(np.abs(want), initial=0.0))
-    return Agreement(_cosine(got, want), error, error / scale if scale else float(error > 0), finite=True)
+    found = Agreement(_cosine(got, want), error, error / scale if scale else float(error > 0), finite=True)
+    if reference.dtype.kind not in "iub" or not want.size:
+        return found
+    equal = float(np.mean(got == want))
+    return replace(found, cosine=max(found.cosine, equal), max_rel_error=min(found.max_rel_error, 1 - equal))
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from frm_mlflow.errors import ModelError
+from frm_mlflow.zoo.call import Call
 
 LARGEST_ACTIVATION = 1e6
 SMALLEST_OUTPUT, LARGEST_OUTPUT = 1e-4, 1e4
@@ -26,7 +28,7 @@ SUBNORMAL_SHARE = 1e-3
 _SCALE_NAMES = ("weight", "gamma", "scale", "layer_scale", "alpha")
 
 
-def make_fit(module: nn.Module, batch: Tensor, *, generator: torch.Generator) -> None:
+def make_fit(module: nn.Module, batch: Call, *, generator: torch.Generator) -> None:
     """Redraw idle parameters and set the layers' scales, so that `module` computes as a trained network does."""
     redraw_idle_parameters(module, generator=generator)
     if any(isinstance(layer, _BatchNorm) for layer in module.modules()):
@@ -69,7 +71,7 @@ def _redraw(values: Tensor, first: float, *, name: str, generator: torch.Generat
 
 
 @torch.no_grad()
-def calibrate_batch_norms(module: nn.Module, batch: Tensor) -> None:
+def calibrate_batch_norms(module: nn.Module, batch: Call) -> None:
     """Set every batch norm's running statistics to those of `batch`, by one forward pass in train mode."""
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     momenta = [norm.momentum for norm in norms]
@@ -77,14 +79,14 @@ def calibrate_batch_norms(module: nn.Module, batch: Tensor) -> None:
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()
-    module(batch)
+    batch.of(module)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
 
 
 @torch.no_grad()
-def equalise(module: nn.Module, batch: Tensor) -> None:
+def equalise(module: nn.Module, batch: Call) -> None:
     """Scale every convolution and linear layer to outputs of unit variance, layer by layer.
 
     For networks without normalisation, whose scale would otherwise drift from layer to layer
@@ -99,11 +101,11 @@ def equalise(module: nn.Module, batch: Tensor) -> None:
 
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd)]
     with _hooked(layers, rescale):
-        module(batch)
+        batch.of(module)
 
 
 @torch.no_grad()
-def check(module: nn.Module, batch: Tensor, *, name: str) -> None:
+def check(module: nn.Module, batch: Call, *, name: str) -> None:
     """Run `module` once and refuse weights that are not fit to be measured.
 
     Raises
@@ -119,9 +121,11 @@ def check(module: nn.Module, batch: Tensor, *, name: str) -> None:
         tensors = [t for t in flatten(output) if t.is_floating_point() and t.numel()]
         faults.extend(f"layer {names[layer]} {fault}" for t in tensors if (fault := _fault(t)))
 
-    with _hooked([layer for layer in module.modules() if not list(layer.children())], inspect):
-        outputs = flatten(module(batch))
-    scale = max((float(t.float().std()) for t in outputs if t.numel() > 1), default=1.0)
+    layers = [layer for layer in module.modules() if not list(layer.children())]
+    with _hooked([layer for layer in layers if not isinstance(layer, torch.jit.ScriptModule)], inspect):
+        outputs = flatten(batch.of(module))
+    floats = [t for t in outputs if t.is_floating_point() and t.numel() > 1]
+    scale = max((float(t.float().std()) for t in floats), default=1.0)
     if not SMALLEST_OUTPUT <= scale <= LARGEST_OUTPUT:
         faults.append(f"the outputs' standard deviation is {scale:.2g}")
     if faults:
@@ -132,11 +136,13 @@ def check(module: nn.Module, batch: Tensor, *, name: str) -> None:
 
 
 def flatten(output: Any) -> tuple[Tensor, ...]:
-    """Return a network's outputs, nested in tuples, lists and dicts or not, in their order."""
+    """Return a network's outputs, nested in tuples, lists, dicts and dataclasses or not, in their order."""
     if isinstance(output, Tensor):
         return (output,)
     if isinstance(output, dict):
         output = list(output.values())
+    elif is_dataclass(output):
+        output = [getattr(output, one.name) for one in fields(output)]
     return tuple(t for item in output for t in flatten(item)) if isinstance(output, list | tuple) else ()
 
 

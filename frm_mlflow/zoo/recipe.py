@@ -49,7 +49,7 @@ class Recipe:
         return module.eval()
 
 
-def load_factory(target: str) -> Callable[..., Any]:
+def load_factory(target: str, *, setting: str = "model.target") -> Callable[..., Any]:
     """Import `package.module:factory`.
 
     Raises
@@ -59,14 +59,14 @@ def load_factory(target: str) -> Callable[..., Any]:
     """
     module_name, _, name = target.partition(":")
     if not module_name or not name:
-        raise ConfigError(f"model.target must be package.module:factory, got '{target}'")
+        raise ConfigError(f"{setting} must be package.module:factory, got '{target}'")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise ConfigError(f"model.target={target}: '{module_name}' cannot be imported: {error}") from error
+        raise ConfigError(f"{setting}={target}: '{module_name}' cannot be imported: {error}") from error
     factory = getattr(module, name, None)
     if not callable(factory):
-        raise ConfigError(f"model.target={target}: module '{module_name}' has no callable '{name}'")
+        raise ConfigError(f"{setting}={target}: module '{module_name}' has no callable '{name}'")
     return factory  # type: ignore[no-any-return]
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils.flop_counter import FlopCounterMode
+
+from frm_mlflow.zoo.operators import Tally, counting
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def count_sparsity(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Sparsity 
     Sparsity or None
         None where the graph has no weight.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        weigher = _Weigher(graph, counter)
+    with counting() as tally:
+        weigher = _Weigher(graph, tally)
         weigher.run(*inputs)
     if weigher.weights == 0:
         return None
@@ -44,20 +45,20 @@ def count_sparsity(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Sparsity 
 
 
 class _Weigher(fx.Interpreter):
-    def __init__(self, graph: fx.GraphModule, counter: FlopCounterMode) -> None:
+    def __init__(self, graph: fx.GraphModule, tally: Tally) -> None:
         super().__init__(graph)
-        self._counter = counter
+        self._tally = tally
         self._constant: set[fx.Node] = set()
         self.effective_macs = 0.0
         self.weights = self.non_zeros = 0
 
     def run_node(self, n: fx.Node) -> Any:
-        before = self._counter.get_total_flops()
+        before = self._tally.macs
         result = super().run_node(n)
         if n.op == "get_attr" or (n.op == "call_function" and self._constant.issuperset(n.all_input_nodes)):
             self._constant.add(n)
-        elif (flops := self._counter.get_total_flops() - before) > 0:
-            self.effective_macs += flops / 2 * self._density(n)
+        elif (macs := self._tally.macs - before) > 0:
+            self.effective_macs += macs * self._density(n)
         return result
 
     def _density(self, node: fx.Node) -> float:

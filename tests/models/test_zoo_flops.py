@@ -8,7 +8,8 @@ import torchvision
 
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.zoo.catalogue import CATALOGUE
-from frm_mlflow.zoo.flops import count
+from frm_mlflow.zoo.flops import count, count_module
+from frm_mlflow.zoo.operators import is_free
 from frm_mlflow.zoo.recipe import Recipe, recipe_for
 
 EXCEPTIONS = {"mobilevit_xxs": "timm's counter includes normalisation: see the test of timm's figures"}
@@ -117,3 +118,101 @@ def test_an_operator_that_nobody_counts_is_named():
     cost = count(Recipe("user_networks:fourier", {}, (3, 32, 32)))
     assert cost.gmacs * 1e9 == 32 * 4
     assert any("fft" in name for name in cost.uncounted_ops)
+
+
+class Recurrent(torch.nn.Module):
+    """A recurrent layer over a sequence and a head on its last step."""
+
+    def __init__(self, kind: str, **settings) -> None:
+        super().__init__()
+        self.layer = getattr(torch.nn, kind)(20, 24, batch_first=True, **settings)
+        self.head = torch.nn.Linear(24 * (2 if settings.get("bidirectional") else 1), 2)
+
+    def forward(self, x):
+        return self.head(self.layer(x)[0][:, -1])
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("is_exported", [False, True])
+def test_recurrent_layers_are_counted_by_the_analytic_formula(kind, is_exported):
+    x = torch.randn(1, 12, 20)
+    one, two = Recurrent(kind).eval(), Recurrent(kind, num_layers=2, bidirectional=True).eval()
+    if is_exported:
+        one, two = (torch.export.export(module, (x,)).module() for module in (one, two))
+    single, double = (count_module(module, (x,), batch_size=1) for module in (one, two))
+    gates = GATES[kind]
+    assert single.gmacs * 1e9 == pytest.approx(12 * gates * 24 * (20 + 24) + 24 * 2)
+    assert double.gmacs * 1e9 == pytest.approx(12 * 2 * gates * 24 * (20 + 24 + 48 + 24) + 48 * 2)
+    assert (single.uncounted_ops, double.uncounted_ops) == ((), ())
+    assert single.products == 3
+
+
+class Products(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bilinear = torch.nn.Bilinear(3, 4, 5)
+        self.transposed = torch.nn.ConvTranspose1d(1, 2, 3, stride=2)
+
+    def forward(self, x, y):
+        near = torch.cdist(x, x)
+        mixed = torch.einsum("bi,ij->bj", x, torch.ones(3, 5))
+        return self.bilinear(x, y) + mixed + near.sum(), self.transposed(x[:, None]), x @ torch.ones(3)
+
+
+def test_rarer_products_are_counted_by_hand():
+    cost = count_module(Products().eval(), (torch.randn(2, 3), torch.randn(2, 4)), batch_size=1)
+    assert cost.uncounted_ops == ()
+    assert cost.gmacs * 1e9 == pytest.approx(2 * 5 * 3 * 4 + 2 * 2 * 3 + 2 * 3 * 5 + 2 * 3 * 2 * 3 + 2 * 3)
+
+
+def test_a_dynamically_quantised_network_is_counted():
+    layers = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)).eval()
+    quantised = torch.ao.quantization.quantize_dynamic(layers, {torch.nn.Linear}, torch.qint8)
+    cost = count_module(quantised, (torch.randn(1, 8),), batch_size=1)
+    assert cost.gmacs * 1e9 == pytest.approx(8 * 16 + 16 * 4)
+    assert cost.quantised_ops == 2
+
+
+@pytest.mark.parametrize("name", ["ssdlite320_mobilenet_v3_large", "ssd300_vgg16"])
+def test_detectors_are_counted_on_the_picture_that_they_get(name):
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
+    published = torchvision.models.get_model_weights(name).DEFAULT.meta["_ops"]
+    side = 320 if "320" in name else 300
+    wrapped = Listed(model)
+    cost = count_module(wrapped, (torch.rand(3, side, side),), batch_size=1)
+    assert cost.uncounted_ops == ()
+    assert cost.gmacs == pytest.approx(published, rel=0.02)
+
+
+class Listed(torch.nn.Module):
+    def __init__(self, inner) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner([x])
+
+
+def test_no_operator_that_multiplies_matrices_is_free():
+    products = ("mm", "addmm", "bmm", "baddbmm", "mv", "dot", "convolution", "_trilinear", "_cdist_forward", "_fft_c2c")
+    for name in products:
+        packet = getattr(torch.ops.aten, name)
+        assert not is_free(getattr(packet, packet.overloads()[0])), name
+
+
+def test_equal_and_unused_weights_need_not_survive_a_converter():
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.unused = (torch.nn.Linear(8, 8, bias=False) for _ in range(3))
+            self.second.weight.data.copy_(self.first.weight.data)
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    cost = count_module(Twice().eval(), (torch.randn(1, 8),), batch_size=1)
+    assert cost.params_m * 1e6 == pytest.approx(3 * 64)
+    assert cost.weights == 64

@@ -144,7 +144,21 @@ class Session(ABC):
 
 def as_specified(inputs: Sequence[Array], artefact: Artefact) -> list[Array]:
     """Return the inputs contiguous and in the dtypes that the artefact's manifest names."""
-    return [np.ascontiguousarray(array, dtype=spec.dtype) for array, spec in zip(inputs, artefact.inputs, strict=True)]
+    pairs = zip(inputs, artefact.inputs, strict=True)
+    return [np.asarray(array, dtype=spec.dtype, order="C") for array, spec in pairs]
+
+
+def tensors_in(value: Any) -> list[Array]:
+    """Return the tensors inside one output: itself, those of a sequence, or the values of maps, one row each."""
+    if isinstance(value, np.ndarray):
+        return [value.astype(str) if value.dtype == object else value]
+    if isinstance(value, dict):
+        return [np.asarray([value[key] for key in sorted(value)])]
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return [np.asarray([[row[key] for key in sorted(row)] for row in value])]
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in tensors_in(item)]
+    return [] if value is None else [np.asarray(value)]
 
 
 def as_float32(array: Array) -> Array:

@@ -20,7 +20,7 @@ from onnxruntime.capi import build_and_package_info
 from ..accelerator import cuda_card
 from ..cuda_setup import TF32_OVERRIDE, cuda_problem, how_to_install, library_problem
 from ..manifest import Artefact
-from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified
+from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified, tensors_in
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -78,6 +78,7 @@ class OnnxRuntimeSession(Session):
         ort.set_default_logger_severity(3)
         if self._provider in _ON_CUDA and hasattr(ort, "preload_dlls"):
             ort.preload_dlls(directory="")  # the CUDA libraries that torch's wheels brought, without importing torch
+        self._free_dimensions: dict[str, int] = {}
 
     def start(self) -> None:
         """Run a network of five nodes."""
@@ -90,6 +91,7 @@ class OnnxRuntimeSession(Session):
         """Open the `.onnx` file; external data beside it is found by its relative path."""
         self._artefact = artefact
         self._values = []
+        self._free_dimensions = artefact.loader.get("free_dimensions", {})
         if self._provider == _TENSORRT:
             self._cache = _engine_folder(directory, self.target)
             is_built = any(self._cache.glob("*.engine"))
@@ -97,6 +99,8 @@ class OnnxRuntimeSession(Session):
         self._session = self._open(str(directory / artefact.file))
         if self._provider == _TENSORRT and not is_built:
             self.once_seconds = time.perf_counter() - started
+        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
+        self._is_bound = all(node.type.startswith("tensor(") and node.type != "tensor(string)" for node in nodes)
 
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Bind inputs and outputs to the device's memory, so that a call copies nothing.
@@ -104,6 +108,11 @@ class OnnxRuntimeSession(Session):
         On CUDA the addresses stay the same from call to call, which a captured graph needs.
         """
         arrays = as_specified(inputs, self._artefact)
+        if not self._is_bound:  # text, sequences and maps cannot be bound
+            names = [node.name for node in self._session.get_inputs()]
+            texts = [array.astype(object) if array.dtype.kind == "U" else array for array in arrays]
+            self._feeds = dict(zip(names, texts, strict=True))
+            return
         if self._values:
             for value, array in zip(self._values, arrays, strict=True):
                 value.update_inplace(array)
@@ -124,11 +133,15 @@ class OnnxRuntimeSession(Session):
 
     def run(self) -> None:
         """One call; ONNX Runtime waits for the device before it returns."""
-        self._session.run_with_iobinding(self._binding)
+        if self._is_bound:
+            self._session.run_with_iobinding(self._binding)
+        else:
+            self._results = self._session.run(None, self._feeds)
 
     def outputs(self) -> list[Array]:
         """Return the last call's outputs, copied to the host."""
-        return [as_float32(array) for array in self._binding.copy_outputs_to_cpu()]
+        results = self._binding.copy_outputs_to_cpu() if self._is_bound else self._results
+        return [as_float32(tensor) for result in results for tensor in tensors_in(result)]
 
     def versions(self) -> dict[str, str]:
         """ONNX Runtime's version, and the CUDA that it was built with."""
@@ -218,6 +231,8 @@ class OnnxRuntimeSession(Session):
         spinning = "1" if self.target.options.get("spinning", False) else "0"
         options.add_session_config_entry("session.intra_op.allow_spinning", spinning)
         options.add_session_config_entry(_RECORD_NODES, "1")
+        for name, size in self._free_dimensions.items():
+            options.add_free_dimension_override_by_name(name, size)
         for key, value in dict(self.target.options.get("session_config", {})).items():
             options.add_session_config_entry(key, str(value))
         return options

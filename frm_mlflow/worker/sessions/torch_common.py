@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -100,20 +101,47 @@ def unpickle_something() -> None:
 
 
 def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
-    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors."""
+    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors.
+
+    A live module of `log_frm` was pickled whole by the process that started the benchmark.
+    """
+    if "target" not in artefact.loader:
+        import cloudpickle
+
+        live: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
+        return live.eval().requires_grad_(requires_grad=False)
     module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
     state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
     module.load_state_dict(state)
     return module.eval().requires_grad_(requires_grad=False)
 
 
+def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
+    """Return an argument from its form in `Artefact.loader["call"]`: tensors in lists, tuples and dicts."""
+    ((kind, content),) = form.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind in ("list", "tuple"):
+        items = [arguments(item, tensors) for item in content]
+        return items if kind == "list" else tuple(items)
+    if kind == "dict":
+        return {key: arguments(item, tensors) for key, item in content}
+    return content
+
+
 def to_numpy(outputs: Any) -> list[Array]:
-    """Flatten a module's outputs (tensor, sequence or mapping) into float32 arrays."""
+    """Flatten a module's outputs (tensor, sequence, mapping or dataclass) into arrays, floats in float32."""
     if isinstance(outputs, torch.Tensor):
-        tensor = outputs.detach().cpu()
+        tensor = torch.view_as_real(outputs) if outputs.is_complex() else outputs
+        tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
         return [as_float32((tensor.float() if tensor.is_floating_point() else tensor).numpy())]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs
-    return [array for part in parts for array in to_numpy(part)]
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    elif is_dataclass(outputs):
+        outputs = [getattr(outputs, one.name) for one in fields(outputs)]
+    if not isinstance(outputs, list | tuple):
+        return []
+    return [array for part in outputs for array in to_numpy(part)]
 
 
 def torch_versions() -> dict[str, str]:

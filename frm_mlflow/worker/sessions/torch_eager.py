@@ -13,6 +13,7 @@ from .base import Array, Placement, Session, Target, as_specified
 from .torch_common import (
     DTYPES,
     CudaEvents,
+    arguments,
     build,
     factory_of,
     tf32_is_allowed,
@@ -33,7 +34,8 @@ class TorchSession(Session):
         super().__init__(target)
         self._device = torch_device(target)
         self._call: Any = None
-        self._inputs: list[torch.Tensor] = []
+        self._args: tuple[Any, ...] = ()
+        self._kwargs: dict[str, Any] = {}
         self._outputs: Any = None
         self._dtype = torch.float32
         if self._device.type == "cuda":
@@ -56,7 +58,8 @@ class TorchSession(Session):
 
     def warm_loading(self, artefact: Artefact) -> None:
         """Import the recipe's library and unpickle a tensor, so that their code is not the model's memory."""
-        factory_of(artefact)
+        if "target" in artefact.loader:
+            factory_of(artefact)
         unpickle_something()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
@@ -73,12 +76,15 @@ class TorchSession(Session):
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Copy the inputs to the device, floats in the module's dtype."""
         tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
-        self._inputs = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
+        placed = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
+        form = self._artefact.loader.get("call")
+        self._args = tuple(arguments(arg, placed) for arg in form["args"]) if form else tuple(placed)
+        self._kwargs = {name: arguments(arg, placed) for name, arg in form["kwargs"].items()} if form else {}
 
     def run(self) -> None:
         """One forward pass."""
         with torch.inference_mode():
-            self._outputs = self._call(*self._inputs)
+            self._outputs = self._call(*self._args, **self._kwargs)
 
     def outputs(self) -> list[Array]:
         """Return the last pass's outputs."""

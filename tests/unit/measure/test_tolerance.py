@@ -31,3 +31,9 @@ def test_outputs_that_are_not_finite_are_refused():
 def test_an_unknown_precision_is_held_to_the_strictest():
     with pytest.raises(IdentityError):
         check_identity(Identity(0.995, 0.0, 0.0), finite=True, model="m", precision="fp8")
+
+
+def test_an_error_of_one_float32_step_passes_whatever_its_cosine():
+    check_identity(Identity(0.967, 1.2e-7, 0.04), finite=True, model="m", precision="fp32")
+    with pytest.raises(IdentityError):
+        check_identity(Identity(0.967, 1.2e-5, 0.04), finite=True, model="m", precision="fp32")

@@ -49,3 +49,21 @@ def test_a_batch_flattened_by_the_runtime_is_the_same_output():
 def test_another_number_or_size_of_outputs_is_another_function(got, want):
     with pytest.raises(ValueError, match="but the reference"):
         agreement(got, want)
+
+
+def test_an_output_within_rounding_does_not_hide_another_s_error():
+    tiny, large = np.array([1e-7, 2e-7]), np.array([1.0, 2.0])
+    result = agreement([tiny[::-1] * 0.9, large * 1.5], [tiny, large])
+    assert result.cosine == pytest.approx(1.0)
+    assert result.max_rel_error == pytest.approx(0.5)
+
+
+def test_integers_and_text_agree_by_their_equal_share():
+    ids = np.arange(100)
+    other = ids.copy()
+    other[0] = 10_000
+    assert agreement([other], [ids]).cosine == pytest.approx(0.99)
+    assert agreement([other], [ids]).max_rel_error == pytest.approx(0.01)
+    words = np.array(["a", "b", "c", "d"])
+    assert agreement([words], [words]).cosine == 1.0
+    assert agreement([np.array(["a", "b", "c", "x"])], [words]).cosine == pytest.approx(0.75)

@@ -1,0 +1,70 @@
+"""A module of the calling process that no exporter takes: pickled whole, and run by eager torch in our own workers.
+
+Only `log_frm` writes such a file, into a folder of its own, and never for a model that somebody else logged.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import Tensor, nn
+
+from frm_mlflow.errors import ExportError
+from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.export.subject import Subject
+from frm_mlflow.zoo.build import BuiltModel
+from frm_mlflow.zoo.call import Call
+
+FILE_NAME = "module.pkl"
+RUNTIMES = ("torch", "torch_compile")
+
+
+def save(module: nn.Module, call: Call, path: Path) -> None:
+    """Pickle a module with one call of it, on the CPU; classes of a script travel by value.
+
+    Raises
+    ------
+    ExportError
+        If it cannot be pickled.
+    """
+    try:
+        content = cloudpickle.dumps({"module": module, "args": call.args, "kwargs": dict(call.kwargs)})
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"{type(module).__name__} can neither be exported nor pickled: {reason}") from error
+    path.write_bytes(content)
+
+
+def prepare(request: ExportRequest) -> Subject:
+    """Load the module and run the reference on its call.
+
+    Raises
+    ------
+    ExportError
+        For a runtime that does not run modules.
+    """
+    from frm_mlflow.export.pack import subject_of
+
+    if request.runtime not in RUNTIMES:
+        raise ExportError(f"a live module runs in {' or '.join(RUNTIMES)} only, not in {request.runtime}")
+    path = Path(str(request.model.path))
+    content: dict[str, Any] = cloudpickle.loads(path.read_bytes())
+    module = content["module"].eval()
+    built = BuiltModel(request.model.name, module, None, (), "own")
+    subject = subject_of(built, Call(content["args"], content["kwargs"]), request)
+    return replace(subject, pickled=path)
+
+
+def place(path: Path, directory: Path) -> Path:
+    """Copy the pickle to where a worker loads it."""
+    return Path(shutil.copyfile(path, directory / FILE_NAME))
+
+
+def on_cpu(value: Any) -> Any:
+    """Return a call's arguments with their tensors on the CPU."""
+    return torch.utils._pytree.tree_map(lambda leaf: leaf.detach().cpu() if isinstance(leaf, Tensor) else leaf, value)
