@@ -31,12 +31,9 @@ setup-dev: $(VENV)/.dev ## the same with every runtime and the developers' tools
 
 demo: setup ## benchmark 5 networks and the baseline on this machine, log them, print the leaderboard
 	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=cpu -P models=$(DEMO_MODELS) -P measure=paper --experiment-name frm
-	@echo
-	@echo "Open the MLflow UI:   $(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db"
-	@echo "then http://127.0.0.1:5000, experiment 'frm', and sort the columns by 'frm'."
 
 ui: setup ## open the MLflow UI on the runs of this folder
-	$(BIN)/mlflow server --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
+	$(BIN)/mlflow server --app-name frm --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
 
 # Tests that time, kill or watch processes run one after the other; the rest side by side.
 ALONE := tests/e2e tests/faults tests/measure

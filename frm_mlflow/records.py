@@ -165,9 +165,14 @@ class BenchmarkRecord:
 
     @property
     def name(self) -> str:
-        """Run name: `model · device · runtime · precision`."""
+        """Run name: `model · device · runtime · precision`, with batch size and input size if they are not usual."""
         c = self.configuration
-        return f"{self.model} · {c.device} · {c.runtime} · {c.precision}"
+        words = [self.model, c.device, c.runtime, c.precision]
+        if c.batch_size != 1:
+            words.append(f"batch {c.batch_size}")
+        if c.resolution != "native":
+            words.append(c.resolution)
+        return " · ".join(words)
 
     def all_tags(self) -> dict[str, str]:
         """All `frm.*` tags of the run that logs this record."""

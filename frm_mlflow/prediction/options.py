@@ -21,10 +21,12 @@ class Target:
     runtime: str = ""
     precision: str = ""
     compute_unit: str = ""
+    note: str = ""
+    """How empty facts were filled before the history was read; repeated among the notes of a prediction."""
 
     def __post_init__(self) -> None:
         if not self.device:
-            raise ConfigError("target.device is empty: name the device to predict for, as target.device=galaxy_s21")
+            raise ConfigError("target is empty: name the device to predict for, as target='Samsung Galaxy S21'")
 
 
 @dataclass(frozen=True, kw_only=True)

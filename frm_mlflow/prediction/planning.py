@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,21 +32,13 @@ class Plan:
     doubt: float
     doubt_after: Floats
     stopped: bool
+    settled: bool
+    """Stopped since few enough models are in doubt, not for want of models to measure."""
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the planned models, in order."""
         return tuple(self.prediction.sources.models[index] for index in self.picks)
-
-    @property
-    def command(self) -> str:
-        """The command that measures them, "" where there is nothing to measure."""
-        if not self.models:
-            return ""
-        device = self.target.device
-        words = ["frm-mlflow", "bench", f"device={device}", f"models=[{','.join(self.models)}]"]
-        words += [f"{key}={value}" for key in ("runtime", "precision") if (value := getattr(self.target, key))]
-        return shlex.join(words)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return `plan`: the picks in order with what each leaves open."""
@@ -66,16 +57,14 @@ class Plan:
 
     def summary(self) -> tuple[str, ...]:
         """Return what to measure and why, or why to stop."""
-        known = len(self.prediction.anchors)
         if self.stopped:
-            return (
-                f"Nothing more to measure: after {known} measurements {self.doubt:.2f} models are expected on the "
-                "wrong side of the frontier.",
-            )
+            doubt = f"{self.doubt:.2f} models are expected on the wrong side of the frontier"
+            if not self.settled:
+                return (f"No model is left that could be measured, and {doubt}.",)
+            return (f"Nothing more to measure: after {len(self.prediction.anchors)} measurements {doubt}.",)
         return (
             f"Measure {', '.join(self.models)}. Now {self.doubt:.2f} models are expected on the wrong side of the "
             f"frontier, then {self.doubt_after[-1]:.2f}.",
-            self.command,
             "Plan again after each measurement: the next pick depends on what it shows.",
         )
 
@@ -97,18 +86,22 @@ def plan(
     *,
     anchors: AnchorChoice = None,
     sources: Sequence[str] | None = None,
+    buildable: Collection[str] | None = None,
 ) -> Plan:
-    """Return what to measure next on `target`; `anchors` and `sources` as in `predict`."""
+    """Return what to measure next on `target`; `anchors` and `sources` as in `predict`.
+
+    `buildable` are the models that can be built for a benchmark, and only these are proposed. None allows every model.
+    """
     scene = scene_of(frame, target, anchors=anchors, sources=sources)
     prediction = predict_scene(scene, options, rng)
     doubt = frontier_doubt(prediction.on_frontier)
     belief = _unsettled(prediction.latency)
-    stopped = prediction.absolute and doubt < plan_options.stop_below
+    settled = prediction.absolute and doubt < plan_options.stop_below
     picks: Integers = np.zeros(0, dtype=np.intp)
     after: Floats = np.zeros(0)
-    if not stopped:
+    if not settled:
         picks, after = _picks(
-            belief, prediction.sources.top1, _runnable(scene, belief), plan_options, options.draws, rng
+            belief, prediction.sources.top1, _runnable(scene, belief, buildable), plan_options, options.draws, rng
         )
     return Plan(
         target=scene.target,
@@ -117,6 +110,7 @@ def plan(
         doubt=doubt,
         doubt_after=after,
         stopped=len(picks) == 0,
+        settled=settled,
     )
 
 
@@ -126,11 +120,13 @@ def next_anchor(draws: Floats, top1: Floats, allowed: Mask, *, n: int, latency_s
     return next_models(np.where(np.isfinite(draws), draws, 0.0), members, allowed, n=n, latency_share=latency_share)
 
 
-def _runnable(scene: Scene, belief: Belief) -> Mask:
-    """Return the models that are not measured yet and that some source runs in this runtime, if any source has it."""
+def _runnable(scene: Scene, belief: Belief, buildable: Collection[str] | None) -> Mask:
+    """Return the models that can be built, are not measured yet, and run on a source in this runtime, if any has it."""
     alike = (scene.sources.groups == scene.group).all(axis=1)
     seen = np.isfinite(scene.sources.log_latency[alike]).any(axis=0) if alike.any() else True
     runnable: Mask = np.isfinite(belief.location) & ~belief.measured & seen
+    if buildable is not None:
+        runnable &= np.isin(np.array(scene.sources.models), list(buildable))
     return runnable
 
 

@@ -69,15 +69,37 @@ class Prediction:
             tables["predictors"] = pd.DataFrame(scores, columns=["predictor", "left_out_frontier_f1", "chosen"])
         return tables
 
+    def latency_words(self, index: int) -> str:
+        """Return a model's latency with its interval, as a measured or predicted value, or as a ratio without ms.
+
+        `1.4 ms (1.2 to 1.7) predicted`, `1.4 ms measured`, `0.31 times the latency of resnet50 (0.25 to 0.4) predicted`
+        """
+        if self.latency.measured[index]:
+            return f"{np.exp(self.latency.location[index]):.3g} ms measured"
+        if not self.absolute:
+            ratio, low, high = (each[index] for each in (self.bands.ratio, self.bands.ratio_low, self.bands.ratio_high))
+            return f"{ratio:.2g} times the latency of {self.baseline} ({low:.2g} to {high:.2g}) predicted"
+        return interval_words(self.latency, self.confidence, index, "ms")
+
+    def memory_words(self, index: int) -> str:
+        """Return a model's peak memory with its interval, "" if none is predicted in MiB."""
+        memory = self.memory
+        if memory is None or not memory.absolute or np.isnan(memory.location[index]):
+            return ""
+        if memory.measured[index]:
+            return f"{np.exp(memory.location[index]):.3g} MiB measured"
+        return interval_words(memory, self.confidence, index, "MiB")
+
     def summary(self) -> tuple[str, ...]:
         """Return what was predicted, from what, and what to mind."""
-        members = [self.sources.models[index] for index in np.flatnonzero(self.frontier)]
+        members = [f"{self.sources.models[i]} ({self.latency_words(i)})" for i in np.flatnonzero(self.frontier)]
         unsure = int(((self.on_frontier > 0.1) & (self.on_frontier < 0.9)).sum())
         source = f"{self.sources.n_configurations} configurations of {len(set(self.sources.chips))} chips"
         return (
-            f"Frontier of accuracy and latency on {self.target.device}: {', '.join(members) or 'none'}; "
+            f"Frontier of accuracy and latency on {self.target.device}: {', '.join(members) or 'none'}. "
             f"{unsure} models are undecided (probability between 0.1 and 0.9).",
-            f"Predicted by {self.predictor} from {source} and {len(self.anchors)} measurements on the target.",
+            f"Predicted by {self.predictor} from {source} and {len(self.anchors)} measurements on the target."
+            f"{self._nearest()}",
             self._width(),
             *self.advice.sentences,
         )
@@ -93,6 +115,13 @@ class Prediction:
             "prediction/frontier_size": float(self.frontier.sum()),
             "prediction/frontier_doubt": float(np.minimum(self.on_frontier, 1 - self.on_frontier).sum()),
         }
+
+    def _nearest(self) -> str:
+        chips = nearest_chips(self.sources, self.latency)
+        if not chips:
+            return ""
+        listed = ", ".join(f"{chip} ({difference:.0%} apart)" for chip, difference in chips)
+        return f" The nearest chips in the history: {listed}."
 
     def _width(self) -> str:
         if not self.calibration.chips:
@@ -126,10 +155,42 @@ class Prediction:
         table["frm"], table["frm_low"], table["frm_high"] = bands.frm, bands.frm_low, bands.frm_high
         table["rank"] = pd.Series(self.latency.location).rank().to_numpy()
         table["rank_low"], table["rank_high"] = bands.rank_low, bands.rank_high
-        table["frontier"], table["frontier_probability"] = self.frontier, self.on_frontier
-        table["frm_frontier_probability"] = self.on_frm_frontier
+        rated = np.isfinite(sources.top1)
+        table["frontier"] = self.frontier
+        table["frontier_probability"] = np.where(rated, self.on_frontier, np.nan)
+        table["frm_frontier_probability"] = np.where(rated, self.on_frm_frontier, np.nan)
         table["measured"], table["flags"] = self.latency.measured, self.advice.flags
         return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+MIN_SHARED_MODELS = 5
+"""With fewer models in common, a chip is not compared with the prediction."""
+
+
+def nearest_chips(sources: History, latency: Belief, *, limit: int = 3) -> tuple[tuple[str, float], ...]:
+    """Return the source chips whose latencies are closest to the prediction, the closest first.
+
+    Each comes with the median relative difference over the models that it shares with the
+    prediction; without absolute latencies the common factor is taken out first. A chip counts by its
+    closest configuration.
+    """
+    apart = sources.log_latency - latency.location
+    shared = np.isfinite(apart)
+    closest: dict[str, float] = {}
+    for chip, row, mask in zip(sources.chips, apart, shared, strict=True):
+        if mask.sum() < MIN_SHARED_MODELS:
+            continue
+        level = 0.0 if latency.absolute else np.median(row[mask])
+        difference = float(np.median(np.expm1(np.abs(row[mask] - level))))
+        closest[str(chip)] = min(difference, closest.get(str(chip), np.inf))
+    return tuple(sorted(closest.items(), key=lambda item: (item[1], item[0]))[:limit])
+
+
+def interval_words(belief: Belief, confidence: float, index: int, unit: str) -> str:
+    """Return `1.4 ms (1.2 to 1.7) predicted`: the value of one model with its central interval."""
+    low, high = belief.interval(confidence)
+    value, lowest, highest = (float(np.exp(each[index])) for each in (belief.location, low, high))
+    return f"{value:.3g} {unit} ({lowest:.3g} to {highest:.3g}) predicted"
 
 
 def predict(

@@ -31,6 +31,12 @@ class Recommendation:
     overshoot: Floats
     flops_pick: int | None
 
+    @property
+    def to_check(self) -> tuple[str, ...]:
+        """The pick, or the closest model if nothing fits; empty if that was measured on the target already."""
+        best = self.order[:1]
+        return tuple(self.prediction.sources.models[i] for i in best if not self.prediction.latency.measured[i])
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return `candidates`: the pick and its runners-up, or the closest models where nothing fits."""
         shown = self.order[: self.constraints.alternatives + 1]
@@ -68,16 +74,32 @@ class Recommendation:
     def _pick(self) -> tuple[str, ...]:
         names = self.prediction.sources.models
         if self.picked is None:
-            closest = ", ".join(f"{names[i]} ({self.probability[i]:.0%})" for i in self.order[:3])
+            closest = "; ".join(
+                f"{names[i]}: {self.prediction.latency_words(i)}, fits with probability {self.probability[i]:.0%}"
+                for i in self.order[:3]
+            )
             return (
                 f"No model keeps {limits(self.constraints)} with {self.constraints.confidence:.0%} confidence. "
-                f"The closest: {closest or 'none'}.",
+                f"The closest are {closest or 'not known'}.",
             )
         first = (
-            f"Ship {names[self.picked]}: top-1 {self.prediction.sources.top1[self.picked]:.1f} %, keeps "
-            f"{limits(self.constraints)} with probability {self.probability[self.picked]:.0%}."
+            f"Ship {names[self.picked]} ({self.prediction.sources.top1[self.picked]:.1f} %): {self._cost(self.picked)}."
         )
         return first, *self._if_wrong(self.picked), *self._more_accurate(self.picked)
+
+    def _cost(self, index: int) -> str:
+        """Return latency and limited memory, each with its limit, and the probability of keeping all limits."""
+        asked = self.constraints
+        words = self.prediction.latency_words(index)
+        if asked.max_latency_ms is not None:
+            words += f"; your limit is {asked.max_latency_ms:g} ms"
+        if asked.max_memory_mib is not None:
+            words += f". Peak memory {self.prediction.memory_words(index)}; your limit is {asked.max_memory_mib:g} MiB"
+        if asked.min_top1 is not None:
+            words += f". Your minimum accuracy is {asked.min_top1:g} %"
+        if asked.max_latency_ms is None and asked.max_memory_mib is None:
+            return words
+        return f"{words}. It keeps {limits(asked)} with probability {self.probability[index]:.0%}"
 
     def _if_wrong(self, picked: int) -> tuple[str, ...]:
         if self.constraints.max_latency_ms is None or self.prediction.latency.measured[picked]:
@@ -114,7 +136,7 @@ def limits(constraints: Constraints) -> str:
         words.append(f"{constraints.max_memory_mib:g} MiB")
     if constraints.min_top1 is not None:
         words.append(f"top-1 of at least {constraints.min_top1:g} %")
-    return " and ".join(words) or "no limit at all"
+    return " and ".join(words) or "no limit"
 
 
 def recommend(prediction: Prediction, constraints: Constraints) -> Recommendation:

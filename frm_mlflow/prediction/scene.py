@@ -49,7 +49,8 @@ def scene_of(
         Where no source is left, or a source or an anchor is unknown.
     """
     history = history_of(frame)
-    notes = [f"Not used: {text}." for text in history.dropped]
+    notes = [target.note] if target.note else []
+    notes += [f"Not used: {text}." for text in history.dropped]
     target = _completed(target, history, notes)
     history = history.with_accuracy_of(target.precision)
     group = np.array([getattr(target, column) for column in GROUP_COLUMNS], dtype=object)

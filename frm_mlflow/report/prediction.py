@@ -9,9 +9,15 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from rich.table import Table
+from rich.text import Text
 
 from frm_mlflow.prediction import Evaluation, Plan, Prediction, Recommendation
 from frm_mlflow.report.figures import Figure, colour, page_of, titled
+
+POSSIBLE = 0.1
+"""Models that are on the frontier with a lower probability are not listed in the terminal."""
+MOST_ROWS = 20
 
 PredictionResult: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
@@ -31,6 +37,35 @@ def render(result: PredictionResult, directory: Path) -> list[Path]:
         page.write_text(page_of(_title(result), {"": figures}), encoding="utf-8")
         paths.append(page)
     return [*paths, summary]
+
+
+def terminal_table(result: PredictionResult) -> Table | None:
+    """Return the models of an answer for a terminal, or None for an evaluation, which the sentences describe."""
+    if isinstance(result, Evaluation | Plan):
+        return None
+    prediction = result if isinstance(result, Prediction) else result.prediction
+    positions = {model: index for index, model in enumerate(prediction.sources.models)}
+    columns = ["model", "top-1 %", "latency", "fits" if isinstance(result, Recommendation) else "on the frontier"]
+    table = Table(*columns, title=_title(result), title_justify="left")
+    for row in _shown(result).itertuples():
+        chance = row.probability_fits if isinstance(result, Recommendation) else row.frontier_probability
+        table.add_row(
+            Text(str(row.model)),
+            "" if np.isnan(row.top1) else f"{row.top1:.1f}",
+            prediction.latency_words(positions[row.model]).removesuffix(" predicted"),
+            "" if np.isnan(chance) else f"{chance:.0%}",
+        )
+    return table
+
+
+def _shown(result: Prediction | Recommendation) -> pd.DataFrame:
+    """Return the rows for a terminal: the candidates, or the models that may be on the frontier, the fastest first."""
+    if isinstance(result, Recommendation):
+        return result.tables()["candidates"]
+    models = result.tables()["models"]
+    rated = models["frontier_probability"].notna().any()
+    shown = models[models["frontier"] | (models["frontier_probability"] > POSSIBLE)] if rated else models
+    return shown.head(MOST_ROWS)
 
 
 def figures_of(result: PredictionResult) -> Mapping[str, Figure]:

@@ -7,12 +7,14 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
+from frm_mlflow.devices import catalogue
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.prediction import Constraints, Prediction, PredictionOptions, Target, predict, recommend
 from frm_mlflow.report.board import Json, number
 from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.server.choice import Choice
 from frm_mlflow.server.once import Once
+from frm_mlflow.stages.target import completed
 
 _MOST_MEASURED = 200
 
@@ -90,7 +92,8 @@ def target_of(snapshot: Snapshot, choice: Choice, device: str) -> Target:
         words = ("device", "chip", "tier", "runtime", "precision", "compute_unit")
         return Target(**{name: str(row[name]) for name in words})
     names = ("tier", "runtime", "precision")
-    return Target(device=device, **{name: choice.filters.get(name, "") for name in names})
+    target = Target(device=device, **{name: choice.filters.get(name, "") for name in names})
+    return completed(target, snapshot.rows) if catalogue.find(device) else target
 
 
 def _limit(text: str, words: str) -> float | None:

@@ -25,6 +25,7 @@ from frm_mlflow.report.analysis import render, summary_markdown
 from frm_mlflow.stages.history import experiments_of, listed, read_history
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking.views import print_links
 from frm_mlflow.tracking.write_back import write_back
 
 
@@ -112,6 +113,7 @@ def _log(
     for note in (*rendered.notes, *(f"{name} was not answered: {why}" for name, why in report.refused.items())):
         out.print(note, markup=False, highlight=False, soft_wrap=True)
     out.print(f"Logged as run {run.run_id} with {len(rendered.paths)} files.", highlight=False)
+    print_links(client, run.experiment, out)
     return run.run_id
 
 

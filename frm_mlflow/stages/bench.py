@@ -26,7 +26,11 @@ from frm_mlflow.stages.preflight import choose, refuse_what_cannot_run
 from frm_mlflow.stages.progress import console
 from frm_mlflow.stages.sweep import Bench, OpenSweep, raise_for_failures, run_all
 from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking.views import print_links
 from frm_mlflow.zoo.recipe import check_name
+
+LONGEST_NAME = 120
+"""Characters of a run's name; what it sweeps is in the parameters in full."""
 
 SHARED_SWEEP: ContextVar[OpenSweep | None] = ContextVar("SHARED_SWEEP", default=None)
 """The parent run that all jobs of a Hydra multirun log under."""
@@ -125,6 +129,7 @@ def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
         run_all(plans, Bench.on(device, host), sweep)
         publish(sweep, as_json=settings.json, max_drift=settings.max_drift)
     analyze_after(sweep, settings.analysis, baseline=plans[0].baseline.name)
+    print_links(client, sweep.run.experiment, console())
     raise_for_failures(sweep.run)
 
 
@@ -153,7 +158,7 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
     opened = log.open_sweep(
         client,
         server.experiment_name(client, tracking.experiment),
-        name="multirun",
+        name=multirun_name(config),
         tags=tracking.tags | runner_tags() | {schema.CONFIG_HASH.key: sweep_hash},
         parent_run_id=parent,
         resume=bool(config.resume),
@@ -167,7 +172,15 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
             SHARED_SWEEP.reset(token)
             publish(sweep, as_json=bool(config.json), max_drift=float(config.max_drift))
     analyze_after(sweep, config.analysis, baseline=str(config.baseline).rpartition(":")[2])
+    print_links(client, run.experiment, console())
     raise_for_failures(run)
+
+
+def multirun_name(config: DictConfig) -> str:
+    """Return the name of a multirun's parent: what it sweeps, as `multirun · model=resnet18,levit_128s · runtime=…`."""
+    swept = [w for w in config.hydra.overrides.task if "," in w.partition("=")[2] and not is_of_the_sweep(w)]
+    name = " · ".join(["multirun", *swept])
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def multirun_hash(config: DictConfig) -> str:

@@ -21,6 +21,7 @@ from frm_mlflow.importers.read import Import, read
 from frm_mlflow.stages.progress import console, counting
 from frm_mlflow.tracking import log, server
 from frm_mlflow.tracking.bulk import BulkReport, log_records
+from frm_mlflow.tracking.views import print_links
 
 SHOWN = 12
 """Rows of a count that a terminal shows."""
@@ -68,6 +69,7 @@ def ingest(config: DictConfig) -> None:
         if imported.left_out:
             log.log_table(client, parent.run_id, pd.DataFrame(map(asdict_of, imported.left_out)), "left_out")
     _report(imported, logged, as_json=settings.json, out=out)
+    print_links(client, parent.experiment, out)
     if logged.failed:
         name, reason = logged.failures[0]
         raise DataError(f"{logged.failed} rows could not be logged ({name}: {reason}); run the same command again.")

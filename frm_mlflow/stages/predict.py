@@ -34,11 +34,13 @@ from frm_mlflow.prediction import evaluate as score
 from frm_mlflow.prediction import plan as plan_next
 from frm_mlflow.prediction import predict as foresee
 from frm_mlflow.prediction import recommend as choose
-from frm_mlflow.report.prediction import render
+from frm_mlflow.report.prediction import render, terminal_table
 from frm_mlflow.stages.history import experiments_of, listed, read_history
 from frm_mlflow.stages.progress import console, counting
+from frm_mlflow.stages.target import completed, measuring_command
 from frm_mlflow.tracking import log, server
 from frm_mlflow.tracking.query import BenchmarkFrame
+from frm_mlflow.zoo.catalogue import CATALOGUE
 
 Answer: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
@@ -139,21 +141,23 @@ def plan(config: DictConfig) -> None:
     settings = checked(PlanConfig, config, where="plan")
 
     def compute(frame: pd.DataFrame, rng: np.random.Generator) -> Answer:
+        target = target_of(settings, frame)
         return plan_next(
             frame,
-            target_of(settings),
+            target,
             settings.options,
             settings.plan,
             rng,
             anchors=anchors_of(settings.anchors),
             sources=listed(settings.sources) or None,
+            buildable=CATALOGUE if measuring_command(target, ()).command else None,
         )
 
     _answer(settings, "plan", compute)
 
 
-def target_of(settings: QuestionConfig) -> Target:
-    """Return the target; what the device catalogue knows of it is filled in where the settings are silent."""
+def target_of(settings: QuestionConfig, frame: pd.DataFrame) -> Target:
+    """Return the target with the facts of the device catalogue, and what it can run from devices like it."""
     known = find(settings.target)
     given = Target(
         device=settings.target,
@@ -163,9 +167,9 @@ def target_of(settings: QuestionConfig) -> Target:
         precision=settings.target_precision,
         compute_unit=settings.compute_unit,
     )
-    if known is None:
-        return given
-    return replace(given, device=known.name, chip=given.chip or known.chip, tier=given.tier or known.tier)
+    if known is not None:
+        given = replace(given, device=known.name, chip=given.chip or known.chip, tier=given.tier or known.tier)
+    return completed(given, frame)
 
 
 def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
@@ -178,7 +182,7 @@ def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
 def _prediction(settings: QuestionConfig, frame: pd.DataFrame, rng: np.random.Generator) -> Prediction:
     return foresee(
         frame,
-        target_of(settings),
+        target_of(settings, frame),
         settings.options,
         rng,
         anchors=anchors_of(settings.anchors),
@@ -206,9 +210,27 @@ def _answer(settings: QuestionConfig, what: str, compute: Compute) -> None:
         found = {"run_id": run_id, "summary": answer.summary(), "metrics": answer.metrics(), "tables": tables}
         sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         return
-    for sentence in answer.summary():
+    table = terminal_table(answer)
+    if table is not None:
+        out.print(table)
+    for sentence in (*answer.summary(), *_how_to_measure(answer)):
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     out.print(f"Logged as run {run_id}.", highlight=False)
+
+
+def _how_to_measure(answer: Answer) -> tuple[str, ...]:
+    """Return the command that checks a recommendation or carries out a plan, and what it needs."""
+    if isinstance(answer, Plan):
+        target, models, purpose = answer.target, answer.models, "Measure them"
+    elif isinstance(answer, Recommendation):
+        target, models, purpose = answer.prediction.target, answer.to_check, "Check it on the device"
+    else:
+        return ()
+    if not models:
+        return ()
+    found = measuring_command(target, models)
+    lines = (f"{purpose}: {found.command}" if found.command else "", found.remark)
+    return tuple(line for line in lines if line)
 
 
 def _log(

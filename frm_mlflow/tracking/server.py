@@ -147,6 +147,7 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     """
     try:
         found = client.get_experiment_by_name(name) or _created(client, name)
+        _with_views(client, found)
     except MlflowException as error:
         raise TrackingError(f"experiment '{name}' at {client.tracking_uri}: {error.message}") from error
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -155,6 +156,14 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
             "or choose another name with tracking.experiment=NAME"
         )
     return str(found.experiment_id)
+
+
+def _with_views(client: MlflowClient, experiment: mlflow.entities.Experiment) -> None:
+    """Add the saved views to an active experiment that another program has created."""
+    if experiment.lifecycle_stage == LifecycleStage.ACTIVE:
+        for key, view in as_tags(now_ms=round(time.time() * 1000)).items():
+            if key not in experiment.tags:
+                client.set_experiment_tag(experiment.experiment_id, key, view)
 
 
 def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shlex
 import zlib
 from dataclasses import dataclass
 
-from frm_mlflow import schema
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from rich.console import Console
+
+from frm_mlflow import redact, schema
 
 PREFIX = "mlflow.sharedViewState."
 """Experiment tags of this name are MLflow's saved views; what follows it is the key in a view's link."""
@@ -65,6 +71,57 @@ VIEWS = (
         "attributes.start_time",
     ),
 )
+
+
+LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow server` listens unless it is told otherwise."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Addresses in MLflow's UI; `start` is the command that starts a server for them, "" if one is configured."""
+
+    table: str
+    page: str
+    start: str
+
+    def lines(self) -> tuple[str, ...]:
+        """Return what to print after a command that has logged benchmarks."""
+        started = (f"To look at them, start the UI:  {self.start}",) if self.start else ()
+        return (*started, f"Cheapest first:  {self.table}", f"The frontier:    {self.page}")
+
+
+def links(tracking_uri: str, experiment_id: str, *, key: str = "frm-cheapest") -> Links:
+    """Return the links to a saved view of an experiment and to the /frm page.
+
+    >>> links("http://me:secret@host:5000/", "3").table
+    'http://host:5000/#/experiments/3/runs?viewStateShareKey=frm-cheapest'
+    >>> links("sqlite:///mlflow.db", "1").start
+    'mlflow server --app-name frm --backend-store-uri sqlite:///mlflow.db'
+    """
+    remote = tracking_uri.startswith(("http://", "https://"))
+    base = redact.text(tracking_uri).rstrip("/") if remote else LOCAL
+    base = re.sub(r"//[^/]*@", "//", base)
+    command = ["mlflow", "server", "--app-name", "frm", "--backend-store-uri", redact.text(tracking_uri)]
+    return Links(
+        table=f"{base}/#/experiments/{experiment_id}/runs?viewStateShareKey={key}",
+        page=f"{base}/frm",
+        start="" if remote else shlex.join(command),
+    )
+
+
+def print_links(client: MlflowClient, experiment: str, out: Console) -> None:
+    """Print where the benchmarks of an experiment are seen; prints nothing if the server has no such experiment."""
+    try:
+        found = client.get_experiment_by_name(experiment)
+    except MlflowException as error:
+        out.print(
+            f"No link to the UI: {redact.text(str(error.message))}", markup=False, highlight=False, soft_wrap=True
+        )
+        return
+    if found is not None:
+        for line in links(client.tracking_uri, str(found.experiment_id)).lines():
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def as_tags(*, now_ms: int) -> dict[str, str]:

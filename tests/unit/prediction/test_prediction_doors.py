@@ -21,6 +21,7 @@ from frm_mlflow.prediction import (
     predict,
     recommend,
 )
+from frm_mlflow.prediction.prediction import nearest_chips
 from tests.unit.prediction.histories import fleet_frame
 
 TRANSFER = PredictionOptions(predictor="transfer", draws=300)
@@ -194,11 +195,9 @@ def test_memory_limits_count(frame, rng) -> None:
     assert prediction.sources.top1[tight.picked] <= prediction.sources.top1[loose.picked]
 
 
-def test_a_plan_is_a_ready_command_and_shrinks_as_it_is_followed(frame, rng) -> None:
+def test_doubt_shrinks_as_a_plan_is_followed(frame, rng) -> None:
     first = plan(frame, Target(device="edge-003"), TRANSFER, PlanOptions(budget=4), rng, anchors=[])
     assert 0 < len(first.models) <= 4
-    assert first.command.startswith("frm-mlflow bench device=edge-003")
-    assert all(name in first.command for name in first.models)
     then = plan(frame, Target(device="edge-003"), TRANSFER, PlanOptions(budget=4), rng, anchors=list(first.models))
     assert not set(then.models) & set(first.models)
     assert then.doubt < first.doubt
@@ -207,8 +206,43 @@ def test_a_plan_is_a_ready_command_and_shrinks_as_it_is_followed(frame, rng) -> 
 def test_a_plan_stops_where_everything_is_known(frame, rng) -> None:
     found = plan(frame, Target(device="edge-003"), TRANSFER, PlanOptions(), rng)
     assert found.stopped
-    assert found.command == ""
+    assert found.settled
     assert "Nothing more to measure" in found.summary()[0]
+
+
+def test_a_plan_proposes_only_models_that_can_be_built(frame, rng) -> None:
+    target = Target(device="edge-003")
+    found = plan(frame, target, TRANSFER, PlanOptions(budget=4), rng, anchors=[], buildable=["levit_128s"])
+    assert found.models == ("levit_128s",)
+    nothing = plan(frame, target, TRANSFER, PlanOptions(budget=4), rng, anchors=[], buildable=[])
+    assert nothing.stopped
+    assert nothing.summary()[0].startswith("No model is left that could be measured")
+
+
+def test_a_recommendation_names_its_milliseconds_and_the_limit(frame, rng) -> None:
+    found = recommend(
+        predict(frame, Target(device="edge-003"), TRANSFER, rng, anchors=ANCHORS), Constraints(max_latency_ms=1e4)
+    )
+    row = found.tables()["candidates"].iloc[0]
+    if row["measured"]:
+        words = f"{row['latency_ms']:.3g} ms measured"
+    else:
+        words = f"{row['latency_ms']:.3g} ms ({row['latency_low_ms']:.3g} to {row['latency_high_ms']:.3g}) predicted"
+    assert found.summary()[0].startswith(f"Ship {row['model']} ({row['top1']:.1f} %): {words}; your limit is 10000 ms.")
+
+
+def test_the_nearest_chip_is_the_one_with_the_same_latencies(frame, rng) -> None:
+    twin = frame[frame["device"] == "edge-003"].assign(device="twin", chip="twin chip")
+    prediction = predict(pd.concat([frame, twin]), Target(device="edge-003"), TRANSFER, rng)
+    chip, apart = nearest_chips(prediction.sources, prediction.latency)[0]
+    assert (chip, apart) == ("twin chip", pytest.approx(0, abs=1e-9))
+
+
+def test_frontier_probability_is_missing_without_an_accuracy(frame, rng) -> None:
+    unrated = frame.assign(top1=frame["top1"].mask(frame["model"] == "levit_128s"))
+    models = predict(unrated, Target(device="edge-003"), TRANSFER, rng).tables()["models"].set_index("model")
+    assert np.isnan(models.loc["levit_128s", "frontier_probability"])
+    assert models["frontier_probability"].drop("levit_128s").notna().all()
 
 
 @pytest.fixture(scope="module")
