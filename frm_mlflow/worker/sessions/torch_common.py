@@ -113,7 +113,9 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
     module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
     state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
     module.load_state_dict(state)
-    return module.eval().requires_grad_(requires_grad=False)
+    for parameter in module.parameters():  # a scripted module has no `requires_grad_`
+        parameter.requires_grad_(requires_grad=False)
+    return module.eval()
 
 
 def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
