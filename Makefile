@@ -3,10 +3,25 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# An NVIDIA GPU whose driver lists it gets the wheels with CUDA; GPU=yes or GPU=no decides otherwise.
+GPU ?= $(if $(findstring GPU,$(shell nvidia-smi -L 2>/dev/null)),yes,no)
+ifeq ($(GPU),yes)
+BENCH := bench-gpu
+CONSTRAINTS := constraints-gpu.txt
+DEMO_DEVICE := auto
+# onnxruntime and onnxruntime-gpu are installed over each other: exactly one is left.
+ONE_ONNXRUNTIME = $(BIN)/uv pip uninstall --quiet --python $(BIN)/python onnxruntime onnxruntime-gpu; \
+	$(UV) -c $(CONSTRAINTS) onnxruntime-gpu
+else
+BENCH := bench
+CONSTRAINTS := constraints.txt
+DEMO_DEVICE := cpu
+ONE_ONNXRUNTIME = :
+endif
 DEMO_MODELS := mobilenet_v3_small,squeezenet1_1,mobilenet_v2,resnet18,levit_128s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo ui test test-all check lint audit format lock wheel release clean
+.PHONY: help setup setup-dev demo ui test test-gpu test-all check lint audit format lock wheel release clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,22 +30,24 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 
-$(VENV)/.bench: $(BIN)/uv pyproject.toml constraints.txt
-	$(UV) -c constraints.txt -e '.[bench]'
+$(VENV)/.$(BENCH): $(BIN)/uv pyproject.toml $(CONSTRAINTS)
+	$(UV) -c $(CONSTRAINTS) -e '.[$(BENCH)]'
+	$(ONE_ONNXRUNTIME)
 	touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
 	$(UV) -c constraints.txt -e '.[dev]'
-	touch $@ $(VENV)/.bench
+	$(ONE_ONNXRUNTIME)
+	touch $@ $(VENV)/.$(BENCH)
 
-setup: $(VENV)/.bench ## prepare .venv so that measuring and `mlflow run .` work
+setup: $(VENV)/.$(BENCH) ## prepare .venv so that measuring and `mlflow run .` work
 	$(BIN)/frm-mlflow link-env
 
 setup-dev: $(VENV)/.dev ## the same with every runtime and the developers' tools
 	$(BIN)/frm-mlflow link-env
 
 demo: setup ## benchmark 5 networks and the baseline on this machine, log them, print the leaderboard
-	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=cpu -P models=$(DEMO_MODELS) -P measure=paper --experiment-name frm
+	PATH="$(CURDIR)/$(BIN):$$PATH" mlflow run . -P device=$(DEMO_DEVICE) -P models=$(DEMO_MODELS) -P measure=paper --experiment-name frm
 
 ui: setup ## open the MLflow UI on the runs of this folder
 	$(BIN)/mlflow server --app-name frm --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --port 5000
@@ -43,6 +60,9 @@ test: lint ## lint, types and all tests but the slow matrices
 	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile $(ALONE:%=--ignore=%) || failed=$$?; \
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(ALONE) || failed=$$?; \
 	exit $$failed
+
+test-gpu: setup-dev ## the tests that need an NVIDIA GPU, under ten minutes; they leave the card's settings alone
+	timeout 600 $(BIN)/python -m pytest -m gpu -p no:xdist tests/gpu
 
 test-all: lint ## everything, the slow matrices too
 	$(BIN)/python -m pytest
@@ -68,6 +88,7 @@ format: setup-dev ## let ruff write the layout
 
 lock: $(BIN)/uv ## compile constraints.txt from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --no-emit-index-url --no-annotate --no-header --quiet --output-file constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra bench-gpu --universal --python-version 3.11 -c constraints.txt --no-emit-index-url --no-annotate --no-header --quiet --output-file constraints-gpu.txt
 
 wheel: setup-dev ## build the sdist and the wheel into dist/
 	$(BIN)/python -m build

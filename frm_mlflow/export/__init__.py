@@ -13,7 +13,7 @@ from frm_mlflow.export import process
 from frm_mlflow.export.cache import ArtefactCache, CacheEntry
 from frm_mlflow.export.check import check_model
 from frm_mlflow.export.request import ExportRequest
-from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, precisions, runtimes
+from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, installed_version, precisions, runtimes
 
 __all__ = [
     "RUNTIMES",
@@ -23,6 +23,7 @@ __all__ = [
     "check",
     "check_model",
     "export",
+    "installed_version",
     "precisions",
     "runtimes",
 ]

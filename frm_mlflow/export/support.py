@@ -36,6 +36,10 @@ _FLOATS = ("fp32", "fp16", "bf16")
 _CUDA_FLOATS = ("fp32", "tf32", "fp16", "bf16")
 _ONNX = _TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 
+OTHER_BUILDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"onnxruntime": ("onnxruntime-gpu",), "tensorrt": ("tensorrt-cu13", "tensorrt-cu12")}
+)
+"""Distributions that carry the same package under another name."""
 RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
     {
         "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS),
@@ -143,11 +147,14 @@ def versions(runtime: str, source: str) -> dict[str, str]:
     wanted = set(support_of(runtime).packages.values()) | {"torch"}
     if source in ("torchvision", "timm"):
         wanted.add(source)
-    return {name: _version(name) for name in sorted(wanted)}
+    return {name: installed_version(name) for name in sorted(wanted)}
 
 
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+def installed_version(distribution: str) -> str:
+    """Return a distribution's version, of `onnxruntime` also under the name of its build for GPUs; "" without it."""
+    for name in (distribution, *OTHER_BUILDS.get(distribution, ())):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""

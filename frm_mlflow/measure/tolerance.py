@@ -24,13 +24,17 @@ class Tolerance:
 TOLERANCES = {
     "fp64": Tolerance(0.9999, 0.01, ROUNDING),
     "fp32": Tolerance(0.9999, 0.01, ROUNDING),
-    "tf32": Tolerance(0.999, 0.05, 10 * ROUNDING),
-    "fp16": Tolerance(0.999, 0.05, 10 * ROUNDING),
-    "bf16": Tolerance(0.99, 0.2, 100 * ROUNDING),
+    "tf32": Tolerance(0.995, 0.12, 10 * ROUNDING),
+    "fp16": Tolerance(0.995, 0.12, 10 * ROUNDING),
+    "bf16": Tolerance(0.96, 0.35, 100 * ROUNDING),
     "mixed": Tolerance(0.99, 0.2, ROUNDING),
     "int8": Tolerance(0.85, 1.0, ROUNDING),
 }
-"""By the precision that ran; an unknown one is held to fp32's, without an absolute error."""
+"""By the precision that ran; an unknown one is held to fp32's, without an absolute error.
+
+tf32 and fp16 have 10 bits of mantissa, bf16 has 7. Twice what the catalogue's most sensitive network, inception_v3,
+deviates when its arithmetic is emulated in that precision (`tests/models/test_precision_tolerances.py`, ADR 0156).
+"""
 UNKNOWN = Tolerance(0.9999, 0.01)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from typing import Any
 
 from rich.console import Console
@@ -13,9 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from frm_mlflow import devices, redact
-from frm_mlflow.config import DeviceConfig
+from frm_mlflow.config import DeviceConfig, RuntimeConfig
 from frm_mlflow.errors import FrmError, install_command
-from frm_mlflow.export import RUNTIMES, precisions
+from frm_mlflow.export import RUNTIMES, installed_version, precisions
+from frm_mlflow.stages import preflight
 from frm_mlflow.tracking import server, spool
 from frm_mlflow.worker.energy import energy_meter
 
@@ -31,12 +32,15 @@ class Finding:
 
 
 _ASK_S = 20.0
+_AT_ONCE = 4
+_PROCESSOR = devices.Device("cpu", "cpu", "cpu", "", "cpu")
 RUNTIME_PACKAGES = {
     "torch": ("torch", "bench"),
     "torch_compile": ("torch", "bench"),
     "torch_export": ("torch", "bench"),
     "torchscript": ("torch", "bench"),
     "onnxruntime": ("onnxruntime", "bench"),
+    "tensorrt": ("tensorrt", "tensorrt"),
     "openvino": ("openvino", "openvino"),
     "litert": ("ai-edge-litert", "litert"),
     "executorch": ("executorch", "executorch"),
@@ -51,7 +55,7 @@ def examine() -> dict[str, Any]:
     device = devices.resolve(auto, hardware=hardware, known=devices.known_devices())
     sections = {
         "hardware": _hardware(hardware, device),
-        "runtimes": [_runtime(name) for name in RUNTIMES],
+        "runtimes": _runtimes(device),
         "meters": [_energy(device)],
         "transports": [_ssh(), _adb()],
         "tracking": [_server(), _spool()],
@@ -92,13 +96,28 @@ def _card(gpu: devices.Gpu) -> str:
     return ", ".join(parts)
 
 
-def _runtime(name: str) -> Finding:
+def _runtimes(device: devices.Device) -> list[Finding]:
+    """Run a tiny network of each installed runtime on the processor, and on the GPU if there is one."""
+    targets = [_PROCESSOR] + ([device] if device.kind == "cuda" else [])
+    pairs = [
+        (name, target) for name in RUNTIMES for target in targets if precisions(name, compute_unit=target.compute_unit)
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda pair: _runtime(*pair), pairs))
+
+
+def _runtime(name: str, device: devices.Device) -> Finding:
     package, extra = RUNTIME_PACKAGES[name]
+    subject = name if device is _PROCESSOR else f"{name} on {device.name}"
+    version = installed_version(package)
+    if not version:
+        return Finding(subject, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")
+    kinds = ", ".join(precisions(name, compute_unit=device.compute_unit))
     try:
-        version = metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return Finding(name, False, f"'{package}' is not installed", install_command(extra))
-    return Finding(name, True, f"{package} {version}: {', '.join(precisions(name))}")
+        placed = preflight.prove(devices.LocalHost(), device, RuntimeConfig(name, threads=1), "fp32")
+    except FrmError as error:
+        return Finding(subject, False, f"{package} {version}: {preflight.reason_of(error)}")
+    return Finding(subject, True, f"{package} {version}: {kinds} ({placed.provider})")
 
 
 def _energy(device: devices.Device) -> Finding:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
 import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -266,10 +267,20 @@ class TensorRtSession(OnnxRuntimeSession):
 
     def __init__(self, target: Target) -> None:
         super().__init__(replace(target, options={**target.options, "provider": "tensorrt"}))
+        _load_tensorrt()
 
     def versions(self) -> dict[str, str]:
         """TensorRT's version first: it is the runtime."""
         return {"tensorrt": _version_of("tensorrt")} | super().versions()
+
+
+def _load_tensorrt() -> None:
+    """Load TensorRT's libraries from its wheel, in the order in which they need each other; the linker has no path."""
+    spec = util.find_spec("tensorrt_libs")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        for pattern in ("libnvinfer.so.*", "libnvinfer_plugin.so.*", "libnvonnxparser.so.*"):
+            for path in sorted(Path(folder).glob(pattern)):
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
 def _version_of(distribution: str) -> str:

@@ -22,6 +22,7 @@ from .base import Target
 from .torch_eager import TorchSession
 
 INDUCTOR = "inductor"
+_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 
 
 class TorchCompileSession(TorchSession):
@@ -56,8 +57,10 @@ class TorchCompileSession(TorchSession):
         return torch.compile(module, backend=self._backend, mode=self.target.options.get("mode"), dynamic=False)
 
     def facts(self) -> dict[str, Any]:
-        """Add the backend and mode."""
-        return super().facts() | {"backend": self._backend, "mode": self.target.options.get("mode")}
+        """Add the backend and mode, and whether that mode captures CUDA graphs."""
+        mode = self.target.options.get("mode")
+        facts = super().facts() | {"backend": self._backend, "mode": mode}
+        return facts | ({"cuda_graph": mode in _GRAPH_MODES} if self._device.type == "cuda" else {})
 
     @property
     def _backend(self) -> str:

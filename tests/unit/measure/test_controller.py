@@ -10,7 +10,7 @@ from simulation import Machine, SimulatedWorker, artefact
 
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device
-from frm_mlflow.errors import IdentityError, WorkerError
+from frm_mlflow.errors import DeviceMismatchError, IdentityError, WorkerError
 from frm_mlflow.measure import Measurement, benchmark
 
 CPU = Device("cpu", "cpu", "cpu", "a chip", "cpu")
@@ -348,3 +348,28 @@ def test_a_launch_that_fails_leaves_none_open(bench: Bench):
         bench.run(launches=5)
     assert len(bench.opened) == 6
     assert all(worker.is_closed for worker in bench.opened)
+
+
+ON_CPU = {"kind": "cpu", "unit": "cpu", "provider": "CPUExecutionProvider", "nodes": {"cpu": 12}}
+
+
+def test_a_model_that_runs_elsewhere_than_on_the_device_is_not_measured(bench: Bench):
+    bench.settings["model"]["placement"] = ON_CPU
+    with pytest.raises(DeviceMismatchError, match=r"h200 is a GPU.*runs the model on a processor"):
+        bench.run(device=GPU)
+    assert ("model", "run_block") not in bench.machine.log
+    assert all(worker.is_closed for worker in bench.opened)
+
+
+def test_on_a_gpu_one_is_ready_before_the_other_loads(bench: Bench):
+    bench.run(device=GPU)
+    before_timing = bench.machine.log[: bench.machine.log.index(("baseline", "run_block"))]
+    assert [role for role, _ in before_timing] == ["baseline"] * 3 + ["model"] * 3
+    assert [command for _, command in before_timing] == ["load", "verify", "warm_up"] * 2
+
+
+def test_throttling_and_strangers_on_the_gpu_are_flagged(bench: Bench):
+    bench.settings["model"]["readings"] = [{"gpu_throttle_reasons": 4.0, "gpu_processes": 3.0}]
+    flags = " ".join(bench.run(device=GPU).unstable)
+    assert "throttled by power cap in 100% of readings" in flags
+    assert "other processes on the GPU: 1" in flags
