@@ -47,7 +47,7 @@ class ToolFailedError(Exception):
     """The tool itself says that it failed."""
 
 
-class NotPrintedError(Exception):
+class NotPrintedError(ValueError):
     """The text does not hold the tool's figures: it was cut off, or is another tool's."""
 
 

@@ -1,6 +1,7 @@
 """Every tool's file in its true format, with the figures that a reader finds in it by eye."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,15 @@ def test_training_times_are_left_out(tmp_path: Path) -> None:
     )
 
     assert read("timm", tmp_path).reasons == {"times of training, not of inference": 1}
+
+
+def test_a_profile_with_a_figure_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
+    text = (DATA / "benchmark_model/resnet18_profile.csv").read_text()
+    (tmp_path / "p.csv").write_text(re.sub(r"avg=[\d.]+", "avg=2.5.1", text))
+
+    with pytest.raises(ImportFileError, match=r"p\.csv.*2\.5\.1"):
+        read(
+            "benchmark_model",
+            tmp_path / "p.csv",
+            SourceConfig(name="benchmark_model", given={"model": "a", "device": "pi"}),
+        )
