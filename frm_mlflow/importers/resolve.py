@@ -45,6 +45,10 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
 """Other names of precisions; `w8a16` and mixed ones have none and stay as they are."""
 
 
+NAMES = ("model", "device", "runtime", "precision", "compute_unit", "chip", "runtime_version", "latency_statistic")
+MAX_NAME = 500
+
+
 @dataclass
 class Unknown:
     """Names that no catalogue lists, with the number of rows that carry them."""
@@ -91,6 +95,10 @@ def _problem(row: Row, tier: str) -> str:
     """Return why a row cannot become a record, "" if it can."""
     if not row.model or not row.device:
         return "names no model" if not row.model else "names no device"
+    for name in NAMES:
+        word = str(getattr(row, name))
+        if len(word) > MAX_NAME or not word.isprintable():
+            return f"{name} is longer than {MAX_NAME} characters or holds control characters: '{word[:40]!a}'"
     if tier in schema.TIERS:
         return ""
     if tier:

@@ -378,3 +378,12 @@ def test_a_folder_that_is_something_else_says_what_is_wanted(tmp_path: Path) -> 
 
     with pytest.raises(ImportFileError, match="qai_hub_models wheel or source checkout"):
         ingest(tmp_path)
+
+
+def test_a_name_of_a_million_characters_is_left_out(tmp_path: Path) -> None:
+    root = package(tmp_path, older(OLDER_JOB | {"precision": "f" * 10**6}))
+
+    found = ingest(root)
+
+    assert found.records == ()
+    assert found.left_out[0].reason.startswith("precision is longer than 500 characters")
