@@ -12,7 +12,7 @@ from mlflow.store.tracking.dbmodels.models import SqlLatestMetric, SqlMetric, Sq
 from sqlalchemy import create_engine, insert
 
 from frm_mlflow import schema
-from frm_mlflow.records import BenchmarkRecord, Configuration
+from frm_mlflow.records import BenchmarkRecord, Configuration, implausible
 from frm_mlflow.tracking.entry import record_entry
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -40,7 +40,7 @@ def synthetic_records(
                 runtime_version="1.0",
                 precision=PRECISIONS[number // (4 * models) % 2],
             ),
-            metrics={metric.key: float(value) for metric, value in zip(metrics, values, strict=True)},
+            metrics={m.key: _plausible(m.key, float(value)) for m, value in zip(metrics, values, strict=True)},
             source="imported:synthetic",
             identity={"number": number},
             start_time=start,
@@ -49,6 +49,11 @@ def synthetic_records(
             tags={schema.LATENCY_STATISTIC.key: "p50", schema.FLOPS_CONVENTION.key: schema.MACS},
             params={f"measure.setting_{i}": str(i) for i in range(10)},
         )
+
+
+def _plausible(key: str, value: float) -> float:
+    """Return the value, or 1, which every metric's range holds."""
+    return 1.0 if any(implausible({key: value})) else value
 
 
 def seed(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from frm_mlflow import escape
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.analysis.result import Result
 from frm_mlflow.report.analysis_figures import figures_of
@@ -61,7 +61,7 @@ def write_tables(result: Result, folder: Path) -> list[Path]:
     paths = []
     for name, table in result.tables.items():
         path = folder / f"{name}.csv"
-        table.to_csv(path, index=False)
+        path.write_text(escape.csv_text(table), encoding="utf-8")
         paths.append(path)
     return paths
 
@@ -105,7 +105,7 @@ def summary_markdown(report: AnalysisReport) -> str:
 
 def plain(text: str) -> str:
     """Return text that neither Markdown nor HTML acts on, on one line."""
-    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    return escape.markdown_sentence(text)
 
 
 def _left_out_row(row: Mapping[object, object], *, longest: int = 300) -> str:
@@ -117,7 +117,7 @@ def _left_out_row(row: Mapping[object, object], *, longest: int = 300) -> str:
 def _write_rows(report: AnalysisReport, directory: Path) -> list[Path]:
     paths = [directory / "left_out.csv", directory / "missing.csv"]
     for path, table in zip(paths, (report.selection.left_out, report.selection.missing), strict=True):
-        table.to_csv(path, index=False)
+        path.write_text(escape.csv_text(table), encoding="utf-8")
     content = {
         "digest": report.digest,
         "runs": report.run_ids,

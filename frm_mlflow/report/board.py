@@ -6,6 +6,8 @@ shows it escapes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +31,8 @@ from frm_mlflow.schema import (
     LATENCY_P50_LOW,
     MEMORY_PEAK,
     PARAMS_M,
+    PROTOCOL,
+    REMARKS,
     SOURCE,
     UNSTABLE,
 )
@@ -51,12 +55,26 @@ STYLES: dict[str, dict[str, str]] = {
 """Colour and symbol of each family."""
 
 
-def board(rows: pd.DataFrame, *, baseline: str, metric: str) -> Json:
+FRM_IN_WORDS = "FRM: geometric mean of the FLOPs, latency and memory ratios to the baseline; lower is cheaper."
+MANY_UNSTABLE = 0.25
+"""Share of a configuration's rows with a flagged ratio from which on a warning stands above them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonBaseline:
+    """The baseline in a device's widest precision, and what FRM is multiplied by to relate to it."""
+
+    factor: float
+    name: str
+
+
+def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBaseline | None = None) -> Json:
     """Return the models of one configuration, sorted by name, and a sentence on their frontier.
 
     `rows` are usable benchmarks of one configuration (`report.snapshot`), `metric` a key of
     `METRIC_NAMES`: the cost that ranks and frontier go by. `low` and `high` are the ends of the
-    cost's 95 % interval, where the measurement has one.
+    cost's 95 % interval, where the measurement has one. With `common`, `frm_common` is FRM against it.
+    `warning` is a sentence if many rows are flagged as unstable, else "".
     """
     fleet = fleet_from_rows(rows, baseline=baseline)
     costs = {name: values[0] for name, values in all_costs(fleet).items()}
@@ -73,11 +91,61 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str) -> Json:
         **_slope_ranks(costs),
         "frontier": best.tolist(),
         "unstable": rows[UNSTABLE.column].tolist(),
+        "remarks": rows[REMARKS.column].tolist(),
+        "protocol": rows[PROTOCOL.column].tolist(),
         "source": rows[SOURCE.column].tolist(),
         "run_id": rows["run_id"].tolist(),
         "experiment_id": rows["experiment_id"].tolist(),
     }
-    return {"columns": columns, "summary": _summary(fleet, costs[metric], best, metric, baseline)}
+    if common:
+        columns["frm_common"] = numbers(costs[FRM.column] * common.factor)
+    return {
+        "columns": columns,
+        "summary": _summary(fleet, costs[metric], best, metric, baseline),
+        "warning": unstable_warning(columns["unstable"]),
+        "common_baseline": common.name if common else "",
+    }
+
+
+def unstable_warning(reasons: Sequence[str]) -> str:
+    """Return the sentence on rows whose ratio to the baseline is uncertain; "" if they are less than a quarter.
+
+    >>> unstable_warning(["", "drift", "drift"])[:53]
+    '2 of 3 rows are flagged as unstable (frm.unstable): t'
+    """
+    flagged = sum(bool(reason) for reason in reasons)
+    if not flagged or flagged < MANY_UNSTABLE * len(reasons):
+        return ""
+    are = "row is" if len(reasons) == 1 else "rows are"
+    return (
+        f"{flagged} of {len(reasons)} {are} flagged as unstable (frm.unstable): their FRM is uncertain. "
+        "Stop other work on the device and measure them again with `frm-mlflow bench measure=rigorous`."
+    )
+
+
+def pick_sentence(label: str, shown: Json, baseline: str) -> str:
+    """Return which model to take on a configuration: the cheapest that is at least as accurate as the baseline.
+
+    If the baseline's accuracy is not known, it is the most accurate model on the frontier. `shown` is a `board` by FRM;
+    "" if its frontier is empty.
+    """
+    columns = shown["columns"]
+    best = [at for at, on in enumerate(columns["frontier"]) if on]
+    if not best:
+        return ""
+    frm, top1 = columns["frm"], columns["top1"]
+    known = dict(zip(columns["model"], top1, strict=True)).get(baseline)
+    enough = [] if known is None else [i for i in best if top1[i] >= known]
+    if enough:
+        at = min(enough, key=lambda i: frm[i])
+        why = f"the cheapest model that is at least as accurate as {baseline} ({known:.1f} %)"
+    else:
+        at, why = max(best, key=lambda i: top1[i]), "the most accurate model on the frontier"
+    latency = columns["latency_ms"][at]
+    shown_latency = "no latency" if latency is None else f"{latency:.3g} ms"
+    flagged = ", flagged as unstable" if columns["unstable"][at] else ""
+    facts = f"FRM {frm[at]:.3g}, {shown_latency}, top-1 {top1[at]:.1f} %{flagged}"
+    return f"{label}: {columns['model'][at]} is {why}: {facts}."
 
 
 def all_costs(fleet: Fleet) -> dict[str, Floats]:

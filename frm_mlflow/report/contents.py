@@ -17,14 +17,16 @@ from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.prediction import Prediction
 from frm_mlflow.records import content_hash
 from frm_mlflow.report.analysis_figures import figures_of
-from frm_mlflow.report.board import Json, board, count
+from frm_mlflow.report.board import CommonBaseline, Json, board, count, pick_sentence
 from frm_mlflow.report.figures import Figure
 from frm_mlflow.report.page_figures import rank_heat_map
 from frm_mlflow.report.prediction import figures_of as figures_of_prediction
 from frm_mlflow.report.snapshot import Snapshot
-from frm_mlflow.schema import FRM, MODEL, SOURCE, SOURCE_MEASURED, UNSTABLE
+from frm_mlflow.schema import DEVICE, FRM, MODEL, UNSTABLE
 
 MOST_BOARDS = 400
+MOST_PICKS = 3
+"""Devices that the first screen names a model for."""
 MOST_BOARD_ROWS = 20_000
 """Configurations and rows of the explorer: what keeps the page a few megabytes."""
 _HEADINGS: Mapping[str, str] = MappingProxyType(
@@ -61,6 +63,8 @@ class Contents:
 
     title: str
     made_at: datetime
+    picks: tuple[str, ...]
+    """Which model to take, a sentence for each of the devices with the most models."""
     summary: tuple[tuple[str, str], ...]
     """Sentences, each with the id of the section that shows more; the first stands for the whole."""
     boards: tuple[Json, ...]
@@ -88,14 +92,18 @@ def contents_of(
     """
     analyses = [_section(name, report) for name in ANALYSES if name in report.results or name in report.refused]
     sections = (*analyses, *predictions)
-    chosen = _chosen_boards(snapshot, report.options.baseline)
+    baseline = report.options.baseline
+    chosen = _chosen_boards(snapshot, baseline)
+    common = snapshot.common_baselines(baseline)
+    boards = {key: _board(snapshot, key, baseline, common.get(key)) for key in chosen}
     return Contents(
         title=title,
         made_at=made_at,
+        picks=_picks(snapshot, boards, baseline),
         summary=(("data", _data_sentence(report, snapshot)), *_findings(sections, report)),
-        boards=tuple(_board(snapshot, key, report.options.baseline) for key in chosen),
+        boards=tuple(boards.values()),
         boards_left_out=len(snapshot.configurations) - len(chosen),
-        baseline=report.options.baseline,
+        baseline=baseline,
         sections=sections,
         left_out=report.selection.left_out,
         options=options,
@@ -140,14 +148,11 @@ def _caption(figure: Figure) -> str:
 
 
 def _data_sentence(report: AnalysisReport, snapshot: Snapshot) -> str:
-    fleet, rows = report.selection.fleet, snapshot.rows
-    measured = int((rows[SOURCE.column] == SOURCE_MEASURED).sum())
-    unstable = int((rows[UNSTABLE.column] != "").sum())
+    fleet = report.selection.fleet
+    unstable = int((snapshot.rows[UNSTABLE.column] != "").sum())
     flagged = f" {count(unstable, 'measurement')} flagged as unstable." if unstable else ""
     return (
-        f"{count(len(rows), 'benchmark')} ({measured} measured here, {len(rows) - measured} imported) of "
-        f"{count(len(set(rows['model'])), 'model')} on {count(len(snapshot.configurations), 'configuration')} and "
-        f"{count(rows['device'].nunique(), 'device')}; the analyses use {int(fleet.measured.sum())} of them on "
+        f"{snapshot.counts()}; the analyses use {int(fleet.measured.sum())} of them on "
         f"{count(len(set(fleet.chips)), 'chip')}, relative to {report.options.baseline}.{flagged}"
     )
 
@@ -172,6 +177,13 @@ def _chosen_boards(snapshot: Snapshot, baseline: str) -> list[str]:
     return [str(key) for key in table.index[fits]]
 
 
-def _board(snapshot: Snapshot, key: str, baseline: str) -> Json:
-    shown = board(snapshot.benchmarks(key), baseline=baseline, metric=FRM.column)
+def _picks(snapshot: Snapshot, boards: Mapping[str, Json], baseline: str) -> tuple[str, ...]:
+    """Return which model to take on each of the main devices, by its configuration with the most models."""
+    main = snapshot.configurations.loc[list(boards), DEVICE.column].drop_duplicates().index
+    sentences = (pick_sentence(str(boards[key]["label"]), boards[key], baseline) for key in main)
+    return tuple(sentence for sentence in sentences if sentence)[:MOST_PICKS]
+
+
+def _board(snapshot: Snapshot, key: str, baseline: str, common: CommonBaseline | None) -> Json:
+    shown = board(snapshot.benchmarks(key), baseline=baseline, metric=FRM.column, common=common)
     return {"label": str(snapshot.configurations.loc[key, "label"]), **shown}

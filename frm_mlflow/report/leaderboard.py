@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from rich.text import Text
 from frm_mlflow.analysis.common_baseline import against_common_baseline
 from frm_mlflow.analysis.facts import own_accuracy
 from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.escape import LONGEST, html_text, markdown_sentence, visible
 from frm_mlflow.frame import tidy
 from frm_mlflow.report.figures import COLOURS, FAMILY_SYMBOLS, Figure, colour, titled
 from frm_mlflow.schema import (
@@ -178,13 +178,13 @@ def _readable(words: pd.DataFrame) -> list[str]:
 
 
 def _terminal_configuration(name: str, rows: pd.DataFrame) -> Table:
-    table = Table(title=Text(name), title_justify="left")
+    table = Table(title=Text(visible(name)), title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("model", overflow="fold")
     for heading in _HEADINGS[2:]:
         table.add_column(heading, justify="right")
     for row in _records(rows):
-        table.add_row(*(Text(cell) for cell in _cells(row)))
+        table.add_row(*(Text(visible(cell)) for cell in _cells(row)))
     return table
 
 
@@ -194,15 +194,15 @@ def _points(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:
         x=rows[_FRM],
         y=rows[_TOP1],
         mode="markers+text",
-        name=escape(name),
+        name=html_text(name, longest=LONGEST),
         legendgroup=name,
-        text=[escape(model) for model in rows[_MODEL]],
+        text=[html_text(model, longest=LONGEST) for model in rows[_MODEL]],
         textposition="top center",
         cliponaxis=False,
         marker={"color": shade, "symbol": symbols, "size": 10},
         customdata=np.column_stack([rows[LATENCY_P50.column], rows[MEMORY_PEAK.column], rows[GMACS.column]]),
         hovertemplate="%{text}<br>FRM %{x:.3f} · top-1 %{y:.1f} %<br>%{customdata[0]:.2f} ms · "
-        "%{customdata[1]:.1f} MiB · %{customdata[2]:.2f} GMACs<extra>" + escape(name) + "</extra>",
+        "%{customdata[1]:.1f} MiB · %{customdata[2]:.2f} GMACs<extra>" + html_text(name, longest=LONGEST) + "</extra>",
     )
 
 
@@ -213,7 +213,7 @@ def _frontier_line(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:
         y=best[_TOP1],
         mode="lines",
         line={"color": shade, "shape": "hv", "width": 1.5},
-        name=f"{escape(name)}: frontier",
+        name=f"{html_text(name, longest=LONGEST)}: frontier",
         legendgroup=name,
         hoverinfo="skip",
     )
@@ -254,4 +254,4 @@ def _text(value: object) -> str:
 
 def _plain(text: str) -> str:
     """Escape what Markdown or HTML would act on."""
-    return escape(" ".join(text.split()), quote=False).replace("|", "\\|")
+    return markdown_sentence(text)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from html import escape
 from importlib import resources
 from string import Template
 
@@ -17,7 +16,8 @@ import pandas as pd
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-from frm_mlflow.report.board import METRIC_NAMES, STYLES
+from frm_mlflow.escape import html_text as escape
+from frm_mlflow.report.board import FRM_IN_WORDS, METRIC_NAMES, STYLES
 from frm_mlflow.report.contents import Contents, Section
 from frm_mlflow.report.figures import Figure
 from frm_mlflow.schema import FRM
@@ -86,7 +86,14 @@ def _summary(contents: Contents) -> str:
     items = "".join(
         f'<li>{escape(text)} <a href="#{key}">More<span class="hidden"> on this</span></a></li>' for key, text in rest
     )
-    return f"<p>{escape(first)}</p><ul>{items}</ul>"
+    return f"{_picks(contents.picks)}<p>{escape(first)}</p><ul>{items}</ul>"
+
+
+def _picks(picks: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in picks)
+    nothing = "<p>No model can be named: no configuration has both FRM and accuracy.</p>"
+    answer = f'<ul class="picks">{items}</ul>' if items else nothing
+    return f'<h2>Which model?</h2>{answer}<p class="note">{escape(FRM_IN_WORDS)}</p>'
 
 
 def _explorer_note(contents: Contents) -> str:
@@ -108,7 +115,7 @@ def _section(section: Section) -> str:
 
 
 def _figure(section: Section, place: int, caption: str) -> str:
-    label = escape(f"{caption}. {section.sentences[0]}", quote=True)
+    label = escape(f"{caption}. {section.sentences[0]}")
     return (
         f"<figure><figcaption>{escape(caption)}</figcaption>"
         f'<div class="plot" role="figure" aria-label="{label}" data-figure="{section.id}-{place}"></div></figure>'

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from rich.table import Table
 from rich.text import Text
 
+from frm_mlflow import escape
 from frm_mlflow.prediction import Evaluation, Plan, Prediction, Recommendation
 from frm_mlflow.report.figures import Figure, colour, page_of, titled
 
@@ -27,10 +28,12 @@ def render(result: PredictionResult, directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, table in result.tables().items():
-        table.to_csv(directory / f"{name}.csv", index=False)
+        (directory / f"{name}.csv").write_text(escape.csv_text(table), encoding="utf-8")
         paths.append(directory / f"{name}.csv")
     summary = directory / "summary.md"
-    summary.write_text("".join(f"- {sentence}\n" for sentence in result.summary()), encoding="utf-8")
+    summary.write_text(
+        "".join(f"- {escape.markdown_sentence(sentence)}\n" for sentence in result.summary()), encoding="utf-8"
+    )
     figures = figures_of(result)
     if figures:
         page = directory / "figures.html"

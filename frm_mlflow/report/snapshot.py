@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from frm_mlflow.analysis.common_baseline import COMMON_BASELINE, FRM_COMMON, against_common_baseline
 from frm_mlflow.analysis.labels import configuration_labels
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import KEY_COLUMNS, LeftOut, usable_rows
 from frm_mlflow.records import content_hash
-from frm_mlflow.schema import MODEL, SOURCE, TIER
+from frm_mlflow.report.board import CommonBaseline, count
+from frm_mlflow.schema import DEVICE, FRM, MODEL, PRECISION, SOURCE, SOURCE_MEASURED, TIER
 
 Positions: TypeAlias = NDArray[np.intp]
 
@@ -40,6 +42,31 @@ class Snapshot:
     def benchmarks(self, key: str) -> pd.DataFrame:
         """Return the benchmarks of one configuration, sorted by model."""
         return self.rows.iloc[self.positions[key]]
+
+    def counts(self) -> str:
+        """Return how much the snapshot holds, in words: the page and the report both show this."""
+        measured = int((self.rows[SOURCE.column] == SOURCE_MEASURED).sum())
+        return (
+            f"{count(len(self.rows), 'benchmark')} ({measured} measured here, {len(self.rows) - measured} imported) of "
+            f"{count(self.rows[MODEL.column].nunique(), 'model')} on "
+            f"{count(len(self.configurations), 'configuration')} and "
+            f"{count(self.rows[DEVICE.column].nunique(), 'device')}"
+        )
+
+    def common_baselines(self, baseline: str) -> dict[str, CommonBaseline]:
+        """Return, by configuration, the baseline in the device's widest precision; configurations in it are absent."""
+        is_baseline = (self.rows[MODEL.column] == baseline).to_numpy()
+        places = {
+            key: int(index[is_baseline[index]][0]) for key, index in self.positions.items() if is_baseline[index].any()
+        }
+        rows = self.rows.iloc[list(places.values())].assign(**{FRM.column: 1.0})
+        table = against_common_baseline(rows, baseline=baseline).assign(precision=rows[PRECISION.column])
+        found = zip(places, table[FRM_COMMON], table[COMMON_BASELINE], table["precision"], strict=True)
+        return {
+            key: CommonBaseline(factor=float(factor), name=str(name))
+            for key, factor, name, precision in found
+            if name and name != f"{baseline} · {precision}"
+        }
 
 
 def prepare(frame: pd.DataFrame, *, digest: str) -> Snapshot:

@@ -9,9 +9,11 @@ import numpy as np
 
 from frm_mlflow.devices import catalogue
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.near import did_you_mean
 from frm_mlflow.prediction import Constraints, Prediction, PredictionOptions, Target, predict, recommend
 from frm_mlflow.report.board import Json, number
 from frm_mlflow.report.snapshot import Snapshot
+from frm_mlflow.schema import DEVICE
 from frm_mlflow.server.choice import Choice
 from frm_mlflow.server.once import Once
 from frm_mlflow.stages.target import completed
@@ -54,7 +56,15 @@ class Adviser:
             str(name): [number(value) if isinstance(value, float) else value for value in values.tolist()]
             for name, values in candidates.items()
         }
-        return {"target": asdict(target), "sentences": list(found.summary()), "columns": columns}
+        near = near_device(snapshot, target.device)
+        return {"target": asdict(target), "near": near, "sentences": list(found.summary()), "columns": columns}
+
+
+def near_device(snapshot: Snapshot, device: str) -> str:
+    """Return the names like that of a device without benchmarks, as a question; "" if it has some or none is near."""
+    devices = set(snapshot.configurations[DEVICE.column])
+    asked = "" if device in devices else did_you_mean(device, sorted(devices))
+    return f"No benchmark of '{device}': this is a prediction for an unknown device.{asked}" if asked else ""
 
 
 def constraints_of(query: Mapping[str, str]) -> Constraints:

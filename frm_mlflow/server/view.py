@@ -15,9 +15,11 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.analysis.fleet import fleet_from_rows
 from frm_mlflow.analysis.ranks import ranks, spearman
+from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.near import did_you_mean
 from frm_mlflow.report.board import METRIC_NAMES, STYLES, all_costs, board, count, number, numbers
 from frm_mlflow.report.snapshot import Snapshot
-from frm_mlflow.schema import FAMILY, MODEL
+from frm_mlflow.schema import DEVICE, FAMILY, FRM, MODEL, PRECISION
 from frm_mlflow.server.choice import FILTERS, Choice
 
 Json: TypeAlias = dict[str, Any]
@@ -35,6 +37,8 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
     return {
         "digest": snapshot.digest,
         "benchmarks": len(snapshot.rows),
+        "data": snapshot.counts(),
+        "near": _near_devices(table, choice),
         "left_out": [{"reason": item.reason, "rows": item.rows, "detail": item.detail} for item in snapshot.left_out],
         "options": {name: _facet(table, choice.filters, name) for name in FILTERS},
         "configurations": _entries(passing),
@@ -54,7 +58,8 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
 
 def models(snapshot: Snapshot, choice: Choice, configuration: str) -> Json:
     """Return the models of one configuration, with the frontier of accuracy and the chosen cost."""
-    shown = board(snapshot.benchmarks(configuration), baseline=choice.baseline, metric=choice.metric)
+    common = snapshot.common_baselines(choice.baseline).get(configuration)
+    shown = board(snapshot.benchmarks(configuration), baseline=choice.baseline, metric=choice.metric, common=common)
     return {"label": str(snapshot.configurations.loc[configuration, "label"]), **shown}
 
 
@@ -66,6 +71,7 @@ def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> J
     enough = values.shape[1] >= MIN_COMMON_MODELS
     rho = float(spearman(values[:1], values[1:], min_models=MIN_COMMON_MODELS)[0][0, 0]) if enough else float("nan")
     names = costs.dropna().index
+    common_name, common = _common(snapshot, choice, (first, second), values)
     family = snapshot.benchmarks(first).set_index(MODEL.column)[FAMILY.column]
     return {
         "labels": [str(snapshot.configurations.loc[key, "label"]) for key in (first, second)],
@@ -76,10 +82,33 @@ def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> J
             "second": numbers(values[1]),
             "rank_first": numbers(shared[0]),
             "rank_second": numbers(shared[1]),
+            **common,
         },
+        "common_baseline": common_name,
         "spearman": number(rho),
         "summary": _comparison_summary(list(names), shared, rho, choice),
     }
+
+
+def _common(snapshot: Snapshot, choice: Choice, keys: tuple[str, str], frm: Floats) -> tuple[str, Json]:
+    """Return the common baseline of two precisions of one device and FRM against it; nothing if there is none."""
+    others = [name for name in KEY_COLUMNS if name != PRECISION.column]
+    same = snapshot.configurations.loc[list(keys), others].drop_duplicates().shape[0] == 1
+    baselines = snapshot.common_baselines(choice.baseline)
+    names = {baselines[key].name for key in keys if key in baselines}
+    if choice.metric != FRM.column or not same or len(names) != 1:
+        return "", {}
+    factors = [baselines[key].factor if key in baselines else 1.0 for key in keys]
+    first, second = (numbers(row * factor) for row, factor in zip(frm, factors, strict=True))
+    return names.pop(), {"common_first": first, "common_second": second}
+
+
+def _near_devices(table: pd.DataFrame, choice: Choice) -> str:
+    """Return what to say on a device that is not there; "" if it is there or none is asked for."""
+    asked, devices = choice.filters.get(DEVICE.column, ""), sorted(set(table[DEVICE.column]))
+    if not asked or asked in devices:
+        return ""
+    return f"No benchmark of the device '{asked}'.{did_you_mean(asked, devices)}"
 
 
 def _cost_by_model(snapshot: Snapshot, choice: Choice, key: str) -> pd.Series:

@@ -15,9 +15,9 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from frm_mlflow import redact
+from frm_mlflow import escape, redact
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking.entry import log_values, short
+from frm_mlflow.tracking.entry import log_values, note
 from frm_mlflow.tracking.spool import SERVER_ERRORS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str)
             client.log_text(run_id, frame.to_json(orient="split", index=False), name)
         else:
             client.log_table(run_id, frame, name)
-        client.log_text(run_id, frame.to_csv(index=False), f"{path}.csv")
+        client.log_text(run_id, escape.csv_text(frame), f"{path}.csv")
 
 
 def log_figure(client: MlflowClient, run_id: str, figure: Figure, path: str) -> None:
@@ -84,7 +84,7 @@ def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
 def describe(client: MlflowClient, run_id: str, markdown: str) -> None:
     """Set the run's description, which the UI shows as Markdown."""
     with _refusals(client, "the description"):
-        client.set_tag(run_id, MLFLOW_RUN_NOTE, short(markdown))
+        client.set_tag(run_id, MLFLOW_RUN_NOTE, note(markdown))
 
 
 @contextmanager

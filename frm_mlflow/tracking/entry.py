@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from frm_mlflow import redact, schema
+from frm_mlflow import escape, redact, schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking.create import create_run
@@ -150,14 +150,20 @@ def to_ms(time: datetime) -> int:
 
 
 def short(text: str) -> str:
-    """Return `text` without secrets, cut to what a tag or param may hold, with an ellipsis where it was cut."""
+    """Return `text` without secrets, cut to what a tag or param may hold; JSON stays valid JSON."""
     text = redact.text(text)
-    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+    return escape.tag_value(text, longest=VALUE_LENGTH)
 
 
 def clean(words: Mapping[str, str]) -> dict[str, str]:
     """Return tags or params as a server takes them: without secrets, and not too long."""
-    return {key: short(value) for key, value in redact.settings(words).items()}
+    cut = {key: short(value) for key, value in redact.settings(words).items()}
+    return {key: note(value) if key == MLFLOW_RUN_NOTE else value for key, value in cut.items()}
+
+
+def note(markdown: str) -> str:
+    """Return a description that MLflow's UI shows without fetching anything."""
+    return escape.tag_value(escape.without_images(redact.text(markdown)), longest=VALUE_LENGTH)
 
 
 def record_entry(
@@ -207,10 +213,10 @@ DESCRIBED = (
 def describe_record(record: BenchmarkRecord) -> str:
     """Return the run's description in Markdown: what ran where, and a small table of what matters."""
     c = record.configuration
-    where = f"on {c.device}, {c.runtime} {c.runtime_version}".rstrip()
-    beside = f"over {record.baseline}'s" if record.baseline else "over the baseline's"
+    where = escape.markdown(f"on {c.device}, {c.runtime} {c.runtime_version}".rstrip(), longest=500)
+    beside = f"over {escape.markdown(record.baseline)}'s" if record.baseline else "over the baseline's"
     lines = [
-        f"**{record.model}** {where}, {c.precision}, batch {c.batch_size}.",
+        f"**{escape.markdown(record.model)}** {where}, {escape.markdown(c.precision)}, batch {c.batch_size}.",
         "",
         f"| | | {beside} |",
         "|---|---|---|",

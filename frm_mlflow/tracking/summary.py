@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
+from frm_mlflow import escape
+
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
@@ -36,7 +38,7 @@ class Summary:
         files = {}
         for path, frame in self.tables.items():
             files[f"{path}.json"] = frame.to_json(orient="split", index=False)
-            files[f"{path}.csv"] = frame.to_csv(index=False)
+            files[f"{path}.csv"] = escape.csv_text(frame)
         for path, figure in self.figures.items():
             files[f"{path}.html"] = figure.to_html(include_plotlyjs=True, full_html=True)
         return files

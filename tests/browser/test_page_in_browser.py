@@ -243,6 +243,38 @@ def test_the_model_table_fits_a_laptop_and_the_page_a_phone(
     tab.page.screenshot(path=screenshots / "page-phone.png", full_page=True)
 
 
+def test_a_phone_shows_the_chart_first_and_folds_the_filters(
+    frm_server: str, open_tab: OpenTab, screenshots: Path
+) -> None:
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    ready(tab, f"{frm_server}/frm")
+    expect(tab.page.get_by_label("Device", exact=True)).to_be_hidden()
+    chart = tab.page.locator("#frontier .plot").bounding_box()
+    filters = tab.page.locator("#filters summary")
+    assert chart["y"] < filters.bounding_box()["y"] < 844
+    tab.page.screenshot(path=screenshots / "page-phone-first-screen.png")
+    filters.click()
+    tab.page.get_by_label("Device", exact=True).select_option("Raspberry Pi")
+    expect(tab.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
+
+
+def test_few_points_off_the_frontier_are_named(frm_server: str, open_tab: OpenTab, screenshots: Path) -> None:
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": 1440, "height": 900})
+    ready(tab, f"{frm_server}/frm?device=Raspberry+Pi")
+    expect(tab.page.locator("#definition")).to_contain_text("geometric mean")
+    best = tab.page.locator("#frontier tbody tr.best td.name").all_inner_texts()
+    names = [text.strip() for text in tab.page.locator("#frontier .plot .textpoint").all_text_contents()]
+    assert set(names) & set(NETWORKS) - set(best)
+    tab.page.screenshot(path=screenshots / "page-first-screen.png")
+
+
+def test_an_unknown_device_is_answered_with_near_names(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?device=Rasberry+Pi")
+    expect(tab.page.locator("#message")).to_contain_text("Did you mean 'Raspberry Pi'?")
+
+
 def test_a_link_to_a_deleted_run_still_leads_to_mlflow(frm_server: str, open_tab: OpenTab) -> None:
     client, tab = MlflowClient(frm_server), open_tab()
     where = f"{frm_server}/frm?experiment={experiment_id(frm_server, 'one model')}"

@@ -65,7 +65,7 @@ function places(at, characters) {
 
 const apart = (a, b) => a.right < b.left || b.right < a.left || a.bottom < b.top || b.bottom < a.top;
 
-// Names as many frontier points as stay readable: the ends first, then whatever covers no other name and no edge.
+// Names as many points as stay readable: the first ones first, then those whose name covers no other name and no edge.
 function labelled(points, { x, y, room }) {
   const scale = (values, size, margin) => {
     const [low, high] = [Math.min(...values), Math.max(...values)];
@@ -73,9 +73,8 @@ function labelled(points, { x, y, room }) {
   };
   const across = scale(room.costs.map(Math.log), room.width, room.left * room.width);
   const up = scale(room.tops, room.height, 12);
-  const order = new Set([0, points.length - 1, ...points.keys()].filter((index) => index in points));
   const kept = new Map();
-  for (const index of order) {
+  for (const index of points.keys()) {
     const at = { x: across(Math.log(points[index][x])), y: room.height - up(points[index][y]) };
     const free = places(at, points[index].model.length).find(
       ([, box]) => box.left > 0 && box.right < room.width && [...kept.values()].every(([, other]) => apart(box, other)),
@@ -92,7 +91,7 @@ function labelled(points, { x, y, room }) {
 
 function hover(point, cost, name) {
   const interval = point.low === null ? "" : ` (${number(point.low)} to ${number(point.high)})`;
-  const flag = point.unstable ? `<br>unstable: ${plain(point.unstable)}` : "";
+  const flag = [["unstable", point.unstable], ["remark", point.remarks]].map(([word, text]) => (text ? `<br>${word}: ${plain(text)}` : "")).join("");
   return `<b>${plain(point.model)}</b><br>${plain(name)} ${number(point[cost])}${interval}<br>top-1 ${number(point.top1)} %<br>${plain(point.family)}${flag}`;
 }
 
@@ -123,18 +122,34 @@ function familyTrace(points, family, style, cost, name) {
   };
 }
 
-function frontierTrace(points, cost, room) {
+function frontierTrace(points, cost) {
   const best = points.filter((p) => p.frontier).sort((a, b) => a[cost] - b[cost]);
   return {
     type: "scatter",
-    mode: "lines+text",
+    mode: "lines",
     name: "frontier",
     x: best.map((p) => p[cost]),
     y: best.map((p) => p.top1),
-    ...labelled(best, { x: cost, y: "top1", room }),
-    textfont: { size: 12, color: colour("ink") },
     line: { shape: "hv", color: colour("ink"), width: 1.5 },
     hoverinfo: "skip",
+  };
+}
+
+// Names the points of the frontier and, if there are few points, the others after them.
+function nameTrace(points, cost, room) {
+  const best = points.filter((p) => p.frontier).sort((a, b) => a[cost] - b[cost]);
+  const ends = best.length > 1 ? [best[0], best.at(-1), ...best.slice(1, -1)] : best;
+  const named = points.length <= MOST_LABELS ? [...ends, ...points.filter((p) => !p.frontier)] : ends;
+  return {
+    type: "scatter",
+    mode: "text",
+    name: "names",
+    x: named.map((p) => p[cost]),
+    y: named.map((p) => p.top1),
+    ...labelled(named, { x: cost, y: "top1", room }),
+    textfont: { size: 12, color: named.map((p) => colour(p.frontier ? "ink" : "quiet")) },
+    hoverinfo: "skip",
+    showlegend: false,
   };
 }
 
@@ -174,7 +189,7 @@ export function drawFrontier(element, points, { cost, name, styles }) {
     width: element.clientWidth - MARGIN.l - MARGIN.r,
     height: element.clientHeight - MARGIN.t - MARGIN.b - LEGEND,
   };
-  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost, room));
+  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost), nameTrace(known, cost, room));
   const figure = layout(logAxis(name, costs, { roomLeft }), axis("Top-1 accuracy (%)"));
   Plotly.react(element, traces, figure, CONFIG);
   element.removeAllListeners?.("plotly_click");

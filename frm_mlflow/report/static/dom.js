@@ -18,8 +18,19 @@ export function number(value, digits = 3) {
   return value.toLocaleString("en", whole ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: digits });
 }
 
+// A name as it is shown: without characters that turn or hide the text around it, and not endless.
+const LONGEST = 200;
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+export const visible = (text) =>
+  (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text).replace(HIDDEN, (it) => `\\u${it.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 // plotly.js reads a few tags and entities in its texts.
-export const plain = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+export const plain = (text) => visible(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+export function warn(element, text) {
+  element.hidden = !text;
+  element.textContent = text;
+}
 
 export function fill(select, options, chosen) {
   const wanted = options.map(({ value, label }) => h("option", { value, textContent: label }));

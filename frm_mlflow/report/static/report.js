@@ -1,5 +1,5 @@
 // The report: one configuration at a time, and every figure of the analyses in the reader's theme.
-import { $, fill } from "./dom.js";
+import { $, fill, warn } from "./dom.js";
 import { drawFigure, drawFrontier, drawSlopes } from "./charts.js";
 import { rows } from "./links.js";
 import { modelTable } from "./tables.js";
@@ -8,13 +8,14 @@ const report = JSON.parse($("#report-data").textContent);
 
 // The figures and the table of the chosen configuration, each a step of drawing.
 function boardSteps() {
-  const { label, columns, summary } = report.boards[Number($("#board").value)];
+  const { label, columns, summary, warning, common_baseline: common } = report.boards[Number($("#board").value)];
   const points = rows(columns);
   $("#board-summary").textContent = summary;
+  warn($("#board-warning"), warning);
   return [
     () => drawFrontier($("#board-frontier"), points, { cost: "frm", name: `FRM (${report.baseline} = 1)`, styles: report.styles }),
     () => drawSlopes($("#board-slopes"), points, { styles: report.styles }),
-    () => modelTable($("#board-table"), points, { cost: "frm", name: report.metrics.frm, label }),
+    () => modelTable($("#board-table"), points, { cost: "frm", name: report.metrics.frm, label, common }),
   ];
 }
 

@@ -1,5 +1,5 @@
 // Joins the parts: URL -> questions to the server -> controls, charts and tables.
-import { $, fill, h } from "./dom.js";
+import { $, fill, h, warn } from "./dom.js";
 import { Problem, get } from "./api.js";
 import { drawComparison, drawFrontier } from "./charts.js";
 import { linked, rows } from "./links.js";
@@ -63,6 +63,7 @@ function showChoice(answer) {
   fill($("#choice [name=metric]"), Object.entries(answer.metrics).map(([value, label]) => ({ value, label })), choice.metric);
   fill($("#choice [name=baseline]"), answer.baselines.map((value) => ({ value, label: value })), choice.baseline);
   fill($("#compare [name=other]"), [{ value: "", label: "choose…" }, ...answer.others.map(entry)], choice.other);
+  $("#data").textContent = answer.data;
   showLeftOut(answer.left_out);
 }
 
@@ -75,18 +76,19 @@ function showLeftOut(items) {
 }
 
 function showFrontier(answer) {
-  const { label, columns, summary } = answer.shown;
+  const { label, columns, summary, warning, common_baseline: common } = answer.shown;
   const cost = answer.choice.metric;
   const name = answer.metrics[cost];
   const points = linked(rows(columns));
   $("#frontier").hidden = false;
   $("#frontier h1").textContent = label;
   $("#frontier .summary").textContent = summary;
+  warn($("#frontier .warning"), warning);
   const plot = $("#frontier .plot");
   plot.setAttribute("aria-label", `Accuracy against ${name} on ${label}. ${summary}`);
   const named = cost === "frm" ? `FRM (${answer.choice.baseline} = 1)` : name;
   drawFrontier(plot, points, { cost, name: named, styles: answer.styles });
-  modelTable($("#frontier .table"), points, { cost, name, label });
+  modelTable($("#frontier .table"), points, { cost, name, label, common });
 }
 
 function showComparison(answer, compared) {
@@ -101,7 +103,7 @@ function showComparison(answer, compared) {
   const points = rows(compared.columns);
   $("#compare .plot").setAttribute("aria-label", `${name} on the two configurations. ${compared.summary}`);
   drawComparison($("#compare .plot"), points, { name, styles: answer.styles });
-  comparisonTable($("#compare .table"), points, { labels: compared.labels, name });
+  comparisonTable($("#compare .table"), points, { labels: compared.labels, name, common: compared.common_baseline });
 }
 
 function showQuestion(answer, query) {
@@ -118,11 +120,11 @@ async function showAdvice(answer, query, signal) {
   if (!LIMITS.some((name) => query.has(name))) return;
   const asked = new URLSearchParams(query);
   asked.set("configuration", answer.choice.configuration);
-  const { target, sentences, columns } = await get("recommend", asked, { signal, onWait: waiting });
+  const { target, near, sentences, columns } = await get("recommend", asked, { signal, onWait: waiting });
   say("");
   const [first, ...rest] = sentences;
   const pick = h("div", { className: "pick" }, h("p", { className: "name", textContent: first }));
-  $("#answer").replaceChildren(pick, h("ul", {}, ...rest.map((textContent) => h("li", { textContent }))));
+  $("#answer").replaceChildren(...(near ? [h("p", { className: "warning", textContent: near })] : []), pick, h("ul", {}, ...rest.map((textContent) => h("li", { textContent }))));
   table.hidden = false;
   candidateTable(table, rows(columns), target.device);
 }
@@ -135,7 +137,7 @@ async function show(query, signal) {
   hideAll();
   if (!answer.shown) {
     const empty = answer.benchmarks === 0;
-    say(empty ? "These experiments hold no finished benchmark yet. Measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`." : "No configuration passes all filters: reset one of them.");
+    say(empty ? "These experiments hold no finished benchmark yet. Measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`." : [answer.near, "No configuration passes all filters: reset one of them."].filter(Boolean).join(" "));
     return;
   }
   const view = state.view(query);
@@ -228,6 +230,11 @@ function toggleTheme() {
   update();
 }
 
+// On a phone the filters are folded, and opened by whoever needs them.
+const phone = matchMedia("(max-width: 820px)");
+const foldFilters = () => ($("#filters").open = !phone.matches);
+phone.addEventListener("change", foldFilters);
+foldFilters();
 $("#theme").setAttribute("aria-pressed", String(document.documentElement.dataset.theme === "dark"));
 $("#theme").addEventListener("click", toggleTheme);
 $("#share").addEventListener("click", copyLink);

@@ -127,3 +127,10 @@ def test_the_bundle_has_no_module_left_to_fetch(written: tuple[AnalysisReport, C
     module = written[2].rpartition('<script type="module">')[2]
     assert not re.search(r"^(import|export) ", module, re.MULTILINE)
     assert "drawFrontier" in module
+
+
+def test_the_first_screen_answers_which_model(written: tuple[AnalysisReport, Contents, str]) -> None:
+    _, shown, html = written
+    assert len(shown.picks) == 3
+    assert all("FRM" in text and "ms" in text and "top-1" in text for text in shown.picks)
+    assert html.index("Which model?") < html.index("the analyses use")

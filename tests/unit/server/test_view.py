@@ -128,11 +128,11 @@ def test_a_configurations_key_survives_new_benchmarks(two_devices: pd.DataFrame)
     assert set(before) <= set(prepare(more, digest="e").configurations.index)
 
 
-def test_the_frm_interval_follows_the_latency_ratios() -> None:
+def test_the_frm_interval_is_the_recorded_one() -> None:
     frame = benchmarks({"resnet50": (40, 100, 4, 76), "tiny": (5, 12.5, 0.5, 68)})
     own = frame["model"] == "tiny"
     frame.loc[own, ["baseline", "ratio_source"]] = ["resnet50", "interleaved"]
-    frame.loc[own, ["ratio_latency", "ratio_latency_low", "ratio_latency_high"]] = [1.0, 0.125, 8.0]
+    frame.loc[own, ["ratio_latency", "frm_low", "frm_high"]] = [1.0, 0.125, 0.5]
     snapshot = prepare(frame, digest="d")
     columns = view.models(snapshot, Choice(filters={}), snapshot.configurations.index[0])["columns"]
     assert columns["frm"][1] == pytest.approx((1 / 8 * 1 * 1 / 8) ** (1 / 3), rel=1e-5)
@@ -149,3 +149,21 @@ def test_a_choice_is_read_from_the_query_string() -> None:
 def test_a_wrong_choice_names_the_remedy(query: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"must be one of|at most 500"):
         choice_of(query)
+
+
+def test_an_unknown_device_gets_the_near_names(two_devices: pd.DataFrame) -> None:
+    snapshot = prepare(two_devices, digest="d")
+    assert view.overview(snapshot, Choice(filters={"device": "Phoen"}))["near"].endswith("Did you mean 'Phone'?")
+    assert view.overview(snapshot, Choice(filters={"device": "Phone"}))["near"] == ""
+
+
+def test_two_precisions_are_compared_against_one_baseline() -> None:
+    int8 = {name: (ms / 4, mib / 2, gmacs, top1) for name, (ms, mib, gmacs, top1) in PHONE.items()}
+    snapshot = prepare(pd.concat([benchmarks(PHONE), benchmarks(int8, precision="int8")]), digest="d")
+    keys = dict(zip(snapshot.configurations["precision"], snapshot.configurations.index, strict=True))
+    found = view.comparison(snapshot, Choice(filters={}), keys["fp32"], keys["int8"])
+    assert found["common_baseline"] == "resnet50 · fp32"
+    first, second = (found["columns"][name] for name in ("common_first", "common_second"))
+    assert second == pytest.approx([value / 2 for value in first])
+    by_latency = view.comparison(snapshot, Choice(filters={}, metric="latency_ms"), keys["fp32"], keys["int8"])
+    assert by_latency["common_baseline"] == ""
