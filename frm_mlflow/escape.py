@@ -1,6 +1,6 @@
 """Names and other people's text on their way out: into Markdown, HTML, a terminal, CSV and MLflow's tags.
 
-What was measured keeps its name as it is; only what people or programs would act on is changed where it is shown.
+What was measured keeps its name as it is; only what people or programs would act on is changed in what is shown.
 It imports only the standard library, but for the type of a table.
 """
 

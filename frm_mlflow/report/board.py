@@ -73,7 +73,7 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBasel
 
     `rows` are usable benchmarks of one configuration (`report.snapshot`), `metric` a key of
     `METRIC_NAMES`: the cost that ranks and frontier go by. `low` and `high` are the ends of the
-    cost's 95 % interval, where the measurement has one. With `common`, `frm_common` is FRM against it.
+    cost's 95 % interval, if the measurement has one. With `common`, `frm_common` is FRM against it.
     `warning` is a sentence if many rows are flagged as unstable, else "".
     """
     fleet = fleet_from_rows(rows, baseline=baseline)
