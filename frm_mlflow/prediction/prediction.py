@@ -76,6 +76,8 @@ class Prediction:
         """
         if self.latency.measured[index]:
             return f"{np.exp(self.latency.location[index]):.3g} ms measured"
+        if not self.absolute and self.sources.models[index] == self.baseline:
+            return "the reference"
         if not self.absolute:
             ratio, low, high = (each[index] for each in (self.bands.ratio, self.bands.ratio_low, self.bands.ratio_high))
             return f"{ratio:.2g} times the latency of {self.baseline} ({low:.2g} to {high:.2g}) predicted"

@@ -79,8 +79,9 @@ def _relatives(rows: pd.DataFrame, facts: DeviceFacts) -> tuple[pd.DataFrame, st
     possible = rows[
         [_can_have(facts, *cells) for cells in rows[["device", "runtime", "compute_unit"]].itertuples(index=False)]
     ]
+    tier = possible[possible["tier"] == facts.tier]
     for column, value in (("chip", facts.chip), ("generation", facts.generation), ("tier", facts.tier)):
-        alike = possible[possible[column] == value]
+        alike = tier[tier[column] == value]
         if not alike.empty:
             return alike, f"{column} {value}"
     return possible, "what any device can run"
