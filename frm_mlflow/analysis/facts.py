@@ -14,8 +14,6 @@ A row that has no value keeps none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -92,8 +90,9 @@ def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataF
 def replaced_values(before: pd.DataFrame, after: pd.DataFrame, replaced: pd.Series, fact: str) -> str:
     """Return which models had another value of a fact, as words: `resnet50: 80.9 → 76.1 (12)`."""
     table = pd.DataFrame({"model": before[MODEL.column], "was": before[fact], "is": after[fact]})[replaced]
-    counts = table.groupby(["model", "was", "is"], sort=True).size()
-    return "; ".join(f"{model}: {was:.4g} → {now:.4g} ({count})" for (model, was, now), count in counts.items())
+    counts = table.groupby(["model", "was", "is"], sort=True).size().reset_index(name="rows")
+    columns = (counts[name].tolist() for name in ("model", "was", "is", "rows"))
+    return "; ".join(f"{model}: {was:.4g} → {now:.4g} ({rows})" for model, was, now, rows in zip(*columns, strict=True))
 
 
 def _is_measured(rows: pd.DataFrame) -> pd.Series:
@@ -113,5 +112,5 @@ def _usual(values: pd.Series, keys: list[pd.Series], preferred: pd.Series | None
     counts = table.groupby(["group", "value"], sort=True).size().rename("count").reset_index()
     top = counts[counts["count"] == counts.groupby("group")["count"].transform("max")]
     place, size = top.groupby("group").cumcount(), top.groupby("group")["value"].transform("size")
-    usual: Mapping[int, float] = top[place == (size - 1) // 2].set_index("group")["value"].to_dict()
+    usual = top[place == (size - 1) // 2].set_index("group")["value"]
     return group.map(usual).where(np.isfinite(values))

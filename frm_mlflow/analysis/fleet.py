@@ -166,7 +166,8 @@ class Fleet:
     @property
     def has_baseline(self) -> Mask:
         """Which configurations have a latency ratio, so that an FRM can have a value there."""
-        return np.isfinite(self.ratios()["latency"]).any(axis=1)
+        related: Mask = np.asarray(np.isfinite(self.ratios()["latency"]).any(axis=1))
+        return related
 
     def rankable_ratios(self) -> dict[str, Floats]:
         """Return costs that order the models of each configuration as FRM does, with or without the baseline.
@@ -191,7 +192,8 @@ class Fleet:
 
     def without_unmeasured_models(self) -> Fleet:
         """Return the fleet without the models that none of its configurations measured."""
-        return self.only_models(self.measured.any(axis=0))
+        measured: Mask = np.asarray(self.measured.any(axis=0))
+        return self.only_models(measured)
 
     def only_models(self, kept: Mask) -> Fleet:
         """Return the fleet of some models only."""

@@ -96,8 +96,10 @@ def side_scores(
         for ((predictor, objective), scores), interval in zip(scored.items(), f1, strict=True):
             names = ("precision", "recall", "failure", "hypervolume", "regret")
             means = {name: known_mean(getattr(scores, name)[block][apart]) for name in names}
+            label: dict[str, object] = {"source": source, "target": target}
             rows.append(
-                {"source": source, "target": target, "objective": objective, "predictor": predictor}
+                label
+                | {"objective": objective, "predictor": predictor}
                 | {"f1": interval.estimate, **interval_cells(interval), **means}
                 | {"pairs": int(np.isfinite(scores.f1[block][apart]).sum())}
             )

@@ -89,7 +89,7 @@ def _configurations(fleet: Fleet) -> Words:
 
 def _samples(observed: pd.DataFrame, one: str, other: str) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
     """Return the observations of two sides; if at least half are on both, only those, in the same order."""
-    a, b = observed.xs(one, level=0), observed.xs(other, level=0)
+    a, b = (pd.DataFrame(observed.xs(side, level=0)) for side in (one, other))
     shared = a.index.intersection(b.index)
     if 2 * len(shared) < min(len(a), len(b)):
         return a, b, False

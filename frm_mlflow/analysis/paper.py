@@ -250,7 +250,8 @@ def _transfer_cells(figures: Sequence[float], side: str) -> Row:
 def _carried(here: Floats, there: Floats, options: AnalysisOptions) -> Floats:
     if not len(here) or not len(there):
         return np.empty(0)
-    return spearman(mean_percent_ranks(here)[None], there, min_models=options.min_models)[0][0]
+    carried: Floats = spearman(mean_percent_ranks(here)[None], there, min_models=options.min_models)[0][0]
+    return carried
 
 
 def _spread(values: Floats) -> tuple[float, float]:
@@ -400,15 +401,17 @@ def _frontier_row(
     mixed: Sequence[Floats],
 ) -> Row:
     def pairs_of(some: Fleet) -> Mask:
-        return _is_source(some, source)[:, None] & (some.tiers == target)[None] & different_chips(some)
+        pairs: Mask = _is_source(some, source)[:, None] & (some.tiers == target)[None] & different_chips(some)
+        return pairs
 
     wanted, wanted_here = pairs_of(fleet), pairs_of(sample)
     found = scored[FRM]
     ours = [known_mean(values[wanted]) for values in (found.precision, found.recall, found.f1)]
     heads = ("Precision", "Recall", "F1")
     devices = len(set(fleet.devices[fleet.tiers == target]))
+    label: Row = {"Source": source, "Target": f"{TIER_NAMES[target]} ({devices} devices)"}
     return (
-        {"Source": source, "Target": f"{TIER_NAMES[target]} ({devices} devices)"}
+        label
         | {f"{head} {PAPER}": value for head, value in zip(heads, figures, strict=True)}
         | {f"{head} {OURS}": value for head, value in zip(heads, ours, strict=True)}
         | {f"F1 by {word}": known_mean(scored[name].f1[wanted]) for name, word in _CONTROLS.items()}
@@ -462,8 +465,9 @@ def architectures(fleet: Fleet) -> pd.DataFrame:
     for model, (params_m, gflops, mib, family) in printed.ARCHITECTURES.items():
         at = place.get(model)
         ours = [NAN if at is None else float(v[at]) for v in (params, gmacs, top1)]
+        label: Row = {"Model": printed.MODELS[model]}
         rows.append(
-            {"Model": printed.MODELS[model]}
+            label
             | {f"Params (M) {PAPER}": params_m, f"FLOPs (G) {PAPER}": gflops, f"Mem (MiB) {PAPER}": mib}
             | {f"Family {PAPER}": family, f"Params (M) {OURS}": ours[0], f"FLOPs (G) {OURS}": ours[1]}
             | {f"Mem (MiB) {OURS}": ours[0] * _MIB_PER_MILLION_FLOATS}
@@ -530,7 +534,8 @@ def algorithm_1(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFr
     table["Predicted frontier"], table["True frontier"] = _frontier(ranks(cost), top1, options), true
     for name, word in _CONTROLS.items():
         table[f"Predicted by {word}"] = _frontier(np.where(common, values[name][source], np.nan), top1, options)
-    return table[common].sort_values(["Rank r_S", "Model"], kind="stable").reset_index(drop=True)
+    kept: pd.DataFrame = table[common].sort_values(["Rank r_S", "Model"], kind="stable").reset_index(drop=True)
+    return kept
 
 
 def _frontier(cost: Floats, top1: Floats, options: AnalysisOptions) -> Mask:

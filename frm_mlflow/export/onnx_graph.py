@@ -49,7 +49,7 @@ MOVES = frozenset(
         "Expand",
     )
 )
-_FLOATS = {
+_FLOATS: Mapping[int, str] = {
     TensorProto.FLOAT: "fp32",
     TensorProto.FLOAT16: "fp16",
     TensorProto.BFLOAT16: "bf16",

@@ -98,10 +98,10 @@ class _Unloaded:
         raise ConfigError(f"model_type='{MODEL_TYPE}' measures a model's files and does not load the model")
 
 
-def unloaded(model_uri: str) -> PyFuncModel:
+def unloaded(model_uri: str) -> Any:
     """Return MLflow's handle of a logged model with its metadata, which is data, and without its code."""
     metadata = Model.load(model_uri)
-    handle = PyFuncModel(model_meta=metadata, model_impl=_Unloaded(), model_id=metadata.model_id)
+    handle: Any = PyFuncModel(model_meta=metadata, model_impl=_Unloaded(), model_id=metadata.model_id)
     handle.frm_uri = model_uri  # the run that a model file names may be another model's
     return handle
 
@@ -127,8 +127,9 @@ def _load_only_if_trusted(original: Callable[..., Any]) -> Callable[..., Any]:
     return load
 
 
-if not hasattr(mlflow.pyfunc._load_model_or_server, "_frm_original"):
-    mlflow.pyfunc._load_model_or_server = _load_only_if_trusted(mlflow.pyfunc._load_model_or_server)
+_PYFUNC: Any = mlflow.pyfunc  # the function is private to it, and no type names it
+if not hasattr(_PYFUNC._load_model_or_server, "_frm_original"):
+    _PYFUNC._load_model_or_server = _load_only_if_trusted(_PYFUNC._load_model_or_server)
 
 
 def _checked(config: dict[str, Any] | None) -> dict[str, Any]:

@@ -94,7 +94,9 @@ class Prediction:
 
     def summary(self) -> tuple[str, ...]:
         """Return what was predicted, from what, and what to mind."""
-        members = [f"{self.sources.models[i]} ({self.latency_words(i)})" for i in np.flatnonzero(self.frontier)]
+        members = [
+            f"{self.sources.models[i]} ({self.latency_words(i)})" for i in np.flatnonzero(self.frontier).tolist()
+        ]
         unsure = int(((self.on_frontier > 0.1) & (self.on_frontier < 0.9)).sum())
         source = f"{self.sources.n_configurations} configurations of {len(set(self.sources.chips))} chips"
         return (

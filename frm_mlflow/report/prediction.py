@@ -50,13 +50,14 @@ def terminal_table(result: PredictionResult) -> Table | None:
     positions = {model: index for index, model in enumerate(prediction.sources.models)}
     columns = ["model", "top-1 %", "latency", "fits" if isinstance(result, Recommendation) else "on the frontier"]
     table = Table(*columns, title=_title(result), title_justify="left")
-    for row in _shown(result).itertuples():
-        chance = row.probability_fits if isinstance(result, Recommendation) else row.frontier_probability
+    chance = "probability_fits" if isinstance(result, Recommendation) else "frontier_probability"
+    shown = _shown(result)
+    for model, top1, share in zip(*(shown[name].tolist() for name in ("model", "top1", chance)), strict=True):
         table.add_row(
-            Text(str(row.model)),
-            "" if np.isnan(row.top1) else f"{row.top1:.1f}",
-            prediction.latency_words(positions[row.model]).removesuffix(" predicted"),
-            "" if np.isnan(chance) else f"{chance:.0%}",
+            Text(model),
+            "" if np.isnan(top1) else f"{top1:.1f}",
+            prediction.latency_words(positions[model]).removesuffix(" predicted"),
+            "" if np.isnan(share) else f"{share:.0%}",
         )
     return table
 

@@ -191,8 +191,11 @@ def _with_changes(runs: Runs, read: _Reader) -> Runs:
     """Return the runs with those that ended or were written to since, without the trash, with what was restored."""
     written = runs.frame[schema.WRITTEN.column].max()
     written_s = 0.0 if pd.isna(written) else written - OVERLAP_S
-    newer = (f"attributes.end_time > {_newest_ms(runs)}", f"metrics.`{schema.WRITTEN.key}` > {written_s}")
-    newer += _attached_since(runs, now_s=read.now_s)
+    newer = (
+        f"attributes.end_time > {_newest_ms(runs)}",
+        f"metrics.`{schema.WRITTEN.key}` > {written_s}",
+        *_attached_since(runs, now_s=read.now_s),
+    )
     *changed, trash = together(read.selection, *(partial(read.frame, c) for c in newer), read.trash)
     deleted = frozenset(trash)
     restored = read.frame_of_ids(sorted(runs.deleted - deleted))

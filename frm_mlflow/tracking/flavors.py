@@ -129,7 +129,7 @@ class _Logged:
 
     def _example(self) -> Any:
         """Return the example that was logged with the model."""
-        info = self.model.saved_input_example_info
+        info = self.model.saved_input_example_info or {}
         for key in ("artifact_path", "serving_input_path"):
             if info.get(key):
                 untrusted.inside(self.path, str(info[key]), name=self.name)
@@ -206,7 +206,8 @@ def _from_safetensors(logged: _Logged) -> dict[str, Any]:
     tokenizer = logged.path / "components" / "tokenizer" / "tokenizer.json"
     if not tokenizer.is_file():
         return {"model": model}
-    return {"model": model, "tokenizer": transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer))}
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return {"model": model, "tokenizer": fast(tokenizer_file=str(tokenizer))}
 
 
 def _captured(module: Any, logged: _Logged, example: Any, scratch: Path) -> ModelConfig:

@@ -177,7 +177,7 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types i
             return func(*args, **kwargs)
         if not is_free(func):
             with self:
-                parts = func.decompose(*args, **kwargs)  # type: ignore[no-untyped-call]
+                parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         output = func(*args, **kwargs)

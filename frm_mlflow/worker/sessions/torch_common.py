@@ -109,7 +109,8 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
         import cloudpickle
 
         live: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
-        return live.eval().requires_grad_(requires_grad=False)
+        live.requires_grad_(False)
+        return live.eval()
     module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
     state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
     module.load_state_dict(state)

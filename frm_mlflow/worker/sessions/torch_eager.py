@@ -101,7 +101,7 @@ class TorchSession(Session):
 
     def placement(self) -> Placement:
         """Return the devices that hold the weights and the outputs; several of them are mixed."""
-        if self._inputs:
+        if self._args or self._kwargs:
             self.run()
             self.synchronise()
         devices = {t.device for t in (*_tensors(self._call), *_flat(self._outputs))}
