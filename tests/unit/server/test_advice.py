@@ -8,7 +8,7 @@ import pytest
 
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.report.snapshot import prepare
-from frm_mlflow.server.advice import Adviser, constraints_of, measurements_of, target_of
+from frm_mlflow.server.advice import Adviser, constraints_of, measurements_of, near_device, target_of
 from frm_mlflow.server.choice import Choice
 from frm_mlflow.server.once import Once
 from tests.unit.server.conftest import benchmarks
@@ -86,3 +86,9 @@ def test_slow_work_is_not_waited_for() -> None:
     while (found := once.get("key", lambda: False)) is None:
         pass
     assert found is True
+
+
+def test_near_names_are_offered_for_an_unknown_device() -> None:
+    snapshot = prepare(benchmarks({"resnet50": (1.0, 1.0, 1.0, 76.0)}), digest="d")
+    assert near_device(snapshot, "Phoen").endswith("Did you mean 'Phone'?")
+    assert near_device(snapshot, "Phone") == ""
