@@ -33,6 +33,8 @@ class Finding:
 
 _ASK_S = 20.0
 _AT_ONCE = 4
+_SAME_START = {"torch_export": "torch", "torchscript": "torch"}
+"""Runtimes whose tiny network is another one's."""
 _PROCESSOR = devices.Device("cpu", "cpu", "cpu", "", "cpu")
 RUNTIME_PACKAGES = {
     "torch": ("torch", "bench"),
@@ -99,25 +101,33 @@ def _card(gpu: devices.Gpu) -> str:
 def _runtimes(device: devices.Device) -> list[Finding]:
     """Run a tiny network of each installed runtime on the processor, and on the GPU if there is one."""
     targets = [_PROCESSOR] + ([device] if device.kind == "cuda" else [])
-    pairs = [
-        (name, target) for name in RUNTIMES for target in targets if precisions(name, compute_unit=target.compute_unit)
-    ]
+    pairs = [(name, on) for name in RUNTIMES for on in targets if precisions(name, compute_unit=on.compute_unit)]
+    installed = {name: installed_version(RUNTIME_PACKAGES[name][0]) for name in RUNTIMES}
+    asked = {(_SAME_START.get(name, name), on) for name, on in pairs if installed[name]}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda pair: _runtime(*pair), pairs))
+        answers = dict(zip(asked, pool.map(lambda pair: _proof(*pair), asked), strict=True))
+    return [_runtime(name, on, installed[name], answers.get((_SAME_START.get(name, name), on))) for name, on in pairs]
 
 
-def _runtime(name: str, device: devices.Device) -> Finding:
-    package, extra = RUNTIME_PACKAGES[name]
-    subject = name if device is _PROCESSOR else f"{name} on {device.name}"
-    version = installed_version(package)
-    if not version:
-        return Finding(subject, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")
-    kinds = ", ".join(precisions(name, compute_unit=device.compute_unit))
+def _proof(name: str, device: devices.Device) -> tuple[bool, str]:
+    """Return whether the runtime runs on the device, with its provider or the reason."""
     try:
         placed = preflight.prove(devices.LocalHost(), device, RuntimeConfig(name, threads=1), "fp32")
     except FrmError as error:
-        return Finding(subject, False, f"{package} {version}: {preflight.reason_of(error)}")
-    return Finding(subject, True, f"{package} {version}: {kinds} ({placed.provider})")
+        return False, preflight.reason_of(error)
+    return True, placed.provider
+
+
+def _runtime(name: str, device: devices.Device, version: str, proof: tuple[bool, str] | None) -> Finding:
+    package, extra = RUNTIME_PACKAGES[name]
+    subject = name if device is _PROCESSOR else f"{name} on {device.name}"
+    if proof is None:
+        return Finding(subject, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")
+    runs, words = proof
+    if not runs:
+        return Finding(subject, False, f"{package} {version}: {words}")
+    kinds = ", ".join(precisions(name, compute_unit=device.compute_unit))
+    return Finding(subject, True, f"{package} {version}: {kinds} ({words})")
 
 
 def _energy(device: devices.Device) -> Finding:

@@ -129,6 +129,8 @@ def library_problem(folder: Path, provider: str) -> str:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(path))
     except OSError as error:
+        if "libcuda.so" in str(error):  # the driver's own library: `cuda_problem` names it with its remedy
+            return ""
         extra = "tensorrt" if provider.startswith("Tensorrt") else "bench-gpu"
         return f"{error}; {how_to_install(extra)}"
     return ""

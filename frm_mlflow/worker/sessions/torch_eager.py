@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from ..manifest import Artefact
 from .base import Array, Placement, Session, Target, as_specified
@@ -101,7 +102,7 @@ class TorchSession(Session):
 
     def placement(self) -> Placement:
         """Return the devices that hold the weights and the outputs; several of them are mixed."""
-        if self._args or self._kwargs:
+        if self._call is not None:
             self.run()
             self.synchronise()
         devices = {t.device for t in (*_tensors(self._call), *_flat(self._outputs))}
@@ -145,7 +146,5 @@ def _tensors(module: Any) -> list[torch.Tensor]:
 
 
 def _flat(outputs: Any) -> list[torch.Tensor]:
-    if isinstance(outputs, torch.Tensor):
-        return [outputs]
-    parts = outputs.values() if isinstance(outputs, dict) else outputs or ()
-    return [tensor for part in parts for tensor in _flat(part)]
+    """Return the tensors of any nesting of outputs."""
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
