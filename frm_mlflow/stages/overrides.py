@@ -44,6 +44,9 @@ TAKE_A_VALUE = frozenset(
 )
 """Hydra's own options that a value follows."""
 HYDRAS_OWN = TAKE_A_VALUE | {"--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun"}
+ALONE = {"--run": "--run", "-r": "--run", "--multirun": "--multirun", "-m": "--multirun"}
+ALONE |= {"--cfg": "--cfg", "-c": "--cfg", "--info": "--info", "-i": "--info"}
+"""Options of which Hydra takes one at a time, by how they may be written."""
 COMPLETION = ("--shell-completion", "-sc")
 
 _KEY = re.compile(
@@ -91,6 +94,7 @@ def overrides_of(command: str, arguments: Sequence[str]) -> list[str]:
     if any(word in COMPLETION for word in arguments):
         return list(arguments)
     options, words = _sorted_out(command, arguments)
+    _refuse_together(options)
     multirun = any(word in ("-m", "--multirun") for word in options)
     return [*options, *(_prepared(command, word, multirun=multirun) for word in words)]
 
@@ -118,6 +122,15 @@ def _sorted_out(command: str, arguments: Sequence[str]) -> tuple[list[str], list
         else:
             words.append(f"{option['key']}={_option_value(command, option['key'], rest)}")
     return options, words
+
+
+def _refuse_together(options: Sequence[str]) -> None:
+    names = {option.split("=")[0] for option in options}
+    alone = sorted({ALONE[name] for name in names & ALONE.keys()})
+    if len(alone) > 1:
+        raise ConfigError(f"{' and '.join(alone)} exclude each other: give one of them")
+    if "--resolve" in names and not names & {"--cfg", "-c", "--help", "-h"}:
+        raise ConfigError("--resolve goes with --cfg job: it prints the settings with their references resolved")
 
 
 def _option_value(command: str, key: str, rest: list[str]) -> str:

@@ -55,6 +55,8 @@ def run(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
         (["bench", "model=null"], "there is no model 'null'"),
         (["bench", "device=true"], "there is no device 'true'"),
         (["bench", "--device"], "--device needs a value: --device=VALUE"),
+        (["bench", "--cfg", "job", "-m"], "--cfg and --multirun exclude each other"),
+        (["bench", "--resolve"], "--resolve goes with --cfg job"),
         (["bench", "--devise"], "bench has no setting 'devise'. Did you mean 'device'"),
         (["bench", "resnet18"], "'resnet18' has no key: write model=resnet18"),
         (["bench", "=1"], "'=1' is not a setting: write key=value"),
