@@ -108,12 +108,11 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
     if "target" not in artefact.loader:
         import cloudpickle
 
-        live: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
-        live.requires_grad_(False)
-        return live.eval()
-    module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
-    state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
-    module.load_state_dict(state)
+        module: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
+    else:
+        module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
+        state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
+        module.load_state_dict(state)
     for parameter in module.parameters():  # a scripted module has no `requires_grad_`
         parameter.requires_grad_(requires_grad=False)
     return module.eval()
