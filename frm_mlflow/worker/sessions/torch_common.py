@@ -114,7 +114,7 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
         state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
         module.load_state_dict(state)
     for parameter in module.parameters():  # a scripted module has no `requires_grad_`
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     return module.eval()
 
 
