@@ -62,6 +62,7 @@ def test_a_worker_computes_what_the_network_computes(name, runtime, tmp_path):
     session.warm(artefact)
     session.load(tmp_path, artefact)
     session.prepare(numbered_arrays(tmp_path / REFERENCE_NAME, "input_"))
+    assert session.placement().kind == "cpu"
     session.run()
     found = agreement(session.outputs(), numbered_arrays(tmp_path / REFERENCE_NAME, "output_"))
     assert found.finite

@@ -131,19 +131,26 @@ def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
     return content
 
 
-def to_numpy(outputs: Any) -> list[Array]:
-    """Flatten a module's outputs (tensor, sequence, mapping or dataclass) into arrays, floats in float32."""
+def flat(outputs: Any) -> list[torch.Tensor]:
+    """Return the tensors in a module's outputs: a tensor, sequence, mapping or dataclass; other values are left out."""
     if isinstance(outputs, torch.Tensor):
-        tensor = torch.view_as_real(outputs) if outputs.is_complex() else outputs
-        tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
-        return [as_float32((tensor.float() if tensor.is_floating_point() else tensor).numpy())]
+        return [outputs]
     if isinstance(outputs, dict):
         outputs = list(outputs.values())
     elif is_dataclass(outputs):
         outputs = [getattr(outputs, one.name) for one in fields(outputs)]
-    if not isinstance(outputs, list | tuple):
-        return []
-    return [array for part in outputs for array in to_numpy(part)]
+    return [tensor for part in outputs for tensor in flat(part)] if isinstance(outputs, list | tuple) else []
+
+
+def to_numpy(outputs: Any) -> list[Array]:
+    """Return a module's outputs as arrays, floats in float32, complex numbers as pairs."""
+    return [_array(tensor) for tensor in flat(outputs)]
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    tensor = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu()
+    return as_float32((tensor.float() if tensor.is_floating_point() else tensor).numpy())
 
 
 def torch_versions() -> dict[str, str]:
