@@ -40,7 +40,7 @@ _CHUNK = 64 * 2**10
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
+Milliseconds = Annotated[int, Field(strict=True, ge=0, lt=253_402_300_800_000)]
 """Since the epoch, before the year 10,000."""
 
 
@@ -59,7 +59,7 @@ class _Named(_Answer):
 
 class _Metric(_Answer):
     key: str
-    value: float | Literal["NaN", "Infinity", "-Infinity"] = 0.0
+    value: Annotated[float, Field(strict=True)] | Literal["NaN", "Infinity", "-Infinity"]
     timestamp: Milliseconds = 0
     step: int = 0
 
@@ -68,8 +68,8 @@ class _RunInfo(_Answer):
     run_id: Identifier
     experiment_id: Identifier
     run_name: str = ""
-    status: Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"] = "RUNNING"
-    start_time: Milliseconds = 0
+    status: Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+    start_time: Milliseconds
     end_time: Milliseconds = 0
     lifecycle_stage: str = ""
     artifact_uri: str = ""

@@ -175,7 +175,7 @@ def _token(offset: int) -> str:
 def row_of_json(run: Mapping[str, Any]) -> Row:
     """Return a run of the REST API as a row."""
     info, data = run["info"], run.get("data", {})
-    tags = ((tag["key"], tag["value"]) for tag in data.get("tags", ()))
+    tags = ((tag["key"], tag.get("value", "")) for tag in data.get("tags", ()))
     metrics = ((metric["key"], float(metric["value"])) for metric in data.get("metrics", ()))
     facts = (info["run_id"], info["experiment_id"], info["status"], info["start_time"], info.get("end_time"))
     return make_row(facts, tags, metrics)
