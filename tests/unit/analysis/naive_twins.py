@@ -1,5 +1,6 @@
 """Every analysis as a person would write it first: pandas rows, SciPy, nested loops. The fast code must agree."""
 
+from fractions import Fraction
 from itertools import combinations, pairwise, permutations
 
 import numpy as np
@@ -64,11 +65,12 @@ def stability(frame: pd.DataFrame, metric: str) -> float:
 
 
 def source_ranking(frame: pd.DataFrame, metric: str, tier: str) -> pd.Series:
-    placed = []
+    shares: dict[str, list[Fraction]] = {}
     for table in tables_of(frame[frame["tier"] == tier]).values():
-        values = table[column(metric)]
-        placed.append((values.rank() - 0.5) / values.notna().sum())
-    return pd.concat(placed, axis=1).mean(axis=1)
+        values = table[column(metric)].dropna()
+        for model, rank in values.rank().items():
+            shares.setdefault(model, []).append((Fraction(rank) - Fraction(1, 2)) / len(values))
+    return pd.Series({model: float(sum(each) / len(each)) for model, each in shares.items()})
 
 
 def tier_transfer(frame: pd.DataFrame, predictor: str, predicts: str, source: str, target: str) -> tuple[float, float]:

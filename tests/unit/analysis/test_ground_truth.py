@@ -29,7 +29,7 @@ def test_the_papers_size():
 def test_alike_devices_are_perfectly_stable(alike):
     table = alike.results["stability"].tables["metrics"].set_index("metric")
     assert table["rho"].to_dict() == pytest.approx(dict.fromkeys(table.index, 1.0))
-    assert table.loc["frm", ["low", "high"]].tolist() == pytest.approx([1, 1])
+    assert table.loc["frm", ["low", "high"]].isna().all()  # chips that all agree show no spread to draw
 
 
 def test_alike_devices_transfer_everything(alike):
@@ -66,9 +66,9 @@ def test_an_effect_that_was_put_in_is_found():
     frame.loc[slow, "latency_ms"] *= 3
     tests = report_of(frame, "interaction").results["interaction"].tables["tests"]
     levit = tests[(tests["unit"] == "chip") & (tests["model"] == "levit_128s")].iloc[0]
-    assert levit["effect"] == pytest.approx(1 / 3, rel=0.03)
-    assert levit["low"] < 1 / 3 < levit["high"]
-    assert levit["cliffs_delta"] == -1
+    assert levit["effect"] == pytest.approx(3, rel=0.03)
+    assert levit["low"] < 3 < levit["high"]
+    assert levit["cliffs_delta"] == 1
     assert levit["p_holm"] < 0.001
 
 

@@ -29,9 +29,10 @@ def load_axis(frame: pd.DataFrame) -> pd.DataFrame:
 
 def test_a_slowdown_that_all_models_share_moves_no_rank_and_cancels_in_frm():
     axis = load_axis(fleet(0.25))
-    assert axis["rho"].to_numpy() == pytest.approx([1, 1, 1])
-    assert axis["factor"].to_dict() == pytest.approx({"frm": 1.0, "latency": 1.25, "memory": 1.0})
-    assert axis["pairs"].tolist() == [3, 3, 3]
+    measured = axis.loc[["frm", "latency", "memory"]]
+    assert measured["rho"].to_numpy() == pytest.approx(1)
+    assert measured["factor"].to_dict() == pytest.approx({"frm": 1.0, "latency": 1.25, "memory": 1.0})
+    assert set(axis["pairs"]) == {3}
 
 
 def test_ranks_after_uneven_slowdowns_are_scipys():
@@ -64,7 +65,7 @@ def test_a_ratio_taken_in_one_window_is_carried_along():
 def test_models_without_a_sustained_run_are_not_compared():
     frame = fleet(0.5)
     frame.loc[frame["device"] != "edge-000", "sustained_drop"] = np.nan
-    assert load_axis(frame)["pairs"].tolist() == [1, 1, 1]
+    assert set(load_axis(frame)["pairs"]) == {1}
 
 
 def test_a_drop_does_not_make_pairs_on_other_axes():

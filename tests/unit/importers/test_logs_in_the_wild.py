@@ -142,7 +142,7 @@ def test_prefixes_and_colours_are_no_obstacle(tmp_path: Path, prefixed: object) 
     (record,) = imported("trtexec", write(tmp_path / "a.log", text)).records
 
     assert (record.model, record.metrics[schema.LATENCY_P50.key]) == ("resnet50", 1.0)
-    assert record.configuration.device == "NVIDIA A100-PCIE-40GB"
+    assert record.configuration.device == "a100_pcie_40gb"
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])

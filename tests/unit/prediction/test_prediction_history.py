@@ -37,7 +37,7 @@ def test_a_republished_row_belongs_to_the_chip_that_ran_it() -> None:
 def test_accuracy_is_that_of_the_precision_where_it_was_measured() -> None:
     frame = fleet_frame(devices=2)
     model = frame["model"].iloc[0]
-    quantised = frame[frame["device"] == frame["device"].iloc[0]].assign(precision="int8")
+    quantised = frame[frame["device"] == frame["device"].iloc[0]].assign(precision="int8", accuracy_source="measured")
     quantised.loc[quantised["model"] == model, "top1"] = 12.0
     history = history_of(together(frame, quantised))
     where = history.models.index(model)
