@@ -1,1 +1,1 @@
-"""Hydra's configuration groups; a package, so that `pkg://frm_mlflow.conf` finds them in a wheel, too."""
+"""Hold Hydra's configuration groups, as a package so that `pkg://frm_mlflow.conf` also works from a wheel."""
