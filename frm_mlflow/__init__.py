@@ -1,7 +1,7 @@
-"""Which network should I ship on hardware that I cannot all measure: benchmarks, FRM and prediction for MLflow.
+"""Which network should I ship on hardware that I cannot measure in full: benchmarks, FRM and prediction for MLflow.
 
-Importing this package is cheap on purpose: MLflow imports it for its plugin hooks, and a
-worker on a Jetson imports it without torch, mlflow or pandas being there.
+Importing this package is deliberately cheap: MLflow imports it for its plugin hooks, and a
+worker on a Jetson imports it without torch, mlflow or pandas being installed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOME = {
     "autolog": "frm_mlflow.integrations.autolog",
     "log_frm": "frm_mlflow.stages.live",
 }
-"""Public names that are imported when they are first used."""
+"""Public names that are imported on first use."""
 
 
 def __getattr__(name: str) -> Any:

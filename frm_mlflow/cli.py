@@ -1,6 +1,6 @@
-"""The console script `frm-mlflow`: subcommands are the runners, plus a few that need no configuration.
+"""The console script `frm-mlflow`: its subcommands are the runners, plus a few that need no configuration.
 
-A runner is a Hydra application. The words after its name are settings, which `stages.overrides` makes into Hydra's
+A runner is a Hydra application. The words after its name are settings, which `stages.overrides` converts to Hydra
 overrides.
 """
 
@@ -30,7 +30,7 @@ RUNNERS: dict[str, str] = {
     "recommend": "name the model to ship under a latency budget",
     "plan": "say which models to measure next on a device",
 }
-"""Commands that are Hydra applications in `runners/`, with what they do."""
+"""Commands that are Hydra applications in `runners/`, with a description of each."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _usage() -> str:
 def run_runner(name: str, arguments: Sequence[str]) -> None:
     """Run the Hydra application `runners/NAME.py` with `arguments`."""
     module = importlib.import_module(f"frm_mlflow.runners.{name}")
-    # Hydra prints a shortened traceback of its own otherwise; errors end in `main` instead.
+    # Otherwise Hydra prints its own shortened traceback; errors are handled in `main` instead.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     from frm_mlflow.launcher import plugins
     from frm_mlflow.stages import multirun, overrides
@@ -215,11 +215,11 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script: every error of the user's is one message and an exit code."""
+    """Entry point of the console script: every error caused by the user becomes one message and an exit code."""
     _substitute_what_the_terminal_lacks()
     try:
         code = dispatch(sys.argv[1:])
-    except BrokenPipeError:  # the reader (`| head`) has seen enough
+    except BrokenPipeError:  # the reader (`| head`) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except KeyboardInterrupt:
@@ -241,7 +241,7 @@ def main() -> None:
 
 
 def _substitute_what_the_terminal_lacks() -> None:
-    """Print `?` for a character that the terminal's encoding does not have (`PYTHONIOENCODING=ascii`, old consoles)."""
+    """Print `?` for a character that the terminal's encoding lacks (`PYTHONIOENCODING=ascii`, old consoles)."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")

@@ -1,7 +1,7 @@
 """Shell completion of `frm-mlflow`: commands by name, overrides by Hydra's own completion.
 
-Hydra completes one application by asking it with the command line in `COMP_LINE`. A subcommand
-is not part of what Hydra expects there, so the scripts cut it out before they ask.
+Hydra completes a single application, which is called with the command line in `COMP_LINE`. Hydra does not
+expect a subcommand there, so the scripts remove it before the call.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def script(shell: str, *, commands: Sequence[str]) -> str:
     Raises
     ------
     ConfigError
-        For another shell.
+        If the shell is not supported.
     """
     bash = _BASH.format(commands=" ".join(commands))
     if shell == "bash":

@@ -1,7 +1,7 @@
 """Errors that name the remedy.
 
-Everything that a user can cause ends in one of these; the command line prints the message
-alone, without a traceback, and exits with the error's `exit_code`.
+Every error that a user can cause is one of these. The command line prints only the message,
+without a traceback, and exits with the error's `exit_code`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from frm_mlflow import redact
 
 
 def install_command(extra: str) -> str:
-    """Return the command that adds an extra to this environment; one that uv made has no pip.
+    """Return the command that adds an extra to this environment; an environment created by uv has no pip.
 
-    Both programs take the installed frm-mlflow for the requirement and download what the extra lacks.
+    Both programs satisfy the requirement with the installed frm-mlflow and download what the extra lacks.
     """
     program = "pip" if importlib.util.find_spec("pip") else "uv pip"
     return f"{program} install 'frm-mlflow[{extra}]'"
 
 
 def extra_of(module: str) -> str | None:
-    """Return the extra that installs `module`, by the requirements of the installed frm-mlflow; None if there is none.
+    """Return the extra that installs `module`, by the requirements of the installed frm-mlflow, or None.
 
     >>> extra_of("torch"), extra_of("torch.nn"), extra_of("no_such_module")
     ('bench', 'bench', None)
@@ -38,7 +38,7 @@ def extra_of(module: str) -> str | None:
 
 
 class FrmError(Exception):
-    """Base of all errors that frm-mlflow raises on purpose."""
+    """Base class of all errors that frm-mlflow raises on purpose."""
 
     exit_code = 1
 
@@ -54,7 +54,7 @@ class ConfigError(FrmError):
 
 
 class DeviceMismatchError(ConfigError):
-    """The named device is not the hardware that was found."""
+    """The named device does not match the detected hardware."""
 
 
 class MissingExtraError(ConfigError):
@@ -69,15 +69,15 @@ class MissingExtraError(ConfigError):
 
 
 class ModelError(FrmError):
-    """A network cannot be built, or its weights cannot be made fit to be measured."""
+    """A network cannot be built, or its weights cannot be made suitable for measurement."""
 
 
 class ExportError(FrmError):
-    """A network cannot be turned into a runtime's format; carries the converter's reason."""
+    """A network cannot be converted to a runtime's format; contains the converter's reason."""
 
 
 class FleetError(FrmError):
-    """The cluster of a fleet cannot be reached, or refuses; the message says how one is started."""
+    """The cluster of a fleet cannot be reached or refuses; the message explains how to start one."""
 
 
 class DeviceBusyError(FrmError):
@@ -85,51 +85,51 @@ class DeviceBusyError(FrmError):
 
 
 class WorkerError(FrmError):
-    """A worker crashed, hung or answered garbage; carries its last output."""
+    """A worker crashed, hung or returned invalid output; contains its last output."""
 
 
 class TransportError(WorkerError):
-    """The way to another device failed: nothing that it was asked for has been measured."""
+    """The connection to another device failed: nothing that was requested has been measured."""
 
 
 class TransportLostError(TransportError):
-    """A connection that stood is gone; what ran over it is not measured and can be resumed."""
+    """An established connection was lost; what ran over it is not measured and can be resumed."""
 
 
 class DeviceOfflineError(TransportError):
-    """A device cannot be reached: it is switched off, unplugged, or under another address."""
+    """A device cannot be reached: it is switched off, unplugged, or has another address."""
 
 
 class DeviceUnauthorizedError(TransportError):
-    """A device is there and does not let this machine in."""
+    """A device is present but does not accept connections from this machine."""
 
     exit_code = 2
 
 
 class HostKeyError(TransportError):
-    """A host's key is not known, or is another than the known one."""
+    """A host's key is unknown, or differs from the known one."""
 
     exit_code = 2
 
 
 class DeviceFullError(TransportError):
-    """A device has no room for what must be copied to it."""
+    """A device has no space for what must be copied to it."""
 
 
 class WorkerVersionError(TransportError):
-    """The program on the device is another than the one that this version speaks with."""
+    """The version of the program on the device is not the one that this version works with."""
 
     exit_code = 2
 
 
 class DeviceSetupError(TransportError):
-    """Something is missing on the device: Python, a package, a program, the right to run it."""
+    """Something is missing on the device: Python, a package, a program, or the right to run it."""
 
     exit_code = 2
 
 
 class IdentityError(FrmError):
-    """An artefact computes something else than the reference model."""
+    """An exported model does not compute the same as the reference model."""
 
 
 class TrackingError(FrmError):
@@ -141,7 +141,7 @@ class DataError(FrmError):
 
 
 class ImportFileError(DataError):
-    """A foreign result file is broken, hostile or not what its name says; names file and row."""
+    """A foreign result file is broken, malicious or not of the type that its name implies; names file and row."""
 
     def __init__(self, problem: str, *, file: str = "", row: str = "") -> None:
         place = f"{file}, row {row}" if row else file

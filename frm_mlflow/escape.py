@@ -1,7 +1,7 @@
-"""Names and other people's text on their way out: into Markdown, HTML, a terminal, CSV and MLflow's tags.
+"""Escapes names and other people's text for output: in Markdown, HTML, a terminal, CSV and MLflow's tags.
 
-What was measured keeps its name as it is; only what people or programs would act on is changed in what is shown.
-It imports only the standard library, but for the type of a table.
+What was measured keeps its name unchanged. Only what people or programs would act on is changed for display.
+This module imports only the standard library, except for the type of a table.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST = 200
-"""Characters of one name or cell that are shown; a longer one ends in an ellipsis."""
+"""Maximum number of characters shown of one name or cell; a longer one ends in an ellipsis."""
 LONGEST_SENTENCE = 2_000
 _ACTIVE = re.compile(r"&#?\w+;|[\\`*{}\[\]|~]|(?<![^\W_])_|_(?![^\W_])|^[-+#=]|^\d+[.)]")
-"""Entities, which stay, and what Markdown acts on: marks, and at the beginning what makes lists and headings."""
+"""Entities, which stay, and what Markdown acts on: marks, and line beginnings that start lists and headings."""
 _SCHEME = re.compile(r"(?i)\b(https?|ftp|file|mailto|data|javascript):|\bwww\.")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
 _SHOWN_AS_ESCAPES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"
-"""Format characters that words and emoji need; they turn nothing around."""
+"""Format characters that words and emoji need; they do not change the direction of text."""
 
 
 def visible(text: str, *, longest: int = LONGEST) -> str:
@@ -40,7 +40,7 @@ def visible(text: str, *, longest: int = LONGEST) -> str:
 
 
 def markdown(text: str, *, longest: int = LONGEST) -> str:
-    r"""Return text that Markdown and HTML show as it is: no link, image, heading, table cell or element.
+    r"""Return text that Markdown and HTML show unchanged: no link, image, heading, table cell or element.
 
     >>> markdown("![p](http://host/x.png)")
     '!\\[p\\](http&#58;//host/x.png)'
@@ -66,7 +66,7 @@ def without_images(text: str) -> str:
 
 
 def markdown_sentence(text: str) -> str:
-    """Return a sentence that may hold names as Markdown."""
+    """Return a sentence, which may contain names, as Markdown."""
     return markdown(text, longest=LONGEST_SENTENCE)
 
 
@@ -76,9 +76,9 @@ def html_text(text: str, *, longest: int = LONGEST_SENTENCE) -> str:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Return a table as CSV that no spreadsheet takes for formulas: such a cell begins with an apostrophe.
+    """Return a table as CSV in which no spreadsheet finds formulas: cells that look like one begin with an apostrophe.
 
-    Numbers keep their sign; control and bidi characters are escapes.
+    Numbers keep their sign; control and bidi characters are escaped.
     """
     words = table.select_dtypes(exclude="number").columns
     safe = table.assign(**{str(name): table[name].map(_cell) for name in words if isinstance(name, str)})
@@ -86,7 +86,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def tag_value(text: str, *, longest: int) -> str:
-    """Return `text` cut to `longest` characters; JSON stays valid JSON, by shorter strings and fewer items.
+    """Return `text` cut to `longest` characters; JSON stays valid JSON, with shorter strings and fewer items.
 
     >>> tag_value('{"a": "' + "x" * 50 + '"}', longest=20)
     '{"a": "xxxxxxxxxx…"}'
@@ -96,7 +96,7 @@ def tag_value(text: str, *, longest: int) -> str:
     try:
         content = _json(text)
         return text[: longest - 1] + "…" if content is None else _fitting(content, longest)
-    except RecursionError:  # nested deeper than can be walked: its beginning as a JSON string
+    except RecursionError:  # nested too deeply to traverse: its beginning as a JSON string
         return json.dumps(text[: longest // 2 - 3] + "…", ensure_ascii=False)
 
 
@@ -124,7 +124,7 @@ def _json(text: str) -> dict[str, object] | list[object] | None:
 
 
 def _fitting(content: dict[str, object] | list[object], longest: int) -> str:
-    """Return JSON of at most `longest` characters: the largest limit on strings that fits, then fewer items."""
+    """Return JSON of at most `longest` characters: with the largest limit on strings that fits, then fewer items."""
     low, high = 0, longest
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""Where frm-mlflow keeps files: what can be made again, and what cannot."""
+"""Where frm-mlflow stores files: those that can be created again, and those that cannot."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ APPLICATION = "frm-mlflow"
 
 
 def cache_folder() -> Path:
-    """Return the folder of what can be made again: exports, copies of runs, fetched sources.
+    """Return the folder for what can be created again: exports, copies of runs, fetched sources.
 
-    `$XDG_CACHE_HOME/frm-mlflow`, else `~/.cache/frm-mlflow` or what the platform has instead. If that folder cannot
-    be written, a private one in the temporary folder takes its place.
+    `$XDG_CACHE_HOME/frm-mlflow`, else `~/.cache/frm-mlflow` or the platform's equivalent. If that folder cannot
+    be written, a private one in the temporary folder is used instead.
     """
     return _writable(user_cache_path(APPLICATION, appauthor=False), "cache", "XDG_CACHE_HOME")
 
 
 def data_folder() -> Path:
-    """Return the folder of what cannot be made again: results that no server has yet.
+    """Return the folder for what cannot be created again: results that no server has yet.
 
-    `$XDG_DATA_HOME/frm-mlflow`, else `~/.local/share/frm-mlflow` or what the platform has instead. If that folder
-    cannot be written, a private one in the temporary folder takes its place.
+    `$XDG_DATA_HOME/frm-mlflow`, else `~/.local/share/frm-mlflow` or the platform's equivalent. If that folder
+    cannot be written, a private one in the temporary folder is used instead.
     """
     return _writable(user_data_path(APPLICATION, appauthor=False), "data", "XDG_DATA_HOME")
 
@@ -38,7 +38,7 @@ def _writable(folder: Path, kind: str, variable: str) -> Path:
         return folder
     try:
         substitute = Path(tempfile.gettempdir()) / f"{APPLICATION}-{_user()}" / kind
-    except FileNotFoundError:  # neither TMPDIR nor any other temporary folder takes a file
+    except FileNotFoundError:  # neither TMPDIR nor any other temporary folder is writable
         return folder
     if not (_takes_files(substitute) and _is_private(substitute.parent)):
         return folder
@@ -47,7 +47,7 @@ def _writable(folder: Path, kind: str, variable: str) -> Path:
 
 
 def _takes_files(folder: Path) -> bool:
-    """Whether the folder is there, or can be made, and takes files."""
+    """Whether the folder exists, or can be created, and is writable."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -57,7 +57,7 @@ def _takes_files(folder: Path) -> bool:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether a folder with a name that others can guess is this user's, and no link."""
+    """Whether a folder, whose name others can guess, belongs to this user and is not a link."""
     found = folder.lstat()
     return not folder.is_symlink() and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 

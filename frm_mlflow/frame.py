@@ -1,8 +1,8 @@
-"""The tidy frame: one row a benchmark, `schema.FRAME_COLUMNS` as columns, whoever made it.
+"""The tidy frame: one row per benchmark, with `schema.FRAME_COLUMNS` as columns, whatever its origin.
 
-Tracking's query, importers and a running sweep all end here, so that every analysis sees one
-set of columns with one set of types: metrics are float64 with NaN where nothing was measured,
-words are strings with "" where nothing is known, times are UTC.
+Tracking's query, importers and a running sweep all produce it, so that every analysis gets one
+set of columns with one set of types: metrics are float64 with NaN if nothing was measured,
+tags are strings with "" if the value is unknown, times are UTC.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ METRIC_COLUMNS = tuple(metric.column for metric in schema.METRICS)
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frame` with exactly `schema.FRAME_COLUMNS` in the contract's types.
 
-    Columns that are missing are added empty, others are dropped; the input is not changed.
-    Integers (`batch_size`, `input_size`) are nullable Int64; text that is no number counts as
-    missing there and in metrics.
+    Missing columns are added empty, other columns are dropped; the input is not changed.
+    Integers (`batch_size`, `input_size`) are nullable Int64. There and in metrics, text that is not a number
+    counts as missing.
     """
     given = frame.reindex(columns=list(schema.FRAME_COLUMNS)).reset_index(drop=True)
     return pd.DataFrame({column: _typed(given[column]) for column in schema.FRAME_COLUMNS})
 
 
 def _typed(values: pd.Series) -> pd.Series:
-    """Return a column, known by its name, in the contract's type."""
+    """Return a column, identified by its name, in the contract's type."""
     if values.name in TIME_COLUMNS:
         return pd.to_datetime(values, utc=True)
     if values.name in METRIC_COLUMNS:
@@ -47,7 +47,7 @@ def from_runs(runs: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 
 
 def from_records(records: Iterable[BenchmarkRecord], *, run_ids: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the tidy frame of `records`; `run_ids`, where given, are those of the same records in order."""
+    """Return the tidy frame of `records`; `run_ids`, if given, are the ids of the same records in order."""
     rows = [row_of(record) for record in records]
     for row, run_id in zip(rows, run_ids, strict=False):
         row["run_id"] = run_id

@@ -1,4 +1,4 @@
-"""Names that resemble what was typed: the one place that decides what counts as near."""
+"""Names that resemble what was typed: the only place that decides what counts as similar."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 CUTOFF = 0.6
 MISTYPED = 0.8
-"""Likeness of what was typed with the beginning of a longer name: `onx` for `onnxruntime`."""
+"""Minimum similarity of what was typed to the beginning of a longer name: `onx` for `onnxruntime`."""
 LIMIT = 3
 
 
 def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
-    """Return the candidates that resemble `typed`, the nearest first, at most three.
+    """Return at most three candidates that resemble `typed`, the most similar first.
 
-    Case and the separators `-`, `_`, `.` and space make no difference. A name that begins with what was typed is near.
+    Case and the separators `-`, `_`, `.` and space are ignored. A name that begins with what was typed is similar.
 
     >>> near_names("benhc", ["bench", "report", "ingest"])
     ['bench']
@@ -33,7 +33,7 @@ def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(typed: str, candidates: Iterable[str]) -> str:
-    """Return the sentence that asks for the near names, with a leading space; empty if there are none.
+    """Return a sentence that suggests similar names, with a leading space, or "" if there are none.
 
     >>> did_you_mean("resnt50", ["resnet50", "levit_128s"])
     " Did you mean 'resnet50'?"

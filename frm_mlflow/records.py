@@ -1,6 +1,6 @@
-"""The record of one benchmark: what measuring and importing produce and what tracking logs.
+"""The record of one benchmark: produced by measuring and importing, and logged by tracking.
 
-It imports only the standard library, so that the pure core, importers and runners share it.
+This module imports only the standard library, so that the pure core, importers and runners can share it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MS_PER_DAY = 86_400_000.0
 MAX_BATCH_SIZE = 999_999
 YEARS = range(1990, 2100)
 TINY = 5e-324
-"""The smallest positive number: a range from it on excludes zero."""
+"""The smallest positive number: a range that starts with it excludes zero."""
 RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "ms": (1e-6, MS_PER_DAY),
@@ -34,7 +34,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "1": (-1e15, 1e15),
     }
 )
-"""Unit to the plausible range: latency from 1 ns to 1 day, memory up to 100 TiB, accuracy within its unit."""
+"""Unit to plausible range: latency from 1 ns to 1 day, memory up to 100 TiB, accuracy within its unit."""
 OTHER_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         schema.LATENCY_P50_LOW.key: (0.0, MS_PER_DAY),
@@ -49,13 +49,13 @@ OTHER_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         schema.RATIO_LATENCY.key: (TINY, 1e15),
     }
 )
-"""Metrics whose range is not that of their unit: interval ends, differences, counts, costs."""
+"""Metrics whose range differs from that of their unit: interval ends, differences, counts, costs."""
 MAIN_METRICS = (schema.LATENCY_P50, schema.MEMORY_PEAK, schema.THROUGHPUT)
-"""A benchmark without any of them measured nothing."""
+"""A benchmark without any of these measured nothing."""
 
 
 class ImplausibleError(DataError):
-    """A record holds a number that cannot be true; the message names it and the range that is accepted."""
+    """A record contains a number that cannot be true; the message names it and the accepted range."""
 
 
 def implausible(metrics: Mapping[str, object]) -> Iterator[str]:
@@ -82,14 +82,14 @@ def _range_text(low: float, high: float, unit: str) -> str:
 
 
 def content_hash(content: object) -> str:
-    """First 16 hex digits of the SHA-256 of `content` as canonical JSON."""
+    """Return the first 16 hex digits of the SHA-256 of `content` as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Device x runtime x precision x batch size x compute unit: where a model is benchmarked."""
+    """Device x runtime x precision x batch size x compute unit: how and on what a model is benchmarked."""
 
     device: str
     tier: str
@@ -118,11 +118,11 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkRecord:
-    """One model on one configuration, with its metrics and where they come from.
+    """One model on one configuration, with its metrics and their origin.
 
     `metrics` is keyed by `schema.Metric.key`; a metric that was not measured is absent, never
     zero. `tags` holds further `schema.Tag` keys (provenance, accuracy source, ...). `identity`
-    are the facts that make the benchmark the same one when it is logged again: for an import
+    contains the facts that identify the benchmark when it is logged again: for an import
     the source's file and row, for a measurement its unique id.
     """
 
@@ -165,7 +165,7 @@ class BenchmarkRecord:
 
     @property
     def name(self) -> str:
-        """Run name: `model · device · runtime · precision`, with batch size and input size if they are not usual."""
+        """Run name: `model · device · runtime · precision`, with batch size and input size if they are unusual."""
         c = self.configuration
         words = [self.model, c.device, c.runtime, c.precision]
         if c.batch_size != 1:

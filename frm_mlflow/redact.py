@@ -1,4 +1,4 @@
-"""Secrets out of what is logged, printed or written: by the name of a setting, and by what a text holds.
+"""Removes secrets from what is logged, printed or written, by a setting's name and by a text's content.
 
 A secret is recognised by its key (`password`, `hf_token`, `AWS_SECRET_ACCESS_KEY`), by the value that such a key has
 in this process's environment or settings, or by its form (a URL's `user:password@`, a bearer token, a private key).
@@ -18,7 +18,7 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 SHORTEST = 6
-"""Values of fewer characters are hidden under their key, but not searched for in texts: they are also words."""
+"""Shorter values are hidden under their key, but not searched for in texts, since they are also ordinary words."""
 
 _WORDS = {"password", "passwd", "passphrase", "pwd", "secret", "token", "credential", "credentials", "apikey"}
 _PAIRS = {
@@ -33,7 +33,7 @@ _PAIRS = {
     ("connection", "string"),
 }
 _FOLDERS = frozenset({"PWD", "OLDPWD"})
-"""Variables of the shell that hold a folder, not a password."""
+"""Shell variables that contain a folder, not a password."""
 _PLACES = frozenset({"file", "path", "dir", "directory", "folder", "url", "uri", "endpoint"})
 """Last words of keys that name where a secret is stored, such as `AWS_WEB_IDENTITY_TOKEN_FILE`."""
 _KEYS = r"(?:api|access|private|account|secret|signing|shared[_-]?access)[_-]?key"
@@ -41,7 +41,7 @@ _NAMES = rf"[\w.-]{{0,40}}(?:password|passwd|passphrase|secret|token|{_KEYS})"
 _FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"), HIDDEN),
     (re.compile(r"(?<=://)([^/\s:@'\"]*):[^/\s'\"]+@"), rf"\1:{HIDDEN}@"),
-    # SQLAlchemy takes a slash in the password of a database's address, too.
+    # SQLAlchemy also accepts a slash in the password of a database's address.
     (re.compile(r"(?<=[a-z0-9]://)(?<!http://)(?<!https://)([^/\s:@'\"]*):[^\s'\"@]+@(?=[\w.\[:-])"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
@@ -78,13 +78,13 @@ def is_secret(key: str) -> bool:
 
 
 def snapshot(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return a copy of the environment; another thread may set and delete variables meanwhile."""
+    """Return a copy of the environment, since another thread may set and delete variables meanwhile."""
     copied = ((key, environ.get(key)) for key in list(environ))
     return {key: value for key, value in copied if value is not None}
 
 
 def remember(settings: Mapping[str, Any]) -> None:
-    """Search for the secrets of these settings in every text from now on: a library may print what it was given."""
+    """Search every text for the secrets of these settings from now on: a library may print the values it was given."""
     global _REMEMBERED
     found = {value for key, value in _leaves(settings) if is_secret(key) and len(value) >= SHORTEST}
     _REMEMBERED = _REMEMBERED | found
@@ -102,12 +102,12 @@ def text(words: str, *, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _is_searched(value: str) -> bool:
-    """Whether a secret variable's value is looked for in texts: a path only says where the secret is stored."""
+    """Whether texts are searched for a secret variable's value: a path only states where the secret is stored."""
     return len(value) >= SHORTEST and not (value.startswith(("/", "~/")) and os.path.exists(os.path.expanduser(value)))  # noqa: PTH110, PTH111
 
 
 def file(name: str, content: str) -> str:
-    """Return a text file's content without secrets; pages are left alone: they are made of tables, and of scripts."""
+    """Return a text file's content without secrets; HTML pages are unchanged: they consist of tables and scripts."""
     return content if name.endswith(".html") else text(content)
 
 
@@ -134,7 +134,7 @@ def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 class _Filter(logging.Filter):
-    """Hides the secrets of a log record before any handler gets it."""
+    """Hides the secrets in a log record before any handler receives it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = text(record.getMessage()), None
@@ -144,7 +144,7 @@ class _Filter(logging.Filter):
 
 
 def logger(name: str) -> logging.Logger:
-    """Return the logger of this name, which logs no secrets."""
+    """Return the logger with this name, which never logs secrets."""
     named = logging.getLogger(name)
     if not any(isinstance(one, _Filter) for one in named.filters):
         named.addFilter(_Filter())

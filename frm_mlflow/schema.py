@@ -1,7 +1,7 @@
 """Every metric and tag key with its unit, direction and meaning.
 
-This module is the contract between what is logged and what is queried: a key is typed here
-and nowhere else. `Metric.column` and `Tag.column` name the same fact in the tidy frame that
+This module is the contract between what is logged and what is queried: keys are spelled out only
+here. `Metric.column` and `Tag.column` name the same fact in the tidy frame that
 `tracking.query` returns and that `analysis` and `prediction` read.
 
 It imports only the standard library.
@@ -19,7 +19,7 @@ Direction = Literal["lower", "higher", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number that a run carries: its MLflow key, frame column, unit and which way is better."""
+    """A numeric value of a run: its MLflow key, frame column, unit and which direction is better."""
 
     key: str
     column: str
@@ -30,7 +30,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A word that a run carries: its MLflow key, frame column and meaning."""
+    """A text value of a run: its MLflow key, frame column and meaning."""
 
     key: str
     column: str
@@ -306,7 +306,7 @@ PROCESS = Tag("frm.process", "process", "Process that runs a sweep on its host: 
 FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher that the run belongs to.")
 FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
 LEASE_PREFIX = "frm.lease."
-"""Tags of a sweep that begin so name the processes that run it or want to; they are removed when it ends."""
+"""Tags of a sweep with this prefix name the processes that run it or are trying to; they are removed when it ends."""
 OPENING = Tag("frm.opening", "opening", "Marks the request that created a run: it finds the run where no answer came.")
 
 KIND_BENCHMARK = "benchmark"
@@ -336,9 +336,9 @@ CONFIGURATION_TAGS: tuple[Tag, ...] = (
     RESOLUTION,
     COMPUTE_UNIT,
 )
-"""A configuration: what must be equal for two latencies to be compared (`tier` follows from the device)."""
+"""A configuration: what must be equal for two latencies to be comparable (`tier` follows from the device)."""
 CONFIGURATION_COLUMNS: tuple[str, ...] = tuple(t.column for t in CONFIGURATION_TAGS)
 
 RUN_COLUMNS: tuple[str, ...] = ("run_id", "experiment_id", "parent_run_id", "status", "start_time", "end_time")
-"""Facts of the MLflow run itself that a tidy frame carries beside metrics and tags (times: UTC datetimes)."""
+"""Facts of the MLflow run itself that a tidy frame contains in addition to metrics and tags (times: UTC datetimes)."""
 FRAME_COLUMNS: tuple[str, ...] = (*RUN_COLUMNS, *(t.column for t in TAGS), *(m.column for m in METRICS))

@@ -1,6 +1,6 @@
-"""What benchmark_model and onnxruntime_perf_test print of one model: read by importers, and when a phone is measured.
+"""Parsers for what benchmark_model and onnxruntime_perf_test print, for importers and measurements on a phone.
 
-It knows the tools' words and our metrics, nothing of files or devices.
+They handle the tools' wording and our metrics, but no files or devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NEEDED_SAMPLES: Mapping[schema.Metric, tuple[float, int]] = {
     schema.LATENCY_P95: (95.0, 130),
     schema.LATENCY_P99: (99.0, 662),
 }
-"""Percentile and the samples it needs (MLPerf's early stopping)."""
+"""Percentile and the number of samples it needs (MLPerf's early stopping)."""
 DELEGATES: Mapping[str, str] = {
     "TfLiteXNNPackDelegate": "cpu",
     "TfLiteGpuDelegateV2": "gpu",
@@ -44,11 +44,11 @@ _MEAN_BENCHMARK_MODEL = r"(?:Inference \(avg\)|Average inference timings in us: 
 
 
 class ToolFailedError(Exception):
-    """The tool itself says that it failed."""
+    """The tool itself reports that it failed."""
 
 
 class NotPrintedError(ValueError):
-    """The text does not hold the tool's figures: it was cut off, or is another tool's."""
+    """The text does not contain the tool's figures: it was cut off, or is another tool's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +56,23 @@ class Printed:
     """The figures of one run of a tool."""
 
     metrics: Mapping[str, float]
-    """By `schema.Metric.key`; `schema.LATENCY_P50` holds the statistic that follows."""
+    """By `schema.Metric.key`; `schema.LATENCY_P50` holds the statistic named by `statistic`."""
     statistic: str
-    """p50, or mean where the tool prints no median."""
+    """p50, or mean if the tool prints no median."""
     memory_definition: str
     layers: Mapping[str, int] = field(default_factory=dict)
-    """Nodes of the graph by the compute unit that ran them, as far as the tool tells."""
+    """Number of graph nodes by the compute unit that ran them, as far as the tool reports it."""
 
 
 def benchmark_model(text: str) -> Printed:
     """Return what TFLite's (LiteRT's) benchmark_model printed.
 
-    A text with figures is read, whatever else it says: a delegate that could not be applied is a warning.
+    A text with figures is accepted whatever else it contains: a delegate that could not be applied is only a warning.
 
     Raises
     ------
     ToolFailedError, NotPrintedError
-        It failed, or the figures are missing.
+        If the tool failed, or the figures are missing.
     """
     mean_us = found(_MEAN_BENCHMARK_MODEL, text)
     if not mean_us:
@@ -104,12 +104,12 @@ _END_OF_BM = re.compile(r".{0,80}(?:Inference timings in us|emory footprint|Note
 def onnxruntime_perf_test(text: str) -> Printed:
     """Return what onnxruntime_perf_test printed (old and current wording).
 
-    A text with figures is read, whatever else it says: a line with the word "failed" is a warning then.
+    A text with figures is accepted whatever else it contains: a line with the word "failed" is then only a warning.
 
     Raises
     ------
     ToolFailedError, NotPrintedError
-        It failed, or the figures are missing.
+        If the tool failed, or the figures are missing.
     """
     mean = found(_AVERAGE_PERF_TEST, text)
     if not mean:
@@ -140,7 +140,7 @@ def perf_test_runs(lines: Sequence[str]) -> list[str]:
 
 
 def _after(lines: Sequence[str], main: re.Pattern[str], end: re.Pattern[str]) -> list[int]:
-    """Return where each further run starts: after the last line of figures that follow the main one before it."""
+    """Return where each further run starts: after the last line of figures that follows the previous run's main one."""
     at = [n for n, line in enumerate(lines) if main.search(line)]
     return [
         max((n for n in range(one, other) if end.match(lines[n])), default=one) + 1
@@ -165,7 +165,7 @@ def statistics(line: str) -> dict[str, float]:
 
 
 def times(timed: Mapping[str, float]) -> dict[str, float]:
-    """Return the latency metrics of such statistics; none where they hold no mean."""
+    """Return the latency metrics of such statistics; empty if they contain no mean."""
     if "avg" not in timed or "count" not in timed:
         return {}
     metrics = {
@@ -179,7 +179,7 @@ def times(timed: Mapping[str, float]) -> dict[str, float]:
 
 
 def layers(text: str) -> dict[str, int]:
-    """Return how many of the nodes a delegate took; the CPU ran the others."""
+    """Return how many nodes a delegate took; the CPU ran the others."""
     replaced = re.findall(r"Replacing (\d{1,9}) out of (\d{1,9}) node\(s\) with delegate \((\w{1,80})\)", text)
     if not replaced:
         return {}
@@ -191,7 +191,7 @@ def layers(text: str) -> dict[str, int]:
 
 
 def found(pattern: str, text: str) -> str:
-    """Return the first group of the last match of `pattern`, "" without one."""
+    """Return the first group of the last match of `pattern`, or "" without a match."""
     matches = re.findall(pattern, text)
     return str(matches[-1]).strip() if matches else ""
 
@@ -204,7 +204,7 @@ def _figure(text: str) -> float:
 
 
 def _memory_growth(text: str) -> dict[str, float]:
-    """Return the growth in MiB (the tool writes MB and divides by 1024 twice)."""
+    """Return the growth in MiB (the tool prints MB but divides by 1024 twice)."""
     overall = found(
         r"emory footprint (?:delta from the start of the tool )?\(MB\): init=\S{1,40} overall=([\d.]{1,40})", text
     )

@@ -1,1 +1,1 @@
-"""Logging to, querying and caching an MLflow tracking server; no other part of the flow knows MLflow's API."""
+"""Logging to, querying and caching an MLflow tracking server; no other part of the flow uses MLflow's API."""

@@ -1,8 +1,8 @@
-"""What a tracking server may answer: bounded in time and memory, and JSON of the right shape.
+"""Limits on what a tracking server may return: bounded in time and memory, and JSON of the right shape.
 
-MLflow's client reads whatever comes: an answer that drips or never ends holds it for ever, and the page of a login
-portal counts as success where no answer is expected. `guard` puts this one door between MLflow's client and the
-network. Transfers of artifacts (streams) and traces pass through it unchanged.
+MLflow's client reads any response: one that trickles in or never ends blocks it forever, and the page of a login
+portal counts as success if no content is expected. `guard` checks every response on its way from the network to
+MLflow's client. Transfers of artifacts (streams) and traces pass through unchanged.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from urllib3.exceptions import HTTPError
 from frm_mlflow import redact
 
 LARGEST_ANSWER_BYTES = 64 * 2**20
-"""A page of 1,000 runs with many tags is a third of that."""
+"""A page of 1,000 runs with many tags takes a third of that."""
 MOST_CONTAINERS = 2_000_000
-"""Objects and lists in one answer: each costs Python a hundred times what it costs the sender."""
+"""Objects and lists in one response: each costs Python a hundred times what it costs the sender."""
 MOST_STRINGS = 4_000_000
 SHOWN_CHARACTERS = 120
 _API = re.compile(r".*/api/2\.0/mlflow/(?P<endpoint>[\w/-]+)$")
@@ -45,7 +45,7 @@ Milliseconds = Annotated[int, Field(strict=True, ge=0, lt=253_402_300_800_000)]
 
 
 class WrongAnswerError(requests.exceptions.InvalidJSONError):
-    """What came is not an answer of MLflow's server; the message shows it."""
+    """The response is not one of MLflow's server; the message shows it."""
 
 
 class _Answer(BaseModel):
@@ -120,7 +120,7 @@ class _CreatedExperiment(_Answer):
 
 
 class _Done(_Answer):
-    """Nothing: a request that only changes something is answered with an empty object."""
+    """An empty object: the response to a request that only changes something."""
 
 
 _SHAPES: Mapping[str, type[_Answer]] = {
@@ -140,7 +140,7 @@ _SHAPES: Mapping[str, type[_Answer]] = {
 
 
 def check(endpoint: str, content: bytes, content_type: str = "") -> None:
-    """Raise `WrongAnswerError` unless `content` is what MLflow's server answers a request to `endpoint`.
+    """Raise `WrongAnswerError` unless `content` is what MLflow's server returns for a request to `endpoint`.
 
     An endpoint that is not listed here must answer with a JSON object.
     """
@@ -168,7 +168,7 @@ def check(endpoint: str, content: bytes, content_type: str = "") -> None:
 
 
 def guard() -> None:
-    """Let MLflow's client in this process read every answer through this door."""
+    """Make MLflow's client in this process read every response through these checks."""
     if getattr(request_utils._get_request_session, "guarded", False):
         return
     inner = request_utils._get_request_session
@@ -185,7 +185,7 @@ def guard() -> None:
 
 
 class _Door(BaseAdapter):
-    """Sends with MLflow's own adapter, and reads the answer with limits."""
+    """Sends with MLflow's own adapter and reads the response within limits."""
 
     def __init__(self, inner: HTTPAdapter) -> None:
         super().__init__()
@@ -209,7 +209,7 @@ class _Door(BaseAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """Return the answer, read and checked unless it is a stream."""
+        """Return the response, read and checked unless it is a stream."""
         if stream or "/traces" in (request.url or ""):
             return self._inner.send(request, stream, timeout, verify, cert, proxies)
         _LIMITS.bounded = True
@@ -227,7 +227,7 @@ class _Door(BaseAdapter):
 
 
 def _read(response: requests.Response) -> None:
-    """Read an answer's body, decompressed, up to the largest that is taken."""
+    """Read a response's body, decompressed, up to the maximum size."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -236,7 +236,7 @@ def _read(response: requests.Response) -> None:
             size += len(chunk)
             if size > LARGEST_ANSWER_BYTES:
                 raise WrongAnswerError(f"the answer has more than {LARGEST_ANSWER_BYTES // 2**20} MiB")
-    except HTTPError as error:  # which `requests` does not know, such as a wrong length
+    except HTTPError as error:  # not handled by `requests`, such as a wrong length
         raise requests.exceptions.ChunkedEncodingError(error) from error
     finally:
         response.close()
@@ -276,7 +276,7 @@ _LIMITS = _Limits()
 
 
 class _Timed(io.RawIOBase):
-    """A socket's file that ends with a time-out when the whole answer takes longer than one may."""
+    """A socket's file that raises a time-out if the whole response takes longer than allowed."""
 
     def __init__(self, raw: Any, sock: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
         self._raw, self._sock, self._clock = raw, sock, clock
@@ -308,7 +308,7 @@ class _Timed(io.RawIOBase):
 
 
 class _BoundedResponse(HTTPResponse):
-    """An answer whose header and body must come within the request's time."""
+    """A response whose header and body must arrive within the request's time limit."""
 
     def __init__(self, sock: socket.socket, *arguments: Any, **settings: Any) -> None:
         super().__init__(sock, *arguments, **settings)

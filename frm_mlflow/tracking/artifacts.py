@@ -1,4 +1,4 @@
-"""Tables, figures, text and numbers on a run that is named by its id."""
+"""Tables, figures, text and numbers logged to a run that is given by its id."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str) -> None:
     """Log `frame` as `path.json` (which the UI shows as a table) and as `path.csv`.
 
-    A table that the run has under this path already is replaced; MLflow's own `log_table` would
+    A table that the run already has under this path is replaced. MLflow's own `log_table` would
     append to it.
     """
     name = f"{path}.json"
@@ -41,7 +41,7 @@ def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str)
 
 
 def log_figure(client: MlflowClient, run_id: str, figure: Figure, path: str) -> None:
-    """Log a plotly figure as `path.html`, which holds all that it needs and draws without a network."""
+    """Log a plotly figure as a self-contained `path.html`, which renders without a network."""
     with _refusals(client, path):
         client.log_text(run_id, figure.to_html(include_plotlyjs=True, full_html=True), f"{path}.html")
 
@@ -53,7 +53,7 @@ def log_text(client: MlflowClient, run_id: str, text: str, path: str) -> None:
 
 
 def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> None:
-    """Log `content` (a PNG, say) as the artifact `path`."""
+    """Log `content` (for example a PNG) as the artifact `path`."""
     target = Path(path)
     folder = target.parent.as_posix()
     with TemporaryDirectory() as scratch, _refusals(client, path):
@@ -63,7 +63,7 @@ def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> N
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log those of `metrics` that are finite, in one call."""
+    """Log the finite values of `metrics` in one call."""
     finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
     with _refusals(client, "the metrics"):
         log_values(client, run_id, metrics=finite, time_ms=time.time_ns() // 1_000_000)
@@ -76,7 +76,7 @@ def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None
 
 
 def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Log every file in `folder`, with the folders in it, as artifacts."""
+    """Log every file in `folder` and its subfolders as artifacts."""
     with _refusals(client, folder.name):
         client.log_artifacts(run_id, str(folder))
 

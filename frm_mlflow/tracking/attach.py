@@ -1,6 +1,6 @@
-"""Benchmarks that join what is on the server already: a user's run, a run below it, a LoggedModel.
+"""Benchmarks logged to what is already on the server: a user's run, a run below it, a LoggedModel.
 
-A run that is attached to keeps its status and its times.
+A run that a benchmark is attached to keeps its status and its times.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ def attach(
     attachments: Attachments = NO_ATTACHMENTS,
     metrics_follow: bool = False,
 ) -> None:
-    """Log `record` to an existing run, ended or not; it is on disk until the server has it.
+    """Log `record` to an existing run, ended or not; it stays on disk until the server has it.
 
     Parameters
     ----------
     prefix
-        Put before every metric and tag key.
+        Prefix of every metric and tag key.
     step
-        Step of the metrics, where the benchmark is one of a series (a model while it is pruned).
+        Step of the metrics if the benchmark is one of a series (a model while it is being pruned).
     model_id
-        LoggedModel that the metrics belong to as well.
+        LoggedModel that the metrics also belong to.
     metrics_follow
-        The caller has the metrics logged: they are left out here, but not of what is kept where the server refuses.
+        The caller logs the metrics itself. They are left out here, but kept on disk if the server refuses.
 
     Raises
     ------
     ConfigError
-        Where the run carries a benchmark of another configuration under the same prefix.
+        If the run has a benchmark of another configuration under the same prefix.
     TrackingError
-        Where the server refuses or does not answer; the message says where the result is kept.
+        If the server refuses or does not respond; the message names the folder that keeps the result.
     """
     entry = _joining(client, run_id, record, prefix=prefix, step=step or 0, model_id=model_id)
     try:
         folder = keep(entry, attachments, directory=spool_directory())
-    except OSError:  # a full disk, say
+    except OSError:  # for example a full disk
         send_unkept(client, entry, attachments)
         return
     try:
         deliver_at_once(client, folder, metrics=not metrics_follow)
-    except ConfigError:  # the run would refuse it later, too
+    except ConfigError:  # the run would also refuse it later
         shutil.rmtree(folder)
         raise
     except SERVER_ERRORS as error:
@@ -76,7 +76,7 @@ def attach(
 def _joining(
     client: MlflowClient, run_id: str, record: BenchmarkRecord, *, prefix: str, step: int, model_id: str | None
 ) -> RunEntry:
-    """Return the entry that logs `record` into a run of somebody else's."""
+    """Return the entry that logs `record` to a run that frm-mlflow did not create."""
     entry = record_entry(record, tracking_uri=client.tracking_uri, experiment="", run_id=run_id)
     return replace(
         entry,
@@ -98,7 +98,7 @@ def log_below(
     model_id: str | None = None,
     attachments: Attachments = NO_ATTACHMENTS,
 ) -> str | None:
-    """Log `record` as a finished run of its own below another and return its id; None where it waits on disk."""
+    """Log `record` as a finished child run of another and return its id, or None if it is still on disk."""
     experiment = client.get_experiment(find_run(client, parent_run_id).info.experiment_id).name
     entry = record_entry(
         record,
@@ -114,12 +114,12 @@ def log_below(
 
 
 def link(client: MlflowClient, run_id: str, model_id: str, record: BenchmarkRecord) -> None:
-    """Let the metrics that `run_id` has from `record` belong to a LoggedModel too.
+    """Assign the metrics that `run_id` has from `record` to a LoggedModel as well.
 
     Raises
     ------
     TrackingError
-        Where the server refuses.
+        If the server refuses.
     """
     try:
         declare(client, client.get_run(run_id), model_id)

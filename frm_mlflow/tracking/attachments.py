@@ -1,4 +1,4 @@
-"""The files that go with a run, and a config flattened to params."""
+"""The files logged with a run, and a config flattened to params."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OUTPUT_FILE = "worker.log"
 
 @dataclass(frozen=True)
 class Attachments:
-    """Artifacts of one run; what is None or empty is not written.
+    """Artifacts of one run; those that are None or empty are not written.
 
-    `samples` is every timed sample, `environment` the machine and library versions, `config` the
-    resolved Hydra config as YAML, `texts` further files by name. Secrets are written to none of them.
+    `samples` holds every timed sample, `environment` the machine and library versions, `config` the
+    resolved Hydra config as YAML, and `texts` further files by name. No secrets are written to any of them.
     """
 
     samples: pd.DataFrame | None = None
@@ -32,7 +32,7 @@ class Attachments:
     texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def write(self, folder: Path) -> None:
-        """Write the files into `folder`, which exists."""
+        """Write the files into the existing folder `folder`."""
         if self.samples is not None:
             self.samples.to_parquet(folder / SAMPLES_FILE, index=False)
         if self.environment is not None:

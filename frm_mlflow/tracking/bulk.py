@@ -1,7 +1,7 @@
-"""Many records at once: an import's thousands of rows, each logged exactly once.
+"""Logging many records: the thousands of rows of an import, each logged exactly once.
 
 A record costs three requests (create with all tags, one batch of metrics and params, end), and
-several are under way at once. A record that is on the server already costs none.
+several are in progress at once. A record that is already on the server costs none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from frm_mlflow.tracking.spool import SERVER_ERRORS
 
 WORKERS = 4
 CHUNK = 256
-"""Records in flight; an interrupt is obeyed after them."""
+"""Records per batch; an interrupt takes effect after the current batch."""
 
 OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class BulkReport:
-    """What `log_records` did: runs added, records that were there already, and those that could not be logged."""
+    """Result of `log_records`: runs added, records that were already logged, and records that could not be logged."""
 
     added: int
     present: int
@@ -39,7 +39,7 @@ class BulkReport:
 
     @property
     def failed(self) -> int:
-        """How many records could not be logged; the same import again logs them."""
+        """How many records could not be logged; repeating the import logs them."""
         return len(self.failures)
 
 
@@ -52,17 +52,17 @@ def log_records(
     workers: int = WORKERS,
     on_progress: OnProgress | None = None,
 ) -> BulkReport:
-    """Log each record as a FINISHED run of its own, unless the experiment has it.
+    """Log each record as a separate FINISHED run, unless the experiment already has it.
 
-    An import that was interrupted goes on where it ended: what is finished is skipped by its
-    `frm.record_id`, what was half logged is completed. Two records with one id are one.
+    An interrupted import continues where it stopped: finished records are skipped by their
+    `frm.record_id`, and partly logged ones are completed. Records with the same id count as one.
 
     Parameters
     ----------
     parent_run_id
-        The run to put them below.
+        Parent run of the new runs.
     workers
-        Requests under way at once to a server; a database file is written by one.
+        Concurrent requests to a server; a database file has a single writer.
     on_progress
         Called with the number of records handled and the total.
     """
@@ -94,19 +94,19 @@ def log_records(
 
 @dataclass(frozen=True)
 class Known:
-    """A run that the server has for a record."""
+    """The run of a record on the server."""
 
     run_id: str
     status: str
 
     @property
     def finished(self) -> bool:
-        """Whether the record is logged completely."""
+        """Whether the record is completely logged."""
         return self.status == FINISHED
 
 
 def known_records(client: MlflowClient, experiment_id: str, *, sources: Iterable[str]) -> dict[str, Known]:
-    """Return the run of every record of these sources by its record id, a finished one before an unfinished one."""
+    """Return the run of every record of these sources by record id, preferring a finished run to an unfinished one."""
     known: dict[str, Known] = {}
     for source in sources:
         conditions = (tag_is(schema.KIND.key, schema.KIND_BENCHMARK), tag_is(schema.SOURCE.key, source))
@@ -121,7 +121,7 @@ def known_records(client: MlflowClient, experiment_id: str, *, sources: Iterable
 def _logged(
     pool: ThreadPoolExecutor, client: MlflowClient, experiment_id: str, entries: Iterator[RunEntry]
 ) -> Iterator[tuple[RunEntry, str]]:
-    """Yield each entry once it is logged, with the reason where it could not be."""
+    """Yield each entry once it is logged, with the reason if it could not be."""
     while chunk := list(islice(entries, CHUNK)):
         futures: dict[Future[None], RunEntry] = {pool.submit(_log, client, experiment_id, e): e for e in chunk}
         for future in as_completed(futures):

@@ -1,17 +1,17 @@
-"""A server's ended benchmark runs on disk, brought up to date instead of read again.
+"""A server's ended benchmark runs cached on disk, updated incrementally instead of read again.
 
-One Parquet file holds the runs of one selection; it is replaced as a whole, under a lock. A
+One Parquet file holds the runs of one selection. It is replaced as a whole, under a lock. A
 refresh asks the server only for what may have changed:
 
-1. runs that ended, or were written to by frm-mlflow, after the newest that is known;
-2. the trash: runs that were deleted leave, runs that were restored come back;
-3. whether the number of runs agrees, and where it does not, in which span of end times (runs that
+1. runs that ended, or were written to by frm-mlflow, after the newest cached run;
+2. the trash: deleted runs are removed, restored runs are added again;
+3. whether the number of runs agrees and, if not, in which span of end times it differs (runs that
    were purged, or logged with an end in the past);
-4. some known runs, those that were looked at longest ago, in case they were changed by hand.
+4. some cached runs, the least recently checked first, in case they were changed by hand.
 
-Steps 1 to 3 find every run that came or went. A run whose values were changed by other software,
-without ending it again, is found by step 4: at once among up to `RECHECKED` runs, else within
-(number of runs / `RECHECKED`) refreshes. `docs/adr/0031` weighs this.
+Steps 1 to 3 find every run that was added or removed. A run whose values were changed by other software
+without ending it again is found by step 4: immediately if there are at most `RECHECKED` runs, otherwise within
+(number of runs / `RECHECKED`) refreshes. `docs/adr/0031` discusses the trade-off.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from frm_mlflow.tracking.pages import NOT_FINITE, Row, Selection, counts, pages,
 
 FORMAT = 1
 CHECKED = "checked_s"
-"""Further column of a cached run: when it was read, in seconds since the epoch."""
+"""Additional column of a cached run: when it was read, in seconds since the epoch."""
 RECHECKED = 200
-"""Known runs that one refresh reads again."""
+"""Number of cached runs that one refresh reads again."""
 LEAF = 200
-"""A span of end times with at most so many known runs is read as a whole where its number is wrong."""
+"""If the count of a span of end times is wrong and it has at most this many cached runs, it is read as a whole."""
 OVERLAP_S = 2.0
-"""Writers' clocks may differ by this much without a write-back being found later."""
+"""Writers' clocks may differ by this much before a write-back is missed."""
 IDS_PER_REQUEST = 100
 IDS_PER_STATEMENT = 400
 DELETED_KEY = b"frm_mlflow_deleted"
 
 OnProgress = Callable[[int], None]
-"""Called with the number of runs that were read so far."""
+"""Called with the number of runs read so far."""
 Direct = Callable[[Sequence[str] | None], Iterable[Row]]
-"""Reads the runs of a selection that have these ids, or all of them."""
+"""Reads the runs of a selection that have these ids, or all of its runs."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Ended runs as a tidy frame with `NOT_FINITE` and `CHECKED`, one row a run id; and the known trash."""
+    """Ended runs as a tidy frame with `NOT_FINITE` and `CHECKED`, one row per run id, and the known deleted runs."""
 
     frame: pd.DataFrame
     deleted: frozenset[str] = frozenset()
@@ -78,14 +78,14 @@ class Runs:
 
 
 def frame_of(rows: Iterable[Row], *, now_s: float) -> pd.DataFrame:
-    """Return rows of `tracking.pages` as a tidy frame with `NOT_FINITE` and `CHECKED`; one row a run id."""
+    """Return rows of `tracking.pages` as a tidy frame with `NOT_FINITE` and `CHECKED`, one row per run id."""
     kept = list(rows)
     return _frame_of(kept, now_s) if kept else _no_rows().copy()
 
 
 @cache
 def _no_rows() -> pd.DataFrame:
-    """Return the frame of no rows: a refresh that finds nothing new needs several."""
+    """Return an empty frame: a refresh that finds nothing new needs several."""
     return _frame_of([], 0.0)
 
 
@@ -108,18 +108,18 @@ def refreshed(
     on_progress: OnProgress | None = None,
     direct: Direct | None = None,
 ) -> Runs:
-    """Return the selected runs that have ended, as the server has them now, and keep them in `folder`.
+    """Return the selected runs that have ended, as they are on the server now, and cache them in `folder`.
 
-    Two processes that refresh the same runs take turns. A file that cannot be read is made anew.
+    Two processes that refresh the same runs take turns. A file that cannot be read is created again.
 
     Parameters
     ----------
     selection
-        Which runs; the first read takes about as long as MLflow's own search.
+        The runs to return; the first read takes about as long as MLflow's own search.
     folder
-        Where the file is; None takes `frm-mlflow/runs` in the user's cache folder.
+        Folder of the cache file; None uses `frm-mlflow/runs` in the user's cache folder.
     direct
-        A faster way to the same runs than the search; None searches.
+        A faster way than the search to read the same runs; None uses the search.
     """
     path = file_of(selection, folder or cache_folder() / "runs")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def refresh(
     on_progress: OnProgress | None = None,
     direct: Direct | None = None,
 ) -> Runs:
-    """Return what `known` is on the server now; None reads everything."""
+    """Return the current state of `known` on the server; None reads everything."""
     read = _Reader(selection.where("attributes.end_time > 0"), now_s, on_progress, direct)
     runs = _with_changes(known, read) if known else Runs(read.everything(), frozenset(read.trash()))
     runs = _repaired(runs, read, low=0, high=_newest_ms(runs))
@@ -150,7 +150,7 @@ _MOST_MONTHS = 3
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads runs of one selection, all at one time."""
+    """Reads runs of one selection, all with the same timestamp."""
 
     selection: Selection
     now_s: float
@@ -188,7 +188,7 @@ class _Reader:
 
 
 def _with_changes(runs: Runs, read: _Reader) -> Runs:
-    """Return the runs with those that ended or were written to since, without the trash, with what was restored."""
+    """Return the runs with those that have since ended, changed or been restored, and without the deleted ones."""
     written = runs.frame[schema.WRITTEN.column].max()
     written_s = 0.0 if pd.isna(written) else written - OVERLAP_S
     newer = (
@@ -206,7 +206,7 @@ def _with_changes(runs: Runs, read: _Reader) -> Runs:
 
 
 def _attached_since(runs: Runs, *, now_s: float) -> tuple[str, ...]:
-    """Return a filter per month in which runs got a benchmark after their end since the last refresh."""
+    """Return one filter per month in which runs got a benchmark after their end since the last refresh."""
     last_s = runs.frame[CHECKED].max()
     day_s = 86_400.0
     start_s = now_s - _MOST_MONTHS * 31 * day_s if pd.isna(last_s) else last_s - day_s
@@ -218,7 +218,7 @@ def _attached_since(runs: Runs, *, now_s: float) -> tuple[str, ...]:
 
 
 def _repaired(runs: Runs, read: _Reader, *, low: int, high: int) -> Runs:
-    """Return the runs with those that ended after `low` and until `high` (ms) as they are on the server."""
+    """Return the runs, with those that ended after `low` and until `high` (ms) as they are on the server."""
     ends = _end_ms(runs)
     inside = ends[(ends > low) & (ends <= high)]
     span = (f"attributes.end_time > {low}", f"attributes.end_time <= {high}")
@@ -252,17 +252,17 @@ def file_of(selection: Selection, folder: Path) -> Path:
 
 
 def load(path: Path) -> Runs | None:
-    """Return the runs in a file; None where there is none or it is broken."""
+    """Return the runs in a file, or None if it does not exist or is broken."""
     try:
         table = pq.read_table(path)
         deleted = json.loads((table.schema.metadata or {}).get(DELETED_KEY, b"[]"))
         return Runs(table.to_pandas(), frozenset(deleted))
-    except (OSError, ValueError, pa.ArrowException):  # Arrow raises all three on bytes that were changed
+    except (OSError, ValueError, pa.ArrowException):  # Arrow raises all three on corrupted bytes
         return None
 
 
 def save(runs: Runs, path: Path) -> None:
-    """Replace the file as a whole; a reader sees the old one or the new one."""
+    """Replace the file as a whole; a reader gets either the old or the new version."""
     table = pa.Table.from_pandas(runs.frame, preserve_index=False)
     metadata = {**(table.schema.metadata or {}), DELETED_KEY: json.dumps(sorted(runs.deleted)).encode()}
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")

@@ -1,7 +1,7 @@
-"""Device tags on users' own fluent runs, by MLflow's `run_context_provider` hook.
+"""Device tags on users' own fluent runs, through MLflow's `run_context_provider` hook.
 
-MLflow imports this module with every program that uses it, so it imports nothing that is slow;
-the device is looked at once a process, when the first run starts.
+MLflow imports this module in every program that uses it, so it imports nothing slow. The device
+is probed once per process, when the first run starts.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class DeviceContext(RunContextProvider):
     """Tags runs with `frm.device`, `frm.chip` and `frm.tier`; `FRM_MLFLOW_CONTEXT=0` turns it off."""
 
     def in_context(self) -> bool:
-        """Whether the tags are wanted."""
+        """Whether the tags are enabled."""
         return os.environ.get(CONTEXT_VARIABLE, "1").lower() not in OFF
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of the device that this process runs on; none where it cannot be probed."""
+        """Return the tags of the device that this process runs on; empty if it cannot be probed."""
         return dict(_device_tags())
 
 
@@ -42,6 +42,6 @@ def _device_tags() -> tuple[tuple[str, str], ...]:
         device = resolve(auto, hardware=probe(), known=known_devices())
         tags = {schema.DEVICE: device.name, schema.CHIP: device.chip, schema.TIER: device.tier}
         return tuple((tag.key, value) for tag, value in tags.items() if value)
-    except Exception as error:  # a user's run must start whatever a probe meets
+    except Exception as error:  # a user's run must start even if a probe fails
         logger.debug("no device tags: %s", error)
         return ()

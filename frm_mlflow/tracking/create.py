@@ -1,8 +1,8 @@
 """Creating a run exactly once.
 
-A request whose answer is lost may have been obeyed. MLflow's client sends it again, which leaves a second run that
-nobody knows and that stays RUNNING. Here it is sent once, with a mark; where no answer comes, the server is asked
-for the run that carries the mark before it is asked for another.
+The server may have executed a request whose response is lost. MLflow's client sends it again, which leaves a second
+run that no one refers to and that stays RUNNING. Here the request is sent once, with a mark. If no response arrives,
+the server is first asked for the run with that mark before another is created.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from frm_mlflow.tracking import rest
 
 ATTEMPTS = 3
 WAIT_S = 0.5
-"""Before the second attempt; twice as long before each further one."""
+"""Wait before the second attempt; doubled before each further one."""
 
 
 def create_run(
@@ -34,14 +34,14 @@ def create_run(
     Parameters
     ----------
     tags
-        With `schema.RECORD_ID` or `schema.OPENING`, which no other run of the experiment carries the same.
+        Includes `schema.RECORD_ID` or `schema.OPENING`, with a value that no other run of the experiment has.
 
     Raises
     ------
     TrackingError
-        Where the server refuses, or does not answer several times.
+        If the server refuses, or does not respond several times.
     MlflowException
-        Where it does not say either whether it has obeyed; asking again might create a second run.
+        If it also does not report whether the run was created; asking again might create a second run.
     """
     uri = client.tracking_uri
     if not rest.is_http(uri):
@@ -66,20 +66,20 @@ def create_run(
 
 
 def opened_by(client: MlflowClient, experiment_id: str, opening: str) -> list[str]:
-    """Return the ids of the runs whose mark begins with `opening`, that are RUNNING and that no result belongs to."""
+    """Return the ids of RUNNING runs whose mark begins with `opening` and that have no result."""
     condition = f"tags.`{schema.OPENING.key}` LIKE '{opening}%' AND attributes.status = 'RUNNING'"
     runs = client.search_runs([experiment_id], condition, max_results=1000)
     return [str(run.info.run_id) for run in runs if schema.RECORD_ID.key not in run.data.tags]
 
 
 def _waits() -> Iterator[float | None]:
-    """Yield how long to wait after each attempt; None after the last."""
+    """Yield how long to wait after each attempt, and None after the last."""
     yield from (WAIT_S * 2**attempt for attempt in range(ATTEMPTS - 1))
     yield None
 
 
 def _marked(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> str | None:
-    """Return the run that carries the mark of `tags`; None where there is none."""
+    """Return the run that has the mark of `tags`, or None if there is none."""
     mark = schema.RECORD_ID.key if schema.RECORD_ID.key in tags else schema.OPENING.key
     runs = client.search_runs([experiment_id], f"tags.`{mark}` = '{tags[mark]}'", max_results=1)
     return str(runs[0].info.run_id) if runs else None

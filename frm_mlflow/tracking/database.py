@@ -1,4 +1,4 @@
-"""Ended benchmarks straight from a tracking database, in three statements (docs/adr/0032)."""
+"""Ended benchmarks read directly from a tracking database, in three statements (docs/adr/0032)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ RUNS, TAGS, METRICS = SqlRun.__table__.c, SqlTag.__table__.c, SqlLatestMetric.__
 
 
 def is_database(uri: str) -> bool:
-    """Whether `uri` names a database that MLflow keeps runs in."""
+    """Whether `uri` names a database that MLflow stores runs in."""
     return urlsplit(uri).scheme.split("+")[0] in DATABASE_ENGINES
 
 
 def ended_benchmarks(uri: str, experiment_ids: Sequence[str], run_ids: Sequence[str] | None = None) -> list[Row]:
     """Return the active benchmark runs of these experiments that have ended, as `tracking.pages` would.
 
-    With `run_ids` only those among them; at most a few hundred, since they stand in the statements.
+    `run_ids` limits them to these runs: a few hundred at most, since the ids are part of the statements.
 
     Raises
     ------
     TrackingError
-        Where the database does not answer.
+        If the database does not respond.
     """
     ended = _ended_benchmarks([int(experiment_id) for experiment_id in experiment_ids])
     if run_ids is not None:

@@ -1,6 +1,6 @@
 """One finished run as data: written to a folder, and sent to a tracking server exactly once.
 
-Logging has this one path. A result is first written to disk and then sent, so that whatever
+This is the only path for logging. A result is first written to disk and then sent, so whatever
 happens to the server or to this process, the result is either on the server or in the folder.
 """
 
@@ -35,32 +35,32 @@ ARTIFACTS_FOLDER = "artifacts"
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 LEFT_OPEN = ""
-"""The status of an entry that joins a run of somebody else's, which is not ended for it."""
+"""The status of an entry that joins a run created by someone else, which is not ended on its behalf."""
 
 PER_BATCH = 100
-"""Most params, and most tags, that a server takes in one call."""
+"""Maximum number of params, and of tags, that a server accepts in one call."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 VALUE_LENGTH = 5000
-"""Longest value of a tag or param that every supported MLflow server takes."""
+"""Longest value of a tag or param that every supported MLflow server accepts."""
 LARGEST_ENTRY_BYTES = 16 * 2**20
 
 Words = dict[Annotated[str, Field(min_length=1, max_length=500)], str]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,128}$")]
-"""An id that can be the name of a folder, too."""
+"""An id that is also valid as a folder name."""
 Milliseconds = Annotated[int, Field(ge=0, lt=253_402_300_800_000)]
 """Since the epoch, before the year 10,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEntry:
-    """All that is to be logged of one finished run, apart from its artifacts.
+    """Everything to log of one finished run, except its artifacts.
 
-    `record_id`, which `tags` carry too, makes sending it twice harmless; "" for a run that has a
-    `run_id` and is only ended. `run_id` is the run that was opened for it, None
-    where there is none yet. Times are milliseconds since the epoch.
+    `record_id`, which is also in `tags`, makes sending it twice harmless; it is "" for a run that has a
+    `run_id` and is only ended. `run_id` is the run that was opened for it, or None
+    if there is none yet. Times are milliseconds since the epoch.
 
-    With the status `LEFT_OPEN` it joins the run `run_id`, its metrics at `step` and belonging to the LoggedModel
-    `model_id` too, where one is named; its keys carry `prefix` already.
+    With the status `LEFT_OPEN` it joins the run `run_id`. Its metrics are logged at `step` and also belong to the
+    LoggedModel `model_id`, if given. Its keys already include `prefix`.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -82,7 +82,7 @@ class RunEntry:
 
     @property
     def joins(self) -> bool:
-        """Whether it is logged into a run of somebody else's."""
+        """Whether it is logged to a run created by someone else."""
         return self.status == LEFT_OPEN
 
     def write(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class RunEntry:
         Raises
         ------
         DataError
-            If the folder is not a whole kept run, holds links or special files, or a value is not what it must be.
+            If the folder is not a complete saved run, contains links or special files, or a value is invalid.
         """
         path = folder / ENTRY_FILE
         try:
@@ -114,7 +114,7 @@ class RunEntry:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raise `ValueError` unless the folder has artifacts, and only plain files and folders in it."""
+    """Raise `ValueError` unless the folder has artifacts and contains only plain files and folders."""
     if folder.is_symlink():
         raise ValueError("its folder is a symbolic link")
     if not (folder / ARTIFACTS_FOLDER).is_dir():
@@ -126,7 +126,7 @@ def _refuse_links(folder: Path) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """Return the bytes of a plain file that is not too large."""
+    """Return the bytes of a plain file of acceptable size."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -138,7 +138,7 @@ def _content(path: Path) -> bytes:
 
 
 def _first_fault(error: ValidationError) -> str:
-    """Return the place and the reason of the first fault that pydantic names."""
+    """Return the location and the reason of the first error that pydantic reports."""
     fault = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part)[:60].encode("unicode_escape").decode() for part in fault["loc"])
     return f"{place}: {fault['msg']}" if place else str(fault["msg"])
@@ -150,19 +150,19 @@ def to_ms(time: datetime) -> int:
 
 
 def short(text: str) -> str:
-    """Return `text` without secrets, cut to what a tag or param may hold; JSON stays valid JSON."""
+    """Return `text` without secrets, cut to the maximum length of a tag or param; JSON stays valid JSON."""
     text = redact.text(text)
     return escape.tag_value(text, longest=VALUE_LENGTH)
 
 
 def clean(words: Mapping[str, str]) -> dict[str, str]:
-    """Return tags or params as a server takes them: without secrets, and not too long."""
+    """Return tags or params in a form that a server accepts: without secrets, and not too long."""
     cut = {key: short(value) for key, value in redact.settings(words).items()}
     return {key: note(value) if key == MLFLOW_RUN_NOTE else value for key, value in cut.items()}
 
 
 def note(markdown: str) -> str:
-    """Return a description that MLflow's UI shows without fetching anything."""
+    """Return a description that MLflow's UI can show without fetching anything."""
     return escape.tag_value(escape.without_images(redact.text(markdown)), longest=VALUE_LENGTH)
 
 
@@ -177,7 +177,7 @@ def record_entry(
 ) -> RunEntry:
     """Return the entry that logs `record` as a FINISHED run.
 
-    Metrics that are NaN or infinite are left out: what was not measured is absent.
+    Metrics that are NaN or infinite are left out: a metric that was not measured is absent.
     """
     parent = {MLFLOW_PARENT_RUN_ID: parent_run_id} if parent_run_id else {}
     return RunEntry(
@@ -196,7 +196,7 @@ def record_entry(
 
 
 def written_now(entry: RunEntry) -> RunEntry:
-    """Return the entry marked as logged now, so that caches notice a run whose end lies in the past."""
+    """Return the entry marked as logged now, so that caches detect a run whose end is in the past."""
     return replace(entry, metrics={**entry.metrics, schema.WRITTEN.key: time.time()})
 
 
@@ -211,7 +211,7 @@ DESCRIBED = (
 
 
 def describe_record(record: BenchmarkRecord) -> str:
-    """Return the run's description in Markdown: what ran where, and a small table of what matters."""
+    """Return the run's description in Markdown: what ran on which device, and a small table of the main metrics."""
     c = record.configuration
     where = escape.markdown(f"on {c.device}, {c.runtime} {c.runtime_version}".rstrip(), longest=500)
     beside = f"over {escape.markdown(record.baseline)}'s" if record.baseline else "over the baseline's"
@@ -229,7 +229,7 @@ def describe_record(record: BenchmarkRecord) -> str:
 
 
 def _cell(record: BenchmarkRecord, metric: schema.Metric | None) -> str:
-    """Return a metric with its unit; "" where it was not measured."""
+    """Return a metric with its unit, or "" if it was not measured."""
     value = math.nan if metric is None else record.metrics.get(metric.key, math.nan)
     if metric is None or not math.isfinite(value):
         return ""
@@ -238,18 +238,18 @@ def _cell(record: BenchmarkRecord, metric: schema.Metric | None) -> str:
 
 @dataclass(frozen=True)
 class Sent:
-    """The run that an entry is in now, and whether it was logged by this call."""
+    """The run that holds an entry, and whether this call logged it."""
 
     run_id: str
     logged: bool
 
 
 def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
-    """Log `entry` with the files in `artifacts` to its run, which is created where there is none.
+    """Log `entry` with the files in `artifacts` to its run, which is created if it does not exist.
 
-    A run is ended last, so a run that has ended is complete; one that has not was half logged and
-    is completed. Sending again what is there already changes nothing. A run that was closed as FAILED
-    in the meantime loses the reason for that. A run never ends before it starts, even where the clock was set
+    A run is ended last, so a run that has ended is complete. One that has not ended was partly logged and
+    is completed. Sending the same content again changes nothing. If the run was closed as FAILED
+    in the meantime, that reason is removed. A run never ends before it starts, even if the clock was set
     back in between.
     """
     experiment_id = ensure_experiment(client, entry.experiment)
@@ -269,12 +269,12 @@ def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
 
 
 def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | None:
-    """Return the run that was opened for `entry` or carries its marks; None where there is none.
+    """Return the run that was opened for `entry` or has its marks, or None if there is none.
 
     Raises
     ------
     TrackingError
-        Where `entry` only ends a run and the server does not know that run.
+        If `entry` only ends a run and that run is not on the server.
     """
     if entry.run_id:
         try:
@@ -292,9 +292,9 @@ def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | Non
 
 
 def is_complete(run: Run, entry: RunEntry) -> bool:
-    """Whether `run` has ended as the one that `entry` stands for.
+    """Whether `run` has ended as the run that `entry` describes.
 
-    A benchmark that was half logged when somebody else ended it (as KILLED, by a resumed sweep) is not complete.
+    A partly logged benchmark that another process ended (as KILLED, by a resumed sweep) is not complete.
     """
     if not entry.record_id:
         return RunStatus.is_terminated(RunStatus.from_string(run.info.status))
@@ -315,7 +315,7 @@ def log_values(
     tags: Mapping[str, str] = NOTHING,
     time_ms: int = 0,
 ) -> None:
-    """Log metrics (at `time_ms`), params and tags in one call, and one more for each further 100 params or tags."""
+    """Log metrics (at `time_ms`), params and tags in one call, plus one for each further 100 params or tags."""
     numbers = [Metric(key, value, time_ms, 0) for key, value in metrics.items()]
     settings = [Param(key, value) for key, value in clean(params).items()]
     words = [RunTag(key, value) for key, value in clean(tags).items()]

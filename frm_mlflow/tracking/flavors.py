@@ -1,4 +1,4 @@
-"""From the files of a logged MLflow model to what can be measured: a program (`.pt2`) or an `.onnx` file."""
+"""Converts the files of a logged MLflow model to what can be measured: a program (`.pt2`) or an `.onnx` file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from frm_mlflow.tracking import untrusted
 from frm_mlflow.tracking.untrusted import UntrustedModelError
 
 FLAVORS = ("onnx", "pytorch", "transformers")
-"""Flavors that can be measured, in the order in which a model with several is taken."""
+"""Flavors that can be measured, in order of preference for a model with several."""
 
 
 def measurable(
@@ -32,19 +32,19 @@ def measurable(
     path
         Directory with an `MLmodel` file.
     scratch
-        Directory for a program that has to be captured; it must live as long as the settings are used.
+        Directory for a program that has to be captured; it must exist as long as the settings are used.
     example
-        Arguments of one call; by default the model's input example, else drawn from its signature.
+        Arguments of one call. Defaults to the model's input example, or else to values generated from its signature.
     trust
-        Whether MLflow may load the model, which can run code of whoever logged it. Without it, files are opened here:
-        an ONNX graph, an archive of torch.export, or safetensors of a class of transformers.
+        Whether MLflow may load the model, which can run code of whoever logged it. Without it, the files are opened
+        here: an ONNX graph, an archive of torch.export, or safetensors of a transformers class.
 
     Raises
     ------
     UntrustedModelError
-        Without trust, for a model that could run its own code.
+        Without trust, if the model could run its own code.
     ConfigError
-        For another flavor, or a model that cannot be loaded.
+        If the flavor is not supported, or the model cannot be loaded.
     ExportError
         If the module cannot be captured.
     """
@@ -72,7 +72,7 @@ def check_file(file: Path) -> None:
     Raises
     ------
     UntrustedModelError
-        With what was found in it.
+        If it could; the message names what was found.
     """
     if file.suffix == ".pt2":
         untrusted.check_program(file, name=file.name)
@@ -81,10 +81,10 @@ def check_file(file: Path) -> None:
 
 
 def _read(path: Path, name: str) -> Model:
-    """Return what the `MLmodel` file says, which is data."""
+    """Return the content of the `MLmodel` file, which is data."""
     try:
         model = Model.load(str(path))
-    except Exception as error:  # whatever MLflow meets in a file that anybody may have written
+    except Exception as error:  # MLflow may raise anything on a file that anyone may have written
         said = " ".join(str(error).split())[:300]
         raise ConfigError(f"'{name}' has no readable MLmodel file: {type(error).__name__}: {said}") from error
     if not isinstance(model.flavors, dict) or not all(isinstance(flavor, dict) for flavor in model.flavors.values()):
@@ -102,12 +102,12 @@ class _Logged:
     trust: bool
 
     def file(self, flavor: str, key: str) -> Path:
-        """Return the file or folder that a flavor names in the model's folder."""
+        """Return the file or folder in the model's folder that a flavor refers to."""
         relative = str(self.model.flavors[flavor].get(key) or "")
         return untrusted.inside(self.path, relative, name=self.name)
 
     def example_or_none(self) -> Any:
-        """Return what `input` does, None if the model was logged with neither example nor a closed signature."""
+        """Return the same as `input`, or None if the model was logged with neither example nor a closed signature."""
         signature = self.model.signature
         if self.example is None and self.model.saved_input_example_info is None:
             specs = [] if signature is None or signature.inputs is None else signature.inputs.inputs
@@ -116,7 +116,7 @@ class _Logged:
         return self.input()
 
     def input(self) -> Any:
-        """Return the example that was given, the model's own, or one that fits its signature."""
+        """Return the given example, the model's own, or one that fits its signature."""
         if self.example is not None:
             return self.example
         if self.model.saved_input_example_info is not None:
@@ -135,7 +135,7 @@ class _Logged:
                 untrusted.inside(self.path, str(info[key]), name=self.name)
         try:
             return _arrays(self.model.load_input_example(str(self.path)))
-        except Exception as error:  # whatever MLflow meets in a file that anybody may have written
+        except Exception as error:  # MLflow may raise anything on a file that anyone may have written
             said = " ".join(str(error).split())[:300]
             raise ConfigError(f"the input example of '{self.name}' cannot be read: {said}") from error
 
@@ -218,7 +218,7 @@ def _captured(module: Any, logged: _Logged, example: Any, scratch: Path) -> Mode
 
 
 def _tensors_for(components: dict[str, Any]) -> dict[str, Any]:
-    """Return what the pipeline would hand to the model: an image of the configured size, or a tokenised sentence."""
+    """Return the inputs the pipeline would give the model: an image of the configured size, or a tokenised sentence."""
     model = components["model"]
     if model.main_input_name == "pixel_values":
         side = getattr(model.config, "image_size", 224)
@@ -231,12 +231,12 @@ def _tensors_for(components: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_signature(signature: ModelSignature, *, batch_size: int, name: str) -> Any:
-    """Return one call's input that fits a signature: normal numbers, or zeros where it wants integers.
+    """Return one call's input that fits a signature: normally distributed numbers, or zeros for integer inputs.
 
     Raises
     ------
     ConfigError
-        Where an axis other than the first is free.
+        If an axis other than the first is free.
     """
     specs = signature.inputs.inputs
     if not all(isinstance(spec, TensorSpec) for spec in specs):
@@ -258,5 +258,5 @@ def _drawn(spec: TensorSpec, batch_size: int, name: str) -> Any:
 
 
 def _arrays(example: Any) -> Any:
-    """Return an input example without its table: one row a sample."""
+    """Return an input example as arrays instead of a table, one row per sample."""
     return example.to_numpy(np.float32) if hasattr(example, "to_numpy") else example

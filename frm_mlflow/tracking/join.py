@@ -1,4 +1,4 @@
-"""Logging a benchmark into a run of somebody else's: its name, its status and its times stay as they are."""
+"""Logging a benchmark to a run created by someone else: its name, status and times do not change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frm_mlflow.tracking.entry import RunEntry, Sent, clean
 from frm_mlflow.tracking.rest import refused
 
 FOLDER = "frm"
-"""Artifacts of attached benchmarks lie in a folder of their own below this one."""
+"""Each attached benchmark has a separate folder of artifacts below this one."""
 
 
 def find_run(client: MlflowClient, run_id: str) -> Run:
@@ -25,7 +25,7 @@ def find_run(client: MlflowClient, run_id: str) -> Run:
     Raises
     ------
     TrackingError
-        Where the server does not know it or does not show it.
+        If the server does not have it or does not show it.
     """
     try:
         return client.get_run(run_id)
@@ -37,14 +37,14 @@ def find_run(client: MlflowClient, run_id: str) -> Run:
 def join(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
     """Log `entry` with the files in `artifacts` to the run that it joins.
 
-    Every point has the entry's time and step, which MLflow stores once: sending it again changes nothing.
+    Every point has the entry's time and step, so MLflow stores it once: sending it again changes nothing.
 
     Raises
     ------
     ConfigError
-        Where the run carries a benchmark of another configuration under the same prefix.
+        If the run has a benchmark of another configuration under the same prefix.
     TrackingError
-        Where the server does not know the run or does not show it.
+        If the server does not have the run or does not show it.
     """
     run = find_run(client, str(entry.run_id))
     _refuse_overwriting(run, entry)
@@ -63,12 +63,12 @@ def join(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -
 
 
 def metrics(run_id: str, values: Mapping[str, float], *, time_ms: int, step: int, model_id: str | None) -> list[Metric]:
-    """Return values as the points of a run, and of a LoggedModel where one is named."""
+    """Return values as the points of a run, and of a LoggedModel if one is given."""
     return [Metric(key, value, time_ms, step, model_id=model_id, run_id=run_id) for key, value in values.items()]
 
 
 def declare(client: MlflowClient, run: Run, model_id: str) -> None:
-    """Make the model an input of the run, unless the run made it or has it already."""
+    """Make the model an input of the run, unless the run created it or already has it."""
     inputs = run.inputs.model_inputs if run.inputs else []
     outputs = run.outputs.model_outputs if run.outputs else []
     if model_id not in {model.model_id for model in (*(inputs or ()), *(outputs or ()))}:
@@ -76,14 +76,14 @@ def declare(client: MlflowClient, run: Run, model_id: str) -> None:
 
 
 def _attached(run: Run, entry: RunEntry) -> dict[str, str]:
-    """Return the tag that lets caches notice a benchmark that a run gets after its end."""
+    """Return the tag that lets caches detect a benchmark that was attached to a run after its end."""
     if entry.prefix or not RunStatus.is_terminated(RunStatus.from_string(run.info.status)):
         return {}
     return {schema.ATTACHED_ON.key: datetime.now(timezone.utc).date().isoformat()}
 
 
 def _refuse_overwriting(run: Run, entry: RunEntry) -> None:
-    """Refuse where the run's metrics under this prefix come from another configuration."""
+    """Raise an error if the run's metrics under this prefix come from another configuration."""
     tags, prefix = run.data.tags, entry.prefix
     if prefix + schema.RECORD_ID.key not in tags:
         return

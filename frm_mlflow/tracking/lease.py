@@ -1,9 +1,9 @@
-"""One process at a time runs a sweep: a lease on its parent run, which the server keeps as tags.
+"""Only one process at a time runs a sweep: it holds a lease on the parent run, which the server stores as tags.
 
-Each contender sets a tag of its own and then reads all of them. It has the lease if no live tag of another is there;
-otherwise it takes its tag back. Of two that set their tags at the same time, the one that reads later sees both, so
-never do both have it (docs/adr/0150). The owner sets its tag again every few seconds. An owner on this machine is alive
-as long as its process is; one elsewhere as long as its tag changes.
+Each contender sets a tag and then reads the tags of all. It has the lease if no other process has a live tag;
+otherwise it removes its own tag. If two set their tags at the same time, the one that reads later sees both, so
+they never both hold the lease (docs/adr/0150). The owner renews its tag every few seconds. An owner on this machine is
+alive as long as its process is; one on another machine is alive as long as its tag changes.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ logger = redact.logger(__name__)
 
 BEAT_S = 10.0
 EXPIRES_S = 45.0
-"""An owner on another machine whose tag has not changed for so long is gone."""
+"""An owner on another machine is considered dead if its tag has not changed for this long."""
 ATTEMPTS = 20
 WAITS, HAS = "waits", "has"
 _CLOCK_TOLERANCE_S = 5.0
-"""The system's clock may be set between two looks at when a process started."""
+"""The system clock may be adjusted between two reads of a process's start time."""
 
 
 class LeaseLostError(FrmError):
-    """Another process has taken this sweep over; what runs here must not go on."""
+    """Another process has taken over this sweep; this process must not continue."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that runs a sweep or wants to."""
+    """A process that runs a sweep or is trying to."""
 
     host: str
     process: str
-    """Its id and when it started."""
+    """Its id and its start time."""
     kernel: str
-    """The running system and its process ids: only there a process can be looked up."""
+    """The running system and its process-id namespace: a process can be looked up only there."""
     state: str = WAITS
     beat: int = 0
 
@@ -63,7 +63,7 @@ class Owner:
 
     @classmethod
     def read(cls, text: str) -> Owner:
-        """Return the owner that a tag describes; one that cannot be read is an unknown one elsewhere."""
+        """Return the owner that a tag describes; an unreadable tag gives an unknown owner on another machine."""
         try:
             plain = json.loads(text)
             words = {key: str(plain[key]) for key in ("host", "process", "kernel", "state")}
@@ -72,7 +72,7 @@ class Owner:
             return cls("an unknown host", text[:100], "")
 
     def text(self) -> str:
-        """Return what its tag holds."""
+        """Return the value of its tag."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
@@ -81,12 +81,12 @@ class Owner:
         return bool(self.kernel) and self.kernel == _kernel()
 
     def words(self) -> str:
-        """Name it for a person."""
+        """Return its name for messages."""
         return f"process {self.process.partition(' ')[0]} on {self.host}"
 
 
 def is_alive(process: str) -> bool:
-    """Whether the process of a `frm.process` tag runs on this host; a later one with the same id is another."""
+    """Whether the process in a `frm.process` tag runs on this host; a later one that reuses the id does not count."""
     pid, _, started = process.partition(" ")
     try:
         found = psutil.Process(int(pid))
@@ -106,15 +106,15 @@ class Lease:
     owner: Owner = field(default_factory=Owner.here)
     lost_to: Owner | None = None
     answers: Callable[[MlflowClient], None] = check_answer
-    """Raises at once if the server does not answer: MLflow's client would try again for long."""
+    """Raises immediately if the server does not respond: MLflow's client would retry for a long time."""
 
     @property
     def first_tag(self) -> dict[str, str]:
-        """The tag that a run gets when it is created with its lease."""
+        """The tag of a run that is created together with its lease."""
         return {self.key: replace(self.owner, state=HAS).text()}
 
     def check(self) -> None:
-        """Return if no other process has taken the sweep over, as far as the last renewal tells.
+        """Return if no other process has taken over the sweep, as of the last renewal.
 
         Raises
         ------
@@ -135,14 +135,14 @@ class Lease:
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
-        """Take the lease, waiting for an owner elsewhere to expire.
+        """Take the lease, waiting for an owner on another machine to expire.
 
         Raises
         ------
         ConfigError
-            If a live process has it; nothing has been changed then.
+            If a live process holds it; nothing has been changed in that case.
         """
-        rng = rng or random.Random()  # noqa: S311 - a pause, not a secret
+        rng = rng or random.Random()  # noqa: S311 - for a pause, not a secret
         gone: dict[str, str] = {}
         owner = self.owner
         for _ in range(ATTEMPTS):
@@ -164,7 +164,7 @@ class Lease:
 
     @contextmanager
     def kept(self) -> Iterator[Lease]:
-        """Renew the lease in the background until the block is left, then give it back."""
+        """Renew the lease in the background until the block is left, then release it."""
         stop = threading.Event()
         thread = threading.Thread(target=self._renew, args=(stop,), name="frm-lease", daemon=True)
         thread.start()
@@ -193,7 +193,7 @@ class Lease:
         self.client.set_tag(self.run_id, self.key, self.owner.text())
 
     def _take_back(self) -> None:
-        """Remove this process's tag; one that stays is seen to be dead."""
+        """Remove this process's tag; if it remains, other processes detect that its owner is dead."""
         try:
             self.answers(self.client)
             self.client.delete_tag(self.run_id, self.key)
@@ -201,7 +201,7 @@ class Lease:
             logger.debug("the lease on %s could not be given back: %s", self.run_id, error)
 
     def _remove(self, gone: dict[str, str]) -> None:
-        """Remove the tags of processes that are gone."""
+        """Remove the tags of processes that have ended."""
         for key, owner in self._tags().items():
             if key != self.key and (gone.get(key) == owner.text() or (owner.is_here and not is_alive(owner.process))):
                 self.client.delete_tag(self.run_id, key)
@@ -211,7 +211,7 @@ class Lease:
         return {key: Owner.read(value) for key, value in tags.items() if key.startswith(schema.LEASE_PREFIX)}
 
     def _others(self, gone: dict[str, str]) -> dict[str, Owner]:
-        """Return the other owners that are alive, or not known to be gone."""
+        """Return the other owners that are alive, or not known to have ended."""
         return {
             key: owner
             for key, owner in self._tags().items()
@@ -227,12 +227,12 @@ class Lease:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> str | None:
-        """Watch an owner elsewhere; return its last tag if it expires, None if it gives the lease back.
+        """Watch an owner on another machine; return its last tag if it expires, or None if it releases the lease.
 
         Raises
         ------
         ConfigError
-            If it renews its tag as the one that has the lease.
+            If it renews its tag as the holder of the lease.
         """
         tell(
             f"the sweep {self.run_id} was run by {owner.words()}: waiting {EXPIRES_S:.0f} s to see whether it still is"
@@ -256,7 +256,7 @@ class Lease:
 
 
 def _kernel() -> str:
-    """Return what tells this running system, and its process ids, from any other; "" if it cannot be told."""
+    """Return an identifier of this running system and its process ids, or "" if there is none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

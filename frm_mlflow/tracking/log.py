@@ -1,4 +1,4 @@
-"""What the stages use to log: open a sweep, end its benchmarks, attach tables and figures, resume."""
+"""Logging functions for the stages: open a sweep, end its benchmarks, attach tables and figures, resume."""
 
 from frm_mlflow.tracking.artifacts import (
     describe,

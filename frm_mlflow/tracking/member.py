@@ -26,18 +26,18 @@ def join_sweep(
 ) -> Iterator[Sweep]:
     """Yield the open sweep whose parent run is `parent_run_id`; leaving the block does not end it.
 
-    What an earlier job that was killed has kept on this host's disk is sent first: it is measured, and is not
-    measured again.
+    Results that an earlier, killed job left on this host's disk are sent first: they are already measured and are
+    not measured again.
 
     Parameters
     ----------
     tags
-        Further tags of every run that is opened below it here.
+        Additional tags of every run that is opened below it here.
 
     Raises
     ------
     TrackingError
-        Where the server does not know that run.
+        If that run is not on the server.
     """
     try:
         experiment_id = client.get_run(parent_run_id).info.experiment_id
@@ -51,10 +51,10 @@ def join_sweep(
 
 
 def close_lost_job(sweep: Sweep, job_id: str, *, name: str, tags: Mapping[str, str], reason: str) -> list[Outcome]:
-    """End as FAILED what a job that died has left RUNNING, and return how all of its benchmarks ended.
+    """End as FAILED the runs that a dead job left RUNNING, and return how all of its benchmarks ended.
 
-    A job that died while no run of its own was open gets one that says so: no job ends without a trace. Where the
-    server does not answer, the ends are kept on disk and `frm-mlflow resend` logs them.
+    A job that died before it had opened a run gets one that records this, so every job leaves a trace. If the
+    server does not respond, the ends are kept on disk and `frm-mlflow resend` logs them.
     """
     try:
         known = [_outcome(run) for run in runs_below(sweep.client, sweep.run_id, tags={schema.FLEET_JOB.key: job_id})]

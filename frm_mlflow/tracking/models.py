@@ -1,4 +1,4 @@
-"""Models that MLflow keeps: found by URI or run, downloaded; external models that stand for the catalogue's."""
+"""Models stored by MLflow: found by URI or run, downloaded; external models that represent catalogue models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.store.artifact.utils.models import _parse_model_uri  # MLflow's own reading of models:/ URIs
+from mlflow.store.artifact.utils.models import _parse_model_uri  # MLflow's own parser of models:/ URIs
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
 
 from frm_mlflow import schema
@@ -24,7 +24,7 @@ REGISTRY_REMEDY = "`MlflowClient().search_registered_models()` lists what the ac
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model on the server: its URI, its LoggedModel, the run that made it and its registered version."""
+    """A model on the server: its URI, its LoggedModel, the run that created it and its registered version."""
 
     uri: str
     name: str
@@ -38,10 +38,10 @@ class StoredModel:
         Raises
         ------
         TrackingError
-            Where there are none, or the server does not give them.
+            If there are none, or the server does not return them.
         """
         before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(client.tracking_uri)  # models:/ URIs know no other way to their server
+        mlflow.set_tracking_uri(client.tracking_uri)  # models:/ URIs use only this setting to find their server
         try:
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=self.uri, dst_path=str(directory)))
         except (MlflowException, OSError) as error:
@@ -56,9 +56,9 @@ def find_model(client: MlflowClient, uri: str) -> StoredModel:
     Raises
     ------
     ConfigError
-        Where the URI has another form.
+        If the URI has another form.
     TrackingError
-        Where there is no such model, or the account may not read it.
+        If there is no such model, or the account may not read it.
     """
     try:
         if uri.startswith("models:/"):
@@ -72,14 +72,14 @@ def find_model(client: MlflowClient, uri: str) -> StoredModel:
 
 
 def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
-    """Return the one model that a run has logged.
+    """Return the single model that a run has logged.
 
     Raises
     ------
     ConfigError
-        Where it logged none, or several; they are listed.
+        If it logged none, or several; the message lists them.
     TrackingError
-        Where there is no such run.
+        If there is no such run.
     """
     try:
         run = client.get_run(run_id)
@@ -95,14 +95,14 @@ def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
 
 
 def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str | None, alias: str | None) -> None:
-    """Tag a registered version with a gate's verdict and point `alias` to it, each where it is given.
+    """Tag a registered version with a gate's verdict and point `alias` to it; each is skipped if not given.
 
     Raises
     ------
     ConfigError
-        Where the model is no registered version.
+        If the model is not a registered version.
     TrackingError
-        Where the account may not write to the registry.
+        If the account may not write to the registry.
     """
     if model.version is None:
         raise ConfigError(f"'{model.uri}' is no registered version: register it, or gate with tag=false and no alias")
@@ -122,7 +122,7 @@ def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str | Non
 def tracked_metrics(
     client: MlflowClient, model: StoredModel, configuration: Mapping[str, str]
 ) -> dict[str, float] | None:
-    """Return the metrics of the model's newest finished benchmark under these tags; None where there is none."""
+    """Return the metrics of the model's newest finished benchmark with these tags, or None if there is none."""
     if model.model_id is None or model.run_id is None:
         return None
     wanted = {schema.MODEL_ID.key: model.model_id, schema.KIND.key: schema.KIND_BENCHMARK, **configuration}
@@ -133,14 +133,14 @@ def tracked_metrics(
 
 
 def catalogue_model(client: MlflowClient, experiment_id: str, name: str, *, tags: dict[str, str]) -> str:
-    """Return the id of the experiment's external model `name`, which is created where it is missing.
+    """Return the id of the experiment's external model `name`, which is created if it does not exist.
 
     An external model has no files: it lets the Models page compare an architecture across devices.
 
     Raises
     ------
     TrackingError
-        Where the server refuses.
+        If the server refuses.
     """
     try:
         return _external_model(client, experiment_id, name, tags)
@@ -171,7 +171,7 @@ def _registered(client: MlflowClient, uri: str) -> StoredModel:
 
 
 def _model_id_of(version: ModelVersion) -> str | None:
-    """Return the LoggedModel that a version was registered from; a server names it by the version's source alone."""
+    """Return the LoggedModel that a version was registered from; a server records it only in the version's source."""
     if version.model_id:
         return str(version.model_id)
     source = str(version.source or "")
@@ -187,7 +187,7 @@ def _logged_by_run(client: MlflowClient, uri: str) -> StoredModel:
 
 
 def _outputs(run: Run) -> list[str]:
-    """Return the ids of the LoggedModels that a run made."""
+    """Return the ids of the LoggedModels that a run created."""
     return [str(output.model_id) for output in (run.outputs.model_outputs if run.outputs else None) or []]
 
 

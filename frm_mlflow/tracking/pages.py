@@ -1,6 +1,6 @@
 """Benchmark runs page by page, as rows of the tidy frame.
 
-From a server they are read as raw JSON; from a database through MLflow's own store.
+From a server they are read as raw JSON, from a database through MLflow's own store.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking import rest
 
 Row = dict[str, Any]
-"""One run: those of `schema.FRAME_COLUMNS` that it has, times in milliseconds since the epoch, and `NOT_FINITE`."""
+"""One run: its `schema.FRAME_COLUMNS`, if set, with times in milliseconds since the epoch, and `NOT_FINITE`."""
 
 NOT_FINITE = "not_finite"
-"""Further column of a row: the keys of its metrics that are NaN or infinite; they are missing in the row."""
+"""Additional column of a row: the keys of its NaN or infinite metrics, which the row itself omits."""
 
 PAGE_SIZE = 1000
 PAGES_AT_ONCE = 4
 MOST_RUNS = 2**24
-"""More than any server has: one that returns runs beyond it never stops."""
+"""More runs than any server has: a server that returns more never stops."""
 LARGEST = sys.float_info.max
-"""What MLflow's databases hold in place of infinity."""
+"""The value that MLflow's databases store for infinity."""
 
 TAG_COLUMNS = {tag.key: tag.column for tag in schema.TAGS} | {MLFLOW_PARENT_RUN_ID: "parent_run_id"}
 METRIC_COLUMNS = {metric.key: metric.column for metric in schema.METRICS}
@@ -43,7 +43,7 @@ METRIC_COLUMNS = {metric.key: metric.column for metric in schema.METRICS}
 
 @dataclass(frozen=True)
 class Selection:
-    """Runs of some experiments: those that meet an MLflow filter (conditions joined by AND)."""
+    """The runs of some experiments that match an MLflow filter (conditions joined by AND)."""
 
     client: MlflowClient
     experiment_ids: tuple[str, ...]
@@ -65,9 +65,9 @@ def tag_is(tag: str, value: str) -> str:
 
 
 def pages(selection: Selection, *, deleted: bool = False, page_size: int = PAGE_SIZE) -> Iterator[list[Row]]:
-    """Yield the selected runs page by page, active ones or, with `deleted`, those in the trash.
+    """Yield the selected runs page by page: active ones or, with `deleted`, those in the trash.
 
-    From a server several pages are fetched at once, the first one alone: most answers have no second.
+    From a server several pages are fetched at once, after the first one alone: most results have only one page.
     """
     rows, token = page(selection, deleted=deleted, size=page_size)
     yield rows
@@ -104,12 +104,12 @@ def _pages_at_once(selection: Selection, *, deleted: bool, page_size: int) -> It
 
 
 def page(selection: Selection, *, token: str = "", deleted: bool = False, size: int) -> tuple[list[Row], str]:
-    """Return one page of the selected runs and the token of the next, "" after the last.
+    """Return one page of the selected runs and the token of the next page, "" after the last.
 
     Raises
     ------
     TrackingError
-        Where the server does not answer, or refuses the filter or the experiment.
+        If the server does not respond, or refuses the filter or the experiment.
     """
     uri = selection.client.tracking_uri
     view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
@@ -133,7 +133,7 @@ def page(selection: Selection, *, token: str = "", deleted: bool = False, size: 
 
 
 def together(selection: Selection, *calls: Callable[[], Any]) -> list[Any]:
-    """Return what each call returns: those to a server at the same time, those to a database in turn."""
+    """Return the result of each call; calls to a server run concurrently, calls to a database one after the other."""
     if not rest.is_http(selection.client.tracking_uri):
         return [call() for call in calls]
     with ThreadPoolExecutor(PAGES_AT_ONCE) as pool:
@@ -141,13 +141,13 @@ def together(selection: Selection, *calls: Callable[[], Any]) -> list[Any]:
 
 
 def counts(selection: Selection, expected: int) -> bool:
-    """Whether exactly `expected` active runs are selected, by one request that transfers two runs at most."""
+    """Whether exactly `expected` active runs are selected, with one request that transfers at most two runs."""
     rows, token = _window(selection, max(expected - 1, 0))
     return len(rows) == min(expected, 1) and not token
 
 
 def count(selection: Selection) -> int:
-    """Return how many active runs are selected, by a few requests that transfer one run each."""
+    """Return how many active runs are selected, with a few requests that transfer one run each."""
     low, high = 0, 1
     while _reaches(selection, high):
         if high >= MOST_RUNS:
@@ -168,7 +168,7 @@ def _window(selection: Selection, offset: int, *, size: int = 2) -> tuple[list[R
 
 
 def _token(offset: int) -> str:
-    """Return the page token for the runs from `offset` on (docs/adr/0031)."""
+    """Return the page token for the runs starting at `offset` (docs/adr/0031)."""
     return str(SearchUtils.create_page_token(offset).decode()) if offset else ""
 
 
@@ -215,7 +215,7 @@ def named_experiments(client: MlflowClient, names: Sequence[str]) -> tuple[str, 
     Raises
     ------
     TrackingError
-        Where one does not exist (those that do are named), or may not be read.
+        If one does not exist (the message lists those that do), or may not be read.
     """
     return tuple(_experiment_id(client, name) for name in names)
 

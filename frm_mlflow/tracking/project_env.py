@@ -1,8 +1,8 @@
-"""What `mlflow run .` needs and gives: an environment that exists already, and the run that it has opened.
+"""Support for `mlflow run .`: it uses an existing environment, and the run that it has opened is found.
 
-By default `mlflow run` makes a virtual environment with pyenv and crashes where pyenv is
-missing. It looks for that environment under a name made from `python_env.yaml` first; a link
-under this name to the environment that `make setup` has made is therefore all that it takes.
+By default `mlflow run` creates a virtual environment with pyenv and crashes if pyenv is
+missing. It first looks for that environment under a name derived from `python_env.yaml`, so a link
+with this name to the environment that `make setup` has created is enough.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from frm_mlflow.tracking.sweep import RUN_ID_VARIABLE
 
 
 def project_experiment(client: MlflowClient, *, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the name of the experiment that `mlflow run` runs this process in, None outside `mlflow run`."""
+    """Return the name of the experiment that `mlflow run` runs this process in, or None outside `mlflow run`."""
     run_id = environ.get(RUN_ID_VARIABLE)
     if not run_id:
         return None
@@ -28,12 +28,12 @@ def project_experiment(client: MlflowClient, *, environ: Mapping[str, str] = os.
 def link(*, project: str, environment: str) -> Path:
     """Link MLflow's environment for the MLproject in folder `project` to the virtual environment `environment`.
 
-    Returns the link. An environment that MLflow made itself is left alone.
+    Returns the link. An environment that MLflow itself created is left unchanged.
 
     Raises
     ------
     ConfigError
-        Where `project` has no `python_env.yaml`.
+        If `project` has no `python_env.yaml`.
     """
     # MLflow offers no public way to ask for the name; the e2e test runs `mlflow run .` without a flag.
     from mlflow.utils.environment import _PythonEnv

@@ -30,13 +30,13 @@ class BenchmarkFrame:
     Attributes
     ----------
     frame
-        Columns `schema.FRAME_COLUMNS`, in the order of the run ids.
+        Columns `schema.FRAME_COLUMNS`, ordered by run id.
     left_out
         Number of benchmark runs that are not in the frame, by reason (`status FAILED`, ...).
     not_finite
-        Number of values that are missing in the frame since they were NaN or infinite, by metric key.
+        Number of values that are missing in the frame because they were NaN or infinite, by metric key.
     digest
-        SHA-256 of the rows: the same digest is the same runs with the same values.
+        SHA-256 of the rows: equal digests mean the same runs with the same values.
     """
 
     frame: pd.DataFrame
@@ -64,25 +64,25 @@ def benchmarks(
     Parameters
     ----------
     client
-        From `server.connect`; credentials are MLflow's own environment variables'.
+        From `server.connect`; credentials come from MLflow's own environment variables.
     experiments
         Names.
     where
-        Further conditions in MLflow's own filter syntax, evaluated by the server.
+        Additional conditions in MLflow's own filter syntax, evaluated by the server.
     cached
         Keep the runs on disk and ask the server only for what has changed (see `tracking.cache`).
         A database is always read as a whole.
     folder
-        Where they are kept; None takes the user's cache folder.
+        Folder for the cached runs; None uses the user's cache folder.
     on_progress
         Called with the number of runs read so far.
 
     Raises
     ------
     TrackingError
-        Where the server does not answer, or an experiment does not exist or may not be read.
+        If the server does not respond, or an experiment does not exist or may not be read.
     DataError
-        Where there is no finished benchmark; says which filter removed how many runs.
+        If there is no finished benchmark; the message reports which filter removed how many runs.
     """
     everything = Selection(client, named_experiments(client, experiments))
     selection = everything.where(IS_BENCHMARK, where)
@@ -112,9 +112,9 @@ def _result(runs: Runs, finished: pd.DataFrame, *, running: int) -> BenchmarkFra
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """Return the SHA-256 of a tidy frame's runs, words and numbers, whatever the order of its rows.
+    """Return the SHA-256 of a tidy frame's runs, strings and numbers, independent of the order of its rows.
 
-    When a run was last written to does not count.
+    The time at which a run was last written to is not part of it.
     """
     rows = frame.sort_values("run_id")
     total = hashlib.sha256()

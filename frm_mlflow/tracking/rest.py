@@ -1,7 +1,7 @@
 """MLflow's REST API as raw JSON, with MLflow's own credentials.
 
-The client library turns every answer into protobuf messages and then into entities; for
-tens of thousands of runs that costs more than the network. Here an answer stays a dict.
+The client library converts every response to protobuf messages and then to entities. For
+tens of thousands of runs this costs more than the network. Here a response stays a dict.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOGIN_REMEDY = (
 
 
 class NoAnswerError(TrackingError):
-    """The server did not answer, or with an error of its own: whether it did what it was asked is not known."""
+    """The server did not respond, or failed with an internal error: it may or may not have executed the request."""
 
 
 def is_http(uri: str) -> bool:
@@ -51,13 +51,13 @@ def call(
 ) -> dict[str, Any]:
     """Return the JSON answer of `endpoint` (below `/api/2.0/mlflow`) on the server at `uri`.
 
-    `timeout_s` and `retries` are MLflow's own settings by default. Credentials, TLS options and
-    request-header plugins are MLflow's own environment variables'.
+    `timeout_s` and `retries` default to MLflow's own settings. Credentials, TLS options and
+    request-header plugins come from MLflow's own environment variables.
 
     Raises
     ------
     TrackingError
-        Where the server does not know the caller or refuses the request; `NoAnswerError` where it does not answer.
+        If the server rejects the credentials or the request; `NoAnswerError` if it does not respond.
     """
     answers.guard()
     try:
@@ -89,7 +89,7 @@ def call(
 
 
 def refused(error: MlflowException, *, permission: str) -> str:
-    """Return what the server said, and the permission that the account lacks where that is why."""
+    """Return the server's message and, if that is the reason, the permission that the account lacks."""
     said = error.message.strip()
     return f"{said}; the account needs {permission}" if error.error_code == PERMISSION_DENIED else said
 
@@ -103,7 +103,7 @@ def _refusal(response: requests.Response) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return what came or what the operating system reports, out of the layers that repeat it."""
+    """Return the response or the operating system's message, without the layers that repeat it."""
     wrong = re.search(r"(?:the answer|\S+ was redirected) .*", str(error))
     if wrong:
         return wrong.group()[:500]
@@ -112,5 +112,5 @@ def _cause(error: Exception) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, which libraries follow by pages of their own."""
+    """Return the first line of an error's message, to which libraries append pages of details."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]

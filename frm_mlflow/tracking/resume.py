@@ -18,9 +18,9 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def completed(client: MlflowClient, experiment_id: str, *, parent_run_id: str | None = None) -> dict[str, str]:
-    """Return the run id of every FINISHED benchmark by its `frm.config_hash`, the newest where there are several.
+    """Return the run id of every FINISHED benchmark by its `frm.config_hash`; of several, the newest.
 
-    With `parent_run_id`, of the benchmarks below that run only.
+    With `parent_run_id`, only benchmarks below that run are returned.
     """
     conditions = [_equals(schema.KIND.key, schema.KIND_BENCHMARK), f"attributes.status = '{FINISHED}'"]
     if parent_run_id is not None:
@@ -31,7 +31,7 @@ def completed(client: MlflowClient, experiment_id: str, *, parent_run_id: str | 
 
 
 def unfinished_sweep(client: MlflowClient, experiment: str, *, config_hash: str) -> str | None:
-    """Return the newest sweep run that was asked for the same (`frm.config_hash`), unless it has FINISHED."""
+    """Return the newest sweep run with the same `frm.config_hash`, unless it has FINISHED."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
@@ -42,7 +42,7 @@ def unfinished_sweep(client: MlflowClient, experiment: str, *, config_hash: str)
 
 
 def runner_of(client: MlflowClient, run_id: str) -> tuple[str, str]:
-    """Return the host and the process that said last that they run this sweep; "" where none did."""
+    """Return the host and the process that last reported running this sweep, or "" if none did."""
     tags = client.get_run(run_id).data.tags
     return tags.get(schema.HOST.key, ""), tags.get(schema.PROCESS.key, "")
 
@@ -50,7 +50,7 @@ def runner_of(client: MlflowClient, run_id: str) -> tuple[str, str]:
 def close_orphans(client: MlflowClient, parent_run_id: str, *, reason: str) -> int:
     """End every run below `parent_run_id` that is still RUNNING as KILLED; return how many there were.
 
-    Only for a sweep whose process is gone: a live one's benchmark would be closed too.
+    Use it only for a sweep whose process has ended: benchmarks of a live one would be closed too.
     """
     parent = client.get_run(parent_run_id)
     conditions = [_equals(MLFLOW_PARENT_RUN_ID, parent_run_id), f"attributes.status = '{RUNNING}'"]
@@ -62,7 +62,7 @@ def close_orphans(client: MlflowClient, parent_run_id: str, *, reason: str) -> i
 
 
 def runs_below(client: MlflowClient, parent_run_id: str, *, tags: Mapping[str, str] = NOTHING) -> list[Run]:
-    """Return the runs below `parent_run_id` that carry these tags, whatever their status."""
+    """Return the runs below `parent_run_id` that have these tags, whatever their status."""
     experiment_id = client.get_run(parent_run_id).info.experiment_id
     conditions = [_equals(MLFLOW_PARENT_RUN_ID, parent_run_id), *(_equals(key, value) for key, value in tags.items())]
     return list(_search(client, experiment_id, conditions))

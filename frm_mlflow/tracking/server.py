@@ -1,4 +1,4 @@
-"""The door to the tracking server: does it answer, and is the experiment there."""
+"""Connection to the tracking server: checks that it responds and that the experiment exists."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from frm_mlflow.tracking import answers, rest
 from frm_mlflow.tracking.views import as_tags
 
 QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
-"""MLflow's own switch: without it, each run that ends costs one more request and two lines on stdout."""
+"""MLflow's own setting: without it, each run that ends costs one more request and two lines on stdout."""
 RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 RETRIES = "3"
-"""About 10 seconds; MLflow's own 7 are about 4 minutes a request."""
+"""About 10 seconds per request; MLflow's default of 7 takes about 4 minutes."""
 DEFAULT_EXPERIMENT = "frm"
 NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
 ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
@@ -46,24 +46,24 @@ EXPERIMENT_TAGS = {
         "better. *Views* at the top right of the runs table are comparisons. Sweeps and analyses are runs, too."
     ),
 }
-"""What an experiment is told of itself where frm-mlflow makes it; one that exists is left alone."""
+"""Tags of an experiment that frm-mlflow creates; an existing experiment is left unchanged."""
 
 
 def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
-    """Return a client of the tracking server at `uri` after checking that it answers.
+    """Return a client of the tracking server at `uri` after checking that it responds.
 
     Parameters
     ----------
     uri
-        Tracking URI; None takes MLflow's own setting (`MLFLOW_TRACKING_URI`, else
-        `sqlite:///mlflow.db`). A database is created on first use, also by two processes at once.
+        Tracking URI; None uses MLflow's own setting (`MLFLOW_TRACKING_URI`, else
+        `sqlite:///mlflow.db`). A database is created on first use, even if two processes do so at once.
     timeout_s
-        How long a server may take to answer. MLflow itself would try for minutes.
+        How long a server may take to respond. MLflow itself would retry for minutes.
 
     Raises
     ------
     TrackingError
-        Where the server does not answer or refuses the credentials; names the URI and what to do.
+        If the server does not respond or rejects the credentials; the message names the URI and the remedy.
     """
     os.environ.setdefault(QUIET_VARIABLE, "true")
     uri = uri or mlflow.get_tracking_uri()
@@ -78,7 +78,7 @@ def connect(uri: str | None = None, *, timeout_s: float = 5.0) -> MlflowClient:
 
 
 def database_to_make(uri: str | None = None) -> Path | None:
-    """Return the file of the SQLite database that the first run would make; None where there is nothing to make."""
+    """Return the file of the SQLite database that the first run would create, or None if there is none to create."""
     uri = uri or mlflow.get_tracking_uri()
     if urlsplit(uri).scheme.split("+")[0] != "sqlite":
         return None
@@ -87,20 +87,20 @@ def database_to_make(uri: str | None = None) -> Path | None:
 
 
 def limit_retries(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Let MLflow's client give a request up after seconds, unless the user has said how often it shall try.
+    """Make MLflow's client give up a request after seconds, unless the user has set the number of retries.
 
-    For programs whose results are kept on disk: a server that is ill must not hold up the measuring.
+    For programs whose results are kept on disk: a failing server must not delay the measurements.
     """
     environ.setdefault(RETRIES_VARIABLE, RETRIES)
 
 
 def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
-    """Return if the client's tracking server answers a request with the caller's credentials.
+    """Return if the client's tracking server responds to a request with the caller's credentials.
 
     Raises
     ------
     TrackingError
-        Where it does not, within `timeout_s` seconds.
+        If it does not respond within `timeout_s` seconds.
     """
     uri = client.tracking_uri
     if not rest.is_http(uri):
@@ -114,7 +114,7 @@ def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
 
 
 def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the experiment to use: the chosen one, else the one that MLflow's variables name, else `frm`.
+    """Return the name of the experiment to use: the given one, else the one in MLflow's variables, else `frm`.
 
     Raises
     ------
@@ -136,14 +136,14 @@ def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mappin
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """Return the id of the experiment `name`, which is created where it is missing.
+    """Return the id of the experiment `name`, which is created if it does not exist.
 
-    Two processes may ask at once: the one that comes second takes the first one's experiment.
+    Two processes may call this at once: the second one uses the first one's experiment.
 
     Raises
     ------
     TrackingError
-        Where an experiment of that name was deleted, or the server refuses.
+        If an experiment of that name was deleted, or the server refuses.
     """
     try:
         found = client.get_experiment_by_name(name) or _created(client, name)
@@ -178,7 +178,7 @@ def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
 
 
 def _opened_store(uri: str) -> MlflowClient:
-    """Open a database; MLflow makes its tables on first use, without a lock of its own."""
+    """Open a database under a lock: MLflow creates its tables on first use without one."""
     lock = cache_folder() / "locks" / f"{content_hash(uri)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -193,12 +193,12 @@ def _opened_store(uri: str) -> MlflowClient:
 
 
 def _connect_once(uri: str) -> None:
-    """Fail at once on a database that cannot be reached; MLflow would try again for minutes."""
+    """Fail immediately on a database that cannot be reached; MLflow would retry for minutes."""
     if urlsplit(uri).scheme.split("+")[0] not in DATABASE_ENGINES:
         return
     url = make_url(uri)
     in_missing_folder = url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.exists()
-    if in_missing_folder:  # which MLflow makes
+    if in_missing_folder:  # MLflow creates it
         return
     engine = create_engine(url)
     try:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP as an interrupt, so that runs are closed and temporary folders removed."""
+"""SIGTERM and SIGHUP handled as an interrupt, so that runs are closed and temporary folders removed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 ENDS = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
-"""A scheduler's or `mlflow run`'s cancel, and the end of a terminal or of an ssh connection."""
+"""Sent when a scheduler or `mlflow run` cancels, and when a terminal or an ssh connection closes."""
 
 
 @contextmanager
 def signals_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, so that runs are closed.
+    """Make SIGTERM and SIGHUP end the block as Ctrl-C does, so that runs are closed.
 
-    Only the first one interrupts: a closed terminal often sends SIGHUP twice, and the second must not end the closing
-    of the runs. What is ignored on purpose (`nohup`) stays ignored.
+    Only the first signal interrupts: a closed terminal often sends SIGHUP twice, and the second must not interrupt
+    the closing of the runs. Signals that are ignored on purpose (`nohup`) stay ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,7 +36,7 @@ def signals_as_interrupt() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Interrupt once; a terminal that is gone takes no more output."""
+    """Interrupt once; if the terminal has been closed, stop writing to it."""
     for each in ENDS:
         signal.signal(each, signal.SIG_IGN)
     if number == getattr(signal, "SIGHUP", None):
@@ -45,10 +45,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _let_go_of_the_terminal() -> None:
-    """Send what is still printed to a terminal nowhere: writing to one that is gone fails."""
+    """Redirect the streams of a closed terminal to the null device: writing to them fails."""
     with suppress(OSError):
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # `isatty` is false once the terminal is gone
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # `isatty` is false once the terminal is closed
                 os.dup2(nowhere, descriptor)
         os.close(nowhere)

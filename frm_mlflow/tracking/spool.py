@@ -1,9 +1,9 @@
-"""Results on disk until the server has them.
+"""Results kept on disk until the server has them.
 
-Each finished run is one folder: `run.json`, and `artifacts/` with its files. It is written under
-another name and renamed, so that a folder with a run's name is always whole; it is removed once
-the server has the run. If the server does not answer, the folder stays, and `resend` sends it. A folder that is not
-a kept run (cut, changed, a link) is set aside with the reason; it never holds up the others.
+Each finished run is one folder: `run.json`, and `artifacts/` with its files. The folder is written under
+another name and then renamed, so a folder with a run's name is always complete. It is removed once
+the server has the run. If the server does not respond, the folder stays, and `resend` sends it. A folder that is not
+a saved run (truncated, modified, a link) is set aside with the reason, so that it never blocks the others.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ logger = redact.logger(__name__)
 SPOOL_VARIABLE = "FRM_MLFLOW_SPOOL"
 PARTIAL_PREFIX = ".partial-"
 SET_ASIDE = "set-aside"
-"""Folder within the spool of what `resend` could not read; each has a `.txt` beside it with the reason."""
+"""Folder within the spool for what `resend` could not read; each entry has a `.txt` next to it with the reason."""
 
-MEMORY_DISK = "/dev/shm"  # noqa: S108 - a private folder there, where all else is full  # nosec B108
+MEMORY_DISK = "/dev/shm"  # noqa: S108 - a private folder there, if all else is full  # nosec B108
 UNKNOWN = "opened twice: the server's answer was lost"
 
 SERVER_ERRORS = (
@@ -53,35 +53,35 @@ SERVER_ERRORS = (
     OSError,
     TrackingError,
 )
-"""What sending may end in through no fault of the result."""
+"""Errors that sending may raise and that are not caused by the result."""
 
 
 def spool_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of kept runs: `FRM_MLFLOW_SPOOL`, else `frm-mlflow/spool` in the user's data folder."""
+    """Return the folder of saved runs: `FRM_MLFLOW_SPOOL`, else `frm-mlflow/spool` in the user's data folder."""
     named = environ.get(SPOOL_VARIABLE)
     return Path(named) if named else data_folder() / "spool"
 
 
 def pending(directory: Path | None = None) -> list[Path]:
-    """Return the folders of kept runs, oldest first."""
+    """Return the folders of saved runs, oldest first."""
     directory = directory or spool_directory()
     folders = (p for p in directory.glob("*") if p.is_dir() and not p.name.startswith((PARTIAL_PREFIX, SET_ASIDE)))
     return sorted(folders, key=lambda folder: folder.name)
 
 
 def set_aside(directory: Path | None = None) -> list[Path]:
-    """Return the folders that are set aside because they are not kept runs."""
+    """Return the folders that were set aside because they are not saved runs."""
     folder = (directory or spool_directory()) / SET_ASIDE
     return sorted(path for path in folder.glob("*") if path.suffix != ".txt")
 
 
 def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path) -> Path:
-    """Write a finished run to its own folder in `directory` and return that folder.
+    """Write a finished run to a separate folder in `directory` and return that folder.
 
     Raises
     ------
     OSError
-        Where it cannot be written (a full disk, say); nothing of it is left then.
+        If it cannot be written (for example because the disk is full); nothing of it is left behind.
     """
     with _alone_in(directory):
         partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
@@ -103,7 +103,7 @@ def _fill(folder: Path, entry: RunEntry, attachments: Attachments) -> None:
 
 @contextmanager
 def _alone_in(directory: Path) -> Iterator[None]:
-    """Be the only one who writes folders in the spool: what is partial then was left by a process that was killed."""
+    """Be the only writer in the spool: partial folders found then were left by a process that was killed."""
     directory.mkdir(parents=True, exist_ok=True)
     lock = cache_folder() / "locks" / f"{content_hash(str(directory.resolve()))}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _alone_in(directory: Path) -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or a file or link that has a folder's name."""
+    """Remove a folder, or a file or link in its place."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -122,12 +122,12 @@ def _remove(path: Path) -> None:
 
 
 def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments) -> Sent:
-    """Send a finished run that could not be kept on disk; without its files where no disk takes them.
+    """Send a finished run that could not be saved to disk, without its files if no disk accepts them.
 
     Raises
     ------
     TrackingError
-        Where the server does not answer either: then the result is lost, and the message says so.
+        If the server does not respond either: the result is lost, as the message states.
     """
     try:
         check_answer(client)
@@ -143,7 +143,7 @@ def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments)
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Hold a kept run against other processes; yields whether it could be had and is still there."""
+    """Lock a saved run against other processes; yields whether the lock was acquired and the run still exists."""
     path = folder.with_name(f"{folder.name}.lock")
     if path.is_symlink():
         path.unlink()
@@ -162,9 +162,9 @@ def claimed(folder: Path) -> Iterator[bool]:
 
 
 def deliver(client: MlflowClient, folder: Path, *, late: bool = False, metrics: bool = True) -> Sent:
-    """Send the kept run in `folder`, marked where it is sent `late`, and remove the folder.
+    """Send the saved run in `folder`, marked if it is sent `late`, and remove the folder.
 
-    Without `metrics` they are left out: somebody else logs them.
+    If `metrics` is false, they are left out: the caller logs them.
     """
     entry = RunEntry.read(folder)
     entry = entry if metrics else replace(entry, metrics={})
@@ -172,18 +172,18 @@ def deliver(client: MlflowClient, folder: Path, *, late: bool = False, metrics: 
     if not entry.record_id:
         close_unknown(client, entry)
     sent = _sent(client, marked, folder / ARTIFACTS_FOLDER)
-    done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))  # a folder without its file is no kept run
+    done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))  # no longer a saved run without its file
     shutil.rmtree(done)
     return sent
 
 
 def _sent(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
-    """Log an entry to a run of its own, or to the one that it joins."""
+    """Log an entry to its own run, or to the one that it joins."""
     return (join if entry.joins else send)(client, entry, artifacts)
 
 
 def close_unknown(client: MlflowClient, end: RunEntry) -> None:
-    """End the benchmarks that the sweep of this `end` opened without ever learning their ids."""
+    """End the benchmarks that this sweep opened without ever receiving their ids; `end` is the sweep's end."""
     opening = end.tags.get(schema.OPENING.key)
     for run_id in opened_by(client, ensure_experiment(client, end.experiment), f"{opening}-") if opening else ():
         client.set_tag(run_id, schema.REASON.key, UNKNOWN)
@@ -192,10 +192,10 @@ def close_unknown(client: MlflowClient, end: RunEntry) -> None:
 
 @dataclass(frozen=True)
 class ResendReport:
-    """What `resend` did, in numbers of runs.
+    """Result of `resend`, in numbers of runs.
 
-    `sent` were logged, `present` had arrived before; `left` are the folders that stay, with the reason;
-    `set_aside` are those that are not kept runs, where they are now and why.
+    `sent` were logged, `present` had already arrived. `left` are the folders that stay, with the reason;
+    `set_aside` are those that are not saved runs, with their new place and the reason.
     """
 
     sent: int
@@ -211,16 +211,16 @@ def resend(
     only: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ResendReport:
-    """Log the kept runs in `directory`, each to the server that it was meant for, exactly once.
+    """Log the saved runs in `directory`, each to its intended server, exactly once.
 
     Parameters
     ----------
     directory
-        The spool; None takes `spool_directory()`.
+        The spool; None uses `spool_directory()`.
     uri
-        Sends every run to this server instead (the old one has a new address, say).
+        Sends every run to this server instead (for example because the old one has a new address).
     only
-        Sends the runs alone that were meant for this server.
+        Sends only the runs that are intended for this server.
     on_progress
         Called with the number of runs handled and the total.
     """
@@ -253,7 +253,7 @@ def _is_meant_for(folder: Path, uri: str) -> bool:
 
 
 def _put_aside(folder: Path, reason: str) -> tuple[Path, str]:
-    """Move what is not a kept run out of the way and write down why; return its new place and the reason."""
+    """Move what is not a saved run out of the way and write down why; return its new place and the reason."""
     store = folder.parent / SET_ASIDE
     place = store / folder.name
     number = count(2)
@@ -273,12 +273,12 @@ def _put_aside(folder: Path, reason: str) -> tuple[Path, str]:
 def _resend_one(
     folder: Path, uri: str | None, addresses: Sequence[str], clients: dict[str, MlflowClient | TrackingError]
 ) -> Sent | str:
-    """Send one kept run; return its run, or why it stays.
+    """Send one saved run; return its run, or why it stays.
 
     Raises
     ------
     DataError
-        If it is not a kept run.
+        If it is not a saved run.
     """
     try:
         with claimed(folder) as mine:
@@ -290,18 +290,18 @@ def _resend_one(
         raise
     except (*SERVER_ERRORS, FrmError) as error:
         return redact.text(str(error))
-    except Exception as error:  # whatever one result meets, the others are sent
+    except Exception as error:  # if one result fails, the others are still sent
         logger.exception("%s cannot be sent", folder)
         return redact.text(f"{type(error).__name__}: {error}")
 
 
 def _address(entry: RunEntry, addresses: Sequence[str]) -> str:
-    """Return the address of an entry's server with its password, which is not kept on disk.
+    """Return the address of an entry's server with its password, which is not stored on disk.
 
     Raises
     ------
     TrackingError
-        If no current setting has it.
+        If no current setting contains it.
     """
     stored = entry.tracking_uri
     if redact.HIDDEN not in stored:
@@ -316,7 +316,7 @@ def _address(entry: RunEntry, addresses: Sequence[str]) -> str:
 
 
 def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> MlflowClient | TrackingError:
-    """Return the server's client, or why it cannot be reached; each server is asked once."""
+    """Return the server's client, or why it cannot be reached; each server is tried once."""
     if uri not in clients:
         try:
             clients[uri] = connect(uri)
@@ -326,7 +326,7 @@ def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> Mlflo
 
 
 def deliver_now(client: MlflowClient, folder: Path) -> str | None:
-    """Send the kept run in `folder`; return its run id, or None where it has to stay on disk (which is logged)."""
+    """Send the saved run in `folder`; return its run id, or None if it has to stay on disk (which is logged)."""
     try:
         return deliver_at_once(client, folder)
     except SERVER_ERRORS as error:
@@ -335,14 +335,14 @@ def deliver_now(client: MlflowClient, folder: Path) -> str | None:
 
 
 def deliver_at_once(client: MlflowClient, folder: Path, *, metrics: bool = True) -> str | None:
-    """Send the kept run in `folder`; return its run id, or None where another process is sending it.
+    """Send the saved run in `folder`; return its run id, or None if another process is sending it.
 
     An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
 
     Raises
     ------
     MlflowException, TrackingError, OSError, ...
-        One of `SERVER_ERRORS`, where it has to stay on disk.
+        One of `SERVER_ERRORS`, if it has to stay on disk.
     """
     with claimed(folder) as mine:
         if not mine:

@@ -1,4 +1,4 @@
-"""What a parent run says of the runs below it: a description, tables and figures, kept and sent like every result."""
+"""Summary of a parent run's children: a description, tables and figures, saved and sent like every result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_FIGURES: Figures = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Summary:
-    """A description in Markdown, tables and figures by their path without a suffix, further metrics and tags."""
+    """A description in Markdown, tables and figures by path without a suffix, and additional metrics and tags."""
 
     description: str = ""
     tables: Tables = field(default_factory=lambda: NO_TABLES)
@@ -44,7 +44,7 @@ class Summary:
         return files
 
     def tags(self) -> dict[str, str]:
-        """Return the description, which files the UI shows as tables, and the further tags."""
+        """Return the tags: the description, the files that the UI shows as tables, and the additional tags."""
         shown = [{"path": f"{path}.json", "type": "table"} for path in self.tables]
         tags = {MLFLOW_RUN_NOTE: self.description, MLFLOW_LOGGED_ARTIFACTS: json.dumps(shown) if shown else ""}
         return {key: value for key, value in tags.items() if value} | dict(self.words)

@@ -1,7 +1,7 @@
-"""A sweep and its benchmarks as runs: one parent, one child a benchmark.
+"""A sweep and its benchmarks as runs: one parent, and one child per benchmark.
 
-Every run is addressed by its id through an explicit client; nothing depends on a run that is
-"active". A run that was opened here is always ended: FINISHED, FAILED with its reason, or KILLED.
+Every run is addressed by its id through an explicit client; nothing depends on an "active" run.
+A run that was opened here is always ended: FINISHED, FAILED with its reason, or KILLED.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a benchmark ended: FINISHED, FAILED or KILLED; `kept` is its folder while the server does not have it."""
+    """How a benchmark ended: FINISHED, FAILED or KILLED; `kept` is its folder until the server has it."""
 
     name: str
     status: str
@@ -61,7 +61,7 @@ class Outcome:
 
 @dataclass
 class Sweep:
-    """A parent run that is open, and how the benchmarks below it ended so far."""
+    """An open parent run, and how the benchmarks below it have ended so far."""
 
     client: MlflowClient
     experiment: str
@@ -71,13 +71,13 @@ class Sweep:
     context_tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     outcomes: list[Outcome] = field(default_factory=list)
     opening: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Marks the runs that this sweep has opened; the benchmarks' marks have a number after it."""
+    """Marks the runs that this sweep has opened; a benchmark's mark has a number appended."""
     lease: Lease | None = None
-    """The right to run this sweep; a fleet's job works under its launcher's."""
+    """The right to run this sweep; a fleet's job works under its launcher's lease."""
     summary: Summary = NO_SUMMARY
-    """What the parent run says of it all; logged when it ends."""
+    """Summary of all benchmarks for the parent run; logged when it ends."""
     end_kept: Path | None = None
-    """The folder of the sweep's own end while the server does not have it."""
+    """The folder of the sweep's own end until the server has it."""
     _numbers: Iterator[int] = field(default_factory=count, repr=False)
 
     @property
@@ -96,13 +96,13 @@ class Sweep:
     ) -> Iterator[BenchmarkRun]:
         """Open a child run; it is ended when the block is left, whatever happens in it.
 
-        An exception ends it as FAILED with the exception's message (in an artifact too where it has
+        An exception ends it as FAILED with the exception's message (also as an artifact if the message has
         more than one line, such as a worker's last output), Ctrl-C as KILLED; both are raised again.
 
         Raises
         ------
         LeaseLostError
-            If another process has taken the sweep over; nothing is opened then.
+            If another process has taken over the sweep; nothing is opened in that case.
         """
         if self.lease is not None:
             self.lease.check()
@@ -122,7 +122,7 @@ class Sweep:
             run.end(FAILED, "ended without a result")
 
     def close(self, status: str, reason: str = "") -> None:
-        """End the parent run, now or, where the server does not answer, by a later `frm-mlflow resend`."""
+        """End the parent run: now or, if the server does not respond, by a later `frm-mlflow resend`."""
         entry = RunEntry(
             tracking_uri=self.client.tracking_uri,
             experiment=self.experiment,
@@ -141,12 +141,12 @@ class Sweep:
             self.end_kept = folder
 
     def keep(self, entry: RunEntry, attachments: Attachments) -> Path | Sent:
-        """Write a finished run to disk and return its folder; where no disk takes it, send it at once instead.
+        """Write a finished run to disk and return its folder; if no disk accepts it, send it immediately instead.
 
         Raises
         ------
         TrackingError
-            Where neither disk nor server takes it.
+            If neither disk nor server accepts it.
         """
         try:
             return keep(entry, attachments, directory=self.spool)
@@ -155,7 +155,7 @@ class Sweep:
             return send_unkept(self.client, entry, attachments)
 
     def close_children(self) -> None:
-        """End as KILLED what an interrupt has left open: a child whose id had not come back yet."""
+        """End as KILLED what an interrupt has left open: children whose ids had not been returned yet."""
         try:
             check_answer(self.client)
             for run_id in opened_by(self.client, self.experiment_id, f"{self.opening}-"):
@@ -176,18 +176,18 @@ class Sweep:
 
 @dataclass
 class BenchmarkRun:
-    """A child run that is open: `finish` or `fail` ends it."""
+    """An open child run: `finish` or `fail` ends it."""
 
     sweep: Sweep
     name: str
     tags: dict[str, str]
     start_ms: int
     run_id: str | None = None
-    """None where the server went away before the run could be opened."""
+    """None if the server went away before the run could be opened."""
     outcome: Outcome | None = None
 
     def open(self) -> None:
-        """Create the run, where the server answers."""
+        """Create the run, if the server responds."""
         client = self.sweep.client
         tags = clean(self.tags)
         try:
@@ -215,7 +215,7 @@ class BenchmarkRun:
         return self._close(self._unfinished(FAILED, reason), replace(attachments, texts=texts))
 
     def end(self, status: str, reason: str) -> None:
-        """End the run without a result, if it is not ended yet."""
+        """End the run without a result, unless it has already ended."""
         if self.outcome is None:
             texts = {OUTPUT_FILE: reason} if "\n" in reason.strip() else {}
             self._close(self._unfinished(status, reason), Attachments(texts=texts))
@@ -277,22 +277,22 @@ def open_sweep(
 ) -> Iterator[Sweep]:
     """Open a parent run; it is ended when the block is left.
 
-    It ends as FAILED where a benchmark below it failed or an exception passes, as KILLED on
-    Ctrl-C, SIGTERM or SIGHUP, else as FINISHED. Exceptions are raised again. A run that analyses or
-    predicts is opened the same way with another `kind`.
+    It ends as FAILED if a benchmark below it failed or an exception is raised, as KILLED on
+    Ctrl-C, SIGTERM or SIGHUP, else as FINISHED. Exceptions are raised again. A run for an analysis or a
+    prediction is opened the same way with another `kind`.
 
     Parameters
     ----------
     experiment
-        Name of the experiment, created where it is missing.
+        Name of the experiment, which is created if it does not exist.
     params
-        Logged on a run that is created here; a run of `mlflow run` has its own already.
+        Logged to a run that is created here; a run of `mlflow run` already has its own.
     parent_run_id
-        An existing run to go on with (a sweep that is resumed).
+        An existing run to continue (a sweep that is resumed).
     resume
-        End as KILLED what an earlier process of that sweep has left RUNNING.
+        End as KILLED the runs that an earlier process of that sweep left RUNNING.
     spool
-        Folder that keeps results until the server has them; None takes `spool_directory()`.
+        Folder that keeps results until the server has them; None uses `spool_directory()`.
     environ
         `MLFLOW_RUN_ID`, which `mlflow run` sets for its child, is taken out of here, and that run
         becomes the parent in its own experiment.
@@ -302,7 +302,7 @@ def open_sweep(
     ConfigError
         If another live process runs that sweep (`tracking.lease`).
     TrackingError
-        If the run cannot be opened; nothing has been measured then.
+        If the run cannot be opened; nothing has been measured in that case.
     """
     existing = parent_run_id or environ.get(RUN_ID_VARIABLE)
     environ.pop(RUN_ID_VARIABLE, None)
@@ -368,7 +368,7 @@ def _closing(sweep: Sweep, *, interrupted: str) -> Iterator[None]:
         sweep.close_children()
         sweep.close(KILLED, interrupted)
         raise
-    except LeaseLostError:  # the parent run is another process's now
+    except LeaseLostError:  # the parent run now belongs to another process
         raise
     except BaseException as error:
         sweep.close(FAILED, _reason(error))

@@ -1,8 +1,8 @@
-"""Whether the files of a logged model can be opened without running a line of whoever logged it.
+"""Checks whether the files of a logged model can be opened without running any code of whoever logged it.
 
-`torch.export.load` is not safe on such files: it unpickles, it evaluates the guards and the sizes of `model.json` as
-Python, and it loads compiled libraries. MLflow looks for pickles only, and not in all versions. So only what is listed
-here passes, and everything else needs the user's consent.
+`torch.export.load` is not safe for such files: it unpickles, it evaluates the guards and the sizes of `model.json` as
+Python, and it loads compiled libraries. MLflow looks only for pickles, and not in all versions. Therefore only what is
+listed here is accepted, and everything else needs the user's consent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from frm_mlflow.errors import ConfigError
 
 CONSENT = "If you trust who logged it, set trust=true"
-"""What every refusal ends with; `UntrustedModelError` adds it."""
+"""The end of every refusal; `UntrustedModelError` appends it."""
 
 _RECORDS = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)|models/model\.json"
@@ -40,7 +40,7 @@ _TENSOR_GLOBALS = re.compile(
     r"|torch (\w+Storage|Size|device|float\d*|bfloat16|half|double|u?int\d+|bool|long|short)"
     r"|torch\.storage (Typed|Untyped)Storage|torch\.serialization _get_layout"
 )
-"""What the pickle of tensors and containers names."""
+"""Names that the pickle of tensors and containers may contain."""
 _IMPORTING_OPCODES = frozenset(("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"))
 _NAME = re.compile(r"[\w.$]*")
 _OPERATOR = re.compile(
@@ -84,7 +84,7 @@ _ARITHMETIC = (
     *(ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
 )
 _OPERATORS_WITH_CODE = frozenset(("EPContext", "PyOp", "PythonOp", "PythonOpGrad"))
-"""ONNX operators that hand a library, a compiled blob or Python to the runtime."""
+"""ONNX operators that pass a library, a compiled blob or Python to the runtime."""
 _CODE_SETTINGS = frozenset(
     ("auto_map", "quantization_config", "custom_pipelines", "use_pretrained_backbone", "use_kernels", "kernel_config")
 )
@@ -93,19 +93,19 @@ _PICKLE_SUFFIXES = frozenset((".pkl", ".pickle", ".pth", ".bin", ".ckpt", ".jobl
 
 
 class UntrustedModelError(ConfigError):
-    """A logged model could run foreign code when it is opened, or reaches outside of its folder."""
+    """A logged model could run foreign code when it is opened, or refers to files outside its folder."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"'{name}' was not opened: {reason}. {CONSENT}.")
 
 
 def check_folder(folder: Path, flavors: dict[str, Any], *, name: str) -> None:
-    """Refuse a model that brings Python code, links, or flavors whose paths lead out of its folder.
+    """Refuse a model that contains Python code, links, or flavors whose paths lead out of its folder.
 
     Raises
     ------
     UntrustedModelError
-        With what was found.
+        If there is any; the message names it.
     """
     for path in _tree(folder):
         mode = path.lstat().st_mode
@@ -119,12 +119,12 @@ def check_folder(folder: Path, flavors: dict[str, Any], *, name: str) -> None:
 
 
 def inside(folder: Path, relative: str, *, name: str) -> Path:
-    """Return the file that a model names in its folder.
+    """Return the file that a model refers to in its folder.
 
     Raises
     ------
     UntrustedModelError
-        For a path that leads out of the folder or does not exist.
+        If the path leads out of the folder or does not exist.
     """
     path = folder / relative
     if not path.resolve().is_relative_to(folder.resolve()) or path.resolve() == folder.resolve():
@@ -135,12 +135,12 @@ def inside(folder: Path, relative: str, *, name: str) -> Path:
 
 
 def check_program(file: Path, *, name: str) -> None:
-    """Refuse an archive of `torch.export.save` with anything but a graph and tensors.
+    """Refuse an archive of `torch.export.save` that contains anything but a graph and tensors.
 
     Raises
     ------
     UntrustedModelError
-        With the record and what is wrong with it.
+        If there is such a record; the message names it and what is wrong with it.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -159,7 +159,7 @@ def check_program(file: Path, *, name: str) -> None:
 
 
 def check_onnx(file: Path, model: Any, *, folder: Path, name: str) -> None:
-    """Refuse an ONNX model whose data is outside of its folder, or that hands code to a runtime.
+    """Refuse an ONNX model whose data is outside its folder, or that passes code to a runtime.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def check_onnx(file: Path, model: Any, *, folder: Path, name: str) -> None:
     Raises
     ------
     UntrustedModelError
-        With the path or the operator.
+        If it does; the message names the path or the operator.
     """
     for message in _messages(model):
         kind = type(message).__name__
@@ -180,12 +180,12 @@ def check_onnx(file: Path, model: Any, *, folder: Path, name: str) -> None:
 
 
 def check_weights(folder: Path, *, name: str) -> None:
-    """Refuse a folder of a transformers model that holds pickles, or whose configuration names code.
+    """Refuse a folder of a transformers model that contains pickles, or whose configuration refers to code.
 
     Raises
     ------
     UntrustedModelError
-        With the file.
+        If it does; the message names the file.
     """
     for path in _tree(folder):
         if path.suffix in _PICKLE_SUFFIXES or path.suffix == ".py":
@@ -207,7 +207,7 @@ def _tree(folder: Path) -> Iterator[Path]:
 
 
 def _records(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """Return an archive's records by their path below its one root."""
+    """Return an archive's records by their path below its single root."""
     infos = archive.infolist()
     paths = [PurePosixPath(info.filename) for info in infos]
     roots = {path.parts[0] for path in paths if path.parts}
@@ -230,7 +230,7 @@ def _check_payloads(config: Any, name: str) -> None:
 
 
 def _check_tensors(content: bytes, name: str) -> None:
-    """Refuse what `torch.save` has written if it is more than tensors in containers."""
+    """Refuse a file of `torch.save` that contains more than tensors in containers."""
     with zipfile.ZipFile(io.BytesIO(content)) as nested:
         inner = [PurePosixPath(info.filename) for info in nested.infolist()]
         pickles = [path for path in inner if path.name == "data.pkl"]
@@ -244,7 +244,7 @@ def _check_tensors(content: bytes, name: str) -> None:
 
 
 def _check_graph(value: Any, name: str, *, key: str = "") -> None:
-    """Walk `model.json`: each string is a name, or what its field allows."""
+    """Walk `model.json` and check that each string is a name, or what its field allows."""
     if isinstance(value, dict):
         for inner, content in value.items():
             if inner in _FORBIDDEN and content:
@@ -286,7 +286,7 @@ def _is_plain(value: str) -> bool:
 
 
 def _is_container(spec: Any, *, keys: Any) -> bool:
-    """Whether the structure of a call is made of tuples, lists and dicts with keys that are text or numbers."""
+    """Whether the structure of a call consists of tuples, lists and dicts with keys that are text or numbers."""
     context = None if spec["context"] is None else json.loads(spec["context"])
     entries = context if isinstance(context, list) else [] if context is None else [context]
     plain = all(isinstance(entry, int) or (isinstance(entry, str) and keys(entry)) for entry in entries)
@@ -294,7 +294,7 @@ def _is_container(spec: Any, *, keys: Any) -> bool:
 
 
 def _is_size(text: str) -> bool:
-    """Whether an expression of sizes calls nothing but the functions of sizes."""
+    """Whether an expression of sizes calls only the functions of sizes."""
     return all(
         (isinstance(node, (*_ARITHMETIC, ast.keyword)) and _is_number_or_name(node)) or _calls(node, _SIZE_FUNCTIONS)
         for node in ast.walk(ast.parse(text, mode="eval"))
@@ -302,7 +302,7 @@ def _is_size(text: str) -> bool:
 
 
 def _is_guard(text: str) -> bool:
-    """Whether a guard compares nothing but the sizes of inputs."""
+    """Whether a guard compares only the sizes of inputs."""
     return all(
         (isinstance(node, (*_ARITHMETIC, ast.Subscript)) and _is_number_or_name(node))
         or (isinstance(node, ast.Attribute) and _is_of_sizes(node))
@@ -313,7 +313,7 @@ def _is_guard(text: str) -> bool:
 
 
 def _is_number_or_name(node: ast.AST) -> bool:
-    """Whether a constant is a number or a name; other nodes are."""
+    """Whether a constant is a number or a name; true for any other node."""
     if not isinstance(node, ast.Constant):
         return True
     return isinstance(node.value, int | float) or (isinstance(node.value, str) and bool(_NAME.fullmatch(node.value)))
@@ -343,7 +343,7 @@ def _check_external(entry: dict[str, str], file: Path, folder: Path, name: str) 
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """Yield a protobuf message and all messages in it; those of a tensor are its own affair."""
+    """Yield a protobuf message and all messages in it, except those inside a tensor."""
     yield message
     if type(message).__name__ == "TensorProto":
         return

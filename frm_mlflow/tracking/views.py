@@ -16,7 +16,7 @@ from rich.console import Console
 from frm_mlflow import redact, schema
 
 PREFIX = "mlflow.sharedViewState."
-"""Experiment tags of this name are MLflow's saved views; what follows it is the key in a view's link."""
+"""Experiment tags with this prefix are MLflow's saved views; the rest of the name is the key in a view's link."""
 
 
 def _metrics(*metrics: schema.Metric) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ _BENCHMARK = f"tags.`{schema.KIND.key}` = '{schema.KIND_BENCHMARK}'"
 
 @dataclass(frozen=True)
 class View:
-    """A filter in MLflow's syntax, the columns of the table, and the one that it is sorted by, the lowest first."""
+    """A filter in MLflow's syntax, the columns of the table, and the column that it is sorted by, lowest first."""
 
     key: str
     name: str
@@ -74,7 +74,7 @@ VIEWS = (
 
 
 LOCAL = "http://127.0.0.1:5000"
-"""Where `mlflow server` listens unless it is told otherwise."""
+"""Default address of `mlflow server`."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def links(tracking_uri: str, experiment_id: str, *, key: str = "frm-cheapest") -
 
 
 def print_links(client: MlflowClient, experiment: str, out: Console) -> None:
-    """Print where the benchmarks of an experiment are seen; prints nothing if the server has no such experiment."""
+    """Print where to see the benchmarks of an experiment; prints nothing if the server has no such experiment."""
     try:
         found = client.get_experiment_by_name(experiment)
     except MlflowException as error:

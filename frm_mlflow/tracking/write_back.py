@@ -26,19 +26,19 @@ def write_back(
     clock: Callable[[], float] = time.time,
     on_progress: OnProgress | None = None,
 ) -> int:
-    """Log the rows of `values` on their runs, one request each; return how many runs were written to.
+    """Log the rows of `values` to their runs, with one request each; return how many runs were written to.
 
     Parameters
     ----------
     values
-        Index: run ids. Columns: metric keys of `schema`. What is NaN or infinite is not logged.
+        Index: run ids. Columns: metric keys of `schema`. NaN and infinite values are not logged.
 
     Raises
     ------
     DataError
-        Where a column is no metric of the schema.
+        If a column is not a metric of the schema.
     TrackingError
-        Where a run refuses its values; those before it are written.
+        If a run refuses its values; the runs before it have been written.
     """
     unknown = sorted(set(values.columns) - set(schema.METRIC_BY_KEY))
     if unknown:
