@@ -1,4 +1,4 @@
-"""What the examples share: scikit-learn's 8 x 8 digits as tensors, and a network that learns them in seconds."""
+"""Shared by the examples: scikit-learn's 8 x 8 digits as tensors, and a network that learns them in seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def network() -> nn.Sequential:
-    """Return two convolutions and a classifier."""
+    """Return a network of two convolutions and a linear classifier."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.BatchNorm2d(16),

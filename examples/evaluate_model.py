@@ -1,4 +1,4 @@
-"""`mlflow.models.evaluate` with MLflow's own evaluator and frm-mlflow's side by side.
+"""Run `mlflow.models.evaluate` with MLflow's default evaluator and frm-mlflow's side by side.
 
 Run it: python examples/evaluate_model.py
 """
@@ -27,7 +27,7 @@ with mlflow.start_run(run_name="evaluate"):
         model.eval(),
         name="digits_regressor",
         input_example=rows[:2].numpy(),
-        pip_requirements=["torch", "pandas"],  # else MLflow loads the model once more, to see what it imports
+        pip_requirements=["torch", "pandas"],  # otherwise MLflow loads the model again to detect its imports
     )
     result = mlflow.models.evaluate(
         logged.model_uri,

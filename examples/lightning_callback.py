@@ -1,4 +1,4 @@
-"""PyTorch Lightning on digits, pruned while it trains: FRM as a curve over epochs.
+"""Train and prune a digits network with PyTorch Lightning and log FRM as a curve over epochs.
 
 Run it: python examples/lightning_callback.py
 """
@@ -15,7 +15,7 @@ from frm_mlflow.integrations.lightning import FRMCallback
 
 
 class Digits(pl.LightningModule):
-    """The digits network; after each epoch a third of the second convolution's weights that are left goes."""
+    """The digits network; each epoch prunes a third of the second convolution's remaining weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ class Digits(pl.LightningModule):
         return torch.nn.functional.cross_entropy(self(images), labels)
 
     def on_train_epoch_end(self) -> None:
-        """Prune."""
+        """Prune the second convolution."""
         prune.l1_unstructured(self.network[3], "weight", amount=0.33)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return Adam."""
+        """Return the Adam optimiser."""
         return torch.optim.Adam(self.parameters(), lr=3e-3)
 
 

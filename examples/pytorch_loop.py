@@ -1,4 +1,4 @@
-"""A plain PyTorch loop on digits; one line adds FRM to its run.
+"""Train on digits in a plain PyTorch loop; one line adds FRM to the run.
 
 Run it: python examples/pytorch_loop.py
 """

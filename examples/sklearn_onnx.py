@@ -1,4 +1,4 @@
-"""A scikit-learn network through ONNX: logged with `mlflow.onnx`, benchmarked by `autolog` once.
+"""Convert a scikit-learn network to ONNX and log it with `mlflow.onnx`; `autolog` benchmarks it once.
 
 Run it: python examples/sklearn_onnx.py
 """

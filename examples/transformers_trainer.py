@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer on a tiny, randomly initialised ViT; `autolog` adds FRM at the end of training.
+"""Train a tiny, randomly initialised ViT with Hugging Face's Trainer; `autolog` adds FRM at the end of training.
 
 Run it: python examples/transformers_trainer.py
 """
