@@ -1,8 +1,8 @@
-"""`frm_mlflow.autolog()`: FRM of every model that training or logging leaves behind, once a model.
+"""`frm_mlflow.autolog()`: logs the FRM of every model that is trained or logged, once per model.
 
-Four functions of other libraries are wrapped, when and if they are imported: `fit` of Lightning's
+Four functions of other libraries are wrapped if and when they are imported: `fit` of Lightning's
 Trainer, `train` of Transformers' Trainer, `mlflow.pytorch.log_model` and `mlflow.onnx.log_model`.
-Each does its work first and unchanged; what follows cannot fail it.
+Each first does its work unchanged; the benchmark that follows cannot make it fail.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Wrapper = Callable[..., Any]
 
 _settings: FrmSettings | None = None
 _done: weakref.WeakKeyDictionary[Any, FrmResult | None] = weakref.WeakKeyDictionary()
-"""What came of each torch model that was benchmarked (None: it failed)."""
+"""Result of each torch model that was benchmarked (None: the benchmark failed)."""
 _done_files: dict[str, FrmResult | None] = {}
-"""The same for ONNX models, which are data, by their content."""
+"""The same for ONNX models, which are data, keyed by their content."""
 
 
 @dataclass
 class Logged:
-    """The run and the LoggedModel that a model in training was logged to meanwhile."""
+    """The run and the LoggedModel that a model was logged to while it was in training."""
 
     run_id: str | None = None
     model_id: str | None = None
 
 
 _in_training: dict[Any, Logged] = {}
-"""Models that a trainer trains at this moment."""
+"""Models that are being trained by a trainer."""
 
 
 def autolog(
@@ -59,19 +59,19 @@ def autolog(
     prefix: str = "",
     overrides: Sequence[str] = (),
 ) -> None:
-    """Benchmark each model once when its training ends or when it is logged, into its own run.
+    """Benchmark each model once, when its training ends or when it is logged, and log the result to its own run.
 
-    It works for PyTorch Lightning (`Trainer.fit`), Hugging Face (`Trainer.train`), and any
+    It supports PyTorch Lightning (`Trainer.fit`), Hugging Face (`Trainer.train`), and any
     `mlflow.pytorch.log_model` and `mlflow.onnx.log_model`. What training computes is not changed.
-    One line on stderr gives FRM and what the benchmark took, or why there is none and what to do; then the run is
-    tagged with the reason (`frm.reason`). The training goes on in either case.
+    One line on stderr reports FRM and the duration of the benchmark, or why there is none and what to do. In the latter
+    case the run is tagged with the reason (`frm.reason`). The training continues in either case.
 
     Parameters
     ----------
     disable
-        Stop it.
+        Turn autologging off.
     device, baseline, runtime, measure, batch_size, prefix, overrides
-        As for `log_frm`; `measure` is the protocol that takes seconds.
+        As for `log_frm`; `measure` defaults to the protocol that takes seconds.
     """
     global _settings
     if disable:
@@ -106,7 +106,7 @@ def _wrap_log_model(module: Any) -> None:
 
 
 def _wrap(owner: Any, name: str, wrapper: Wrapper) -> None:
-    """Replace a function by one that calls `wrapper` with it while autologging is on."""
+    """Replace a function by one that passes it to `wrapper` while autologging is on."""
     original = getattr(owner, name)
     if hasattr(original, "_frm_original"):
         return
@@ -122,7 +122,7 @@ def _wrap(owner: Any, name: str, wrapper: Wrapper) -> None:
 
 
 def _fit(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Lightning's `Trainer.fit`, then the benchmark."""
+    """Run Lightning's `Trainer.fit`, then the benchmark."""
     from frm_mlflow.integrations.watch import FirstCall
 
     model = inspect.signature(original).bind(trainer, *args, **kwargs).arguments["model"]
@@ -135,7 +135,7 @@ def _fit(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **k
     if trainer.is_global_zero and not trainer.interrupted:
         example = getattr(model, "example_input_array", None)
         subject, example = (watch.model, watch.call) if example is None else (model, example)
-        if subject is not model:  # a network that the module calls instead of itself
+        if subject is not model:  # a network that training calls instead of the module
             settings = replace(settings, name=settings.name or type(model).__name__)
         with run_of_training(trainer, seen=logged.run_id or watch.run_id) as (run_id, uri):
             _once(subject, example, settings, run_id=run_id, model_id=logged.model_id, tracking_uri=uri)
@@ -143,7 +143,7 @@ def _fit(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **k
 
 
 def _train(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, **kwargs: Any) -> Any:
-    """Hugging Face's `Trainer.train`, then the benchmark."""
+    """Run Hugging Face's `Trainer.train`, then the benchmark."""
     from frm_mlflow.integrations.watch import LABELS, FirstCall
 
     watch = FirstCall(trainer.model, ignored=LABELS | set(trainer.label_names or ()), samples=settings.batch_size)
@@ -159,7 +159,7 @@ def _train(original: Wrapper, settings: FrmSettings, trainer: Any, *args: Any, *
 
 
 def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: Any) -> Any:
-    """`mlflow.pytorch.log_model` or `mlflow.onnx.log_model`, then the benchmark.
+    """Run `mlflow.pytorch.log_model` or `mlflow.onnx.log_model`, then the benchmark.
 
     A model that is still in training is benchmarked when training ends: MLflow's own autologging logs it before that,
     and without an example.
@@ -179,7 +179,7 @@ def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: A
 
 @contextmanager
 def _training(model: Any) -> Iterator[Logged]:
-    """Mark a model as in training; what is logged of it meanwhile is there at the end."""
+    """Mark a model as in training; the yielded object names, after the block, where it was logged to meanwhile."""
     key, _ = _place(model)
     _in_training[key] = Logged()
     logged = Logged()
@@ -199,9 +199,9 @@ def _once(
     model_id: str | None = None,
     tracking_uri: str | None = None,
 ) -> None:
-    """Benchmark a model that was not benchmarked yet; link one that was to the LoggedModel that it now is.
+    """Benchmark a model unless it already was; in that case link its benchmark to its new LoggedModel.
 
-    Without a run, one is started for the benchmark, and deleted if the benchmark fails.
+    If there is no run, one is started for the benchmark, and deleted if the benchmark fails.
     """
     key, done = _place(model)
     if key not in done:
@@ -222,7 +222,7 @@ def _once(
 
 
 def _place(model: Any) -> tuple[Any, Any]:
-    """Return the key under which a model is remembered, and where."""
+    """Return the key that identifies a model, and the mapping that stores its result."""
     if hasattr(model, "SerializeToString"):
         return hashlib.sha256(model.SerializeToString()).hexdigest(), _done_files
     from frm_mlflow.export.capture import unwrap
@@ -243,7 +243,7 @@ def run_of_training(trainer: Any, *, seen: str | None = None) -> Iterator[tuple[
 
 @contextmanager
 def run_or_new(seen: str | None) -> Iterator[str]:
-    """Yield the run that was seen in training, the active one, or a new one for the benchmark alone."""
+    """Yield the run that was seen in training, the active one, or a new one just for the benchmark."""
     active = mlflow.active_run()
     known = seen or (active.info.run_id if active is not None else None)
     if known is not None:

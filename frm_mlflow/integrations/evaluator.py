@@ -29,13 +29,13 @@ SETTINGS = frozenset(("device", "baseline", "runtime", "measure", "batch_size", 
 class FrmEvaluator(ModelEvaluator):
     """Benchmarks a logged model on this machine.
 
-    It takes part where `model_type="frm"`, or where it is given settings of its own (which lets it
-    run beside the default evaluator: `evaluators=["default", "frm"], evaluator_config={"frm": {...}}`).
+    It runs if `model_type="frm"`, or if its own settings are given (so that it can
+    run with the default evaluator: `evaluators=["default", "frm"], evaluator_config={"frm": {...}}`).
     """
 
     @classmethod
     def can_evaluate(cls, *, model_type: str | None, evaluator_config: dict[str, Any] | None, **_: Any) -> bool:
-        """Whether it was asked for: by the model type, or by settings that are its own."""
+        """Whether it was requested: by the model type, or by its own settings."""
         config = evaluator_config or {}
         return model_type == MODEL_TYPE or (bool(config) and set(config) <= SETTINGS)
 
@@ -50,14 +50,14 @@ class FrmEvaluator(ModelEvaluator):
         model_id: str | None = None,
         **_: Any,
     ) -> EvaluationResult:
-        """Benchmark `model` beside the baseline and log it to the evaluation's run.
+        """Benchmark `model` together with the baseline and log it to the evaluation's run.
 
         Raises
         ------
         ConfigError
-            For a setting that does not exist, or a model that has no files (a function, an endpoint).
+            If a setting does not exist, or the model has no files (a function, an endpoint).
         FrmError
-            Where the benchmark fails.
+            If the benchmark fails.
         """
         from frm_mlflow.stages.attach import benchmark_beside
         from frm_mlflow.stages.compose import zoo_model
@@ -92,7 +92,7 @@ class FrmEvaluator(ModelEvaluator):
 
 
 class _Unloaded:
-    """Stands for a model whose files are measured; no line of the model is run."""
+    """Placeholder for a model whose files are measured; none of the model's code is run."""
 
     def predict(self, *_: Any, **__: Any) -> Any:
         raise ConfigError(f"model_type='{MODEL_TYPE}' measures a model's files and does not load the model")
@@ -102,15 +102,15 @@ def unloaded(model_uri: str) -> Any:
     """Return MLflow's handle of a logged model with its metadata, which is data, and without its code."""
     metadata = Model.load(model_uri)
     handle: Any = PyFuncModel(model_meta=metadata, model_impl=_Unloaded(), model_id=metadata.model_id)
-    handle.frm_uri = model_uri  # the run that a model file names may be another model's
+    handle.frm_uri = model_uri  # the run named in a model file may be another model's
     return handle
 
 
 def _load_only_if_trusted(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the function that `mlflow.models.evaluate` loads a model with, for its calls with our model type.
+    """Wrap the function that `mlflow.models.evaluate` loads a model with, for calls with our model type.
 
     MLflow loads the model, and so runs its code, before it calls any evaluator. It imports this module before that,
-    and hands over no settings: so they are read from its own call.
+    but passes no settings, so they are read from the frame of its call.
     """
 
     @functools.wraps(original)
@@ -127,7 +127,7 @@ def _load_only_if_trusted(original: Callable[..., Any]) -> Callable[..., Any]:
     return load
 
 
-_PYFUNC: Any = mlflow.pyfunc  # the function is private to it, and no type names it
+_PYFUNC: Any = mlflow.pyfunc  # the function is private to the module and has no type
 if not hasattr(_PYFUNC._load_model_or_server, "_frm_original"):
     _PYFUNC._load_model_or_server = _load_only_if_trusted(_PYFUNC._load_model_or_server)
 
@@ -155,7 +155,7 @@ def _uri_of(model: Any) -> str:
 
 
 def _example(model: Any, dataset: Any) -> Any:
-    """Return the data's first row in the shape of the model's input; None where the model has its own example."""
+    """Return the data's first row in the shape of the model's input, or None if the model has its own example."""
     if model.metadata.saved_input_example_info is not None:
         return None
     rows = np.asarray(dataset.features_data)[:1].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Benchmarks that a training run can afford: a failed one is reported and tagged, never raised."""
+"""Benchmarks that cannot break a training run: a failed one is reported and tagged, never raised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from frm_mlflow.tracking.entry import short
 
 @dataclass(frozen=True, kw_only=True)
 class FrmSettings:
-    """What `log_frm` is told by a hook, under its own names; `measure` is the protocol of seconds by default."""
+    """Arguments that a hook passes to `log_frm`, with the same names; `measure` defaults to the quick protocol."""
 
     device: str = "auto"
     baseline: str = "resnet50"
@@ -29,7 +29,7 @@ class FrmSettings:
     overrides: tuple[str, ...] = ()
 
     def at(self, tracking_uri: str | None) -> FrmSettings:
-        """Return the settings with another tracking server, where one is named."""
+        """Return the settings with another tracking server, if one is given."""
         if tracking_uri is None:
             return self
         return replace(self, overrides=(*self.overrides, f"tracking.uri='{tracking_uri}'"))
@@ -45,11 +45,11 @@ def log_guarded(
     model_id: str | None = None,
     tracking_uri: str | None = None,
 ) -> FrmResult | None:
-    """Benchmark a model and log it to `run_id`; on failure say why, tag the run with the reason and return None."""
+    """Benchmark a model and log it to `run_id`; on failure report why, tag the run with the reason and return None."""
     chosen = settings.at(tracking_uri)
     try:
         return log_frm(model, example, **vars(chosen), step=step, run_id=run_id, model_id=model_id)
-    except Exception as error:  # whatever a benchmark meets, the training that it hangs on goes on
+    except Exception as error:  # whatever fails in a benchmark, the training continues
         lacking = "logged" if isinstance(error, TrackingError) else "measured"
         reason = short(f"FRM was not {lacking}: {error}")
         untagged = _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", reason, tracking_uri)
@@ -58,9 +58,9 @@ def log_guarded(
 
 
 def _tag(run_id: str, key: str, value: str, tracking_uri: str | None) -> str:
-    """Tag a run and return "", or why it could not be tagged."""
+    """Tag a run and return "", or the reason if it could not be tagged."""
     try:
         MlflowClient(tracking_uri=tracking_uri or mlflow.get_tracking_uri()).set_tag(run_id, key, value)
-    except Exception as error:  # the server may be what failed in the first place
+    except Exception as error:  # the server may have caused the failure in the first place
         return f" (the run could not be tagged: {redact.text(str(error))})"
     return ""

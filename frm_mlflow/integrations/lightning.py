@@ -21,19 +21,19 @@ def _base() -> Any:
     raise MissingExtraError("lightning", "lightning", "FRMCallback")
 
 
-class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
+class FRMCallback(_base()):  # type: ignore[misc] # known only at run time
     """Benchmarks the trained module and logs it to the training's run.
 
     Parameters
     ----------
     every_n_epochs
-        Benchmark after every so many epochs too; the metrics carry the global step, so that FRM
+        Also benchmark after every this many epochs; the metrics have the global step, so that FRM
         is a curve while a network is pruned, distilled or searched.
     example_input
-        Arguments of one call of `forward`; by default the module's `example_input_array`, else the
+        Arguments of one call of `forward`. Defaults to the module's `example_input_array`, or else to the
         first call that training makes.
     settings
-        What `log_frm` takes: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+        Arguments of `log_frm`: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
 
     The run is that of the trainer's `MLFlowLogger`, else MLflow's active one, else a new one.
     """
@@ -50,16 +50,16 @@ class FRMCallback(_base()):  # type: ignore[misc] # known at run time only
         self._run_id: str | None = None
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002 - Lightning's signature
-        """Start to look for an example."""
+        """Start looking for an example."""
         self._watch = FirstCall(pl_module, samples=self._settings.batch_size)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Benchmark, where this epoch is one of the wanted."""
+        """Benchmark if it is due after this epoch."""
         if self._every is not None and (trainer.current_epoch + 1) % self._every == 0:
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Benchmark what training has left, unless the last epoch was benchmarked."""
+        """Benchmark the trained module, unless the last epoch was benchmarked."""
         if self._watch is not None:
             self._watch.stop()
         if self._logged_at != trainer.global_step:

@@ -23,11 +23,11 @@ class FRMCallback(TrainerCallback):
     Parameters
     ----------
     every_n_epochs
-        Benchmark after every so many epochs too; the metrics carry the global step.
+        Also benchmark after every this many epochs; the metrics have the global step.
     example_input
-        Keyword arguments of one call of the model; by default those of training's first call, without labels.
+        Keyword arguments of one call of the model. Defaults to those of training's first call, without labels.
     settings
-        What `log_frm` takes: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+        Arguments of `log_frm`: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
     """
 
     def __init__(self, *, every_n_epochs: int | None = None, example_input: Any = None, **settings: Any) -> None:
@@ -41,21 +41,21 @@ class FRMCallback(TrainerCallback):
         self._logged_at: int | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Start to look for an example."""
+        """Start looking for an example."""
         self._watch = FirstCall(kwargs["model"], samples=self._settings.batch_size)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Remember the run: MLflow's own callback may end it before training's end reaches this one."""
+        """Remember the run: MLflow's own callback may end it before this one is told that training has ended."""
         if self._run_id is None and (run := mlflow.active_run()) is not None:
             self._run_id = run.info.run_id
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Benchmark, where this epoch is one of the wanted."""
+        """Benchmark if it is due after this epoch."""
         if self._every is not None and round(state.epoch) % self._every == 0:
             self._log(state, kwargs["model"])
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Benchmark what training has left, unless the last epoch was benchmarked."""
+        """Benchmark the trained model, unless the last epoch was benchmarked."""
         if self._watch is not None:
             self._watch.stop()
         if self._logged_at != state.global_step:

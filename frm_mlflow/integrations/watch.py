@@ -1,4 +1,4 @@
-"""The first call that training makes of a model, kept as the example that it is benchmarked on."""
+"""Captures the first call of a model in training, as the example to benchmark it with."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _LIGHTNING = ("lightning", "pytorch_lightning")
 
 
 class FirstCall:
-    """Watches a module until its first call and keeps one sample of the arguments; `stop` ends the watch.
+    """Watches a module until its first call and keeps one sample of the arguments; `stop` ends this.
 
-    It costs training one copy of a sample and nothing from the second call on. A Lightning module may call its one
-    network instead of itself; then `call` is the network's, and `model` the network.
+    It costs training one copy of a sample, and nothing from the second call on. A Lightning module may call its only
+    network instead of itself; then `call` is a call of that network, and `model` is the network.
 
     Attributes
     ----------
     run_id
-        The run that was active in the first call.
+        The run that was active during the first call.
     """
 
     def __init__(self, model: nn.Module, *, ignored: Iterable[str] = LABELS, samples: int = 1) -> None:
@@ -42,19 +42,19 @@ class FirstCall:
 
     @property
     def call(self) -> Call | None:
-        """The first call of the module, else of its one network; None if training called neither."""
+        """The first call of the module, else of its only network; None if training called neither."""
         return self._calls.get(self._module) or (self._calls.get(self._network) if self._network else None)
 
     @property
     def model(self) -> nn.Module:
-        """What `call` is a call of: the module, or its network if it has no `forward` of its own."""
+        """The model that `call` belongs to: the module, or its network if the module has no `forward` of its own."""
         if self._network is None or self._module in self._calls or self._network not in self._calls:
             return self._module
         own = type(self._module).forward
         return self._network if own.__module__.startswith(_LIGHTNING) else self._module
 
     def stop(self) -> None:
-        """Take the watch off the module."""
+        """Remove the hooks from the module."""
         for handle in self._handles:
             handle.remove()
 
@@ -84,13 +84,13 @@ class FirstCall:
 
 
 def _is_redirected(module: nn.Module) -> bool:
-    """Whether Lightning has put a training step in the place of `forward`, as it does for DDP's sake."""
+    """Whether Lightning has replaced `forward` by a training step, as it does for DDP."""
     forward = module.__dict__.get("forward")
     return getattr(forward, "__qualname__", "").startswith("_ForwardRedirection")
 
 
 def _only_network(module: nn.Module) -> nn.Module | None:
-    """Return the one part of a Lightning module that has parameters; None if there is another number of them."""
+    """Return the only part of a Lightning module that has parameters, or None if there is not exactly one."""
     if not hasattr(module, "training_step"):
         return None
     parts = [part for part in module.children() if any(True for _ in part.parameters())]

@@ -1,4 +1,4 @@
-"""What Hydra calls: from the sweeper's overrides to jobs, and from a launcher's name to its module."""
+"""Entry point for Hydra: converts the sweeper's overrides to jobs, and a launcher's name to its module."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def launch(
 ) -> list[JobReturn]:
     """Run the jobs with the launcher `name` under the multirun's open sweep.
 
-    How each ended is in that sweep, which raises for those that failed when it is closed: Hydra itself would
-    stop at the first and skip what comes after.
+    The sweep records how each job ended, and raises an error for failed ones when it is closed: Hydra itself would
+    stop at the first failure and skip the rest.
 
     Raises
     ------
     ConfigError
-        For another command than `bench`, for a job without a device, for settings that are unknown.
+        If the command is not `bench`, a job has no device, or settings are unknown.
     """
     sweep = SHARED_SWEEP.get()
     if sweep is None and not config.get("dry_run"):
@@ -72,7 +72,7 @@ def _chosen(name: str, settings: Mapping[str, Any]) -> FleetSettings:
 
 
 def _past(config: DictConfig) -> Past:
-    """Return what a dry run knows: of the sweep that it would resume, too."""
+    """Return the past results that a dry run uses, including those of the sweep that it would resume."""
     tracking = checked(TrackingConfig, config.tracking, where="tracking")
     client = server.connect(tracking.uri)
     experiment = server.experiment_name(client, tracking.experiment)
@@ -96,7 +96,7 @@ def search_path_of(config: DictConfig) -> list[str]:
 
 
 def _returned(overrides: Sequence[str], place: int) -> JobReturn:
-    """Return what Hydra's sweeper wants of a job; its outcome is in the sweep."""
+    """Return the result that Hydra's sweeper expects of a job; the job's real outcome is in the sweep."""
     answer = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
     answer.return_value = None
     answer.task_name = f"bench {place}"

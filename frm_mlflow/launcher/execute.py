@@ -1,4 +1,4 @@
-"""Runs one job on the host where it is called: what a Ray task or a Slurm array's element does."""
+"""Runs one job on the current host, for a Ray task or an element of a Slurm array."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TAIL_LINES = 30
 
 
 def execute(request: Request) -> Reply:
-    """Run the job in a process of its own and return its reply; however it ends, no process is left.
+    """Run the job in a separate process and return its reply; however it ends, no process is left behind.
 
-    A process that dies without a reply is an error of the reply, with how it died and its last output.
-    An interrupt is passed on to the process, which then has the request's grace to close its runs.
+    If the process dies without a reply, the returned reply has an error with how it died and its last output.
+    An interrupt is passed on to the process, which then has the request's grace period to close its runs.
     """
     if request.version != __version__:
         here = platform.node()
@@ -52,9 +52,9 @@ def execute(request: Request) -> Reply:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what the host around it has set for itself.
+    """Return the environment without the variables that the surrounding host process has set for itself.
 
-    Ray hides every GPU from a task that did not ask for one; the device decides here, not Ray's own counting.
+    Ray hides every GPU from a task that did not request one; here the device decides, not Ray's own accounting.
     """
     hidden = environ.get("CUDA_VISIBLE_DEVICES") == ""
     return {key: value for key, value in environ.items() if not (hidden and key == "CUDA_VISIBLE_DEVICES")}

@@ -1,4 +1,4 @@
-"""`frm-mlflow fleet`: the devices of a Ray cluster, what each is doing, and which jobs wait for it."""
+"""`frm-mlflow fleet`: the devices of a Ray cluster, what each is doing, and which jobs are waiting for it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class DeviceState:
 
     device: str
     state: str
-    """free, busy, or dead: its node has gone."""
+    """free, busy, or dead: its node has left the cluster."""
     host: str
     address: str
     node: str
     job: str = ""
     launcher: str = ""
     since_s: float | None = None
-    """When its job began, in seconds since 1970."""
+    """Start of its job, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class FleetState:
-    """All devices that the cluster knows, and the jobs that wait, the oldest first."""
+    """All devices known to the cluster, and the waiting jobs, oldest first."""
 
     devices: tuple[DeviceState, ...]
     queue: tuple[Line, ...]
@@ -51,7 +51,7 @@ def state_of(nodes: Sequence[Node], lines: Sequence[Line], available: Mapping[st
     nodes, lines
         From `ray_cluster.nodes` and `Board.lines`.
     available
-        What of every resource is not taken, as Ray tells it.
+        The free amount of every resource, as reported by Ray.
     """
     running = [line for line in lines if line.state == RUNNING]
     taken = {
@@ -75,13 +75,13 @@ def _device(node: Node, device: str, running: Sequence[Line], *, in_use: float) 
 
 
 def read(*, address: str, auth: str) -> FleetState:
-    """Ask the cluster for its state; raise `FleetError` where none answers."""
+    """Ask the cluster for its state; raise `FleetError` if no cluster responds."""
     with ray_cluster.connected(address=address, auth=auth) as ray:
         return state_of(ray_cluster.nodes(ray), Board().lines(), ray.available_resources())
 
 
 def show(*, address: str = "auto", auth: str | None = None, as_json: bool, out: Console) -> int:
-    """Print the state of the fleet; as JSON on standard output where asked."""
+    """Print the state of the fleet, as JSON on standard output if requested."""
     found = read(address=address, auth=auth or os.environ.get("RAY_AUTH_MODE", "token"))
     if as_json:
         answer = {"devices": [asdict(d) for d in found.devices], "queue": [asdict(line) for line in found.queue]}

@@ -1,4 +1,4 @@
-"""The jobs of a multirun, known before the first one runs: what each measures, on which device, in which order."""
+"""The jobs of a multirun, determined before the first one runs: what each measures, on which device, in what order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LoadJob = Callable[[list[str]], DictConfig]
 
 @dataclass(frozen=True)
 class Job:
-    """One job: the overrides that its process gets, word for word, and the benchmarks that they stand for."""
+    """One job: the overrides that its process gets unchanged, and the benchmarks that they describe."""
 
     overrides: tuple[str, ...]
     device: str
@@ -27,7 +27,7 @@ class Job:
 
     @property
     def job_id(self) -> str:
-        """The same for the same job of a sweep that is resumed."""
+        """An id that stays the same when the sweep is resumed."""
         return content_hash(list(self.overrides))
 
     @property
@@ -43,19 +43,19 @@ class Job:
 
     @property
     def group(self) -> tuple[str, ...]:
-        """What jobs that share a baseline's benchmark have in common."""
+        """The key that jobs with the same baseline benchmark have in common."""
         settings = self.plans[0].settings
         batch_size = f"{settings.batch_size:05d}"
         return (self.device, settings.runtime.name, settings.precision.name, batch_size, self.plans[0].baseline.name)
 
 
 def job_of(overrides: Sequence[str], *, load: LoadJob, compose: Compose) -> Job:
-    """Return the job that Hydra's sweeper asks for with these overrides.
+    """Return the job that Hydra's sweeper requests with these overrides.
 
     Raises
     ------
     ConfigError
-        Where it names no device: a launcher chooses the host by the device's name.
+        If it names no device: a launcher chooses the host by the device's name.
     """
     kept = tuple(word for word in overrides if not is_of_the_sweep(word))
     config = load(list(kept))
@@ -72,7 +72,7 @@ def job_of(overrides: Sequence[str], *, load: LoadJob, compose: Compose) -> Job:
 
 
 def in_order(jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs such that those that share a baseline follow each other: it is measured just before them."""
+    """Return the jobs with those that share a baseline next to each other: it is measured just before them."""
     places: dict[tuple[str, ...], int] = {}
     for job in jobs:
         places.setdefault(job.group, len(places))

@@ -1,7 +1,7 @@
-"""`python -m frm_mlflow.launcher.member`: one job of a fleet's sweep, in a process of its own.
+"""`python -m frm_mlflow.launcher.member`: one job of a fleet's sweep, in a separate process.
 
-The request comes as JSON on standard input, so that overrides arrive word for word; the reply is one line of
-JSON on standard output. What anything else prints there goes to standard error.
+The request arrives as JSON on standard input, so that overrides arrive unchanged. The reply is one line of
+JSON on standard output. Anything else printed there is redirected to standard error.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _plain(outcome: log.Outcome) -> dict[str, Any]:
 
 
 def end_with_parent(parent: int, *, grace_s: float) -> None:
-    """Have this process interrupted when `parent` dies, and ended where it has not within `grace_s` seconds."""
+    """Interrupt this process when `parent` dies, and kill it if it has not ended within `grace_s` seconds."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.Thread(target=_watch, args=(parent, grace_s), daemon=True).start()
@@ -79,7 +79,7 @@ def _watch(parent: int, grace_s: float) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read a request, run it and write the reply; the exit code is 0 wherever a reply was written."""
+    """Read a request, run it and write the reply; the exit code is 0 whenever a reply was written."""
     answer = os.dup(1)
     os.dup2(2, 1)
     request = Request(**json.load(sys.stdin))

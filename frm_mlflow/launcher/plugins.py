@@ -1,4 +1,4 @@
-"""Makes the launchers known to Hydra, which looks into installed packages only and misses an editable one."""
+"""Registers the launchers with Hydra, which searches only installed packages and misses an editable one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The fleet as Ray knows it: which living node has which device, who is busy with what, and who waits.
+"""The fleet as seen by Ray: which living node has which device, which device is busy with what, and which jobs wait.
 
 A device is a custom resource `device_NAME` of the node that owns it; one unit is the whole device. Ray's own
-list of waiting tasks needs its dashboard, which is no part of the plain package, so a launcher keeps a line
+list of waiting tasks needs its dashboard, which is not part of the base package, so a launcher keeps a line
 for each job in the cluster's key-value store.
 """
 
@@ -22,7 +22,7 @@ from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
 
 PREFIX = "device_"
 STALE_S = 120.0
-"""A launcher that has not been heard of for so long is gone, and its lines with it."""
+"""A launcher that has not been heard from for this long is considered dead, and its lines are ignored."""
 _JOBS, _LAUNCHERS = b"frm_mlflow", b"frm_mlflow.launchers"
 _CONNECT_S = 5.0
 _AUTH_MODES = ("token", "disabled")
@@ -32,7 +32,7 @@ QUEUED, RUNNING = "queued", "running"
 
 @dataclass(frozen=True)
 class Line:
-    """What a launcher says about one of its jobs."""
+    """A launcher's entry for one of its jobs."""
 
     key: str
     label: str
@@ -40,7 +40,7 @@ class Line:
     state: str
     """queued or running."""
     since_s: float
-    """When it came into this state, in seconds since 1970."""
+    """When it entered this state, in seconds since 1970."""
     launcher: str
     """Host and process of the launcher."""
     node: str = ""
@@ -55,7 +55,7 @@ class Node:
     host: str
     alive: bool
     devices: Mapping[str, float]
-    """How many of each device it has, by the device's name."""
+    """How many of each device it has, by device name."""
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def connected(*, address: str, auth: str) -> Iterator[Any]:
     Raises
     ------
     FleetError
-        Where there is no cluster, or it wants another token.
+        If there is no cluster, or it requires another token.
     """
     if auth not in _AUTH_MODES:
         raise ConfigError(f"hydra.launcher.auth must be one of {', '.join(_AUTH_MODES)}, got '{auth}'")
@@ -84,7 +84,7 @@ def connected(*, address: str, auth: str) -> Iterator[Any]:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise FleetError(f"no Ray cluster answers at '{found}': {first}. {_HOW_TO_START}") from error
-    # Ray takes SIGTERM for itself, and would end the sweep as if it had failed.
+    # Ray installs its own SIGTERM handler, which would end the sweep as if it had failed.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
     try:
@@ -94,7 +94,7 @@ def connected(*, address: str, auth: str) -> Iterator[Any]:
 
 
 def _refuse_silence(address: str) -> None:
-    """Raise `FleetError` at once where nobody listens at HOST:PORT: Ray itself would try for many minutes."""
+    """Raise `FleetError` immediately if nothing listens at HOST:PORT: Ray itself would retry for many minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -105,7 +105,7 @@ def _refuse_silence(address: str) -> None:
 
 
 def nodes(ray: Any) -> list[Node]:
-    """Return every node that the cluster knows, the dead ones, too."""
+    """Return every node known to the cluster, including dead ones."""
     return [_node(entry) for entry in ray.nodes()]
 
 
@@ -130,7 +130,7 @@ def units(known: Sequence[Node]) -> dict[str, float]:
 
 
 def who_has_what(known: Sequence[Node]) -> str:
-    """Return the devices of every living node in words, for messages."""
+    """Return the devices of every living node as text for messages."""
     having = [f"{node.host} ({node.address}) has {', '.join(sorted(node.devices))}" for node in known if node.devices]
     alive = [text for text, node in zip(having, (n for n in known if n.devices), strict=True) if node.alive]
     return "; ".join(alive) or "no living node has any device"
@@ -146,23 +146,23 @@ class Board:
         self._clock = clock
 
     def beat(self, launcher: str) -> None:
-        """Say that a launcher lives; its lines are shown for `STALE_S` seconds from now."""
+        """Record that a launcher is alive; its lines are shown for the next `STALE_S` seconds."""
         self._store._internal_kv_put(launcher.encode(), str(self._clock()).encode(), namespace=_LAUNCHERS)
 
     def leave(self, launcher: str) -> None:
-        """Take back that a launcher lives."""
+        """Remove the record that a launcher is alive."""
         self._store._internal_kv_del(launcher.encode(), namespace=_LAUNCHERS)
 
     def put(self, line: Line) -> None:
-        """Write a line, or write it anew."""
+        """Write or overwrite a line."""
         self._store._internal_kv_put(line.key.encode(), json.dumps(asdict(line)).encode(), namespace=_JOBS)
 
     def drop(self, key: str) -> None:
-        """Take a line away; one that is not there is fine."""
+        """Remove a line, if it exists."""
         self._store._internal_kv_del(key.encode(), namespace=_JOBS)
 
     def lines(self) -> list[Line]:
-        """Return the lines of launchers that live, the oldest first."""
+        """Return the lines of living launchers, oldest first."""
         found = [Line(**json.loads(text)) for text in self._values(_JOBS).values()]
         beats = self._values(_LAUNCHERS)
         alive = {launcher for launcher, text in beats.items() if self._clock() - float(text) < STALE_S}

@@ -1,9 +1,9 @@
-"""`hydra/launcher=frm_ray`: one Ray task a job, on a node that has the job's device, alone on that device.
+"""`hydra/launcher=frm_ray`: one Ray task per job, on a node that has the job's device, with exclusive use of it.
 
-A task is a supervisor only: the job runs in a process below it. Ray starts tasks that wait for the same device
-in any order, and the plan's order matters (baselines fresh, the sentinel first and last), so Ray is given a
-device's next job when one has ended. Nothing is retried behind the sweep's back: a node that dies takes its job
-with it, and the job's run says so.
+A task is only a supervisor: the job runs in a process below it. Ray starts tasks that wait for the same device
+in any order, and the plan's order matters (baselines fresh, the sentinel first and last), so Ray gets a
+device's next job only when one has ended. Nothing is retried without the sweep's knowledge: if a node dies, its job
+fails, and the job's run records that.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class RaySettings:
             return ray_cluster.units(ray_cluster.nodes(ray))
 
     def launch(self, jobs: Sequence[Job], fleet: FleetSweep) -> None:
-        """Run the jobs on the fleet and return when all have ended; `fleet` knows then how.
+        """Run the jobs on the fleet and return when all have ended; `fleet` then has the outcome of each.
 
         Raises
         ------
         FleetError
-            Where no cluster answers.
+            If no cluster responds.
         ConfigError
-            Where no living node has any of the devices; with some of them, only the others' jobs fail.
+            If no living node has any of the devices; if some are present, only the jobs of the others fail.
         """
         if not jobs:
             return
@@ -74,7 +74,7 @@ def _nobody_has(devices: Sequence[str], known: Sequence[ray_cluster.Node]) -> st
 
 
 class _Run:
-    """The jobs that have not ended: those that Ray has, and those that wait for one of them."""
+    """The jobs that have not ended: those submitted to Ray, and those that wait for one of them."""
 
     def __init__(self, ray: Any, fleet: FleetSweep, settings: RaySettings) -> None:
         self._ray, self._fleet, self._settings = ray, fleet, settings
@@ -112,7 +112,7 @@ class _Run:
         return [*self._pending.values(), *(job for waiting in self._waiting.values() for job in waiting)]
 
     def _submit(self, offered: Mapping[str, float]) -> None:
-        """Give Ray the next jobs of every device that has none; one job where the device has left for a moment."""
+        """Give Ray the next jobs of every device with free units; one job if the device is temporarily absent."""
         with_ray = Counter(job.device for job in self._pending.values())
         for device, waiting in self._waiting.items():
             for _ in range(max(1, int(offered.get(device, 0))) - with_ray[device]):
@@ -147,7 +147,7 @@ class _Run:
             self._fleet.finished(job, reply)
 
     def _give_up_the_unplaceable(self, known: Sequence[ray_cluster.Node]) -> None:
-        """End the jobs whose device is in no living node any more: Ray would wait for it for ever."""
+        """End the jobs whose device is no longer in any living node: Ray would wait for it forever."""
         offered = ray_cluster.units(known)
         for device in {job.device for job in self._left()}:
             self._absent[device] = 0 if device in offered else self._absent.get(device, 0) + 1
@@ -163,7 +163,7 @@ class _Run:
             self._fleet.lost(job, reason)
 
     def _cancel_all(self) -> None:
-        """Interrupt every job, so that each closes its runs, and wait for that as long as they were promised."""
+        """Interrupt every job so that it closes its runs, and wait for that until the promised grace period is over."""
         for reference in self._pending:
             self._ray.cancel(reference)
         if self._pending:
@@ -172,7 +172,7 @@ class _Run:
 
 
 def _why(ray: Any, error: Exception) -> str:
-    """Return in words how a task was lost."""
+    """Return an explanation of how a task was lost."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     kinds = ray.exceptions
     if isinstance(error, kinds.OutOfMemoryError):

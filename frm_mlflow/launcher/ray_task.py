@@ -1,4 +1,4 @@
-"""What a Ray worker runs: it imports no MLflow, since the job's own process does that anyway."""
+"""The code that a Ray worker runs: it does not import MLflow, since the job's own process does that anyway."""
 
 from __future__ import annotations
 

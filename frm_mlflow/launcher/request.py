@@ -1,4 +1,4 @@
-"""What a job's process is told and what it answers; light, since whatever starts such a process imports it."""
+"""Request to and reply from a job's process; a light module, since whatever starts such a process imports it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 GRACE_S = 30.0
-"""How long a job may take to close its runs when it is interrupted, or when whatever started it is gone."""
+"""How long a job may take to close its runs when it is interrupted, or when the process that started it has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a job's process is told; everything in it survives JSON."""
+    """Input of a job's process; everything in it survives JSON."""
 
     version: str
-    """Of frm-mlflow where the sweep was launched: a host must have the same."""
+    """Version of frm-mlflow where the sweep was launched: a host must have the same."""
     label: str
     overrides: list[str]
     search_path: list[str]
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(kw_only=True)
 class Reply:
-    """How the job's benchmarks ended, and what ended the job itself early ("" where nothing did)."""
+    """How the job's benchmarks ended, and the error that ended the job itself early, or ""."""
 
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
@@ -41,7 +41,7 @@ _OUTCOME |= {"kept": (str, type(None))}
 
 
 def reply_of(text: str, *, sender: str) -> Reply:
-    """Return a reply that came as JSON; a wrong one becomes an error of the job that names `sender`."""
+    """Return a reply that was received as JSON; an invalid one becomes an error of the job that names `sender`."""
     try:
         plain = json.loads(text)
         _check(plain)

@@ -1,7 +1,7 @@
 """`hydra/launcher=frm_slurm`: the jobs of each device as one array of a Slurm cluster, through submitit.
 
-A job is over when the scheduler says so, whatever the job itself could still say: one that died cannot hang the
-sweep. Nothing is requeued: a job that is lost is that job's failure.
+A job is over when the scheduler reports it, whatever the job itself might still send, so a dead job cannot hang the
+sweep. Nothing is requeued: a lost job counts as failed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from frm_mlflow.launcher.sweep import FleetSweep
 
 _OPTIONS = ("constraint", "gres", "partition", "nodelist", "account", "qos")
 _REPLY_S = 10.0
-"""How long a reply may take to be seen on a shared folder after the scheduler says that the job has ended."""
+"""How long a reply may take to appear in a shared folder after the scheduler reports that the job has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class SlurmSettings:
     """The settings of `conf/hydra/launcher/frm_slurm.yaml`."""
 
     devices: dict[str, Any] = field(default_factory=dict)
-    """By a device's name: constraint, gres, partition, nodelist, account, qos."""
+    """By device name: constraint, gres, partition, nodelist, account, qos."""
     folder: str = "./frm-slurm"
     time_min: int = 60
     exclusive: bool = True
@@ -51,17 +51,17 @@ class SlurmSettings:
         return {}
 
     def options(self, device: str) -> dict[str, str]:
-        """Return how Slurm is asked for `device`."""
+        """Return the Slurm options that request `device`."""
         named = self.devices.get(device)
         return {"constraint": device} if named is None else {key: str(value) for key, value in named.items()}
 
     def launch(self, jobs: Sequence[Job], fleet: FleetSweep) -> None:
-        """Run the jobs and return when all have ended; `fleet` knows then how.
+        """Run the jobs and return when all have ended; `fleet` then has the outcome of each.
 
         Raises
         ------
         FleetError
-            Where there is no Slurm here, or its scheduler does not answer.
+            If Slurm is not installed here, or its scheduler does not respond.
         """
         if not jobs:
             return
@@ -77,7 +77,7 @@ class _Element:
 
 
 class _Arrays:
-    """The arrays that Slurm has, one a device."""
+    """The arrays submitted to Slurm, one per device."""
 
     def __init__(self, settings: SlurmSettings, fleet: FleetSweep) -> None:
         self._settings, self._fleet = settings, fleet
@@ -99,7 +99,7 @@ class _Arrays:
         shutil.rmtree(self._folder)
 
     def _submit(self, device: str, jobs: Sequence[Job]) -> None:
-        """Hand over one array; a device that Slurm cannot place is the failure of its jobs, at once."""
+        """Submit one array; if Slurm cannot place its device, its jobs fail immediately."""
         try:
             import submitit
         except ImportError as error:

@@ -1,7 +1,7 @@
-"""Job states from Slurm's own scheduler: `squeue`, which needs no accounting database, as `sacct` would.
+"""Job states from Slurm's own scheduler through `squeue`, which, unlike `sacct`, needs no accounting database.
 
-The controller forgets a job some minutes after it has ended (MinJobAge); one that it does not know any more has
-ended, and its reply tells how, or its absence.
+The controller forgets a job some minutes after it has ended (MinJobAge). A job that it no longer has on record has
+ended; its reply, or the lack of one, shows how.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from frm_mlflow.errors import FleetError
 WAITING = frozenset(
     {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "RESIZING"}
 )
-"""States in which a job may still answer."""
+"""States in which a job may still reply."""
 FORGOTTEN = "FORGOTTEN"
 _QUEUE_S = 60
 _UNPLACEABLE = ("BadConstraints", "ReqNodeNotAvail", "PartitionDown", "PartitionInactive", "NodeDown")
-"""Why a pending job would wait until somebody repairs the cluster."""
+"""Why a pending job would wait until someone repairs the cluster."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What the scheduler says of one job."""
+    """The scheduler's report on one job."""
 
     state: str
     reason: str = ""
@@ -32,28 +32,28 @@ class JobState:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the job has ended and no result will follow."""
         return self.state not in WAITING
 
     @property
     def cannot_start(self) -> bool:
-        """Whether it waits for something that the scheduler itself will never give."""
+        """Whether it waits for something that the scheduler itself will never provide."""
         return self.state == "PENDING" and any(word in self.reason for word in _UNPLACEABLE)
 
     def words(self) -> str:
-        """Say it in words."""
+        """Return the state in words."""
         where = f" on {self.node}" if self.node else ""
         why = f" ({self.reason})" if self.reason and self.reason != "None" else ""
         return f"Slurm says {self.state}{where}{why}"
 
 
 def states(job_ids: Iterable[str]) -> dict[str, JobState]:
-    """Return the state of each job (`ID`, or `ID_INDEX` in an array); those that are not known are `FORGOTTEN`.
+    """Return the state of each job (`ID`, or `ID_INDEX` in an array); unknown jobs are `FORGOTTEN`.
 
     Raises
     ------
     FleetError
-        Where the scheduler does not answer.
+        If the scheduler does not respond.
     """
     wanted = list(job_ids)
     arrays = sorted({job_id.split("_")[0] for job_id in wanted})
@@ -70,7 +70,7 @@ def states(job_ids: Iterable[str]) -> dict[str, JobState]:
 
 
 def parsed(text: str) -> dict[str, JobState]:
-    """Return the states by job id of what `squeue` printed."""
+    """Return the states by job id from the output of `squeue`."""
     found = {}
     for line in text.splitlines():
         array, index, state, node, reason = line.strip().split("|", 4)
@@ -80,5 +80,5 @@ def parsed(text: str) -> dict[str, JobState]:
 
 
 def cancel(job_ids: Iterable[str]) -> None:
-    """Have the scheduler end these jobs; those that have ended already are fine."""
+    """Tell the scheduler to end these jobs; jobs that have already ended are ignored."""
     subprocess.run(["scancel", *job_ids], capture_output=True, timeout=_QUEUE_S, check=False)  # noqa: S607

@@ -1,4 +1,4 @@
-"""What an element of a Slurm array runs: it imports no MLflow, since the job's own process does that anyway."""
+"""The code that an element of a Slurm array runs: it does not import MLflow, since the job's own process does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frm_mlflow.schema import FLEET_NODE
 
 
 def answer(plain: Mapping[str, Any], reply_file: str) -> None:
-    """Run one job on this node and leave its reply in a file: the body of an array's element."""
+    """Run one job on this node and write its reply to a file: the body of an array's element."""
     node = os.environ.get("SLURMD_NODENAME", "")
     request = Request(**plain)
     reply = execute(replace(request, tags={**request.tags, FLEET_NODE.key: node}))

@@ -1,4 +1,4 @@
-"""What every launcher does with its jobs: skip what is done, ask a host for the rest, account for how each ended."""
+"""Steps shared by all launchers: skip finished jobs, run the rest on a host, record how each ended."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from frm_mlflow.tracking import log
 
 
 class FleetSettings(Protocol):
-    """A launcher as the door sees it: its checked settings, and how it runs jobs."""
+    """Interface of a launcher: its validated settings, and how it runs jobs."""
 
     @property
     def grace_s(self) -> float:
-        """Seconds that a job has to close its runs when it is interrupted."""
+        """How many seconds a job has to close its runs when it is interrupted."""
 
     def units(self) -> dict[str, float]:
         """Return how many of each device the fleet has, as far as that is known."""
@@ -40,7 +40,7 @@ class FleetSweep:
     grace_s: float = 30.0
 
     def request(self, job: Job, *, node: str = "") -> Request:
-        """Return what the job's process is told."""
+        """Return the input of the job's process."""
         return Request(
             version=__version__,
             label=job.label,
@@ -53,7 +53,7 @@ class FleetSweep:
         )
 
     def finished(self, job: Job, reply: Reply) -> None:
-        """Account for a job whose process has answered."""
+        """Record a job whose process has replied."""
         outcomes = [log.Outcome(**{**item, "kept": _path(item["kept"])}) for item in reply.outcomes]
         if reply.error:
             self.sweep.run.outcomes += [outcome for outcome in outcomes if outcome.kept]
@@ -63,7 +63,7 @@ class FleetSweep:
         self._say(job, _summary(outcomes, reply.host), reply.seconds)
 
     def lost(self, job: Job, reason: str, *, seconds: float = 0.0) -> None:
-        """Account for a job that ended without an answer, or never began: its runs end as FAILED with the reason."""
+        """Record a job that ended without a reply, or never started: its runs end as FAILED with the reason."""
         log.close_lost_job(self.sweep.run, job.job_id, name=job.label, tags=_asked(job), reason=reason)
         self._say(job, f"FAILED: {reason.splitlines()[0]}", seconds)
 
@@ -75,7 +75,7 @@ class FleetSweep:
 
 
 def _asked(job: Job) -> Mapping[str, str]:
-    """Return the tags of a run that stands for a job which never measured: what was asked for, and no host."""
+    """Return the tags of a run for a job that never measured: what was requested, and no host."""
     settings = job.plans[0].settings
     tags = {
         schema.DEVICE.key: job.device,

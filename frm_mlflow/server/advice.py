@@ -1,4 +1,4 @@
-"""Which model for my device: the page's question to the recommender, and its answer as plain data."""
+"""Which model for my device: passes the page's question to the recommender and returns its answer as plain data."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Adviser:
         self._predictions: Once[Prediction] = Once(patience_s=patience_s)
 
     def answer(self, snapshot: Snapshot, choice: Choice, query: Mapping[str, str]) -> Json | None:
-        """Return the recommendation for a query, or None while the prediction is made.
+        """Return the recommendation for a query, or None while the prediction is being made.
 
         Raises
         ------
         ConfigError
-            Where a limit or a measurement is no number.
+            If a limit or a measurement is not a number.
         DataError
-            Where the benchmarks cannot answer; the message says what would help.
+            If the benchmarks are not sufficient for an answer; the message explains what would help.
         """
         constraints = constraints_of(query)
         measured = measurements_of(query.get("measured", ""))
@@ -61,14 +61,14 @@ class Adviser:
 
 
 def near_device(snapshot: Snapshot, device: str) -> str:
-    """Return the names like that of a device without benchmarks, as a question; "" if it has some or none is near."""
+    """Return a question suggesting names like that of a device without benchmarks; "" if it has some or none is near."""
     devices = set(snapshot.configurations[DEVICE.column])
     asked = "" if device in devices else did_you_mean(device, sorted(devices))
     return f"No benchmark of '{device}': this is a prediction for an unknown device.{asked}" if asked else ""
 
 
 def constraints_of(query: Mapping[str, str]) -> Constraints:
-    """Return the limits of a query; an empty one is none."""
+    """Return the limits of a query; an empty value means no limit."""
     limits = Constraints(
         max_latency_ms=_limit(query.get("max_latency_ms", ""), "latency"),
         max_memory_mib=_limit(query.get("max_memory_mib", ""), "memory"),
@@ -79,7 +79,7 @@ def constraints_of(query: Mapping[str, str]) -> Constraints:
 
 
 def measurements_of(text: str) -> dict[str, float]:
-    """Return the model and its milliseconds of each line `model = ms`.
+    """Return the model and its milliseconds from each line `model = ms`.
 
     >>> measurements_of("resnet50 = 12.5")
     {'resnet50': 12.5}
@@ -95,7 +95,7 @@ def measurements_of(text: str) -> dict[str, float]:
 
 
 def target_of(snapshot: Snapshot, choice: Choice, device: str) -> Target:
-    """Return the device that is asked about: the chosen configuration's, or another one under the page's filters."""
+    """Return the target device of the question: the chosen configuration's, or another one under the page's filters."""
     table = snapshot.configurations
     if choice.configuration in table.index and device in ("", str(table.loc[choice.configuration, "device"])):
         row = table.loc[choice.configuration]

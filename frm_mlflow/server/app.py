@@ -1,9 +1,9 @@
-"""MLflow's `mlflow.app` hook: MLflow's own server with the /frm page beside its UI.
+"""MLflow's `mlflow.app` hook: MLflow's own server with the /frm page next to its UI.
 
-`mlflow server` loads one app by name, so that each way of running MLflow's server that the page
-supports is an entry point of its own: `frm` (the plain server) and `frm-basic-auth` (MLflow's
+`mlflow server` loads a single app by name, so each way of running MLflow's server that the page
+supports is a separate entry point: `frm` (the plain server) and `frm-basic-auth` (MLflow's
 users and permissions). Under uvicorn a factory must return an ASGI app, under gunicorn and
-waitress a WSGI app; MLflow tells the worker which by an environment variable.
+waitress a WSGI app; an environment variable set by MLflow tells the worker which.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def create_app() -> Any:
 def create_auth_app() -> Any:
     """Return MLflow's basic-auth server with the page: `mlflow server --app-name frm-basic-auth`.
 
-    The page's routes are open to whoever has logged in; what they answer is decided for each
-    experiment by MLflow's own permissions (`frm_mlflow.server.permission`).
+    The page's routes are open to every logged-in user. MLflow's own permissions decide what they
+    return for each experiment (`frm_mlflow.server.permission`).
     """
     flask_app = _with_page()
     from mlflow.server import auth
 
     from frm_mlflow.server.routes import paths
 
-    # Since MLflow 3.17 a route without a validator is refused to everybody but administrators.
+    # Since MLflow 3.17 a route without a validator is refused to everyone but administrators.
     auth.BEFORE_REQUEST_VALIDATORS.update({(path, "GET"): _any_user for path in paths(flask_app)})
     return auth.create_app(flask_app)
 

@@ -1,4 +1,4 @@
-"""What somebody chose on the page: the query string of its URL, checked at the door."""
+"""The user's choices on the page: the query string of its URL, validated on entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Filters (a missing one means any), configurations by key, baseline and cost metric."""
+    """Filters (a missing one matches any value), configurations by key, baseline and cost metric."""
 
     filters: Mapping[str, str]
     configuration: str = ""
@@ -25,16 +25,16 @@ class Choice:
     baseline: str = DEFAULT_BASELINE
     metric: str = FRM.column
     compares: bool = False
-    """Whether two configurations are compared: only then the others are listed."""
+    """Whether two configurations are compared: the others are listed only in that case."""
 
 
 def choice_of(query: Mapping[str, str]) -> Choice:
-    """Return the choice that a query string makes; parameters that it does not know are ignored.
+    """Return the choice that a query string describes; unknown parameters are ignored.
 
     Raises
     ------
     ConfigError
-        Where the metric is unknown or a value is longer than a name can be.
+        If the metric is unknown or a value is longer than a name can be.
     """
     names = (*FILTERS, "configuration", "other", "baseline", "target")
     too_long = [name for name in names if len(query.get(name, "")) > _LONGEST]

@@ -1,4 +1,4 @@
-"""Work that takes longer than a request may: done once in the background, and kept."""
+"""Work that takes longer than a request may: done once in the background, and cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Once(Generic[V]):
-    """Computes a value for each key once, one after the other, and keeps those that were used last."""
+    """Computes a value for each key once, one after the other, and caches the most recently used ones."""
 
     def __init__(self, *, patience_s: float = 1.0, capacity: int = 16) -> None:
         self._patience_s = patience_s
@@ -23,9 +23,9 @@ class Once(Generic[V]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, compute: Callable[[], V]) -> V | None:
-        """Return the value of `key`, or None while it is computed.
+        """Return the value of `key`, or None while it is being computed.
 
-        An error of `compute` is raised here, and forgotten: the next request tries again.
+        An error of `compute` is raised here and then discarded: the next request tries again.
         """
         with self._lock:
             future = self._values.get(key) or self._pool.submit(compute)

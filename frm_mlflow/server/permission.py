@@ -1,8 +1,8 @@
-"""What the user of a request may read, as MLflow itself answers it.
+"""What the user of a request may read, as decided by MLflow itself.
 
-The page asks MLflow's own REST API inside the same process and with the request's own
-credentials, so that whatever guards MLflow (basic-auth or another plugin) guards the page, and a
-permission that is taken away is gone at the next request.
+The page calls MLflow's own REST API inside the same process and with the request's own
+credentials. Whatever protects MLflow (basic-auth or another plugin) therefore protects the page, and a
+revoked permission takes effect at the next request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from werkzeug.test import run_wsgi_app
 from frm_mlflow.server.prefix import static_prefix
 
 PAGE_SIZE = 1000
-"""Experiments a call; MLflow's own UI asks for as many at most."""
+"""Experiments per call; MLflow's own UI requests at most this many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Experiment:
 
 
 class RefusedError(Exception):
-    """MLflow refused a request of this user; carries MLflow's own status and words."""
+    """MLflow refused a request of this user; contains MLflow's own status and message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ def require_readable(app: Flask, environ: dict[str, object], experiment_ids: Seq
     Raises
     ------
     RefusedError
-        With MLflow's own answer where one does not exist or may not be read.
+        With MLflow's own response, if one does not exist or may not be read.
     """
     answers = [_get(app, environ, "experiments/get", {"experiment_id": each}) for each in experiment_ids]
     return [_experiment(answer["experiment"]) for answer in answers]
@@ -69,14 +69,14 @@ def _experiment(item: dict[str, str]) -> Experiment:
 
 
 def _get(app: Flask, environ: dict[str, object], call: str, query: dict[str, str | int]) -> dict:  # type: ignore[type-arg]
-    """Return MLflow's answer to a GET of its REST API, asked as the user of the request `environ`."""
+    """Return MLflow's response to a GET of its REST API, sent as the user of the request `environ`."""
     asked = {key: value for key, value in environ.items() if not key.startswith("werkzeug.")}
     asked |= {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": f"{static_prefix()}/ajax-api/2.0/mlflow/{call}",
         "QUERY_STRING": urlencode(query),
     }
-    # A context of its own: MLflow keeps the request's user and workspace in context variables.
+    # A separate context: MLflow keeps the request's user and workspace in context variables.
     body, status, _ = Context().run(run_wsgi_app, app.wsgi_app, asked, buffered=True)
     text = b"".join(body).decode()
     if not status.startswith("200"):

@@ -1,4 +1,4 @@
-"""Where MLflow's routes stand: `mlflow server --static-prefix`."""
+"""The path prefix of MLflow's routes: `mlflow server --static-prefix`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 
 
 def static_prefix() -> str:
-    """Return the path before all of MLflow's routes, without a slash at its end; mostly empty.
+    """Return the path before all of MLflow's routes, without a trailing slash; usually empty.
 
-    MLflow hands it to its workers in an environment variable.
+    MLflow passes it to its workers in an environment variable.
     """
     return os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")

@@ -1,7 +1,7 @@
 """The routes of the page: its document, its own assets, and its data as JSON.
 
-Everything is a Flask route, because MLflow's basic-auth guards those. The page asks nobody but
-this server; the content security policy holds it to that.
+Everything is a Flask route, because MLflow's basic-auth protects those. The page sends requests only to
+this server; the content security policy enforces that.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from frm_mlflow.server.store import Reading, Store
 Answer: TypeAlias = Response | AnyResponse
 Route: TypeAlias = Callable[[], Answer]
 Ask: TypeAlias = Callable[[Snapshot, Choice], Json | None]
-"""Answers from a snapshot; None where the answer takes longer than a request may."""
+"""Answers from a snapshot; None if the answer takes longer than a request may."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -54,7 +54,7 @@ MAX_EXPERIMENTS = 50
 
 
 def blueprint(store: Store | None = None) -> Blueprint:
-    """Return the page's routes below `/frm`; `store` is where its benchmarks come from."""
+    """Return the page's routes below `/frm`; `store` provides its benchmarks."""
     kept = store or Store(read_benchmarks, calm_s=2.0)
     page = Blueprint("frm", __name__)
     page.add_url_rule("/frm", "index", _index)
@@ -110,7 +110,7 @@ def _cached(content: bytes, mimetype: str) -> Answer:
 
 
 def _checked(answer: Route) -> Route:
-    """Turn refusals and wrong parameters into a JSON message with their status."""
+    """Convert refusals and invalid parameters to a JSON message with their status."""
 
     @wraps(answer)
     def route() -> Answer:
@@ -138,7 +138,7 @@ def _experiments() -> Answer:
 
 
 def _with_snapshot(store: Store, answer: Ask) -> Answer:
-    """Answer from the experiments that the query names, if this user may read each of them."""
+    """Answer from the experiments named in the query, if this user may read each of them."""
     ids = sorted(set(request.args.getlist("experiment")))
     if not ids or len(ids) > MAX_EXPERIMENTS:
         raise ConfigError(f"experiment must be given between 1 and {MAX_EXPERIMENTS} times, got {len(ids)}")
@@ -152,7 +152,7 @@ def _with_snapshot(store: Store, answer: Ask) -> Answer:
 
 
 def _later(progress: Json) -> Answer:
-    """Answer that the page may ask again in a moment."""
+    """Return a response that tells the page to ask again in a moment."""
     response = jsonify(progress)
     response.status_code = 202
     return response

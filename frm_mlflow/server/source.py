@@ -1,7 +1,7 @@
-"""Where the page's benchmarks come from: the server's own store, through `tracking`'s cache of runs.
+"""Source of the page's benchmarks: the server's own store, through `tracking`'s cache of runs.
 
-The cache is brought up to date and not read again, and all workers of a server share it. The
-first read of a database takes three statements, not a search page by page (docs/adr/0032).
+The cache is updated instead of being read again, and all workers of a server share it. The
+first read of a database takes three statements instead of a search page by page (docs/adr/0032).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from frm_mlflow.tracking.query import IS_BENCHMARK, digest
 def read_benchmarks(experiments: Experiments, *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
     """Return the benchmarks of the experiments with these ids as a tidy frame, and the digest of its content.
 
-    The store is read without the user's credentials: who may read an experiment is decided
-    before, for each request (`frm_mlflow.server.permission`).
+    The store is read without the user's credentials: whether the user may read an experiment is decided
+    beforehand, for each request (`frm_mlflow.server.permission`).
     """
     uri = os.environ["_MLFLOW_SERVER_FILE_STORE"]
     selection = Selection(_client(uri), experiments).where(IS_BENCHMARK)
@@ -45,5 +45,5 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _folder(uri: str) -> Path:
-    """Return a folder of this server's own: a relative `sqlite:///` URI names another database elsewhere."""
+    """Return a folder for this server only: a relative `sqlite:///` URI names another database elsewhere."""
     return cache_folder() / "server" / content_hash([uri, str(Path.cwd())])

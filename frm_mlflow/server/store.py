@@ -1,8 +1,8 @@
-"""Snapshots by experiments: read in the background, kept for each version of the data.
+"""Snapshots by experiments: read in the background, cached for each version of the data.
 
-The first read of many runs takes as long as MLflow takes to answer. A request never waits for
-it: it gets the progress, and the snapshot once there is one. A snapshot that has grown old is
-still answered at once while the next one is read.
+The first read of many runs takes as long as MLflow takes to respond. A request never waits for
+it: it gets the progress, and the snapshot once there is one. An outdated snapshot is
+still returned immediately while the next one is being read.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Read(Protocol):
     """Reads the benchmarks of experiments: a tidy frame and the digest of its content."""
 
     def __call__(self, experiments: Experiments, *, on_progress: Callable[[int], None]) -> tuple[pd.DataFrame, str]:
-        """Return the frame and its digest; `on_progress` is told the number of runs read so far."""
+        """Return the frame and its digest; `on_progress` is called with the number of runs read so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A first read that is under way, and the number of runs so far."""
+    """A first read in progress, and the number of runs read so far."""
 
     runs: int
 
@@ -53,21 +53,21 @@ class _Entry:
 
 
 class Store:
-    """Keeps the newest snapshot of each set of experiments that somebody looks at.
+    """Keeps the newest snapshot of each set of experiments that users look at.
 
     Parameters
     ----------
     read
-        Where the benchmarks come from.
+        Reads the benchmarks.
     fresh_s
         A snapshot older than this is read again in the background.
     patience_s
-        How long a request waits for a first read before it is answered with the progress.
+        How long a request waits for a first read before it returns the progress.
     calm_s
-        Reading again waits until nobody has asked for so long, and `fresh_s` at most: it would
-        slow down the answers to somebody who is changing filters.
+        The next read starts after this long without requests, and after `fresh_s` at the latest, because
+        reading slows down the responses to a user who is changing filters.
     capacity
-        Sets of experiments that are kept; the least recently used one goes first.
+        Number of sets of experiments that are kept; the least recently used one is dropped first.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class Store:
         self._lock = threading.Lock()
 
     def get(self, experiments: Experiments) -> Snapshot | Reading:
-        """Return the snapshot of `experiments`, or how far its first read is.
+        """Return the snapshot of `experiments`, or the progress of its first read.
 
         Raises
         ------
         FrmError
-            Where the last read failed; the next request tries again.
+            If the last read failed; the next request tries again.
         """
         entry = self._entry(experiments)
         entry.answered.wait(self._patience_s)
@@ -149,7 +149,7 @@ class Store:
 
 
 def _spare_the_collector() -> None:
-    """Take what lives on out of the garbage collector's sight: walking through it all holds up requests by 0.2 s."""
+    """Exclude long-lived objects from garbage collection: traversing them all delays requests by 0.2 s."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

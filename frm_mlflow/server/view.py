@@ -1,7 +1,7 @@
-"""What the page shows of a snapshot: options to choose from, a configuration's models, a comparison.
+"""The page's view of a snapshot: options to choose from, a configuration's models, a comparison.
 
-Pure functions; the results are plain data that the page receives as JSON, with null where
-nothing was measured. Text in them is text: the page escapes it.
+Pure functions. The results are plain data that the page receives as JSON, with null if
+nothing was measured. Text in them is not escaped: the page escapes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from frm_mlflow.server.choice import FILTERS, Choice
 Json: TypeAlias = dict[str, Any]
 
 MIN_COMMON_MODELS = 3
-"""Below this many models in common two rankings are not correlated."""
+"""Rankings with fewer models in common than this are not correlated."""
 
 
 def overview(snapshot: Snapshot, choice: Choice) -> Json:
-    """Return what can be chosen and what is chosen: the filters, the configurations that pass, baselines."""
+    """Return what can be chosen and what is chosen: the filters, the matching configurations, baselines."""
     table = snapshot.configurations
     passing = table[_passes(table, choice.filters)]
     chosen = choice.configuration if choice.configuration in passing.index else _largest(passing)
@@ -91,7 +91,7 @@ def comparison(snapshot: Snapshot, choice: Choice, first: str, second: str) -> J
 
 
 def _common(snapshot: Snapshot, choice: Choice, keys: tuple[str, str], frm: Floats) -> tuple[str, Json]:
-    """Return the common baseline of two precisions of one device and FRM against it; nothing if there is none."""
+    """Return the common baseline of two precisions of one device and FRM against it, or nothing if there is none."""
     others = [name for name in KEY_COLUMNS if name != PRECISION.column]
     same = snapshot.configurations.loc[list(keys), others].drop_duplicates().shape[0] == 1
     baselines = snapshot.common_baselines(choice.baseline)
@@ -104,7 +104,7 @@ def _common(snapshot: Snapshot, choice: Choice, keys: tuple[str, str], frm: Floa
 
 
 def _near_devices(table: pd.DataFrame, choice: Choice) -> str:
-    """Return what to say on a device that is not there; "" if it is there or none is asked for."""
+    """Return a message about a device without benchmarks; "" if it has some or no device was requested."""
     asked, devices = choice.filters.get(DEVICE.column, ""), sorted(set(table[DEVICE.column]))
     if not asked or asked in devices:
         return ""
@@ -124,7 +124,7 @@ def _passes(table: pd.DataFrame, filters: Mapping[str, str]) -> pd.Series:
 
 
 def _facet(table: pd.DataFrame, filters: Mapping[str, str], name: str) -> list[Json]:
-    """Return the values of one filter that the other filters leave, with the number of configurations of each."""
+    """Return the values of one filter that the other filters allow, with the number of configurations for each."""
     others = {key: value for key, value in filters.items() if key != name}
     counts = table.loc[_passes(table, others), name].value_counts()
     values = sorted(counts.index, key=lambda value: (int(value), "") if value.isdigit() else (0, value.casefold()))

@@ -294,7 +294,7 @@ def open_sweep(
     spool
         Folder that keeps results until the server has them; None uses `spool_directory()`.
     environ
-        `MLFLOW_RUN_ID`, which `mlflow run` sets for its child, is taken out of here, and that run
+        `MLFLOW_RUN_ID`, which `mlflow run` sets for its child, is removed from here, and that run
         becomes the parent in its own experiment.
 
     Raises
