@@ -61,7 +61,7 @@ class Adviser:
 
 
 def near_device(snapshot: Snapshot, device: str) -> str:
-    """Return a question suggesting names like that of a device without benchmarks; "" if it has some or none is near."""
+    """Return a suggestion of names like that of a device without benchmarks; "" if it has some or none is near."""
     devices = set(snapshot.configurations[DEVICE.column])
     asked = "" if device in devices else did_you_mean(device, sorted(devices))
     return f"No benchmark of '{device}': this is a prediction for an unknown device.{asked}" if asked else ""

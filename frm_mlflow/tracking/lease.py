@@ -119,7 +119,7 @@ class Lease:
         Raises
         ------
         LeaseLostError
-            Otherwise.
+            If one has.
         """
         if self.lost_to is not None:
             raise LeaseLostError(

@@ -1,4 +1,4 @@
-"""Support for `mlflow run .`: it uses an existing environment, and the run that it has opened is found.
+"""Support for `mlflow run .`: it reuses an existing environment, and benchmarks go to the experiment of its run.
 
 By default `mlflow run` creates a virtual environment with pyenv and crashes if pyenv is
 missing. It first looks for that environment under a name derived from `python_env.yaml`, so a link

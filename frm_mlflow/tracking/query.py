@@ -66,7 +66,7 @@ def benchmarks(
     client
         From `server.connect`; credentials come from MLflow's own environment variables.
     experiments
-        Names.
+        Names of the experiments.
     where
         Additional conditions in MLflow's own filter syntax, evaluated by the server.
     cached
