@@ -1,12 +1,12 @@
-"""All analyses at the paper's size and at 20,000 benchmarks, beside a naive pandas and SciPy loop.
+"""Time all analyses at the paper's size and at 20,000 benchmarks, against a naive pandas and SciPy loop.
 
     python benchmarks/analysis.py            # prints the table
-    python benchmarks/analysis.py --check    # and exits 1 where a target is missed
+    python benchmarks/analysis.py --check    # also exits with 1 if a target is missed
     python benchmarks/analysis.py --plot out.html    # or out.png
 
 Targets: 1,527 benchmarks in 20 s, 20,000 in 60 s and 2 GiB, growth from 2,000 to 20,000 rows
 close to linear, and 10 times faster than the naive loop with the same numbers. Each size runs in
-a process of its own, so that its peak memory is its own.
+a separate process, so that its peak memory is measured separately.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ SECONDS = {PAPER_ROWS: 20.0, LARGE_ROWS: 60.0}
 MEMORY_GIB = 2.0
 SPEED_UP = 10.0
 GROWTH = 1.3
-"""Highest exponent of time over rows that still counts as close to linear."""
+"""Largest exponent of time over rows that still counts as close to linear."""
 
 TRANSFER_QUESTIONS = [(p, w) for p in PREDICTORS for w in ("itself", "frm", "latency") if p != w]
 PARETO_QUESTIONS = [(p, o) for p in ("frm", "latency", "flops") for o in ("frm", "latency")]
-"""What the naive loop answers: all of `transfer`'s questions, 6 of the 10 of `pareto`, and no shuffled control."""
+"""What the naive loop covers: all questions of `transfer`, 6 of the 10 of `pareto`, and no shuffled control."""
 
 
 def fleet_of(rows: int) -> pd.DataFrame:
-    """Return a made-up fleet of `rows` benchmarks: 13 models and 119 configurations at the paper's size, or more."""
+    """Return a synthetic fleet of `rows` benchmarks: 13 models and 119 configurations at the paper's size, or more."""
     models = 13 if rows <= PAPER_ROWS else 40
     configurations = round(1.01 * rows / models)
     edge = round(configurations * 0.88)
@@ -59,7 +59,7 @@ def fleet_of(rows: int) -> pd.DataFrame:
 
 
 def measure(rows: int) -> dict[str, float]:
-    """Return seconds of each analysis, of all, and the peak memory of this process."""
+    """Return the seconds of each analysis and of all together, and the peak memory of this process."""
     frame = fleet_of(rows)
     marks: list[tuple[str, float]] = []
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -85,14 +85,14 @@ def measure(rows: int) -> dict[str, float]:
 
 
 def measure_apart(rows: int) -> dict[str, float]:
-    """Return `measure(rows)` from a fresh process."""
+    """Return the result of `measure(rows)` in a fresh process."""
     command = [sys.executable, __file__, "--one", str(rows)]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
 def side_by_side(resamples: int) -> pd.DataFrame:
-    """Return seconds of the fast and the naive way at the paper's size, and by how much their numbers differ."""
+    """Return the seconds of the fast and the naive version at the paper's size, and how much their numbers differ."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "unit" / "analysis"))
     import naive_twins as twin
 
@@ -163,12 +163,12 @@ def _timed(function: Callable[[], object]) -> tuple[object, float]:
 
 
 def growth(table: pd.DataFrame) -> float:
-    """Return the exponent of processor time over rows (1 is linear); wall time follows what else the machine does."""
+    """Return the exponent of CPU time over rows (1 is linear); wall time would depend on other load on the machine."""
     return float(np.polyfit(np.log(table["rows"]), np.log(table["cpu_s"]), 1)[0])
 
 
 def misses(sizes: pd.DataFrame, exponent: float, naive: pd.DataFrame) -> list[str]:
-    """Return every target that was missed, in words."""
+    """Return a description of every missed target."""
     found = []
     for rows, seconds in SECONDS.items():
         took = float(sizes.set_index("rows").loc[rows, "total_s"])
@@ -186,7 +186,7 @@ def misses(sizes: pd.DataFrame, exponent: float, naive: pd.DataFrame) -> list[st
 
 
 def main() -> int:
-    """Run the benchmark; 1 where `--check` found a missed target."""
+    """Run the benchmark; return 1 if `--check` finds a missed target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--plot", type=Path, help="write time over rows as a figure, HTML or PNG")

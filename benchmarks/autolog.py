@@ -1,9 +1,9 @@
-"""What `frm_mlflow.autolog()` adds to training apart from the benchmark itself: `python benchmarks/autolog.py --check`.
+"""Measure what `frm_mlflow.autolog()` adds to training, without its benchmark: `python benchmarks/autolog.py --check`.
 
-A network is trained on digits by Lightning's and by Hugging Face's Trainer within an MLflow run, with autologging
-switched on and off in turns, at the same seed. In these turns the benchmark at the end is left out; all that
-autologging does around it stays, and its median share of training time must be below 1 %. Then each trains twice
-in a row with the real benchmark in between: the weights must be those of two trainings without.
+A network is trained on digits by Lightning's and by Hugging Face's Trainer in an MLflow run, with autologging
+alternately on and off, with the same seed. These runs skip the final benchmark. Everything else that autologging
+does is included, and its median share of training time must be below 1 %. Then each trainer trains twice
+in a row with the real benchmark in between. The weights must equal those of two trainings without it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from frm_mlflow.integrations import autolog
 
 LIMIT = 0.01
 Train = Callable[[int], nn.Module]
-"""Epochs → the trained network."""
+"""A function from the number of epochs to the trained network."""
 
 
 def layers() -> nn.Sequential:
@@ -76,7 +76,7 @@ class Hugging(PreTrainedModel):
         self.post_init()
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """Return the logits, and the loss where labels are given."""
+        """Return the logits, and the loss if labels are given."""
         logits = self.layers(images)
         return (
             {"logits": logits}
@@ -121,7 +121,7 @@ def train_transformers(epochs: int) -> nn.Module:
 
 @contextmanager
 def switched_on() -> Iterator[None]:
-    """Autologging as a user switches it on, and off again."""
+    """Enable autologging as a user would, and disable it at the end of the block."""
     frm_mlflow.autolog(baseline="mobilenet_v3_small", overrides=["runtime.threads=1"])
     try:
         yield
@@ -130,7 +130,7 @@ def switched_on() -> Iterator[None]:
 
 
 def seconds(train: Train, epochs: int) -> float:
-    """Return the CPU time of one training in an MLflow run."""
+    """Return the CPU time of one training run within an MLflow run."""
     pl.seed_everything(0, verbose=False)
     with mlflow.start_run():
         started = time.process_time()
@@ -139,7 +139,7 @@ def seconds(train: Train, epochs: int) -> float:
 
 
 def overhead(train: Train, *, pairs: int, epochs: int) -> float:
-    """Return the median share that autologging adds, without the benchmark."""
+    """Return the median share of time that autologging adds, without the benchmark."""
     ratios = []
     with mock.patch.object(autolog, "log_guarded", return_value=None) as benchmark:
         for pair in range(pairs + 1):
@@ -157,7 +157,7 @@ def overhead(train: Train, *, pairs: int, epochs: int) -> float:
 
 
 def two_trainings(train: Train, epochs: int) -> list[torch.Tensor]:
-    """Return the weights of two trainings in a row: the second starts where the first left the random state."""
+    """Return the weights of two trainings in a row. The second continues from the random state of the first."""
     pl.seed_everything(0, verbose=False)
     networks = []
     for _ in range(2):
@@ -167,7 +167,7 @@ def two_trainings(train: Train, epochs: int) -> list[torch.Tensor]:
 
 
 def same_weights(train: Train, *, epochs: int) -> tuple[bool, int]:
-    """Return whether the real benchmark leaves training as it is, and how many FRMs were logged."""
+    """Return whether training is unaffected by the real benchmark, and how many FRM values were logged."""
     plain = two_trainings(train, epochs)
     experiment = mlflow.set_experiment("with autologging").experiment_id
     with switched_on():
@@ -177,7 +177,7 @@ def same_weights(train: Train, *, epochs: int) -> tuple[bool, int]:
 
 
 def main() -> int:
-    """Print what was found; exit with 1 under `--check` where overhead is above the limit or weights differ."""
+    """Print the results; with `--check`, exit with 1 if the overhead is above the limit or weights differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--pairs", type=int, default=15)

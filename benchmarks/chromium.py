@@ -1,4 +1,4 @@
-"""Debian's chromium for benchmarks and pictures; what it is asked for beyond the page is nothing."""
+"""Run Debian's chromium for benchmarks and screenshots, without any background requests."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ FLAGS = (
 
 
 def executable() -> str | None:
-    """Return the path of a chromium or Chrome, None where there is none."""
+    """Return the path of chromium or Chrome, or None if neither is installed."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """Yield a headless browser that lives as long as the block.
+    """Yield a headless browser that is closed at the end of the block.
 
     Raises
     ------
     RuntimeError
-        Where none is installed.
+        If neither is installed.
     """
     path = executable()
     if path is None:

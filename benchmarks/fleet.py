@@ -1,13 +1,12 @@
-"""What a fleet's own machinery costs, with many devices that take their time and measure nothing.
+"""Measure the overhead of running a fleet, with many simulated devices that only wait.
 
     python -m benchmarks.fleet                             # 200 devices, 3 jobs each of 20 s
-    python -m benchmarks.fleet --devices 40 --seconds 5    # a small one
+    python -m benchmarks.fleet --devices 40 --seconds 5    # a small fleet
     python -m benchmarks.fleet --json build/fleet.json
 
-A real Ray node on loopback owns as many custom resources as there are devices, and the product's own command runs a
-sweep over them: planning, dispatch, a Ray worker and a process a job, replies and the end are all real. Only the job's
-process is replaced (`benchmarks/simulated_member`): it sleeps instead of measuring. So the figures are of everything
-that is not measuring, on one machine that is gateway, head and launcher at once.
+A real Ray node on loopback has one custom resource per device, and the real command runs a sweep over them. Planning,
+dispatch, one Ray worker and one process per job, replies and shutdown are all real. Only the job's process is replaced (`benchmarks/simulated_member`): it sleeps instead of measuring. So the figures cover everything
+except measuring, on one machine that acts as gateway, head and launcher.
 """
 
 from __future__ import annotations
@@ -45,28 +44,28 @@ JOURNAL_VARIABLE = "FRM_SIMULATED_JOURNAL"
 
 @dataclass(frozen=True)
 class Cost:
-    """What the machinery took, per job or per device."""
+    """The overhead per job or per device."""
 
     devices: int
     jobs: int
     job_s: float
     plan_cpu_s: float
-    """CPU time of the launcher a job until the first job runs: imports, Hydra, the plan."""
+    """CPU time of the launcher per job until the first job runs: imports, Hydra, the plan."""
     launch_cpu_s: float
-    """CPU time of the launcher a job after that."""
+    """CPU time of the launcher per job after that."""
     head_cpu_s: float
-    """CPU time of Ray's own servers (GCS and raylet) a job."""
+    """CPU time of Ray's servers (GCS and raylet) per job."""
     first_wave_s: float
-    """From the first job's start until every device had one: this machine starts a Ray worker for each."""
+    """Time from the first job's start until every device has one; this machine starts a Ray worker for each."""
     gap_median_s: float
     gap_p95_s: float
-    """From the end of a job to the start of the next one on the same device."""
+    """Time from the end of a job to the start of the next one on the same device."""
     busy: float
-    """Share of the time in which devices had a job, after the first wave."""
+    """Share of time in which devices had a job, after the first wave."""
     worker_mib: float
-    """Memory that a Ray worker has for itself while its job runs (USS)."""
+    """Unshared memory of a Ray worker while its job runs (USS)."""
     launcher_mib: float
-    """The launcher's largest resident set."""
+    """Peak resident set of the launcher."""
     fleet_command_s: float
     """Wall time of `frm-mlflow fleet` while every device is busy."""
     wall_s: float
@@ -74,7 +73,7 @@ class Cost:
 
 @dataclass
 class Watch:
-    """What was seen of the processes while a sweep ran."""
+    """Observations of the processes while a sweep runs."""
 
     fleet: Fleet
     journal: Path
@@ -88,7 +87,7 @@ class Watch:
     began: bool = False
 
     def look(self) -> None:
-        """Look once; the plan is over when the first job's process is there."""
+        """Sample once. Planning is over when the first job's process exists."""
         with suppress(psutil.NoSuchProcess):
             self.launcher_cpu_s = _cpu_s(self.launcher)
             self.launcher_mib = max(self.launcher_mib, self.launcher.memory_info().rss / 2**20)
@@ -98,7 +97,7 @@ class Watch:
         self.head_cpu_s = _head_cpu_s(self.fleet) - self.head_before_s
 
     def weigh_workers(self) -> None:
-        """Note the own memory of the Ray workers that supervise a job now."""
+        """Record the unshared memory of the Ray workers that currently supervise a job."""
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 busy = process.name().startswith("ray::") and "IDLE" not in process.name()
@@ -158,7 +157,7 @@ def _watched(
     try:
         while launcher.poll() is None:
             watch.look()
-            if journal.exists() and not fleet_command_s:  # the first jobs have ended: all devices are at work
+            if journal.exists() and not fleet_command_s:  # the first jobs have ended, so all devices are busy
                 watch.weigh_workers()
                 fleet_command_s = _fleet_command_s(environ)
             time.sleep(LOOK_EVERY_S)
@@ -185,7 +184,7 @@ def _watched(
 
 
 def _dispatch(lines: list[dict[str, float]], *, devices: int, seconds: float) -> dict[str, float]:
-    """Return how fast devices got their jobs, from what the jobs themselves have noted."""
+    """Return how fast devices got their jobs, from the times that the jobs recorded."""
     by_device: dict[object, list[tuple[float, float]]] = defaultdict(list)
     for line in lines:
         by_device[line["device"]].append((line["began"], line["ended"]))
@@ -206,7 +205,7 @@ def _dispatch(lines: list[dict[str, float]], *, devices: int, seconds: float) ->
 
 
 def _head_cpu_s(fleet: Fleet) -> float:
-    """Return the CPU time so far of the cluster's own servers."""
+    """Return the CPU time of the cluster's servers so far."""
     total = 0.0
     for process in processes_of(fleet.folder):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -222,7 +221,7 @@ def _fleet_command_s(environ: dict[str, str]) -> float:
 
 
 def table(cost: Cost, *, job_s: float = 30.0) -> str:
-    """Return the figures, and how many devices each part keeps busy with jobs of `job_s` seconds on one core."""
+    """Return the figures, and how many devices each part can keep busy on one core with jobs of `job_s` seconds."""
     per_job = {"launching": cost.launch_cpu_s, "Ray's servers": cost.head_cpu_s}
     lines = [f"{name:16} {value:10.4g}" for name, value in asdict(cost).items()]
     lines += [
@@ -233,7 +232,7 @@ def table(cost: Cost, *, job_s: float = 30.0) -> str:
 
 
 def main() -> int:
-    """Simulate a fleet and print what it cost."""
+    """Simulate a fleet and print its overhead."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--jobs-each", type=int, default=3, choices=range(2, len(MODELS) + 1))
@@ -241,7 +240,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 where devices are busy less than 90 %%")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no node is left running
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no node keeps running
     with tempfile.TemporaryDirectory(prefix="frm-fleet-") as scratch:
         cost = simulate(arguments.devices, arguments.jobs_each, arguments.seconds, Path(scratch))
     print(table(cost))

@@ -1,10 +1,10 @@
-"""How often a gate decides rightly: a candidate with 10 % more layers, and an identical one; idle and busy.
+"""Measure how often a gate is right, for a candidate with 10 % more layers and an identical one, idle and busy.
 
     python benchmarks/gate.py --check
 
-20 gates each, with the limit at 5 %: a slower candidate must fail and an identical one pass at
-least 18 times of 20, and no verdict may be wrong more often than the confidence allows. `--busy 2`
-adds two processes that burn a core each.
+Each candidate goes through 20 gates with a limit of 5 %. A slower one must fail and an identical one pass in at
+least 18 of 20, and no verdict may be wrong more often than the confidence allows. `--busy 2`
+adds two processes that keep one core busy each.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ ENOUGH = 0.9
 
 
 def network(layers: int) -> nn.Module:
-    """Return a stack of equal convolutions: its time is proportional to their number."""
+    """Return a stack of equal convolutions, whose time is proportional to their number."""
     torch.manual_seed(0)
     pairs = [part for _ in range(layers) for part in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())]
     return nn.Sequential(*pairs).eval()
 
 
 def save(layers: int, path: Path) -> str:
-    """Write the network as a program and return its path."""
+    """Write the network as an exported program and return its path."""
     torch.export.save(torch.export.export(network(layers), (torch.randn(1, 32, 32, 32),)), path)
     return str(path)
 
@@ -52,7 +52,7 @@ def _burn() -> None:
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Burn so many cores while the block runs."""
+    """Keep this many cores busy while the block runs."""
     burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(processes)]
     for burner in burners:
         burner.start()
@@ -64,7 +64,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def verdicts(candidate: str, against: str, *, times: int, scratch: Path) -> Counter[Verdict]:
-    """Return how often each verdict was given; the networks are exported to `scratch` once."""
+    """Return the count of each verdict. The networks are exported to `scratch` once."""
     given: Counter[Verdict] = Counter()
     client = MlflowClient(f"sqlite:///{scratch}/mlflow.db")
     for seed in range(times):
@@ -79,7 +79,7 @@ def verdicts(candidate: str, against: str, *, times: int, scratch: Path) -> Coun
 
 
 def main() -> int:
-    """Print the table; exit with 1 under `--check` where a bound is missed."""
+    """Print the table; with `--check`, exit with 1 if a bound is missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--times", type=int, default=20)

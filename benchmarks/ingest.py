@@ -1,9 +1,9 @@
-"""Runs logged per second into an MLflow server on SQLite: `tracking.bulk` against a plain loop of fluent calls.
+"""Compare runs logged per second to an MLflow server on SQLite: `tracking.bulk` against a loop of fluent calls.
 
     python benchmarks/ingest.py --check
 
 Both log the same records with the same metrics, tags and params, in alternating blocks, so that
-a machine that slows down slows both. `--check` exits with 1 unless ours is three times as fast.
+a slowdown of the machine affects both. `--check` exits with 1 unless ours is three times as fast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OURS, FLUENT = "ours", "fluent"
 
 
 def log_fluently(records: Sequence[BenchmarkRecord], experiment: str) -> None:
-    """Log records as a tutorial would: a call a key."""
+    """Log records as a tutorial would, with one call per key."""
     mlflow.set_experiment(experiment)
     for record in records:
         with mlflow.start_run(run_name=record.name):
@@ -44,7 +44,7 @@ def log_fluently(records: Sequence[BenchmarkRecord], experiment: str) -> None:
 
 
 def seconds_of(uri: str, records: Sequence[BenchmarkRecord], way: str) -> float:
-    """Return how long one way takes to log `records`."""
+    """Return how long one method takes to log `records`."""
     client = server.connect(uri)
     mlflow.set_tracking_uri(uri)
     start = time.perf_counter()
@@ -58,7 +58,7 @@ def seconds_of(uri: str, records: Sequence[BenchmarkRecord], way: str) -> float:
 
 
 def same_content(uri: str) -> bool:
-    """Whether both ways have logged the same metrics, params and frm tags."""
+    """Return whether both methods have logged the same metrics, params and frm tags."""
     client = MlflowClient(uri)
     found = []
     for name in (OURS, FLUENT):
@@ -77,7 +77,7 @@ def _metrics(run: mlflow.entities.Run) -> list[tuple[str, float]]:
 
 
 def main() -> int:
-    """Run both ways in alternating blocks and print the rates; 1 where the promise is not kept."""
+    """Run both methods in alternating blocks and print the rates; return 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--records", type=int, default=10, help="records in a block of each way")

@@ -1,13 +1,13 @@
-"""Peak memory of one model on every runtime, five times, and of networks whose activations are known.
+"""Measure the peak memory of one model on every runtime, five times, and of networks with known activations.
 
     python -m benchmarks.memory            # prints the tables
-    python -m benchmarks.memory --check    # and exits 1 where a target is missed
+    python -m benchmarks.memory --check    # also exits with 1 if a target is missed
     python -m benchmarks.memory --model mobilenet_v3_small --runtimes onnxruntime,litert
 
-1. The peak of one model by a whole benchmark of one launch, five times for each runtime. Target: a
+1. The peak of one model in a full benchmark of one launch, five times for each runtime. Target: a
    coefficient of variation of at most 3 %.
 2. A family of networks with hardly any weights and activations of 4, 16 and 64 MiB. Target: each peak is
-   above the last one, by at least half of what the activations grew.
+   above the previous one by at least half of the growth of the activations.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SHORT = MeasureConfig(
 
 
 class Wide(nn.Module):
-    """A convolution to `channels` maps and one back: between them lie `channels` x SIDE x SIDE floats."""
+    """A convolution to `channels` maps and one back, with `channels` x SIDE x SIDE floats between them."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,14 +46,14 @@ class Wide(nn.Module):
         self.head = nn.Linear(4, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ten scores an image."""
+        """Return ten scores per image."""
         x = self.narrow(self.widen(x).relu())
         scores: Tensor = self.head(x.mean((2, 3)))
         return scores
 
 
 def wide(channels: int) -> Wide:
-    """Return the member of the family with this many channels."""
+    """Return the network of the family with this many channels."""
     return Wide(channels)
 
 
@@ -71,12 +71,12 @@ def peak_mib(model: ModelConfig, runtime: str, cache: ArtefactCache) -> float:
 
 
 def coefficient_of_variation(peaks: list[float]) -> float:
-    """Return the standard deviation over the mean."""
+    """Return the standard deviation divided by the mean."""
     return float(np.std(peaks, ddof=1) / np.mean(peaks))
 
 
 def repeated(model: str, runtime: str, repeats: int, cache: ArtefactCache) -> list[str]:
-    """Print the peaks of `model` and return what misses the target."""
+    """Print the peaks of `model` and return the missed targets."""
     peaks = [peak_mib(ModelConfig(model), runtime, cache) for _ in range(repeats)]
     cv = coefficient_of_variation(peaks)
     print(f"{runtime:14} {np.median(peaks):8.1f} {min(peaks):8.1f} {max(peaks):8.1f} {cv:7.2%}", flush=True)
@@ -84,7 +84,7 @@ def repeated(model: str, runtime: str, repeats: int, cache: ArtefactCache) -> li
 
 
 def ordered(runtime: str, cache: ArtefactCache) -> list[str]:
-    """Print the peaks of the family and return what misses the target."""
+    """Print the peaks of the family and return the missed targets."""
     channels = [mib * 2**20 // (4 * SIDE * SIDE) for mib in ACTIVATIONS_MIB]
     family = [
         ModelConfig(
@@ -99,7 +99,7 @@ def ordered(runtime: str, cache: ArtefactCache) -> list[str]:
 
 
 def main() -> int:
-    """Measure, print, and check where asked to."""
+    """Measure and print, and check the targets if requested."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="mobilenet_v3_small")
     parser.add_argument("--runtimes", default=",".join(runtimes()))

@@ -1,4 +1,4 @@
-"""A real MLflow server on a free loopback port, for benchmarks and tests."""
+"""Run a real MLflow server on a free loopback port, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def free_port() -> int:
-    """Return a loopback port that nothing listens on right now."""
+    """Return a loopback port that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -32,7 +32,7 @@ def start_server(
     options: tuple[str, ...] = (),
     environ: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `mlflow server` with its database, artifacts and log below `directory`; do not wait for it."""
+    """Start `mlflow server` with its database, artifacts and log in `directory`, without waiting for it."""
     directory.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--workers", str(workers), "--backend-store-uri", backend or f"sqlite:///{directory}/mlflow.db"]
@@ -50,7 +50,7 @@ def start_server(
 
 
 def wait_until_healthy(uri: str, process: subprocess.Popen[bytes], *, timeout_s: float = 120.0) -> None:
-    """Return once the server answers its health check; raise where it ends or stays silent."""
+    """Return once the server passes its health check; raise if it exits or does not respond."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -64,7 +64,7 @@ def wait_until_healthy(uri: str, process: subprocess.Popen[bytes], *, timeout_s:
 
 
 def stop_server(process: subprocess.Popen[bytes]) -> None:
-    """End the server and its worker processes."""
+    """Stop the server and its worker processes."""
     try:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=10)
@@ -84,7 +84,7 @@ def running_server(
     options: tuple[str, ...] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
-    """Yield the URI of an MLflow server that lives as long as the block."""
+    """Yield the URI of an MLflow server that is stopped at the end of the block."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     process = start_server(directory, port=port, backend=backend, workers=workers, options=options, environ=environ)

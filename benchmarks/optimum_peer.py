@@ -1,8 +1,8 @@
-"""optimum-benchmark 0.6.0 as a peer, in an environment of its own.
+"""Run optimum-benchmark 0.6.0 in a separate environment, for comparison.
 
-Its ONNX Runtime backend imports only beside optimum 1.27.0 and torch 2.8.0, so this module makes a
-virtual environment for it (about 7 GB, once; `FRM_PEER_DIR` says where) and runs itself in there.
-The peer gets our own ONNX files, with inputs and outputs named as it expects: both tools time the
+Its ONNX Runtime backend can be imported only with optimum 1.27.0 and torch 2.8.0, so this module creates a
+virtual environment for it (about 7 GB, once, in `FRM_PEER_DIR`) and runs itself there.
+The peer gets our ONNX files, with inputs and outputs named as it expects, so both tools time the
 same network.
 """
 
@@ -18,28 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PINNED = ("optimum-benchmark==0.6.0", "optimum==1.27.0", "torch==2.8.0", "transformers==4.53.3", "datasets==4.0.0")
-"""The newest set that imports; later transformers and datasets want another huggingface-hub."""
+"""The newest set that can be imported; later transformers and datasets need a different huggingface-hub."""
 INPUT, OUTPUT = "pixel_values", "logits"
 
 
 @dataclass(frozen=True)
 class PeerLatency:
-    """What the peer reports of one model."""
+    """What the peer reports for one model."""
 
     median_s: float
     timed_s: float
     """All of its timed calls together."""
     total_s: float
-    """From the launch to the report, its own process start and loading in it."""
+    """Time from launch to report, including the peer's process start and loading."""
 
 
 def latency(onnx_file: Path, *, runs: int, threads: int) -> PeerLatency:
-    """Let the peer time the network of an ONNX file with its process launcher."""
+    """Time the network in an ONNX file with the peer and its process launcher."""
     python = environment()
     folder = _as_transformers_model(onnx_file)
     command = [str(python), str(Path(__file__).resolve()), str(folder), str(runs), str(threads)]
     variables = dict(os.environ) | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "LOG_LEVEL": "ERROR"}
-    done = subprocess.run(  # it leaves a log where it runs
+    done = subprocess.run(  # it writes a log to its working directory
         command, env=variables, cwd=_home(), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
@@ -48,7 +48,7 @@ def latency(onnx_file: Path, *, runs: int, threads: int) -> PeerLatency:
 
 
 def environment() -> Path:
-    """Return the interpreter of the peer's environment, made at the first call."""
+    """Return the interpreter of the peer's environment, which the first call creates."""
     import onnxruntime
 
     folder = _home() / "env"
@@ -67,7 +67,7 @@ def _home() -> Path:
 
 
 def _as_transformers_model(onnx_file: Path) -> Path:
-    """Copy an ONNX classifier into a folder that the peer takes for a local Transformers model."""
+    """Copy an ONNX classifier into a folder that the peer accepts as a local Transformers model."""
     import onnx
 
     folder = _home() / "models" / onnx_file.parent.name
@@ -88,7 +88,7 @@ def _as_transformers_model(onnx_file: Path) -> Path:
 
 
 def _measure(folder: str, runs: int, threads: int) -> PeerLatency:
-    """Run inside the peer's environment."""
+    """Measure inside the peer's environment."""
     from optimum_benchmark import Benchmark, BenchmarkConfig, InferenceConfig, ORTConfig, ProcessConfig
 
     config = BenchmarkConfig(

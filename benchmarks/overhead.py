@@ -1,14 +1,14 @@
-"""What the harness costs: beside bare timing of the same session, and beside optimum-benchmark's own time.
+"""Measure the harness's overhead over bare timing of the same session, and compare it with optimum-benchmark's.
 
     python -m benchmarks.overhead            # prints the figures
-    python -m benchmarks.overhead --check    # and exits 1 where a target is missed
+    python -m benchmarks.overhead --check    # also exits with 1 if a target is missed
     python -m benchmarks.overhead --no-peer  # without optimum-benchmark
 
-1. Latency: mobilenet_v3_small in ONNX Runtime with one thread, by a whole benchmark beside the
-   baseline, over the bare timing loop of a plain script right before and right after it. A process
-   keeps the luck of its start, so the bare loop runs in as many fresh processes as a benchmark has
+1. Latency: mobilenet_v3_small in ONNX Runtime with one thread, measured by a full benchmark next to the
+   baseline, relative to a plain timing loop right before and right after it. Some of a process's speed
+   is fixed when it starts, so the plain loop runs in as many fresh processes as a benchmark has
    launches. Target: at most 3 % more.
-2. Time outside of the timed runs (process start, load, verification, warm-up, statistics, logging
+2. Time outside the timed runs (process start, load, verification, warm-up, statistics, logging
    to SQLite), with the export cached. Target: at most optimum-benchmark's on the same file.
 """
 
@@ -64,11 +64,11 @@ while time.perf_counter() < end:
     times.append(time.perf_counter() - start)
 print(statistics.median(times))
 """
-"""What onnxruntime_perf_test does, in Python: one session, a warm-up, a loop with a clock around the call."""
+"""What onnxruntime_perf_test does, in Python: one session, a warm-up, and a loop that times each call."""
 
 
 def bare_median_s(onnx_file: Path, seconds: float) -> float:
-    """Return the median of the bare loop's medians in fresh processes, as many as a benchmark has launches."""
+    """Return the median over fresh processes of the plain loop's medians, one process per launch of a benchmark."""
     command = [sys.executable, "-c", BARE, str(onnx_file), str(seconds)]
     launches = MeasureConfig().launches
     return statistics.median(
@@ -77,7 +77,7 @@ def bare_median_s(onnx_file: Path, seconds: float) -> float:
 
 
 def measured(artefact: Path, baseline: Path | None) -> tuple[Measurement, float]:
-    """Return our measurement with its defaults and the seconds that it took."""
+    """Return our measurement with default settings, and the seconds that it took."""
     started = time.perf_counter()
     found = benchmark(
         artefact=artefact,
@@ -91,7 +91,7 @@ def measured(artefact: Path, baseline: Path | None) -> tuple[Measurement, float]
 
 
 def latency_overhead(artefact: Path, baseline: Path, *, repeats: int, bare_seconds: float) -> list[float]:
-    """Return, for each repeat, our median over the geometric mean of the bare medians around it, less one."""
+    """Return for each repeat: our median over the geometric mean of the plain medians around it, minus one."""
     file = artefact / Artefact.read(artefact).file
     overheads = []
     before = bare_median_s(file, bare_seconds)
@@ -104,14 +104,14 @@ def latency_overhead(artefact: Path, baseline: Path, *, repeats: int, bare_secon
 
 
 def our_other_seconds(artefact: Path, baseline: Path | None) -> float:
-    """Return the seconds of one benchmark outside of its timed calls, the baseline's among them, logging included."""
+    """Return the seconds of one benchmark outside its and the baseline's timed calls, including logging."""
     found, total = measured(artefact, baseline)
     timed = float(found.samples["wall_ns"].sum()) / 1e9
     return total - timed + _logging_seconds(found)
 
 
 def _logging_seconds(found: Measurement) -> float:
-    """Log the measurement to a SQLite store that exists already, as in a sweep."""
+    """Log the measurement to an existing SQLite store, as in a sweep, and return the seconds that it took."""
     now = datetime.now(timezone.utc)
     record = BenchmarkRecord(
         model=MODEL,
@@ -133,13 +133,13 @@ def _logging_seconds(found: Measurement) -> float:
 
 
 def peer_other_seconds(artefact: Path) -> float:
-    """Return the seconds of optimum-benchmark outside of its timed calls; it logs nowhere."""
+    """Return the seconds of optimum-benchmark outside its timed calls; it does not log."""
     found = optimum_peer.latency(artefact / Artefact.read(artefact).file, runs=100, threads=1)
     return found.total_s - found.timed_s
 
 
 def main() -> int:
-    """Measure, print, and check where asked to."""
+    """Measure and print, and check the targets if requested."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bare-seconds", type=float, default=1.0)

@@ -1,11 +1,11 @@
-"""The /frm page on 20,000 runs: the first view of a server whose query cache is warm, and filter changes.
+"""Time the /frm page on 20,000 runs: the first view on a server with a warm query cache, and filter changes.
 
     python benchmarks/page.py --check
 
-A database is filled, a server reads it once (which fills the query cache on disk) and is started
-again, so that it holds nothing in memory. Then chromium opens the page, and changes filters for
-longer than a snapshot stays fresh, so that some changes meet a refresh. Times are the browser's
-own clock: from the navigation, or the change of a filter, until the figure is painted. `--check`
+A database is filled, a server reads it once (which fills the query cache on disk) and is restarted,
+so that it has nothing in memory. Then chromium opens the page, and changes filters for
+longer than a snapshot stays fresh, so that some changes coincide with a refresh. Times are from the browser's
+clock, from the navigation or the filter change until the figure is painted. `--check`
 exits with 1 unless the first view takes at most 5 s and every filter change at most 300 ms.
 """
 
@@ -44,9 +44,9 @@ CHANGES = (
     ("baseline", "model_3"),
     ("baseline", "resnet50"),
 )
-"""Filters and what they are set to, in turn."""
+"""Filters and the values that they are set to, in order."""
 
-# The figure is painted in the frame after the one that is asked for here.
+# The figure is painted in the frame after the one requested here.
 PAINTED = """
 const painted = (done) => requestAnimationFrame(() => requestAnimationFrame(done));
 const idle = () => !document.querySelector("main").hasAttribute("aria-busy");
@@ -68,7 +68,7 @@ CHANGE = f"""([name, value]) => new Promise((done) => {{ {PAINTED}
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a filter and what it took."""
+    """One filter change and its duration."""
 
     filter: str
     value: str
@@ -77,31 +77,31 @@ class Change:
 
 @dataclass(frozen=True)
 class Timings:
-    """What the browser waited for."""
+    """Waiting times in the browser."""
 
     runs: int
     reading_s: float
-    """The very first view, while the server reads all runs."""
+    """The first view of all, while the server reads all runs."""
     first_view_s: float
-    """The first view of a new server whose query cache is on disk."""
+    """The first view on a new server whose query cache is on disk."""
     second_view_s: float
-    """The page opened again."""
+    """The page opened a second time."""
     changes: tuple[Change, ...]
 
     @property
     def slowest(self) -> Change:
-        """The change that took longest."""
+        """Return the slowest change."""
         return max(self.changes, key=lambda change: change.ms)
 
     @property
     def median_ms(self) -> float:
-        """The median change."""
+        """Return the median time of a change."""
         return statistics.median(change.ms for change in self.changes)
 
 
 @contextmanager
 def opened(browser: Browser, uri: str) -> Iterator[Page]:
-    """Yield a tab of its own, nothing cached, that is about to show the page."""
+    """Yield a new tab with an empty cache that is about to show the page."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(1_800_000)
     try:
@@ -132,7 +132,7 @@ def measure(runs: int, folder: Path, browser: Browser, *, for_s: float) -> Timin
 
 
 def use(page: Page, *, for_s: float) -> Iterator[Change]:
-    """Change filters one after the other, every one at least once, and yield what each took."""
+    """Change every filter at least once, one after the other, and yield each duration."""
     start = time.monotonic()
     for place, (name, value) in enumerate(cycle(CHANGES)):
         if place >= len(CHANGES) and time.monotonic() - start > for_s:
@@ -142,7 +142,7 @@ def use(page: Page, *, for_s: float) -> Iterator[Change]:
 
 
 def main() -> int:
-    """Run the page and print what it took; 1 where a promise is not kept."""
+    """Time the page and print the results; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--for-s", type=float, default=70.0, help="change filters for so long")

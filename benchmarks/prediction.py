@@ -1,11 +1,11 @@
-"""How well, how surely and how fast held-out devices are predicted, beside the paper's method and other controls.
+"""Measure accuracy, calibration and speed of predictions for held-out devices, against the paper's method and controls.
 
     python benchmarks/prediction.py                  # fetches AI Hub's wheel, prints the tables
-    python benchmarks/prediction.py --check          # and exits 1 where a target is missed
-    python benchmarks/prediction.py --source FILE    # a wheel, folder or YAML of AI Hub already here
-    python benchmarks/prediction.py --gpu FILE.csv   # timm's table of one GPU: GPU history alone against phones
-    python benchmarks/prediction.py --speed          # only the speed
-    python benchmarks/prediction.py --figures DIR    # and draws the reliability curve and F1 over anchors as PNG
+    python benchmarks/prediction.py --check          # also exits with 1 if a target is missed
+    python benchmarks/prediction.py --source FILE    # a local wheel, folder or YAML file of AI Hub
+    python benchmarks/prediction.py --gpu FILE.csv   # timm's table for one GPU: predict phones from GPU history alone
+    python benchmarks/prediction.py --speed          # only speed
+    python benchmarks/prediction.py --figures DIR    # also draws the reliability curve and F1 over anchors as PNG
 
 History: AI Hub 0.65.0, image classifiers that ran on the NPU, jobs published under several device names
 counted once, configurations with at least 20 models; 15 chips. A chip (or chip generation) is held out with all its
@@ -46,7 +46,7 @@ SPEED_SECONDS, FRONTIER_MS = 10.0, 50.0
 
 
 def aihub(source: Path | None) -> pd.DataFrame:
-    """Return AI Hub's classifiers as a tidy frame, NPU only: other compute units are other configurations."""
+    """Return AI Hub's classifiers as a tidy frame, NPU only, since other compute units are other configurations."""
     frame = from_records(read("aihub", source).records)
     return frame[frame["compute_unit"] == "npu"]
 
@@ -58,14 +58,14 @@ def run(protocol: str, frame: pd.DataFrame) -> Evaluation:
 
 
 def evaluations(frame: pd.DataFrame) -> dict[str, Evaluation]:
-    """Evaluate the protocols in a process each."""
+    """Evaluate the protocols, each in its own process."""
     with ProcessPoolExecutor(max_workers=2) as pool:
         found = pool.map(run, PROTOCOLS, [frame] * len(PROTOCOLS))
         return dict(zip(PROTOCOLS, found, strict=True))
 
 
 def accuracy_checks(results: dict[str, Evaluation]) -> Iterator[tuple[str, bool]]:
-    """Yield each claim about accuracy with whether it holds."""
+    """Yield each claim about accuracy and whether it holds."""
     chip, generation = (_auto(results[name]) for name in PROTOCOLS)
     yield f"no anchor: F1 {chip.loc[0, 'f1']:.3f} at least 0.91", chip.loc[0, "f1"] >= 0.91
     yield f"no anchor: Spearman {chip.loc[0, 'spearman']:.3f} at least 0.98", chip.loc[0, "spearman"] >= 0.98
@@ -79,7 +79,7 @@ def accuracy_checks(results: dict[str, Evaluation]) -> Iterator[tuple[str, bool]
 
 
 def uncertainty_checks(results: dict[str, Evaluation]) -> Iterator[tuple[str, bool]]:
-    """Yield each claim about uncertainty, budgets and plans with whether it holds."""
+    """Yield each claim about uncertainty, budgets and plans, and whether it holds."""
     chip = _auto(results["chip"])
     for count in (1, 3, 5, 10):
         covered = chip.loc[count, "coverage"]
@@ -111,7 +111,7 @@ def _choice_checks(result: Evaluation) -> Iterator[tuple[str, bool]]:
 
 
 def speed_checks() -> Iterator[tuple[str, bool]]:
-    """Yield the claims about speed, on made-up data of the size they name."""
+    """Yield the claims about speed, on synthetic data of the stated size."""
     frame = made_up_fleet(FleetRecipe(devices={"edge": 200}, n_models=2000), np.random.default_rng(0))
     target = Target(device="edge-000")
     history = history_of(frame)
@@ -146,7 +146,7 @@ def _best_of(call: object, *, repeats: int = 5) -> float:
 
 
 def gpu_only(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
-    """Return how well a GPU alone, and what needs no run at all, foretell the phones' accuracy-latency frontiers.
+    """Return how well a GPU alone, and rankings that need no run, predict the phones' accuracy-latency frontiers.
 
     Mean over chips of the F1 and Spearman of each single ranking, over the models that both sources have.
     """

@@ -1,4 +1,4 @@
-"""Querying 20,000 runs from an MLflow server: ours against `mlflow.search_runs`, and a refresh against a query.
+"""Time queries of 20,000 runs on an MLflow server: ours against `mlflow.search_runs`, and a refresh against a query.
 
     python benchmarks/query.py --check
 
@@ -30,13 +30,13 @@ from frm_mlflow.tracking.query import IS_BENCHMARK, benchmarks
 
 EXPERIMENT = "fleet"
 MLFLOW_TIMEOUT_S = "3600"
-"""MLflow asks for 10,000 runs at once; on a slow machine that takes longer than its own limit of 120 s."""
+"""MLflow requests 10,000 runs at once; on a slow machine that takes longer than its default timeout of 120 s."""
 CPU_FACTOR, WALL_FACTOR, REFRESH_FACTOR = 3.0, 1.0, 20.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one call took: seconds of wall time and of this process's CPU time."""
+    """The cost of one call: seconds of wall time and of this process's CPU time."""
 
     wall_s: float
     cpu_s: float
@@ -54,7 +54,7 @@ class Comparison:
     refresh: Cost
 
     def factors(self) -> dict[str, tuple[float, float]]:
-        """Each promised factor by name: what was measured and what is needed."""
+        """Return each target by name, with the measured and the required factor."""
         theirs, ours = self.mlflow_search_runs, self.first_query
         return {
             "client CPU, mlflow.search_runs / first query": (theirs.cpu_s / ours.cpu_s, CPU_FACTOR),
@@ -64,7 +64,7 @@ class Comparison:
 
 
 def timed(call: Callable[[], pd.DataFrame], expected: int) -> Cost:
-    """Return what `call` took; it must return `expected` rows."""
+    """Return the cost of `call`, which must return `expected` rows."""
     wall, cpu = time.perf_counter(), time.process_time()
     rows = len(call())
     cost = Cost(time.perf_counter() - wall, time.process_time() - cpu)
@@ -100,7 +100,7 @@ def compare(runs: int, new_runs: int, folder: Path, *, workers: int) -> Comparis
 
 
 def main() -> int:
-    """Run the comparison and print it; 1 where a promise is not kept."""
+    """Run the comparison and print it; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20_000)
     parser.add_argument("--new-runs", type=int, default=100)

@@ -1,6 +1,6 @@
-"""Real Ray nodes on this machine, started with `ray start` as docs/fleet.md says, for benchmarks and tests.
+"""Start real Ray nodes on this machine with `ray start`, as in docs/fleet.md, for benchmarks and tests.
 
-Every node is a process group of its own with a token of its cluster; `Fleet.stop` leaves no process behind.
+Every node is a separate process group with its cluster's token. `Fleet.stop` leaves no process behind.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _OBJECT_STORE_BYTES = 80_000_000
 _QUICK_TO_NOTICE = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "4",
-    # A loaded machine takes longer than Ray's own limit to start a node.
+    # Starting a node on a loaded machine takes longer than Ray's default timeout.
     "RAY_raylet_start_wait_time_s": "240",
 }
-"""A dead node is noticed in seconds instead of half a minute."""
+"""Settings with which a dead node is detected in seconds instead of half a minute."""
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Fleet:
 
     @property
     def address(self) -> str:
-        """What `ray.init` and `hydra.launcher.address` take."""
+        """Return the address for `ray.init` and `hydra.launcher.address`."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a process needs to talk to the cluster."""
+        """Return the environment that a process needs to connect to the cluster."""
         return {
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
@@ -56,11 +56,11 @@ class Fleet:
         }
 
     def start(self, name: str, *options: str, environ: Mapping[str, str] | None = None) -> None:
-        """Start a node and return when it has joined."""
+        """Start a node and return once it has joined."""
         command = [_RAY, "start", "--block", "--disable-usage-stats", f"--object-store-memory={_OBJECT_STORE_BYTES}"]
         command += ["--node-ip-address=127.0.0.1", *options]
         log = self.folder / f"{name}.log"
-        with log.open("wb") as out:  # anew, so that an earlier node of this name is not taken for it
+        with log.open("wb") as out:  # truncated, so that an earlier node of this name is not mistaken for it
             self.nodes[name] = subprocess.Popen(
                 command,
                 env={**os.environ, **_QUICK_TO_NOTICE, **self.environ, **(environ or {})},
@@ -72,7 +72,7 @@ class Fleet:
         self._wait_until_started(name, log)
 
     def head(self) -> None:
-        """Start the head, which owns no device."""
+        """Start the head, which has no device."""
         self.start(
             "head",
             "--head",
@@ -85,17 +85,17 @@ class Fleet:
     def node(
         self, name: str, devices: Mapping[str, float], *, environ: Mapping[str, str] | None = None, cpus: int = 1
     ) -> None:
-        """Start a node that owns `devices`; it starts `cpus` Ray workers at a time."""
+        """Start a node that has `devices` and starts `cpus` Ray workers at a time."""
         resources = json.dumps({f"device_{device}": amount for device, amount in devices.items()})
         self.start(name, f"--address={self.address}", f"--num-cpus={cpus}", f"--resources={resources}", environ=environ)
 
     def kill(self, name: str) -> None:
-        """End a node with all of its processes at once, as a power cut does."""
+        """Kill a node and all of its processes at once, as a power cut would."""
         process = self.nodes.pop(name)
         _kill_tree(process)
 
     def stop(self) -> None:
-        """End every node and remove the folder."""
+        """Stop every node and remove the folder."""
         for name in reversed(list(self.nodes)):
             self.kill(name)
         for left in processes_of(self.folder):
@@ -112,7 +112,7 @@ class Fleet:
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Return the processes whose command line names the cluster's folder."""
+    """Return the processes whose command line contains the cluster's folder."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -132,8 +132,8 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running_fleet() -> Iterator[Fleet]:
-    """Yield a cluster of a head alone; it ends, with all of the nodes that have joined it, with the block."""
-    # Ray's sockets lie below the folder, and a socket's path must be short.
+    """Yield a cluster with only a head; it and all nodes that have joined are stopped at the end of the block."""
+    # Ray's sockets are in this folder, and a socket's path must be short.
     folder = Path(tempfile.mkdtemp(prefix="frmray", dir="/tmp"))
     (folder / "token").write_text(secrets.token_hex(32))
     (folder / "token").chmod(0o600)

@@ -1,20 +1,20 @@
-"""One latency ratio measured ten times by three tools, on a quiet machine and on a busy one.
+"""Measure one latency ratio ten times with three methods, on a quiet machine and on a busy one.
 
     python -m benchmarks.repeatability            # prints the table
-    python -m benchmarks.repeatability --check    # and exits 1 where a target is missed
+    python -m benchmarks.repeatability --check    # also exits with 1 if a target is missed
     python -m benchmarks.repeatability --methods ours,sequential --repeats 5
-    python -m benchmarks.repeatability --out kept.json   # a series that may be interrupted
+    python -m benchmarks.repeatability --out kept.json   # a series that can be interrupted
 
 The ratio is mobilenet_v2 : resnet50 in ONNX Runtime with one thread. The methods:
 
 - ours: `frm_mlflow.measure.benchmark` with its defaults;
-- sequential: the paper's protocol, medians of 100 runs taken one model after the other, in a fresh
-  process each;
+- sequential: the paper's protocol, medians of 100 runs of one model and then the other, each in a fresh
+  process;
 - optimum: optimum-benchmark 0.6.0 with its ONNX Runtime backend on the same files, in an
-  environment of its own (see `optimum_peer.py`), 100 runs of each model.
+  separate environment (see `optimum_peer.py`), 100 runs of each model.
 
-Under load another process burns one core all the while. Targets: ours varies least in both, by at
-most 2 % on a quiet machine and 4 % on a busy one, there at most a third of the sequential protocol;
+Under load, another process keeps one core busy throughout. Targets: ours varies least in both cases, by at
+most 2 % on a quiet machine and 4 % on a busy one, and there at most a third as much as the sequential protocol;
 at least 85 % of our 95 % intervals contain the grand median.
 """
 
@@ -55,7 +55,7 @@ CPU = Device("cpu", "cpu", "cpu", "", "cpu")
 
 @dataclass(frozen=True)
 class Repeat:
-    """One ratio by one method; the interval is ours alone."""
+    """One ratio by one method. Only ours has an interval."""
 
     ratio: float
     seconds: float
@@ -96,7 +96,7 @@ def _median_of_100(artefact: Path) -> float:
 
 
 def optimum(artefacts: dict[str, Path], seed: int) -> Repeat:
-    """Let optimum-benchmark measure the two models, one after the other."""
+    """Measure the two models with optimum-benchmark, one after the other."""
     del seed
     started = time.perf_counter()
     files = (artefacts[name] / Artefact.read(artefacts[name]).file for name in (MODEL, BASELINE))
@@ -116,7 +116,7 @@ METHODS: dict[str, Callable[[dict[str, Path], int], Repeat]] = {
 
 @contextmanager
 def condition(name: str) -> Iterator[None]:
-    """Keep a core busy for as long as the block lasts, where `name` is `loaded`."""
+    """Keep a core busy for the duration of the block if `name` is `loaded`."""
     if name == "quiet":
         yield
         return
@@ -135,7 +135,7 @@ def _burn() -> None:
 
 
 def coefficient_of_variation(repeats: list[Repeat]) -> float:
-    """Return the standard deviation of the ratios over their mean."""
+    """Return the standard deviation of the ratios divided by their mean."""
     ratios = [repeat.ratio for repeat in repeats]
     return float(np.std(ratios, ddof=1) / np.mean(ratios))
 
@@ -147,7 +147,7 @@ def coverage(repeats: list[Repeat]) -> float:
 
 
 def misses(found: Found) -> list[str]:
-    """Return every target that these repeats miss; a method that was left out is not compared."""
+    """Return every target that these repeats miss; a method that was not run is not compared."""
     missed = []
     for name, by_method in found.items():
         cv = {method: coefficient_of_variation(repeats) for method, repeats in by_method.items()}
@@ -186,7 +186,7 @@ def _write(path: Path | None, found: Found) -> None:
 
 
 def main() -> int:
-    """Measure, print, and check where asked to."""
+    """Measure and print, and check the targets if requested."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--methods", default=",".join(METHODS))

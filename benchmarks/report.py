@@ -1,11 +1,11 @@
-"""The report of a tracking database: its size, how fast chromium opens it, and whether every figure is drawn.
+"""Check the report of a tracking database: its size, how fast chromium opens it, and whether every figure is drawn.
 
     python benchmarks/report.py --check sqlite:///mlflow.db --experiments frm,aihub
 
-Writes the report with `frm-mlflow report`, opens the file in chromium without network, and waits
-until every figure is drawn. `--check` exits with 1 unless it has at most 8 MB, can be read within
-3 s (the page's load event, with the first configuration drawn), draws every figure and asks for
-nothing.
+Writes the report with `frm-mlflow report`, opens the file in chromium without a network, and waits
+until every figure is drawn. `--check` exits with 1 unless the report is at most 8 MB, can be read within
+3 s (the page's load event, with the first configuration drawn), draws every figure and makes no
+requests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from playwright.sync_api import Browser
 from frm_mlflow import cli
 
 LARGEST_MB, OPEN_S = 8.0, 3.0
-# The browser's clock starts with the navigation; the figure is painted in the frame after.
+# The browser's clock starts at the navigation; the figure is painted in the next frame.
 OPENED = """() => new Promise((done) => {
   const look = () => document.readyState === "complete" && document.querySelector("#board-frontier .main-svg")
     ? requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())))
@@ -41,7 +41,7 @@ DRAWN = """() => new Promise((done) => {
 
 @dataclass(frozen=True)
 class Opening:
-    """One opening of the report in a tab of its own."""
+    """One opening of the report in a new tab."""
 
     open_s: float
     drawn_s: float
@@ -52,7 +52,7 @@ class Opening:
 
 
 def open_once(browser: Browser, report: Path, *, look: Callable[..., object] | None = None) -> Opening:
-    """Open the report offline and return what was seen; `look` is called with the tab at the end."""
+    """Open the report offline and return the observations; `look` is called with the tab at the end."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
     context.set_default_timeout(300_000)
     page = context.new_page()
@@ -74,7 +74,7 @@ def open_once(browser: Browser, report: Path, *, look: Callable[..., object] | N
 
 
 def main() -> int:
-    """Write the report, open it several times, and print what was seen; 1 where a promise is not kept."""
+    """Write the report, open it several times and print the results; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("uri", help="tracking database or server")
     parser.add_argument("--experiments", default="frm", help="experiments to report on, separated by commas")

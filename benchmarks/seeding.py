@@ -1,4 +1,4 @@
-"""Fill a tracking database with finished benchmark runs, thousands a second, as if they had been logged."""
+"""Fill a tracking database with finished benchmark runs, thousands per second, as if they had been logged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 2000
 def synthetic_records(
     count: int, *, rng: np.random.Generator, first: int = 0, models: int = 40
 ) -> Iterator[BenchmarkRecord]:
-    """Yield benchmarks of resnet50 and other models, each with every metric, on as many devices as `count` takes."""
+    """Yield benchmarks of resnet50 and other models, each with every metric, on as many devices as `count` needs."""
     metrics = [m for m in schema.METRICS if m not in (schema.ENERGY, schema.RATIO_ENERGY, schema.FRM_E)]
     for number in range(first, first + count):
         values = rng.lognormal(size=len(metrics))
@@ -52,14 +52,14 @@ def synthetic_records(
 
 
 def _plausible(key: str, value: float) -> float:
-    """Return the value, or 1, which every metric's range holds."""
+    """Return the value if it is in the metric's range, otherwise 1, which is in every range."""
     return 1.0 if any(implausible({key: value})) else value
 
 
 def seed(
     database: str, experiment: str, count: int, *, rng: np.random.Generator, first: int = 0, models: int = 40
 ) -> None:
-    """Insert `count` FINISHED runs into the MLflow database (a SQLAlchemy URI) with four statements a chunk."""
+    """Insert `count` FINISHED runs into the MLflow database (a SQLAlchemy URI) with four statements per chunk."""
     client = MlflowClient(database)
     found = client.get_experiment_by_name(experiment)
     experiment_id = found.experiment_id if found else client.create_experiment(experiment)

@@ -1,7 +1,7 @@
-"""How often do the intervals, flags and tests do what they claim? Simulated with known truth, no device needed.
+"""Simulate how often intervals, flags and tests do what they claim. The truth is known and no device is needed.
 
     python -m benchmarks.simulations            # prints the tables of docs/explanation/uncertainty.md
-    python -m benchmarks.simulations --check    # and exits 1 if a claim does not hold
+    python -m benchmarks.simulations --check    # also exits with 1 if a claim does not hold
     python -m benchmarks.simulations --repeats 500
 
 Everything is seeded. `tests/property/test_simulated_claims.py` runs the same simulations with fewer repeats.
@@ -33,7 +33,7 @@ RATIO = 0.25
 PAIRS = 8
 """Pairs of blocks in a launch."""
 MOST = 16
-"""Launches that fit into `max_seconds`, with 3.5 s for each."""
+"""Launches that fit into `max_seconds`, at 3.5 s each."""
 DEFAULT = MeasureConfig()
 
 
@@ -42,25 +42,25 @@ DEFAULT = MeasureConfig()
 
 @dataclass(frozen=True)
 class Machine:
-    """What varies, as standard deviations of logarithms: between launches, between blocks, for both models."""
+    """Sources of variation, as standard deviations of logarithms: between launches, between blocks, for both models."""
 
     name: str
     launch: float = 0.01
-    """Of the ratio, from launch to launch."""
+    """Variation of the ratio from launch to launch."""
     heavy: bool = False
-    """Launches follow Student's t with 3 degrees of freedom instead of the normal."""
+    """Whether launches follow Student's t with 3 degrees of freedom instead of the normal distribution."""
     slow_launches: float = 0.0
-    """Share of processes, of either model, that are slower by 10 % on average (exponential)."""
+    """Share of processes, for either model, that are slower by 10 % on average (exponential)."""
     slow_models: float = 0.0
     """Share of the model's processes that are slower by 20 %."""
     block: float = 0.01
-    """Of each block, half of its variance outlives a block."""
+    """Variation of each block; half of its variance persists beyond one block."""
     slow_blocks: float = 0.0
     """Share of blocks that are slower by 30 % on average (exponential)."""
     wander: float = 0.0
-    """Of the machine's speed, which both models see; it is remembered for twenty blocks."""
+    """Variation of the machine's speed, which affects both models and persists for twenty blocks."""
     drift: float = 0.0
-    """By how much the machine slows down over the whole benchmark."""
+    """How much the machine slows down over the whole benchmark."""
 
 
 MACHINES: tuple[Machine, ...] = (
@@ -80,7 +80,7 @@ MACHINES: tuple[Machine, ...] = (
 
 @dataclass(frozen=True)
 class Protocol:
-    """What benchmarks on one machine gave: one value per benchmark."""
+    """Results of the benchmarks on one machine, with one value per benchmark."""
 
     ratios: Floats
     covered: NDArray[np.bool_]
@@ -88,22 +88,22 @@ class Protocol:
     unstable: NDArray[np.bool_]
     covered_ms: NDArray[np.bool_]
     medians: list[Floats]
-    """The model's median in each launch, by benchmark."""
+    """The model's median in each launch, per benchmark."""
 
     @property
     def errors(self) -> Floats:
-        """Distance of each logarithm of a ratio from the truth."""
+        """Return the distance of each ratio's logarithm from the truth."""
         return np.abs(np.log(self.ratios / RATIO))
 
     def trends(self) -> tuple[float, float]:
-        """Return how often the milliseconds have a significant trend, and how often it is remarked on as a drift."""
+        """Return how often the milliseconds have a significant trend, and how often a drift remark is added."""
         drifts = [estimate.drift(medians) for medians in self.medians]
         remarked = [drift.is_significant and abs(drift.change) > LARGEST_DRIFT for drift in drifts]
         return float(np.mean([drift.is_significant for drift in drifts])), float(np.mean(remarked))
 
 
 def measured(machine: Machine, rng: np.random.Generator, *, repeats: int, most: int = MOST) -> Protocol:
-    """Return what `repeats` default benchmarks give if at most `most` launches fit into the time."""
+    """Return the results of `repeats` default benchmarks if at most `most` launches fit into the time."""
     model, baseline = _blocks(machine, rng, repeats, most)
     pairs = model / np.sqrt(baseline[..., :-1] * baseline[..., 1:])
     of_launch, medians = np.median(pairs, axis=2), np.median(model, axis=2)
@@ -129,7 +129,7 @@ def _one(pairs: Floats, of_launch: Floats, medians: Floats, *, most: int) -> tup
 
 
 def _blocks(machine: Machine, rng: np.random.Generator, repeats: int, most: int) -> tuple[Floats, Floats]:
-    """Return the medians of the model's blocks (repeats, launches, pairs) and of the baseline's, one more each."""
+    """Return the medians of the model's blocks (repeats, launches, pairs) and the baseline's, with one more per launch."""
     shape = (repeats, most, 2 * PAIRS + 1)
     logs = machine.block * (_remembered(rng, shape, 0.5) + rng.standard_normal(shape)) / np.sqrt(2)
     logs += rng.exponential(0.3, shape) * (rng.random(shape) < machine.slow_blocks)
@@ -157,14 +157,14 @@ def _remembered(rng: np.random.Generator, shape: tuple[int, ...], correlation: f
 
 @dataclass(frozen=True)
 class Chips:
-    """How a figure of `chips` chips with 1 to 6 configurations each is distributed, and its mean."""
+    """Distribution and mean of a figure over `chips` chips with 1 to 6 configurations each."""
 
     name: str
     draw: Callable[[np.random.Generator, tuple[int, int]], Floats]
     mean: float
     bounds: tuple[float, float] = ANY_NUMBER
     least: float = 0.92
-    """What 95 % intervals over 5 to 15 chips cover at least."""
+    """Minimum coverage of 95 % intervals over 5 to 15 chips."""
 
 
 CHIPS: tuple[Chips, ...] = (
@@ -178,7 +178,7 @@ NUMBERS_OF_CHIPS = (5, 8, 15)
 
 
 def chip_coverage(figure: Chips, n_chips: int, rng: np.random.Generator, *, repeats: int, largest: int = 6) -> float:
-    """Return the share of intervals that hold the mean; chips have 1 to `largest` configurations."""
+    """Return the share of intervals that contain the mean; chips have 1 to `largest` configurations."""
     fleets = 20
     covered = 0
     for _ in range(fleets):
@@ -191,7 +191,7 @@ def chip_coverage(figure: Chips, n_chips: int, rng: np.random.Generator, *, repe
 
 
 def pair_coverage(n_chips: int, rng: np.random.Generator, *, repeats: int) -> float:
-    """Return the share of intervals over pairs of chips that hold the mean: each chip lowers its pairs by its own."""
+    """Return the share of intervals over chip pairs that contain the mean; each chip lowers all of its pairs."""
     chips = np.repeat(np.arange(n_chips), rng.integers(1, 4, n_chips))
     matrices = []
     for _ in range(repeats):
@@ -212,7 +212,7 @@ LOOKS = 4
 
 
 def frm_at(launches: Floats, memory: Floats, *, confidence: float) -> Range:
-    """Return FRM of launches whose latency ratios and peaks (of model and baseline) are given; FLOPs are equal."""
+    """Return the FRM of launches with the given latency ratios and peaks (of model and baseline); FLOPs are equal."""
     found = [
         estimate.launch_interval(float(np.median(launches)), launches, confidence=confidence),
         memory_ratio(*memory, confidence=confidence),
@@ -226,7 +226,7 @@ def _launches_and_peaks(rng: np.random.Generator, n: int, latency_sd: float, mem
 
 
 def frm_coverage(latency_sd: float, memory_sd: float, rng: np.random.Generator, *, repeats: int) -> float:
-    """Return the share of FRM's intervals of five launches that hold the truth."""
+    """Return the share of FRM intervals over five launches that contain the truth."""
     found = (frm_at(*_launches_and_peaks(rng, 5, latency_sd, memory_sd), confidence=0.95) for _ in range(repeats))
     return float(np.mean([each.low <= 1 <= each.high for each in found]))
 
@@ -234,7 +234,7 @@ def frm_coverage(latency_sd: float, memory_sd: float, rng: np.random.Generator, 
 def gate_verdicts(
     truth: float, rng: np.random.Generator, *, repeats: int, latency_sd: float = 0.02, memory_sd: float = 0.024
 ) -> dict[Verdict, float]:
-    """Return how often gates with a limit of 1 end with each verdict on an FRM of `truth`, looking up to four times."""
+    """Return how often gates with a limit of 1 give each verdict for an FRM of `truth`, in up to four rounds."""
     verdicts = [_verdict(truth, rng, latency_sd, memory_sd) for _ in range(repeats)]
     return {verdict: verdicts.count(verdict) / repeats for verdict in Verdict}
 
@@ -253,7 +253,7 @@ def _verdict(truth: float, rng: np.random.Generator, latency_sd: float, memory_s
 
 
 def false_alarms(rng: np.random.Generator, *, repeats: int, n: int = 8) -> dict[str, float]:
-    """Return how often tests at 5 % find a difference that is not there, in pairs and with ties."""
+    """Return how often tests at 5 % find a difference that does not exist, in pairs and with ties."""
     found = {"Mann-Whitney, ties": 0, "signed ranks, paired chips": 0, "signed ranks, ties": 0}
     for _ in range(repeats):
         chip = rng.standard_normal(n)
@@ -266,7 +266,7 @@ def false_alarms(rng: np.random.Generator, *, repeats: int, n: int = 8) -> dict[
 
 
 def power_of_pairs(rng: np.random.Generator, *, repeats: int, n: int = 8) -> tuple[float, float]:
-    """Return how often a difference of 20 % is found on chips that differ by 100 %: by pairs, and as if unpaired."""
+    """Return how often a difference of 20 % is found on chips that differ by 100 %, with paired and unpaired tests."""
     by_pairs = unpaired = 0
     for _ in range(repeats):
         chip = rng.standard_normal(n)
@@ -280,7 +280,7 @@ def power_of_pairs(rng: np.random.Generator, *, repeats: int, n: int = 8) -> tup
 
 
 def benchmark_table(repeats: int) -> tuple[list[str], list[str]]:
-    """Return the table of the default benchmark, and the claims that fail."""
+    """Return the table of the default benchmark and the claims that fail."""
     lines = [
         "| machine | ratio | milliseconds | launches | `frm.unstable` | ratio, cut |",
         "|---|---|---|---|---|---|",
@@ -306,7 +306,7 @@ def benchmark_table(repeats: int) -> tuple[list[str], list[str]]:
 
 
 def flags(repeats: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the errors of benchmarks on all machines together and which of them are flagged."""
+    """Return the errors of benchmarks on all machines together, and which of them are flagged."""
     found = [measured(machine, np.random.default_rng(100 + k), repeats=repeats) for k, machine in enumerate(MACHINES)]
     return np.concatenate([one.errors for one in found]), np.concatenate([one.unstable for one in found])
 
@@ -316,11 +316,11 @@ STEADY = tuple(
     for launch in (0.0, 0.02, 0.03)
     for wander in (0.005, 0.02)
 )
-"""Machines without a drift: what moves their speed forgets in twenty blocks."""
+"""Machines without a drift: changes of their speed die out within twenty blocks."""
 
 
 def drift_rates(repeats: int) -> dict[str, tuple[float, float]]:
-    """Return how often steady machines show a significant trend, and how often a drift is remarked on."""
+    """Return how often steady machines show a significant trend, and how often a drift remark is added."""
     rates = {}
     for place, machine in enumerate(STEADY):
         found = measured(replace(machine, block=0.02), np.random.default_rng(200 + place), repeats=repeats)
@@ -329,7 +329,7 @@ def drift_rates(repeats: int) -> dict[str, tuple[float, float]]:
 
 
 def chip_table(repeats: int) -> tuple[list[str], list[str]]:
-    """Return the table of intervals over chips, and the claims that fail."""
+    """Return the table of intervals over chips and the claims that fail."""
     lines = ["| figure | 5 chips | 8 chips | 15 chips |", "|---|---|---|---|"]
     missed = []
     for place, figure in enumerate(CHIPS):
@@ -356,7 +356,7 @@ def _row(name: str, shares: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Print every table; with --check exit 1 if a claim does not hold."""
+    """Print every table; with `--check`, exit with 1 if a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--repeats", type=int, default=4000)

@@ -1,1 +1,1 @@
-"""One command a file: Hydra applications that hand their configuration to a stage."""
+"""Hydra applications, one file per command. Each passes its configuration to a stage."""

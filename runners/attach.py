@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="attach")
 def main(config: DictConfig) -> None:
-    """Benchmark the model that the configuration names."""
+    """Benchmark the model given in the configuration."""
     from frm_mlflow.stages.attach import attach
     from frm_mlflow.stages.job import hydra_job
 

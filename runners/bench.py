@@ -1,4 +1,4 @@
-"""Benchmark models beside a baseline and log a run each: `frm-mlflow bench`, `mlflow run .`."""
+"""Benchmark models against a baseline and log one run per model: `frm-mlflow bench`, `mlflow run .`."""
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="bench")
 def main(config: DictConfig) -> None:
-    """Benchmark what the configuration names."""
-    # Imported here, so that --help and shell completion answer at once.
+    """Benchmark the models that the configuration selects."""
+    # Imported here so that --help and shell completion respond immediately.
     from frm_mlflow.stages.bench import bench
     from frm_mlflow.stages.job import hydra_job
 

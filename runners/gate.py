@@ -1,4 +1,4 @@
-"""Let CI say no: `frm-mlflow gate`."""
+"""Pass or fail a model in CI: `frm-mlflow gate`."""
 
 import re
 import sys
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="gate")
 def run(config: DictConfig) -> None:
-    """Decide about the model that the configuration names."""
+    """Decide whether the candidate in the configuration passes."""
     from frm_mlflow.stages.gate import gate
     from frm_mlflow.stages.job import hydra_job
 
@@ -18,7 +18,7 @@ def run(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """Take `model=URI` for the candidate: to Hydra `model` is the group of networks that `bench` chooses from."""
+    """Run with `model=URI` read as the candidate, since for Hydra `model` is the group of networks used by `bench`."""
     sys.argv[1:] = [re.sub(r"^model=", "candidate=", word) for word in sys.argv[1:]]
     run()
 

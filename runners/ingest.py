@@ -1,4 +1,4 @@
-"""Import what other tools have measured: `frm-mlflow ingest`, `mlflow run . -e ingest`."""
+"""Import results from other tools: `frm-mlflow ingest`, `mlflow run . -e ingest`."""
 
 import hydra
 from omegaconf import DictConfig
@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="ingest")
 def main(config: DictConfig) -> None:
-    """Import the source that the configuration names."""
+    """Import from the source given in the configuration."""
     from frm_mlflow.stages.ingest import ingest
     from frm_mlflow.stages.job import hydra_job
 

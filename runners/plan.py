@@ -1,4 +1,4 @@
-"""Say which models to measure next on a device: `frm-mlflow plan`, `mlflow run . -e plan`."""
+"""Propose which models to measure next on a device: `frm-mlflow plan`, `mlflow run . -e plan`."""
 
 import hydra
 from omegaconf import DictConfig

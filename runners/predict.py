@@ -1,4 +1,4 @@
-"""Predict latency and the frontier on a device nobody measured: `frm-mlflow predict`, `mlflow run . -e predict`."""
+"""Predict latency and the frontier on an unmeasured device: `frm-mlflow predict`, `mlflow run . -e predict`."""
 
 import hydra
 from omegaconf import DictConfig

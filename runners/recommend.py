@@ -1,4 +1,4 @@
-"""Name the model to ship under a latency budget: `frm-mlflow recommend`, `mlflow run . -e recommend`."""
+"""Recommend the model to ship within a latency budget: `frm-mlflow recommend`, `mlflow run . -e recommend`."""
 
 import hydra
 from omegaconf import DictConfig

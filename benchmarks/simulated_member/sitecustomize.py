@@ -1,6 +1,6 @@
-"""Imported by every Python on the simulated fleet's node: a job's process there measures nothing, it takes its time.
+"""Make job processes on the simulated fleet's node wait instead of measuring; every Python there imports this module.
 
-It reads its request and answers as `frm_mlflow.launcher.member` does, and notes when it ran.
+A job process reads its request and replies as `frm_mlflow.launcher.member` does, and records when it ran.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Hydra's door to the launchers `frm_ray` and `frm_slurm`: Hydra takes plugins from `hydra_plugins` only.
+"""Register the launchers `frm_ray` and `frm_slurm` with Hydra, which only loads plugins from `hydra_plugins`.
 
-Every Hydra application of the environment imports this module, so it imports nothing but Hydra.
+Every Hydra application in the environment imports this module, so it imports only Hydra.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from omegaconf import DictConfig
 
 
 class _FrmLauncher(Launcher):
-    """Keeps what Hydra hands over until the jobs are known."""
+    """Stores what Hydra passes to `setup` until `launch` receives the jobs."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
         self._settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember the application's configuration; the task itself runs in processes of its own."""
+        """Store the application's configuration. The task itself runs in separate processes."""
         del task_function
         self._context, self._config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs and return when the last has ended."""
+        """Run the jobs and return when the last one has ended."""
         from frm_mlflow.launcher import door
 
         return door.launch(
@@ -43,12 +43,12 @@ class _FrmLauncher(Launcher):
 
 
 class RayLauncher(_FrmLauncher):
-    """One Ray task a job on a host that has the job's device."""
+    """Runs each job as one Ray task on a host that has the job's device."""
 
     name = "frm_ray"
 
 
 class SlurmLauncher(_FrmLauncher):
-    """One Slurm array a group of devices."""
+    """Runs the jobs of each device as one Slurm array."""
 
     name = "frm_slurm"
