@@ -5,8 +5,9 @@
     python -m benchmarks.fleet --json build/fleet.json
 
 A real Ray node on loopback has one custom resource per device, and the real command runs a sweep over them. Planning,
-dispatch, one Ray worker and one process per job, replies and shutdown are all real. Only the job's process is replaced (`benchmarks/simulated_member`): it sleeps instead of measuring. So the figures cover everything
-except measuring, on one machine that acts as gateway, head and launcher.
+dispatch, one Ray worker and one process per job, replies and shutdown are all real. Only the job's process is replaced
+(`benchmarks/simulated_member`): it sleeps instead of measuring. So the figures cover everything except measuring, on
+one machine that acts as gateway, head and launcher.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _one(pairs: Floats, of_launch: Floats, medians: Floats, *, most: int) -> tup
 
 
 def _blocks(machine: Machine, rng: np.random.Generator, repeats: int, most: int) -> tuple[Floats, Floats]:
-    """Return the medians of the model's blocks (repeats, launches, pairs) and the baseline's, with one more per launch."""
+    """Return the block medians of the model (repeats, launches, pairs) and the baseline, with one more per launch."""
     shape = (repeats, most, 2 * PAIRS + 1)
     logs = machine.block * (_remembered(rng, shape, 0.5) + rng.standard_normal(shape)) / np.sqrt(2)
     logs += rng.exponential(0.3, shape) * (rng.random(shape) < machine.slow_blocks)
