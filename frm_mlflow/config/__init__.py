@@ -1,6 +1,6 @@
-"""Dataclasses that mirror `conf/`: a Hydra config is checked here once, at the door.
+"""Dataclasses that mirror `conf/`: a Hydra config is validated here once, on entry.
 
-Further down functions take these frozen objects or plain arguments, never a DictConfig.
+All other functions take these frozen objects or plain arguments, never a DictConfig.
 """
 
 from frm_mlflow.config.checking import checked

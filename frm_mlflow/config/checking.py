@@ -1,4 +1,4 @@
-"""A Hydra config, checked once, at the door."""
+"""Validates a Hydra config once, on entry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ConfigT = TypeVar("ConfigT")
 
 
 def _schema_of(cls: type[Any]) -> DictConfig:
-    """Return the structured config of `cls`, writable although the dataclass is frozen."""
+    """Return the structured config of `cls`, which is writable although the dataclass is frozen."""
     node = OmegaConf.structured(cls)
     OmegaConf.set_readonly(node, False)
     types = get_type_hints(cls)
@@ -32,7 +32,7 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
     Raises
     ------
     ConfigError
-        Where a key is unknown, missing or of the wrong type; `where` names the config group.
+        If a key is unknown, missing or of the wrong type; `where` is the name of the config group.
     """
     try:
         merged = OmegaConf.merge(_schema_of(cls), config)
@@ -45,7 +45,7 @@ def checked(cls: type[ConfigT], config: DictConfig | dict[str, Any], *, where: s
 
 
 def _near(cls: type[Any], error: OmegaConfBaseException) -> str:
-    """Return the sentence with the settings that an unknown key resembles."""
+    """Return a sentence that lists the settings similar to an unknown key."""
     if not isinstance(error, ConfigKeyError | ConfigAttributeError):
         return ""
     declared = error.object_type if is_dataclass(error.object_type) else cls

@@ -14,25 +14,25 @@ from frm_mlflow.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """Where runs are logged; null means MLflow's own environment variables and defaults."""
+    """Where runs are logged; null uses MLflow's environment variables and defaults."""
 
     uri: str | None = None
     experiment: str | None = None
-    """Null takes MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, else `frm`."""
+    """Null uses MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID if set, else `frm`."""
     parent_run_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """How much of a foreign file is read before it is refused."""
+    """Limits on reading an untrusted file, which is rejected if it exceeds them."""
 
     max_mib: float = 64.0
-    """Size of one file, also of one that is unpacked from an archive."""
+    """Maximum size of one file, including a file unpacked from an archive."""
     max_seconds: float = 20.0
-    """CPU time for one file."""
+    """Maximum CPU time for one file."""
     max_rows: int = 1_000_000
-    """Rows of one table."""
+    """Maximum number of rows in one table."""
 
     def __post_init__(self) -> None:
         for name in ("max_mib", "max_seconds", "max_rows"):
@@ -42,28 +42,28 @@ class ReadLimits:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """What an importer is told beyond the file: what it takes, and what the file itself does not say."""
+    """Options of an importer: what to import, and facts that the file does not contain."""
 
     name: str
-    """An entry point of the group `frm_mlflow.importers`."""
+    """Name of an entry point in the group `frm_mlflow.importers`."""
     version: str | None = None
-    """Release to fetch where no path is given (aihub)."""
+    """Release to download if no path is given (aihub)."""
     filter: str = "classifiers"
-    """classifiers (networks with ImageNet accuracy) or all; only aihub holds anything else."""
+    """classifiers (networks with ImageNet accuracy) or all; only aihub contains other networks."""
     given: dict[str, Any] = field(default_factory=dict)
-    """Facts that the file does not state: model, device, tier, chip, runtime, runtime_version, precision, ..."""
+    """Facts that the file does not contain: model, device, tier, chip, runtime, runtime_version, precision, ..."""
     models: dict[str, str] | None = None
-    """Your own names of models to canonical ones."""
+    """Maps your model names to canonical names."""
     devices: dict[str, str] | None = None
-    """Your own names of devices to canonical ones."""
+    """Maps your device names to canonical names."""
     columns: dict[str, str | None] | None = None
-    """Columns of a csv or parquet table: ours (`latency_ms`, `model`, ...) to the table's; null ignores a column."""
+    """Maps our columns (`latency_ms`, `model`, ...) to those of a csv or parquet table; null ignores a column."""
     units: dict[str, str] | None = None
-    """Units of such columns where they are not ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
+    """Units of these columns if they differ from ours: us, s, bytes, kb, mb, gb, kib, gib, count, fraction, ..."""
     accuracy: str | None = None
-    """A timm results table (`results-imagenet.csv`) to take accuracy from (timm)."""
+    """A timm results table (`results-imagenet.csv`) that accuracy is read from (timm)."""
     limits: ReadLimits = field(default_factory=ReadLimits)
-    """What one file may cost to read."""
+    """Limits on reading one file."""
 
     def __post_init__(self) -> None:
         if self.filter not in ("classifiers", "all"):
@@ -89,7 +89,7 @@ class BenchConfig:
     resume: bool = False
     dry_run: bool = False
     analysis: Any = None
-    """Analyses to compute when the sweep is over, as `frm-mlflow analyze` names them; None computes none."""
+    """Analyses to compute after the sweep, by their names in `frm-mlflow analyze`; None computes none."""
     max_drift: float = 0.1
     json: bool = False
 
@@ -117,7 +117,7 @@ class AttachConfig:
     baseline: str = "resnet50"
     batch_size: int = 1
     trust: bool = False
-    """Let MLflow load a model that could run code of whoever logged it (a pickle, a code folder)."""
+    """Let MLflow load a model that can execute code from whoever logged it (a pickle, a code folder)."""
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ class IngestConfig:
     tracking: TrackingConfig
     path: str | None = None
     filter: str = "classifiers"
-    """What the source's own `filter` refers to."""
+    """The value that the source's `filter` refers to."""
     dry_run: bool = False
     json: bool = False
 
@@ -152,15 +152,15 @@ class GateConfig:
     max_latency_ms: float | None = None
     max_frm: float | None = None
     max_regression: str | None = None
-    """A percentage (5%), or a share below 1 (0.05)."""
+    """A percentage (5%), or a fraction below 1 (0.05)."""
     confidence: float = 0.95
     rounds: int = 4
-    """Measurements at most; after each the gate looks whether the verdict is clear."""
+    """Maximum number of measurements; after each, the gate checks whether the verdict is clear."""
     numbers: str = "auto"
     baseline: str = "resnet50"
     batch_size: int = 1
     trust: bool = False
-    """Let MLflow load a model that could run code of whoever logged it (a pickle, a code folder)."""
+    """Let MLflow load a model that can execute code from whoever logged it (a pickle, a code folder)."""
     tag: bool = True
     alias: str | None = None
     junit: str | None = None
@@ -190,7 +190,7 @@ class GateConfig:
 
     @property
     def largest_ratio(self) -> float | None:
-        """The largest allowed latency over that of `against`."""
+        """Largest allowed ratio of the candidate's latency to that of `against`."""
         if self.max_regression is None:
             return None
         text = self.max_regression.strip()

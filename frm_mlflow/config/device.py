@@ -10,75 +10,75 @@ from frm_mlflow.errors import ConfigError
 TRANSPORTS = ("local", "ssh", "adb")
 PHONE = "phone"
 TOOLS = {"benchmark_model": "litert", "onnxruntime_perf_test": "onnxruntime"}
-"""Programs that measure on a phone → the runtime that they are."""
+"""Maps programs that measure on a phone to the runtime that they use."""
 FIXED_SSH_OPTIONS = frozenset({"stricthostkeychecking", "batchmode", "controlmaster", "controlpath", "controlpersist"})
-"""What `device.ssh_options` may not change, in lower case."""
+"""SSH options that `device.ssh_options` may not change, in lower case."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What the hardware must look like for a run to carry a device's name; every given fact must hold."""
+    """Facts by which hardware is recognised as this device; all given facts must match."""
 
     gpu: str | None = None
-    """Regular expression, searched in the GPU's name as NVML gives it."""
+    """Regular expression, searched in the GPU name that NVML reports."""
     gpu_memory_gib: list[float] | None = None
-    """Lowest and highest total memory of the GPU in GiB."""
+    """Minimum and maximum total memory of the GPU in GiB."""
     cpu: str | None = None
     """Regular expression, searched in the CPU's brand string."""
     azure_vm_size: str | None = None
-    """The size that Azure's instance metadata service gives."""
+    """VM size that Azure's instance metadata service reports."""
     board: str | None = None
-    """Regular expression, searched in what the device tree calls the board (Raspberry Pi, Jetson)."""
+    """Regular expression, searched in the board name from the device tree (Raspberry Pi, Jetson)."""
     arch: str | None = None
     """The machine's architecture: x86_64, aarch64, ..."""
     emulator: str | None = None
-    """What emulates the architecture; a device without this fact is never an emulated one."""
+    """Name of the emulator; a device without this fact never matches an emulated machine."""
     phone: str | None = None
-    """Regular expression, searched in the phone's model as Android gives it."""
+    """Regular expression, searched in the phone model that Android reports."""
 
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """A device: its name in the tracking server, its tier and the rule that recognises it."""
+    """A device: its name on the tracking server, its tier and the rule that recognises it."""
 
     name: str
     tier: str | None
-    """gpu, cpu or edge; null for `auto`, which takes the recognised device's."""
+    """gpu, cpu or edge; null for `auto`, which uses the tier of the recognised device."""
     kind: str
     """Where the model runs: cpu, cuda, phone, or auto."""
     recognise: Recognition = field(default_factory=Recognition)
     index: int = 0
-    """Which GPU, in the order of the PCI bus, among those that CUDA_VISIBLE_DEVICES leaves."""
+    """Index of the GPU in PCI bus order, among those visible through CUDA_VISIBLE_DEVICES."""
     unit: str | None = None
-    """The unit that must run the model if it is not the kind's own: npu, gpu or mixed, of Intel, Apple or Qualcomm."""
+    """Unit that must run the model, if not the default of `kind`: npu, gpu or mixed, of Intel, Apple or Qualcomm."""
     variants: list[str] = field(default_factory=list)
-    """Devices that this name also stands for (a100: all A100 cards); a run carries the name of the variant."""
+    """Devices that this name also covers (a100: all A100 cards); a run is logged under the name of the variant."""
     transport: str = "local"
     """How the device is reached: local (this machine), ssh or adb."""
     host: str | None = None
-    """ssh: where it is, as `ssh` takes it: `pi@10.0.0.7`, or a name of your ssh configuration."""
+    """ssh: destination as passed to `ssh`: `pi@10.0.0.7`, or a host alias from your ssh configuration."""
     port: int | None = None
     python: str = "python3"
-    """ssh: the device's Python with numpy and the runtime; 3.10 or newer."""
+    """ssh: Python interpreter on the device, with numpy and the runtime installed; 3.10 or newer."""
     folder: str | None = None
     """Folder on the device for the worker and the models; null: ~/.cache/frm-mlflow, /data/local/tmp/frm on Android."""
     known_hosts: str | None = None
-    """ssh: a file of known host keys of one's own; null is the user's."""
+    """ssh: a separate known_hosts file; null uses the user's."""
     ssh_options: dict[str, str] | None = None
-    """ssh: further options of OpenSSH by their names: {IdentityFile: ..., ProxyJump: ...}."""
+    """ssh: additional OpenSSH options by name: {IdentityFile: ..., ProxyJump: ...}."""
     serial: str | None = None
-    """adb: which phone, where several are plugged in."""
+    """adb: serial number of the phone, if several are connected."""
     binary: str | None = None
     """adb: the benchmark program on this machine, built for the phone's processor."""
     tool: str = "benchmark_model"
-    """adb: what that program is: benchmark_model (LiteRT) or onnxruntime_perf_test."""
+    """adb: type of that program: benchmark_model (LiteRT) or onnxruntime_perf_test."""
     tool_options: list[str] = field(default_factory=list)
-    """adb: further options of that program: [--use_gpu=true]."""
+    """adb: additional options of that program: [--use_gpu=true]."""
     connect_timeout_s: float = 10.0
     wait_s: float = 3600.0
-    """Longest time to wait for the device while another process measures on it; 0 fails at once."""
+    """Maximum time to wait while another process measures on the device; 0 fails immediately."""
     copy_timeout_s: float = 600.0
-    """Longest time that one copy to the device may take."""
+    """Maximum time that one copy to the device may take."""
 
     def __post_init__(self) -> None:
         if self.transport not in TRANSPORTS:

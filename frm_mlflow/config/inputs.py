@@ -1,4 +1,4 @@
-"""What a network is fed: one specification per input, from `model.inputs`."""
+"""The inputs of a network: one specification per input, from `model.inputs`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from frm_mlflow.errors import ConfigError
 
 BATCH = "batch"
-"""The axis that takes the batch size."""
+"""Name of the axis whose size is the batch size."""
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool", "str")
 _KEYS = ("shape", "dtype", "low", "high", "file")
 _EXAMPLE = "model.inputs={ids:{shape:[batch,128],dtype:int64,high:30000}}"
@@ -17,9 +17,9 @@ _EXAMPLE = "model.inputs={ids:{shape:[batch,128],dtype:int64,high:30000}}"
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input. What is None follows from the model, as far as the model fixes it.
+    """One input. Fields that are None are derived from the model, as far as the model fixes them.
 
-    `shape` is the whole shape: sizes as they are, `batch`, or names of `model.axes`. Values are drawn from `low` to
+    `shape` is the full shape: integer sizes, `batch`, or names of `model.axes`. Values are drawn from `low` to
     `high`, both included, or read from `file` (`.npy`, or an `.npz` with an array of the input's name).
     """
 
@@ -32,12 +32,12 @@ class InputSpec:
 
 
 def input_specs(raw: Mapping[str, Any]) -> dict[str, InputSpec]:
-    """Return the specifications in `model.inputs` by name; a list alone is a shape.
+    """Return the specifications in `model.inputs` by name; a bare list is a shape.
 
     Raises
     ------
     ConfigError
-        For a key, shape, type or range that cannot be; it names the input.
+        If a key, shape, type or range is invalid; the message names the input.
     """
     return {str(name): _spec(str(name), content) for name, content in raw.items()}
 
@@ -57,7 +57,7 @@ def sized(shape: tuple[int | str, ...], axes: Mapping[str, int], *, name: str) -
 
 
 def check_axes(axes: Mapping[str, Any]) -> None:
-    """Refuse sizes of `model.axes` that are not positive integers."""
+    """Reject sizes in `model.axes` that are not positive integers."""
     for name, size in axes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise ConfigError(f"model.axes.{name} must be a positive integer, got {size!r}")

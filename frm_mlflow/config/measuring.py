@@ -1,4 +1,4 @@
-"""How it is measured: runtime, precision, protocol and the source of accuracy, each a group of `conf/`."""
+"""Measurement settings: runtime, precision, protocol and the source of accuracy, each a group of `conf/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from frm_mlflow.errors import ConfigError
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """An inference runtime with its options; `threads` null means all physical cores the process may use."""
+    """An inference runtime with its options; `threads` null means all physical cores available to the process."""
 
     name: str
     threads: int | None = None
@@ -19,7 +19,7 @@ class RuntimeConfig:
 
 @dataclass(frozen=True)
 class PrecisionConfig:
-    """Numeric precision asked for; the run's tag says what really ran."""
+    """Requested numeric precision; the run's tag records the precision that was actually used."""
 
     name: str
     calibration: str | None = None
@@ -28,21 +28,21 @@ class PrecisionConfig:
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """The measuring protocol: warm-up, pairing with the baseline, stopping rule, limits."""
+    """The measurement protocol: warm-up, pairing with the baseline, stopping rule, limits."""
 
     protocol: str = "default"
-    """Name of the protocol, which the run and the leaderboard show."""
+    """Name of the protocol, shown in the run and the leaderboard."""
     runs: int = 100
-    """Timed runs at least, over all launches."""
+    """Minimum number of timed runs over all launches."""
     launches: int = 5
-    """Fresh pairs of worker processes at first, each with its share of the runs; with 1 there is no interval."""
+    """Initial number of fresh worker pairs, which share the runs between them; with 1 there is no interval."""
     max_runs: int = 10_000
     max_seconds: float = 60.0
-    """Cap on the time from the first timed call on; `runs` are made in any case."""
+    """Time limit, counted from the first timed call; at least `runs` runs are made even if it is exceeded."""
     target_interval: float = 0.03
-    """Half-width of the ratio's interval over its value that the second stage makes launches for."""
+    """Relative half-width of the ratio's interval that the second stage adds launches to reach."""
     block_seconds: float = 0.25
-    """Length aimed at for one block of the slower of the two models."""
+    """Target duration of one block of the slower of the two models."""
     warm_up_runs: int = 10
     warm_up_seconds: float = 0.5
     warm_up_agreement: float = 0.10
@@ -51,11 +51,11 @@ class MeasureConfig:
     resamples: int = 2000
     batch_size: int = 1
     energy_seconds: float = 5.0
-    """Window in which energy is metered, after the timed runs, where there is a meter; 0 leaves it out."""
+    """Time for which energy is measured after the timed runs, if there is a meter; 0 skips it."""
     sustained_seconds: float = 0.0
-    """Sustained mode: run the model alone for so long and follow its latency; 0 leaves it out."""
+    """Sustained mode: run the model alone for this long and record its latency; 0 skips it."""
     timeout_s: float = 300.0
-    """A worker that does not answer for this long is killed and the benchmark FAILED."""
+    """A worker that does not respond within this time is killed and its benchmark is FAILED."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,16 +80,16 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class AccuracyConfig:
-    """Where accuracy comes from: published, or measured on labelled images through the timed artefact."""
+    """Source of accuracy: published, or measured on labelled images with the same exported model that is timed."""
 
     mode: str = "published"
     data: str | None = None
-    """A folder with one folder a class, an `.npz` or a directory of Hugging Face's save_to_disk."""
+    """A folder with one subfolder per class, an `.npz` file or a directory written by Hugging Face's save_to_disk."""
     samples: int = 1000
     """Images drawn without replacement (the paper: 1,000)."""
     seed: int = 0
     crop: float = 0.875
-    """Input side over the shorter side of the resized image."""
+    """Ratio of the input side to the shorter side of the resized image."""
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
 

@@ -1,4 +1,4 @@
-"""Which network is measured (`conf/model/`)."""
+"""The network to measure (`conf/model/`)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from frm_mlflow.config.inputs import input_specs
 from frm_mlflow.errors import ConfigError
 
 MODEL_SOURCES = ("torchvision", "timm", "target", "onnx", "pt2", "live")
-"""`live` is a module of a calling process, pickled by `log_frm` for its own workers."""
+"""`live` is a module of the calling process, which `log_frm` pickles for its workers."""
 FILE_SOURCES = {"onnx": ".onnx", "pt2": ".pt2", "live": ".pkl"}
-"""Sources that are a file of the user's, which `model.path` names."""
+"""Sources that read a user's file, given by `model.path`."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network: a name in the zoo, a library's name, a user's factory or an `.onnx` file."""
+    """Network to measure: a name in the zoo, a library's name, a user's factory or an `.onnx` file."""
 
     name: str
     source: str = "torchvision"
     """torchvision, timm, target (a user's factory), onnx or pt2 (files)."""
     architecture: str | None = None
-    """The library's own name where it differs from `name`; the zoo knows it for its models."""
+    """The library's name for the network, if it differs from `name`; the zoo fills it in for its models."""
     target: str | None = None
-    """`package.module:factory` of a user's own module (source=target)."""
+    """`package.module:factory` of a user's module (source=target)."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     path: str | None = None
-    """The `.onnx` file (source=onnx) or the file of `torch.export.save` (source=pt2)."""
+    """The `.onnx` file (source=onnx) or the file written by `torch.export.save` (source=pt2)."""
     input_size: int | None = None
     """Side of the square input in pixels; by default the network's native size."""
     input_shape: list[int] | None = None
@@ -40,8 +40,8 @@ class ModelConfig:
     """`package.module:function` that returns the arguments of one call (source=target), for nested inputs."""
     family: str | None = None
     weights: str | None = None
-    """random (drawn from `seed` and made fit to be measured) or own (the factory's, untouched); by default own
-    for source=target and files, random otherwise."""
+    """random (drawn from `seed` and adjusted to behave like trained ones) or own (the factory's, unchanged).
+    The default is own for source=target and files, random otherwise."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Measured accuracy: the very artefact that is timed, on the same runtime, over labelled images."""
+"""Measured accuracy: the same exported model that is timed, on the same runtime, over labelled images."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from frm_mlflow.measure.participant import Participant
 from frm_mlflow.worker.manifest import Artefact
 
 CALLS_AT_ONCE = 32
-"""Calls that one request to the worker holds, which bounds the file that carries their inputs."""
+"""Number of calls per request to the worker, which limits the size of the file with their inputs."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of right answers in per cent, with its exact binomial interval (Clopper-Pearson)."""
+    """Percentage of correct answers, with its exact binomial interval (Clopper-Pearson)."""
 
     percent: float
     low: float
@@ -42,10 +42,10 @@ class Accuracy:
     top5: Share | None
     n: int
     is_right: NDArray[np.bool_]
-    """Whether each image's top-1 answer is right, for paired comparisons."""
+    """Whether each image's top-1 answer is correct, for paired comparisons."""
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics that a run carries."""
+        """Return the metrics to log to a run."""
         found = {
             schema.TOP1.key: self.top1.percent,
             schema.TOP1_LOW.key: self.top1.low,
@@ -58,7 +58,7 @@ class Accuracy:
 def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) -> Accuracy:
     """Return the accuracy of `outputs` (images x classes) against `labels` (images).
 
-    Ties count as right only for the class that comes first, as argmax breaks them.
+    A tie counts as correct only for the first of the tied classes, as with argmax.
 
     Examples
     --------
@@ -76,12 +76,12 @@ def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) ->
 def measure_accuracy(
     artefact: Path, data: LabelledImages, *, host: Host, device: Device, runtime: RuntimeConfig, timeout_s: float
 ) -> Accuracy:
-    """Run every image of `data` through `artefact` in a worker of its own on `host` and return the accuracy.
+    """Run every image of `data` through `artefact` in a separate worker on `host` and return the accuracy.
 
     Raises
     ------
     WorkerError
-        Where the worker fails.
+        If the worker fails.
     """
     threads = runtime.threads or host.hardware.physical_cores
     with closing(host.open_worker("accuracy", threads=threads)) as worker, TemporaryDirectory() as scratch:
@@ -100,12 +100,12 @@ def measure_accuracy(
 
 
 def image_shape(artefact: Artefact) -> tuple[int, int, int]:
-    """Return channels, height and width that an image classifier takes.
+    """Return the channels, height and width of an image classifier's input.
 
     Raises
     ------
     ConfigError
-        Where the model takes something else than one batch of images.
+        If the model's input is anything but one batch of images.
     """
     if len(artefact.inputs) != 1 or len(artefact.inputs[0].shape) != 4:
         raise ConfigError(f"accuracy=measured needs a model of images; '{artefact.model}' takes {artefact.inputs}")
@@ -119,7 +119,7 @@ def _share(hits: NDArray[np.bool_], confidence: float) -> Share:
 
 
 def _calls(images: NDArray[np.float32], batch: int) -> Iterator[NDArray[np.float32]]:
-    """Yield calls x batch x image; the last call is filled up with copies of the last image."""
+    """Yield arrays of calls x batch x image; the last call is padded with copies of the last image."""
     n_calls = math.ceil(len(images) / batch)
     short = n_calls * batch - len(images)
     filled = np.concatenate([images, np.repeat(images[-1:], short, axis=0)])

@@ -1,4 +1,4 @@
-"""Measures one model beside the baseline: load, verify, warm up, take turns, stop in time."""
+"""Measures one model against the baseline: load, verify, warm up, alternate, stop in time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from frm_mlflow.measure.summary import (
 from frm_mlflow.measure.sustained import Sustained, sustain
 
 OpenWorker = Callable[[str], Worker]
-"""Role → a worker that was started for it."""
+"""Starts and returns a worker for a role."""
 Clock = Callable[[], int]
 Progress = Callable[[str], None]
 
@@ -58,24 +58,24 @@ def benchmark(
     clock: Clock = time.perf_counter_ns,
     on_progress: Progress | None = None,
 ) -> Measurement:
-    """Return the measurement of `artefact`, relative to `baseline` where one is given.
+    """Return the measurement of `artefact`, relative to `baseline` if one is given.
 
-    The baseline's and the model's workers take turns in blocks, so that what the machine does
-    meanwhile happens to both; every block of the model stands between two of the baseline. The
-    runs are shared among several launches of fresh workers, since a process keeps the luck of its
-    start (where its memory lies) for its life.
-    Without a baseline the model is measured alone: its ratios are 1 with the interval [1, 1],
-    which is right for the baseline's own run. `host` is where the workers run, by default this machine.
-    `precision` is the one that was asked for, by default the exported model's: fp32 and tf32 share one.
+    The baseline's and the model's workers alternate in blocks, so that changes in the machine's state
+    affect both. Every block of the model is between two blocks of the baseline. The
+    runs are split across several launches of fresh workers, since per-process effects such as memory
+    layout persist for the life of a process.
+    Without a baseline the model is measured alone, and its ratios are 1 with the interval [1, 1],
+    which is correct for the run of the baseline itself. The workers run on `host`, by default this machine.
+    `precision` is the requested one, by default that of the exported model: fp32 and tf32 share an exported model.
 
     Raises
     ------
     WorkerError
-        Where a worker crashes, hangs, answers garbage, runs out of memory or reports an error.
+        If a worker crashes, hangs, returns garbage, runs out of memory or reports an error.
     IdentityError
-        Where an artefact computes something else than the torch reference.
+        If the outputs of an exported model do not match the torch reference.
     MissingExtraError
-        Where the runtime is not installed.
+        If the runtime is not installed.
     """
     host = host or LocalHost()
     threads = runtime.threads or host.hardware.physical_cores
@@ -95,7 +95,7 @@ def benchmark(
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is the same for every launch."""
+    """Settings that are the same for every launch."""
 
     host: Host
     device: Device
@@ -106,13 +106,13 @@ class _Setting:
     tell: Progress
 
     def conditions(self) -> dict[str, float]:
-        """Return the host's load, clocks and temperatures now."""
+        """Return the host's current load, clocks and temperatures."""
         return self.host.conditions(self.device)
 
 
 @dataclass(frozen=True)
 class _Finish:
-    """What the last launch does after its timed runs."""
+    """Results of what the last launch does after its timed runs."""
 
     identities: list[Identity]
     conditions: Mapping[str, float]
@@ -123,9 +123,9 @@ class _Finish:
 def _launch(
     pair: list[Participant], opener: OpenWorker, rule: StoppingRule, setting: _Setting, phases: _Phases
 ) -> _Finish | None:
-    """Start fresh workers, time this launch's share and leave none behind; return what the last one ends with."""
+    """Start fresh workers, time this launch's share of the runs, stop them, and return the last launch's `_Finish`."""
     with ExitStack() as stack:
-        threads = stack.enter_context(ThreadPoolExecutor(len(pair)))  # left last: a worker's end ends its thread
+        threads = stack.enter_context(ThreadPoolExecutor(len(pair)))  # exited last: a thread ends when its worker ends
         for participant in pair:
             participant.launch(stack.enter_context(closing(opener(participant.role))))
         phases.done("start")
@@ -144,9 +144,9 @@ def _launch(
 
 
 def _prepare(pair: list[Participant], setting: _Setting, threads: Executor) -> list[Identity]:
-    """Load and verify both, then warm them up in turn; the first launch plans the blocks.
+    """Load and verify both, then warm them up one after the other; the first launch plans the blocks.
 
-    On a processor both load at once. A GPU is given to one at a time, warm-up included: cuDNN, TensorRT and
+    On a CPU both load at the same time. On a GPU only one works at a time, warm-up included: cuDNN, TensorRT and
     torch.compile choose kernels by timing them there.
     """
     setting.tell(f"loading {' and '.join(participant.manifest.model for participant in pair)}")
@@ -174,7 +174,7 @@ def _load_and_warm_up(participant: Participant, setting: _Setting) -> Identity:
 
 
 def _finish(pair: list[Participant], identities: list[Identity], setting: _Setting) -> _Finish:
-    """Take the machine's condition, meter energy and run on where sustained mode was asked for."""
+    """Record the machine's state, measure energy, and continue with sustained mode if it was requested."""
     after = setting.conditions()
     seconds = setting.config.energy_seconds
     energies = [p.energy(seconds) if seconds else _NO_ENERGY for p in pair]
@@ -183,7 +183,7 @@ def _finish(pair: list[Participant], identities: list[Identity], setting: _Setti
 
 
 def _take_turns(pair: list[Participant], rule: StoppingRule) -> None:
-    """Time blocks in turn until this launch has its share."""
+    """Time blocks alternately until this launch has done its share."""
     model, around = pair[-1], pair[:-1]
     for baseline in around:
         baseline.block()
@@ -240,7 +240,7 @@ def _sustained(model: Participant, setting: _Setting) -> Sustained | None:
 
 
 def _unstable(pair: list[Participant], rule: StoppingRule) -> tuple[str, ...]:
-    """Return why the ratio is uncertain: its launches disagree, or calls were not warmed up yet."""
+    """Return why the ratio is uncertain: launches disagree, or calls were not fully warmed up."""
     reasons = [f"{p.role} not warmed up" for p in pair if not p.settled]
     if rule.half_width > rule.config.target_interval:
         of_what = "interval" if rule.interval.is_known else "interval within the only launch"
@@ -249,7 +249,7 @@ def _unstable(pair: list[Participant], rule: StoppingRule) -> tuple[str, ...]:
 
 
 def _remarks(pair: list[Participant], *, on_cpu: bool) -> tuple[str, ...]:
-    """Return what disturbed the milliseconds of the model and of the baseline."""
+    """Return what disturbed the measured times of the model and of the baseline."""
     return tuple(
         remark if p.role == MODEL else f"{p.role} {remark}"
         for p in reversed(pair)
@@ -289,11 +289,11 @@ def _opener(host: Host, runtime: RuntimeConfig, threads: int) -> OpenWorker:
 
 
 def _silent(message: str) -> None:
-    """Tell nobody."""
+    """Discard the message."""
 
 
 class _Phases:
-    """Seconds that each phase took over all launches, for the overhead to be seen."""
+    """Seconds that each phase took over all launches, to make the overhead visible."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -302,7 +302,7 @@ class _Phases:
 
     @property
     def total(self) -> float:
-        """Seconds so far."""
+        """Total seconds so far."""
         return sum(self.seconds.values())
 
     def done(self, phase: str) -> None:

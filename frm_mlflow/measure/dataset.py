@@ -1,6 +1,6 @@
 """Labelled images for measured accuracy, from a folder, an `.npz` or a Hugging Face directory.
 
-Everything that can be wrong with them is found before anything is measured.
+All problems with the images are detected before anything is measured.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from frm_mlflow.errors import ConfigError, MissingExtraError
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 SPLITS = ("validation", "val", "test")
-"""Splits of a Hugging Face DatasetDict that are looked for, in this order."""
+"""Splits of a Hugging Face DatasetDict to look for, in this order."""
 
 Reader = Callable[[Sequence[int]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images ready for a model, float32 of shape (n, channels, height, width), and n class numbers."""
+    """Preprocessed images as float32 of shape (n, channels, height, width), and n class indices."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -33,21 +33,21 @@ class LabelledImages:
 
 
 def load(config: AccuracyConfig, *, shape: Sequence[int], n_classes: int) -> LabelledImages:
-    """Return the sample of labelled images that `config` asks for.
+    """Return the sample of labelled images that `config` specifies.
 
     Parameters
     ----------
     shape
-        Channels, height and width that the model takes.
+        Channels, height and width of the model's input.
     n_classes
-        Number of classes that the model tells apart.
+        Number of classes that the model distinguishes.
 
     Raises
     ------
     ConfigError
-        Where the data is missing, empty, mislabelled or of another size.
+        If the data is missing, empty, mislabelled or has the wrong size.
     MissingExtraError
-        Where reading it needs a package that is not installed.
+        If reading it requires a package that is not installed.
     """
     path = Path(config.data or "")
     if config.data is None or not path.exists():

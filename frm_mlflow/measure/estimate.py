@@ -16,13 +16,13 @@ Floats = NDArray[np.float64]
 
 QUANTILES = (0.90, 0.95, 0.99)
 EARLY_STOPPING_CONFIDENCE = 0.99
-"""MLPerf LoadGen's confidence that a quantile is not below the one that it reports."""
+"""MLPerf LoadGen's confidence that the true quantile is not above the reported one."""
 DRIFT_LEVEL = 0.05
-"""A trend is no accident when fewer than one in twenty steady series would show it."""
+"""A trend is significant if fewer than one in twenty steady series would show it."""
 _DRIFT_PARTS = 5
-"""Stretches that a series is cut into before its trend is tested: neighbours in time are alike, stretches less so."""
+"""Number of stretches that a series is split into for the trend test: neighbouring blocks are more alike."""
 _SHORTEST_SERIES = 8
-"""Blocks below which an autocorrelation is a guess."""
+"""Minimum number of blocks for which an autocorrelation is more than a guess."""
 _LARGEST_CORRELATION = 0.95
 
 
@@ -36,31 +36,31 @@ class Interval:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is an interval and not only an estimate."""
+        """Whether there is an interval, not only an estimate."""
         return not math.isnan(self.low)
 
     @property
     def relative_half_width(self) -> float:
-        """Half of the interval's width over the estimate; NaN without an interval."""
+        """Half of the interval's width divided by the estimate; NaN without an interval."""
         return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The last stretch of a series against the first."""
+    """Change from the first stretch of a series to the last."""
 
     change: float
-    """Median of the last stretch over that of the first, less one."""
+    """Median of the last stretch divided by that of the first, minus one."""
     is_significant: bool
     """Whether the stretches rise or fall in a way that fewer than 5 % of steady series would show."""
 
 
 @cache
 def min_samples(quantile: float, *, confidence: float = EARLY_STOPPING_CONFIDENCE) -> int:
-    """Return how many samples the quantile needs before it is reported.
+    """Return how many samples are needed before the quantile is reported.
 
-    MLPerf LoadGen's early stopping estimates a quantile by leaving out one sample of those above
-    it at least; that bound holds with `confidence` once ``P(Binomial(n, 1 - quantile) <= 1)`` is
+    MLPerf LoadGen's early stopping estimates a quantile by discarding at least one of the samples above
+    it. That bound holds with `confidence` once ``P(Binomial(n, 1 - quantile) <= 1)`` is
     at most ``1 - confidence``: 64 samples for p90, 130 for p95, 662 for p99.
 
     Examples
@@ -75,7 +75,7 @@ def min_samples(quantile: float, *, confidence: float = EARLY_STOPPING_CONFIDENC
 
 
 def quantiles(samples: Floats) -> Mapping[float, float]:
-    """Return those of p90, p95 and p99 that there are enough samples for."""
+    """Return those of p90, p95 and p99 for which there are enough samples."""
     return {q: float(np.quantile(samples, q)) for q in QUANTILES if len(samples) >= min_samples(q)}
 
 
@@ -87,16 +87,16 @@ def block_cv(block_medians: Floats) -> float:
 
 
 def drift(medians: Floats) -> Drift:
-    """Compare the last stretch of a series with the first; test the trend over its stretches.
+    """Compare the last stretch of a series with the first, and test the trend over its stretches.
 
-    The test is Kendall's, exact, on the medians of five consecutive stretches. Blocks that follow each
-    other share the machine's state and the launch, so that a test of single blocks takes every slow
-    movement for a drift.
+    The test is Kendall's exact test on the medians of five consecutive stretches. Blocks that follow each
+    other share the machine's state and the launch, so a test on individual blocks would treat every slow
+    fluctuation as drift.
 
     Parameters
     ----------
     medians
-        The median latency of each launch or of each block, in order. Fewer than five show no drift.
+        The median latency of each launch or of each block, in order. With fewer than five, no drift is reported.
     """
     if len(medians) < _DRIFT_PARTS:
         return Drift(0.0, is_significant=False)
@@ -108,14 +108,14 @@ def drift(medians: Floats) -> Drift:
 def median_interval(blocks: Floats, *, confidence: float, resamples: int, rng: np.random.Generator) -> Interval:
     """Return the median of one launch's runs with its bootstrap interval; whole blocks are resampled.
 
-    It holds what varies within the launch, and nothing that differs from one launch to the next: it
-    says when a launch has been timed enough, and is not reported.
+    It covers variation within the launch, but not differences from one launch to the next. It
+    is used to decide when a launch has been timed enough, and is not reported.
 
     Parameters
     ----------
     blocks
-        Runs in order, shape (blocks, runs in a block). Runs of a block share the machine's
-        state, so they are drawn together.
+        Runs in order, shape (blocks, runs in a block). Runs in a block share the machine's
+        state, so they are resampled together.
     """
     length = dependence_length(np.median(blocks, axis=1))
     order = _moving_blocks(len(blocks), length, resamples, rng)
@@ -124,13 +124,13 @@ def median_interval(blocks: Floats, *, confidence: float, resamples: int, rng: n
 
 
 def paired_ratios(model: Floats, baseline: Floats) -> Floats:
-    """Return each model block over the geometric mean of the baseline blocks right before and after it.
+    """Return each model block divided by the geometric mean of the baseline blocks right before and after it.
 
     Parameters
     ----------
     model, baseline
-        Median latency of each block in order, the baseline's one more: B M B M ... B. What the
-        machine did to neighbours cancels, and so does a steady drift from one to the next.
+        Median latency of each block in order; the baseline has one more: B M B M ... B. What the
+        machine does to neighbouring blocks cancels, and so does a steady drift from one to the next.
     """
     if len(baseline) != len(model) + 1:
         raise ValueError(f"{len(model)} blocks need {len(model) + 1} baseline blocks around them, got {len(baseline)}")
@@ -142,9 +142,9 @@ def ratio_interval(
 ) -> Interval:
     """Return the median of one launch's `paired_ratios` with its bootstrap interval.
 
-    Like `median_interval`'s it holds what varies within the launch alone.
+    Like that of `median_interval`, it covers only variation within the launch.
 
-    Two neighbouring ratios share a baseline block, so at least two are drawn together.
+    Two neighbouring ratios share a baseline block, so at least two are resampled together.
     """
     ratios = paired_ratios(model, baseline)
     length = max(2, dependence_length(ratios))
@@ -164,7 +164,7 @@ def ratio_over_launches(
     """Return the ratio of latencies with its interval from the block medians of each launch.
 
     The estimate is the median of all `paired_ratios`, which a single disturbed launch hardly moves.
-    The interval is `launch_interval`'s of the launches' own ratios.
+    The interval is that of `launch_interval`, computed from the ratio of each launch.
     """
     pairs = np.concatenate([paired_ratios(m, b) for m, b in zip(model, baseline, strict=True)])
     return launch_interval(float(np.median(pairs)), launch_ratios(model, baseline), confidence=confidence, first=first)
@@ -173,7 +173,7 @@ def ratio_over_launches(
 def median_over_launches(launches: Sequence[Floats], *, confidence: float, first: int | None = None) -> Interval:
     """Return the median of all runs with its interval from each launch's runs, shape (blocks, runs in a block).
 
-    The interval is `launch_interval`'s of the launches' medians. Blocks may differ in size between launches.
+    The interval is that of `launch_interval` for the launches' medians. The block size may differ between launches.
     """
     value = float(np.median(np.concatenate([runs.ravel() for runs in launches])))
     medians = [float(np.median(runs)) for runs in launches]
@@ -183,22 +183,22 @@ def median_over_launches(launches: Sequence[Floats], *, confidence: float, first
 def launch_interval(
     value: float, launches: Sequence[float] | Floats, *, confidence: float, first: int | None = None
 ) -> Interval:
-    """Return Student's interval from what each of several launches gave, on a logarithmic scale.
+    """Return Student's t interval over the values of several launches, on a logarithmic scale.
 
-    Some of a process's speed is decided when it starts (where its memory lies, say) and stays for its
-    life, so only launches are independent of each other. One launch has no interval, and neither have
-    launches that are equal to the last digit: their clock is too coarse.
+    Some effects on a process's speed (such as memory layout) are fixed when it starts and persist for its
+    life, so only launches are independent of each other. A single launch has no interval, and neither do
+    launches whose values are exactly equal, since their clock is too coarse.
 
     Parameters
     ----------
     value
-        The estimate from all launches together; the interval reaches to it at least.
+        The estimate from all launches together; the interval always includes it.
     launches
-        The same figure from each launch alone, above zero.
+        The same quantity from each launch alone; must be positive.
     first
-        How many launches there were when `needed_launches` was asked how many to make. The interval is
-        then no narrower than Stein's (1945), which takes the standard deviation of these alone:
-        Student's of all launches would be too narrow after a choice that looked at their spread.
+        Number of launches that existed when `needed_launches` computed how many to make. The interval is
+        then no narrower than Stein's (1945), which uses the standard deviation of these launches alone:
+        Student's interval over all launches would be too narrow, since their number was chosen from their spread.
 
     Examples
     --------
@@ -229,16 +229,16 @@ def needed_launches(first: Sequence[float] | Floats, *, confidence: float, targe
 
 
 def _student(logs: Floats, confidence: float) -> float:
-    """Return the standard deviation times Student's factor for as many values."""
+    """Return the standard deviation times Student's factor for this number of values."""
     return float(stdtrit(len(logs) - 1, (1 + confidence) / 2) * np.std(logs, ddof=1))
 
 
 def shared_baseline_interval(model: Floats, baseline: Floats, *, confidence: float) -> Interval:
-    """Return the ratio of latencies where every block is a process: B M B M ... B.
+    """Return the ratio of latencies if every block is a separate process: B M B M ... B.
 
-    Neighbouring `paired_ratios` share a baseline process, so their spread understates what their mean
-    varies by. The standard deviation is that of model over baseline before and model over baseline
-    after instead, in which no process appears twice.
+    Neighbouring `paired_ratios` share a baseline process, so their spread understates the variation of their
+    mean. Instead, the standard deviation is computed from model over baseline before and model over baseline
+    after, in which no process appears twice.
     """
     ratios = paired_ratios(model, baseline)
     value = float(np.median(ratios))
@@ -251,11 +251,11 @@ def shared_baseline_interval(model: Floats, baseline: Floats, *, confidence: flo
 
 
 def dependence_length(series: Floats) -> int:
-    """Return how many neighbours belong together: 1 for independent values, more the slower they move.
+    """Return how many neighbours depend on each other: 1 for independent values, more the slower the values change.
 
     Andrews' (1991) plug-in rule for a first-order autoregression, ``1.1447 (a n)^(1/3)`` with
     ``a = 4 r^2 / ((1 - r)^2 (1 + r)^2)``, at most a quarter of the series. `r` is the lag-one rank
-    correlation, less its bias in short series (Kendall 1954: about ``-(1 + 3 r) / n``).
+    correlation, corrected for its bias in short series (Kendall 1954: about ``-(1 + 3 r) / n``).
     """
     n = len(series)
     if n < _SHORTEST_SERIES or np.ptp(series[:-1]) == 0 or np.ptp(series[1:]) == 0:
@@ -275,11 +275,11 @@ def _moving_blocks(n: int, length: int, resamples: int, rng: np.random.Generator
 
 
 def _interval(value: float, replicates: Floats, confidence: float, *, n: int, length: int) -> Interval:
-    """Return the percentile interval, widened for the few independent stretches that it stands on.
+    """Return the percentile interval, widened for the small number of independent stretches.
 
     A bootstrap of n / length stretches understates the variance by ``1 - length / n``, and its
-    quantiles are the normal's where Student's are due. Simulated coverage with this is 94 to 96 %
-    for 10 to 100 independent pairs, without it 86 to 94 %.
+    quantiles are the normal's instead of Student's. Simulated coverage with this correction is 94 to 96 %
+    for 10 to 100 independent pairs. Without it, coverage is 86 to 94 %.
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(replicates, (tail, 1 - tail))

@@ -1,4 +1,4 @@
-"""Why a GPU's figures should be read with care, by its readings during the timed blocks."""
+"""Reasons to treat a GPU's results with caution, from its readings during the timed blocks."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from frm_mlflow.worker.accelerator import throttle_reasons
 
 LARGEST_CLOCK_SPREAD = 0.05
-"""How far the lowest clock may be below the highest, over all readings."""
+"""Maximum fraction by which the lowest clock may be below the highest, over all readings."""
 LARGEST_THROTTLED_SHARE = 0.05
-"""Share of the readings that may show a reason for lower clocks."""
+"""Maximum share of readings that may show throttling."""
 
 
 def gpu_instabilities(readings: Sequence[Mapping[str, float]], *, workers: int) -> tuple[str, ...]:
-    """Return the reasons, each with its figure, why the GPU was not in one steady state or not ours alone.
+    """Return the reasons, each with its value, why the GPU was not in a steady state or not used exclusively by us.
 
     Parameters
     ----------
     readings
-        By `worker.accelerator.gpu_conditions`; what NVML did not report is absent and is no reason.
+        From `worker.accelerator.gpu_conditions`; values that NVML did not report are absent and give no reason.
     workers
-        The benchmark's own processes on the card.
+        Number of the benchmark's own processes on the GPU.
     """
     reasons = [f"throttled by {name} in {share:.0%} of readings" for name, share in _throttled(readings)]
     clocks = [reading["gpu_sm_clock_mhz"] for reading in readings if reading.get("gpu_sm_clock_mhz")]
@@ -33,7 +33,7 @@ def gpu_instabilities(readings: Sequence[Mapping[str, float]], *, workers: int) 
 
 
 def _throttled(readings: Sequence[Mapping[str, float]]) -> list[tuple[str, float]]:
-    """Return the reasons for lower clocks with their share of the readings, if it is more than a few per cent."""
+    """Return each throttling reason with its share of the readings, if it is more than a few per cent."""
     masks = [int(reading["gpu_throttle_reasons"]) for reading in readings if "gpu_throttle_reasons" in reading]
     names = sorted({name for mask in masks for name in throttle_reasons(mask)})
     shares = [(name, sum(name in throttle_reasons(mask) for mask in masks) / len(masks)) for name in names]

@@ -1,4 +1,4 @@
-"""One of the two that take turns: its worker, started anew for each launch, and its blocks so far."""
+"""One of the two models that alternate: its worker, restarted for each launch, and its blocks so far."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Floats = NDArray[np.float64]
 TF32 = "tf32"
 
 _LATER_WARM_UP = 0.2
-"""Share of the warm-up that a later launch gets: the first one has seen how long the calls take to settle."""
+"""Share of the warm-up that later launches get: the first one has shown how long calls take to settle."""
 
 
 @dataclass
 class Launch:
-    """One life of the worker: what it said when it loaded and warmed up, its blocks and its memory."""
+    """One worker process: what it reported when it loaded and warmed up, its blocks and its memory."""
 
     worker: Worker
     loaded: dict[str, Any] = field(default_factory=dict)
@@ -46,11 +46,11 @@ class Participant:
     artefact: Path
     timeout_s: float
     runs: int = 1
-    """Timed runs in a block, the same in every block."""
+    """Timed runs per block, the same in every block."""
     precision: str = ""
-    """The precision that was asked for; empty is the exported model's."""
+    """The requested precision; empty means that of the exported model."""
     settle: int = 0
-    """Calls before them that are not timed."""
+    """Untimed calls before each block."""
     launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Participant:
 
     @property
     def now(self) -> Launch:
-        """The launch that runs, or ran last."""
+        """The current launch, or the last one."""
         return self.launches[-1]
 
     def launch(self, worker: Worker) -> None:
@@ -67,7 +67,7 @@ class Participant:
         self.launches.append(Launch(worker))
 
     def load(self, *, device: Device, runtime: RuntimeConfig, threads: int) -> None:
-        """Load the artefact in the worker; raise `DeviceMismatchError` if it runs elsewhere than on the device."""
+        """Load the exported model in the worker; raise `DeviceMismatchError` if it does not run on the device."""
         self.now.loaded = self._ask(
             "load",
             artefact=str(self.artefact.resolve()),
@@ -77,7 +77,7 @@ class Participant:
         self.placed = placement.check(device, runtime, self.now.loaded, precision=expected)
 
     def verify(self) -> Identity:
-        """Compare the outputs with the reference; raise `IdentityError` past the tolerance."""
+        """Compare the outputs with the reference; raise `IdentityError` if the tolerance is exceeded."""
         reply = self._ask("verify")
         identity = Identity(reply["cosine"], reply["max_abs_error"], reply["max_rel_error"])
         ran = str(self.now.loaded["precision"])
@@ -85,7 +85,7 @@ class Participant:
         return identity
 
     def warm_up(self, config: MeasureConfig) -> None:
-        """Warm up until the call's time has settled; briefly where an earlier launch was warmed up in full."""
+        """Warm up until the call time has settled; only briefly if an earlier launch was fully warmed up."""
         share = 1.0 if len(self.launches) == 1 else _LATER_WARM_UP
         self.now.warmed = self._ask(
             "warm_up",
@@ -96,7 +96,7 @@ class Participant:
         )
 
     def plan_blocks(self, config: MeasureConfig) -> None:
-        """Choose the length of every block by the calls' time as the warm-up found it."""
+        """Set the length of every block from the call time found during warm-up."""
         median_s = self.now.warmed["median_ns"] / 1e9
         self.runs = runs_in_block(median_s, runs=config.runs, block_seconds=config.block_seconds)
         self.settle = settling_runs(median_s, runs=self.runs)
@@ -106,29 +106,29 @@ class Participant:
         self.now.blocks.append(self.timed_block(runs=self.runs, settle=self.settle))
 
     def timed_block(self, *, runs: int, settle: int) -> dict[str, Any]:
-        """Time calls that are not one of the benchmark's blocks."""
+        """Time calls that do not belong to the benchmark's blocks."""
         return self._ask("run_block", runs=runs, settle=settle)
 
     def energy(self, seconds: float) -> dict[str, Any]:
-        """Meter the energy of calls over a window; `meter` is None where there is none."""
+        """Measure the energy of calls over a window; `meter` is None if there is no meter."""
         return self._ask("energy", seconds=seconds)
 
     def read_memory(self) -> None:
-        """Ask for this launch's peaks since loading."""
+        """Read this launch's memory peaks since loading."""
         self.now.memory = self._ask("memory")
 
     @property
     def samples(self) -> int:
-        """Timed runs so far, of all launches."""
+        """Number of timed runs so far, over all launches."""
         return sum(len(launch.blocks) for launch in self.launches) * self.runs
 
     @property
     def settled(self) -> bool:
-        """Whether every launch was warmed up within its time."""
+        """Whether every launch settled within its warm-up time."""
         return all(launch.warmed["settled"] for launch in self.launches)
 
     def memory(self) -> dict[str, Any]:
-        """Return the launches' median of each memory figure; what no meter told stays None."""
+        """Return the median of each memory value over the launches; None if no meter reported it."""
         replies = [launch.memory for launch in self.launches]
         return {key: _median(key, replies) for key in replies[-1]}
 
@@ -137,11 +137,11 @@ class Participant:
         return np.concatenate(self.by_launch(clock))
 
     def by_launch(self, clock: str) -> list[Floats]:
-        """Return `times`, launch by launch."""
+        """Return `times` for each launch."""
         return [self._times(launch, clock) for launch in self.launches]
 
     def readings(self) -> list[dict[str, float]]:
-        """Return the accelerator's readings during all timed blocks; none on a processor."""
+        """Return the accelerator's readings during all timed blocks; empty on a CPU."""
         return [reading for launch in self.launches for block in launch.blocks for reading in block["readings"] or ()]
 
     def block_medians(self) -> Floats:

@@ -1,8 +1,8 @@
-"""Measures on a phone: one shot of a benchmark program at a time, baseline and model in turn.
+"""Measures on a phone: one shot of a benchmark program at a time, alternating between baseline and model.
 
-A shot is a process of its own that warms up, times its runs and prints statistics; single runs
-are not known. Each shot of the model stands between two of the baseline, so that a phone that
-grows hot does so for both.
+A shot is a separate process that warms up, times its runs and prints statistics. Individual runs
+are not reported. Each shot of the model is between two shots of the baseline, so that a phone that
+heats up affects both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from frm_mlflow.tool_output import Printed
 from frm_mlflow.worker.manifest import Artefact
 
 LEAST_SHOTS = 5
-"""Shots of the model at least: the interval is of their ratios."""
+"""Minimum number of shots of the model: the interval is computed from their ratios."""
 _SLACK_S = 60.0
 
 Progress = Callable[[str], None]
@@ -67,20 +67,20 @@ def benchmark_by_shots(
     config: MeasureConfig,
     on_progress: Progress,
 ) -> Measurement:
-    """Return the measurement of `artefact` on a phone, relative to `baseline` where one is given.
+    """Return the measurement of `artefact` on a phone, relative to `baseline` if one is given.
 
-    Latency is the median over the shots of what each prints (`latency_statistic`), its interval
-    and the ratio's are Student's over the shots. Outputs are compared with the reference on this
-    machine, with the same file: the phone's programs do not show theirs.
+    Latency is the median over the shots of the value that each prints (`latency_statistic`). Its interval
+    and the ratio's are Student's t intervals over the shots. Outputs are compared with the reference on this
+    machine, using the same file, because the phone's programs do not return outputs.
 
     Raises
     ------
     ConfigError
-        Where the program is of another runtime.
+        If the program belongs to a different runtime.
     WorkerError
-        Where the phone or the program fails; a shot is never repeated.
+        If the phone or the program fails; a shot is never repeated.
     IdentityError
-        Where a file computes something else than the torch reference.
+        If the outputs of a file do not match the torch reference.
     """
     if TOOLS[phone.tool] != runtime.name:
         raise ConfigError(f"device.tool={phone.tool} runs {TOOLS[phone.tool]}, so choose runtime={TOOLS[phone.tool]}")
@@ -103,7 +103,7 @@ def benchmark_by_shots(
 
 
 def _identity(directory: Path, runtime: RuntimeConfig, config: MeasureConfig, tell: Progress) -> Identity:
-    """Verify the file in a worker of this machine; it raises past the tolerance."""
+    """Verify the file in a worker on this machine; raise if the tolerance is exceeded."""
     participant = Participant("checked", directory, config.timeout_s)
     tell(f"verifying {participant.manifest.model} on this machine")
     with closing(LocalHost().open_worker("the verifying worker", threads=1)) as worker:
@@ -113,7 +113,7 @@ def _identity(directory: Path, runtime: RuntimeConfig, config: MeasureConfig, te
 
 
 def _one_file(directory: Path) -> Path:
-    """Return the model's file; a model of several files has parts that its program would not find."""
+    """Return the model's file; raise if it has several, since the program would not find the others."""
     manifest = Artefact.read(directory)
     parts = sorted(path.name for path in directory.glob(f"{manifest.file}*") if path.name != manifest.file)
     if parts:
@@ -131,7 +131,7 @@ def _command(
     config: MeasureConfig,
     options: Sequence[str],
 ) -> list[str]:
-    """Return the command line of one shot, which makes its share of the runs."""
+    """Return the command line of one shot, which performs its share of the runs."""
     runs, seconds = math.ceil(config.runs / n_shots), config.max_seconds / n_shots
     if tool == "onnxruntime_perf_test":
         return [program, "-I", "-m", "times", "-r", str(runs), "-x", str(threads), *options, model]
@@ -150,7 +150,7 @@ def _command(
 def _take_turns(
     phone: Phone, words: dict[str, list[str]], *, n_shots: int, config: MeasureConfig, tell: Progress
 ) -> dict[str, list[Printed]]:
-    """Shoot B M B M ... B, or M M M where there is no baseline."""
+    """Take shots in the order B M B M ... B, or M M M without a baseline."""
     order = [role for _ in range(n_shots) for role in words] + [role for role in words if role == BASELINE]
     limit_s = config.warm_up_max_seconds + config.max_seconds + _SLACK_S
     printed: dict[str, list[Printed]] = {role: [] for role in words}
@@ -165,7 +165,7 @@ def _take_turns(
 
 
 def _check_unit(shots: _Shots, device: Device) -> None:
-    """Refuse a run whose nodes the asked compute unit did not take, where the program tells."""
+    """Raise if nodes did not run on the requested compute unit, as far as the program reports it."""
     layers = shots.printed[-1].layers
     if device.compute_unit != "cpu" and layers and device.compute_unit not in layers:
         raise WorkerError(
@@ -203,7 +203,7 @@ def _measurement(
 
 
 def _metrics(shots: _Shots, config: MeasureConfig) -> dict[str, float]:
-    """Return the medians over the shots of what each prints; percentiles only where every shot prints them."""
+    """Return the medians over the shots of what each prints; percentiles only if every shot prints them."""
     latencies, runs = shots.values(schema.LATENCY_P50), shots.values(schema.LATENCY_SAMPLES)
     interval = estimate.launch_interval(float(np.median(latencies)), latencies, confidence=config.confidence)
     metrics = {
@@ -241,7 +241,7 @@ def _unstable(ratio: Interval, config: MeasureConfig) -> tuple[str, ...]:
 
 
 def _remarks(shots: Sequence[_Shots], facts: dict[str, Any]) -> tuple[str, ...]:
-    """Return what disturbed the milliseconds: shots that differ, and heat."""
+    """Return what disturbed the measured times: shots that differ, and heat."""
     found = []
     for one in reversed(shots):
         cv = estimate.block_cv(one.values(schema.LATENCY_P50))

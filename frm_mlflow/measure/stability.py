@@ -1,4 +1,4 @@
-"""What disturbed the milliseconds of a measurement: remarks and not flags, since ratios to the baseline cancel it."""
+"""Disturbances of measured times: reported as remarks, not flags, since they cancel in ratios to the baseline."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from frm_mlflow.measure import estimate
 Floats = NDArray[np.float64]
 
 LARGEST_BLOCK_CV = 0.025
-"""trtexec and pyperf warn at a few per cent; beyond 2.5 % the blocks saw different machines."""
+"""trtexec and pyperf warn at a few per cent; above 2.5 % the machine's state differed between blocks."""
 LARGEST_DRIFT = 0.025
 LARGEST_PART = 0.05
-"""How far wall time may be above what CPU time explains."""
+"""Maximum fraction by which wall time may exceed what CPU time explains."""
 _LEAST_CONTENDED = 0.1
 
 
 def remarks(launches: Sequence[Floats], cpu_ns: Floats, *, on_cpu: bool) -> tuple[str, ...]:
-    """Return, each with its figure, what shows that the machine was not steady.
+    """Return the signs that the machine was not steady, each with its value.
 
     Parameters
     ----------
     launches
-        Wall time of each launch in order, shape (blocks, runs in a block).
+        Wall times of each launch in order, shape (blocks, runs in a block).
     cpu_ns
         Process CPU time of all blocks.
     on_cpu
-        Whether the work is done by the process's own threads; otherwise CPU time says nothing.
+        Whether the process's own threads do the work; otherwise CPU time is not meaningful.
     """
     blocks = np.concatenate(launches)
     medians = np.median(blocks, axis=1)
@@ -47,7 +47,7 @@ def remarks(launches: Sequence[Floats], cpu_ns: Floats, *, on_cpu: bool) -> tupl
 
 
 def _series(launches: Sequence[Floats]) -> Floats:
-    """Return the launches' medians, or the blocks' if there is one launch only."""
+    """Return the launches' medians, or the blocks' if there is only one launch."""
     if len(launches) > 1:
         return np.array([np.median(runs) for runs in launches])
     return np.asarray(np.median(launches[0], axis=1))
@@ -56,9 +56,9 @@ def _series(launches: Sequence[Floats]) -> Floats:
 def contention(wall_ns: Floats, cpu_ns: Floats) -> float:
     """Return how much longer a typical block waited than the least disturbed tenth of the blocks.
 
-    A block's wall time over its CPU time is constant as long as its threads run undisturbed (one
-    over the number of busy threads); another process that takes a core makes it rise. 0 where the
-    clock is too coarse to see any CPU time.
+    The ratio of a block's wall time to its CPU time is constant as long as its threads run undisturbed (one
+    over the number of busy threads). It rises if another process takes a core. The result is 0 if the
+    clock is too coarse to register any CPU time.
     """
     cpu = cpu_ns.sum(axis=1)
     if not np.all(cpu > 0):

@@ -1,4 +1,4 @@
-"""When a benchmark has enough: how many launches, and how many runs in each."""
+"""The stopping rule: how many launches a benchmark needs, and how many runs in each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from frm_mlflow.measure.estimate import Floats, Interval
 from frm_mlflow.measure.participant import Participant
 
 CHECK_EVERY = 5
-"""Pairs between two looks at the interval, where there is one launch only."""
+"""Pairs between two checks of the interval, if there is only one launch."""
 FEWEST_LAUNCHES = 3
-"""Student's factor is 12.7 for two launches: that interval says nothing."""
+"""Student's factor is 12.7 for two launches, so that interval would be meaningless."""
 
 NOT_YET = Interval(math.nan, math.nan, math.nan)
-"""Before the first look."""
+"""Interval before the first check."""
 
 
 def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: float) -> int:
     """Return how many launches to make when the first took this long to start, load and warm up.
 
-    As many as `wanted`, but no more than what can be prepared within `max_seconds`; one where that
+    As many as `wanted`, but no more than can be prepared within `max_seconds`; one if that
     is fewer than `FEWEST_LAUNCHES`.
 
     Examples
@@ -39,10 +39,10 @@ def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: flo
 
 
 def timed_seconds(prepare_seconds: float, *, launches: int, max_seconds: float) -> float:
-    """Return how long each of several launches is timed at least: as long as it took to prepare.
+    """Return the minimum time for which each of several launches is timed: as long as it took to prepare.
 
-    Shorter where `launches` of both would not fit into `max_seconds`. A launch's few first pairs vary
-    more than its start does, and a further launch costs its preparation: so half of the time goes into each.
+    Shorter if preparing and timing `launches` launches would exceed `max_seconds`. The first few pairs of a launch vary
+    more than launches do, and another launch costs its preparation, so half of the time is spent on each.
 
     Examples
     --------
@@ -56,8 +56,8 @@ def timed_seconds(prepare_seconds: float, *, launches: int, max_seconds: float) 
 class StoppingRule:
     """Decides when a launch has been timed enough, and when there are enough launches.
 
-    Stein's two stages: the spread of the first `launches` decides how many there will be. To look at the
-    interval after every launch and to stop as soon as it is narrow would stop too often where the spread
+    Stein's two stages: the spread of the first `launches` determines the total number. Checking the
+    interval after every launch and stopping as soon as it is narrow would stop too often when the spread
     happens to be small, with an interval that is too narrow.
     """
 
@@ -65,23 +65,23 @@ class StoppingRule:
     rng: np.random.Generator
     clock: Callable[[], int]
     launches: int = 0
-    """Launches of the first stage; 0 until the first one is prepared."""
+    """Number of launches in the first stage; 0 until the first one is prepared."""
     needed: int = 0
-    """Launches of both stages; 0 until the first stage is over."""
+    """Number of launches in both stages; 0 until the first stage is over."""
     enough: bool = False
     """Whether no further launch is needed."""
     interval: Interval = NOT_YET
-    """The estimate with its interval at the last look; one launch has no interval."""
+    """The estimate with its interval at the last check; a single launch has no interval."""
     half_width: float = math.nan
-    """What the rule compares with the target: the interval's relative half-width, of one launch that of its pairs."""
+    """Relative half-width compared with the target: of the interval, or of the pairs of a single launch."""
     _deadline_ns: int = 0
     _timed_seconds: float = 0.0
     _timed_until_ns: int = 0
 
     def begin_launch(self, prepare_seconds: float) -> None:
-        """Note that a launch is ready; the first one's seconds plan how many follow, and start `max_seconds`.
+        """Record that a launch is ready; the first one's duration determines how many follow and starts `max_seconds`.
 
-        `prepare_seconds` is what every launch takes to start, load and warm up, without what only the first one does.
+        `prepare_seconds` is how long any launch takes to start, load and warm up, without work done only in the first.
         """
         now = self.clock()
         if not self.launches:
@@ -92,10 +92,10 @@ class StoppingRule:
         self._timed_until_ns = now + round(self._timed_seconds * 1e9)
 
     def ends_launch(self, pair: Sequence[Participant]) -> bool:
-        """Whether the running launch has done its part, looked at after each turn; sets `enough`.
+        """Return whether the current launch has done its part; checked after each turn, sets `enough`.
 
-        With several launches its part is a share of the runs, for `timed_seconds` at least; an only one goes on
-        until there is enough.
+        With several launches its part is a share of the runs, for at least `timed_seconds`. A single launch continues
+        until there are enough runs.
         """
         model = pair[-1]
         made = len(model.now.blocks)
@@ -110,7 +110,7 @@ class StoppingRule:
         return self.enough
 
     def _are_launches_enough(self, pair: Sequence[Participant]) -> bool:
-        """Plan the second stage when the first is over; whether it is complete, or the time or the runs are used up."""
+        """Plan the second stage after the first; return whether it is complete, or the time or the runs are used up."""
         config = self.config
         if not self.needed:
             figures = _of_each_launch(pair)
@@ -120,7 +120,7 @@ class StoppingRule:
         return len(pair[-1].launches) >= self.needed or self._is_over(pair[-1])
 
     def _are_pairs_enough(self, pair: Sequence[Participant]) -> bool:
-        """Whether the pairs of the only launch agree, or the time or the runs are used up."""
+        """Return whether the pairs of the only launch agree, or the time or the runs are used up."""
         self.interval = latency_interval(pair, confidence=self.config.confidence)
         self.half_width = _within_launch(pair, self.config, self.rng).relative_half_width
         return self.half_width <= self.config.target_interval or self._is_over(pair[-1])

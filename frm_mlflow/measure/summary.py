@@ -1,4 +1,4 @@
-"""From blocks of timed runs to the metrics that a run carries."""
+"""Computes the metrics to log to a run from blocks of timed runs."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, first: i
 
 
 def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, float], str]:
-    """Return the memory metrics and the definition of the peak; what no meter reported is absent.
+    """Return the memory metrics and the definition of the peak; values that no meter reported are absent.
 
-    On a CPU the peak is the process's resident memory over what it held before the model was loaded. On a GPU it is
-    over what the warm runtime held there, by the best definition that works on the machine: the runtime's allocator,
-    the process by NVML, or the whole card while the other worker rests (in containers).
+    On a CPU the peak is the process's resident memory minus what it used before the model was loaded. On a GPU it is
+    minus what the warm runtime used there, by the best definition that works on the machine: the runtime's allocator,
+    the process as reported by NVML, or the whole GPU while the other worker is idle (in containers).
     """
     if kind != "cuda":
         metrics = {schema.MEMORY_PEAK.key: memory["peak_mib"], schema.MEMORY_LOADED.key: memory["loaded_mib"]}
@@ -63,14 +63,14 @@ def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, f
 
 
 def energy_metrics(energy: Mapping[str, Any]) -> dict[str, float]:
-    """Return the energy of one call; nothing where there is no meter."""
+    """Return the energy of one call; empty without a meter."""
     if energy["meter"] is None:
         return {}
     return {schema.ENERGY.key: energy["millijoules"] / energy["runs"]}
 
 
 def sustained_metrics(sustained: Sustained | None) -> dict[str, float]:
-    """Return the drop of a sustained run and its length; nothing where there was none."""
+    """Return the drop and the duration of a sustained run; empty if there was none."""
     if sustained is None:
         return {}
     return {schema.SUSTAINED_DROP.key: sustained.drop, schema.SUSTAINED_SECONDS.key: sustained.seconds}
@@ -84,8 +84,8 @@ def memory_peaks(launches: Sequence[Mapping[str, Any]], *, kind: str) -> list[fl
 def memory_ratio(model: Sequence[float], baseline: Sequence[float], *, confidence: float) -> Interval:
     """Return the ratio of the launches' median peaks with its interval; NaN if a peak is missing or not above 0.
 
-    A model over itself is 1. Peaks that repeat exactly have an interval of that one ratio: unlike times,
-    a count of pages or of an allocator's bytes may do so.
+    A model relative to itself is 1. Peaks that repeat exactly have an interval of zero width: unlike times,
+    counts of pages or of an allocator's bytes can repeat exactly.
     """
     peaks = np.array([model, baseline], dtype=np.float64)
     if not np.all(peaks > 0):
@@ -100,7 +100,7 @@ def memory_ratio(model: Sequence[float], baseline: Sequence[float], *, confidenc
 def ratio_metrics(
     latency: Interval, memory: Interval, metrics: Mapping[str, float], baseline: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the ratios to the baseline (paper equations 3 and 4) with their intervals; what is not known is absent."""
+    """Return the ratios to the baseline (paper equations 3 and 4) with their intervals; unknown ones are absent."""
     ratios = {
         schema.RATIO_LATENCY.key: latency.value,
         schema.RATIO_LATENCY_LOW.key: latency.low,

@@ -1,4 +1,4 @@
-"""Sustained mode: the same model for minutes on end, and how much slower it is at the end."""
+"""Sustained mode: run the same model for minutes and report how much slower it is at the end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pandas as pd
 from frm_mlflow.measure.participant import Participant
 
 STRETCH_SECONDS = 1.0
-"""Length aimed at for one row of the series."""
+"""Target duration of one row of the series."""
 END_SHARE = 0.1
-"""Share of the rows that make the start, and the end."""
+"""Share of the rows that count as the start, and as the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sustained:
-    """A model under load for a long time."""
+    """Result of running a model under load for a long time."""
 
     series: pd.DataFrame
-    """A row a stretch: `seconds` since the start, `runs`, `median_ms`, and the machine's conditions after it."""
+    """One row per stretch: `seconds` since the start, `runs`, `median_ms`, and the machine's state after it."""
     drop: float
-    """Median latency of the last tenth of the rows over the first tenth's, less one."""
+    """Median latency of the last tenth of the rows divided by that of the first tenth, minus one."""
     seconds: float
 
 

@@ -1,4 +1,4 @@
-"""How far an exported model may be from the reference before it is another function."""
+"""How far an exported model's outputs may deviate from the reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from frm_mlflow.worker.identity import ROUNDING
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The least cosine similarity and the largest error over the reference's largest value.
+    """Minimum cosine similarity and maximum error relative to the reference's largest value.
 
-    A smaller absolute error than `rounding` passes in any case: outputs near 1e-6 have no more digits than that.
+    An absolute error smaller than `rounding` always passes: outputs near 1e-6 have no more digits than that.
     """
 
     cosine: float
@@ -30,7 +30,7 @@ TOLERANCES = {
     "mixed": Tolerance(0.99, 0.2, ROUNDING),
     "int8": Tolerance(0.85, 1.0, ROUNDING),
 }
-"""By the precision that ran; an unknown one is held to fp32's, without an absolute error.
+"""Tolerances by the precision that was used; an unknown one gets that of fp32, without an absolute error.
 
 tf32 and fp16 have 10 bits of mantissa, bf16 has 7. Twice what the catalogue's most sensitive network, inception_v3,
 deviates when its arithmetic is emulated in that precision (`tests/models/test_precision_tolerances.py`, ADR 0156).
@@ -39,7 +39,7 @@ UNKNOWN = Tolerance(0.9999, 0.01)
 
 
 def check_identity(identity: Identity, *, finite: bool, model: str, precision: str) -> None:
-    """Raise `IdentityError` where the outputs are past the precision's tolerance."""
+    """Raise `IdentityError` if the outputs exceed the precision's tolerance."""
     allowed = TOLERANCES.get(precision, UNKNOWN)
     if not finite:
         raise IdentityError(f"'{model}' in {precision} gives outputs that are not finite: it cannot be benchmarked.")

@@ -27,7 +27,7 @@ class MeasuredAccuracy:
     source: str
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics that a run carries."""
+        """Return the metrics to log to a run."""
         found = self.accuracy.metrics()
         if self.reference is not None:
             found[schema.TOP1_DROP.key] = self.reference.top1.percent - self.accuracy.top1.percent

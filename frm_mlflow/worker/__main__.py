@@ -1,6 +1,6 @@
 """`python -m frm_mlflow.worker`: serve requests from standard input until `close` or its end.
 
-With arguments it is what the far end of a connection is asked for (`remote.py`).
+With arguments it runs a command at the remote end of a connection (`remote.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .parent import die_with_parent
 
 
 def main() -> int:
-    """Serve, or run the one command that the arguments name."""
+    """Serve, or run the command given by the arguments."""
     if len(sys.argv) == 1:
         return serve_standard_streams()
     from . import remote
@@ -21,8 +21,8 @@ def main() -> int:
 
 
 def serve_standard_streams() -> int:
-    """Keep the real standard output for replies and send everything else to standard error."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would report to its makers, from a thread
+    """Reserve the real standard output for replies and send everything else to standard error."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send telemetry from a thread
     die_with_parent()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)

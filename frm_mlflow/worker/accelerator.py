@@ -1,7 +1,7 @@
-"""NVIDIA GPUs as NVML reports them, in the order in which CUDA numbers them after `CUDA_VISIBLE_DEVICES`.
+"""NVIDIA GPUs as reported by NVML, in CUDA's order after `CUDA_VISIBLE_DEVICES`.
 
-A call that a platform does not support (GB10, Jetson, WSL2, MIG without rights) gives None: unknown, never an error.
-A GPU that is there and cannot be used is named in `problems`.
+A call that a platform does not support (GB10, Jetson, WSL2, MIG without permission) gives None, never an error.
+A GPU that is present but cannot be used is listed in `problems`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CUDA_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-"""NVML's order, which is also what `device.index` and the numbers in `CUDA_VISIBLE_DEVICES` mean here."""
+"""NVML's order, which `device.index` and the numbers in `CUDA_VISIBLE_DEVICES` also use here."""
 
 _MIB = 1 / 2**20
 _NVIDIA = "0x10de"
@@ -34,12 +34,12 @@ THROTTLE_REASONS = {
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
-"""Bits of NVML's clock event reasons that lower the clocks under load; idle or fixed clocks are not among them."""
+"""Bits of NVML's clock event reasons that lower the clocks under load, without those for idle or fixed clocks."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One GPU, or one MIG instance, that CUDA can use; None is what NVML does not report."""
+    """One GPU or MIG instance that CUDA can use; None for values that NVML does not report."""
 
     index: int
     name: str
@@ -47,7 +47,7 @@ class Card:
     driver: str
     uuid: str = ""
     selector: str = ""
-    """What `CUDA_VISIBLE_DEVICES` must be for a process to see this card alone."""
+    """Value of `CUDA_VISIBLE_DEVICES` with which a process sees only this GPU."""
     compute_capability: tuple[int, int] | None = None
     cuda_version: str = ""
     """Newest CUDA version that the driver supports: 12.4."""
@@ -57,14 +57,14 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards:
-    """The GPUs that CUDA can use, and one sentence for each that is there but cannot be used."""
+    """The GPUs that CUDA can use, and one sentence for each that is present but cannot be used."""
 
     usable: tuple[Card, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def cards(*, root: Path = Path("/")) -> Cards:
-    """Return every visible GPU in CUDA's order, and why others cannot be used."""
+    """Return all visible GPUs in CUDA's order, and why others cannot be used."""
     with _nvml() as (nvml, reason):
         if nvml is None:
             return Cards(problems=_why_none(reason, root))
@@ -75,21 +75,21 @@ def cards(*, root: Path = Path("/")) -> Cards:
 
 
 def gpus_by_nvml() -> list[dict[str, Any]]:
-    """Return the fields of each GPU that CUDA can use; none without NVML."""
+    """Return the fields of each GPU that CUDA can use; empty without NVML."""
     return [asdict(card) for card in cards().usable]
 
 
 def show_only(selector: str) -> None:
-    """Let this process, and CUDA in it, use the one card of `selector`; to be called before CUDA starts."""
+    """Restrict this process, and CUDA in it, to the GPU of `selector`; must be called before CUDA starts."""
     os.environ.update(CUDA_ORDER)
     if selector:
         os.environ["CUDA_VISIBLE_DEVICES"] = selector
 
 
 def process_device_mib(index: int) -> float | None:
-    """Return what this process uses on the GPU in MiB, or None if NVML does not report it.
+    """Return the GPU memory used by this process in MiB, or None if NVML does not report it.
 
-    In a container NVML may report process ids of the host, or none: then this process is not found.
+    In a container NVML may report process ids of the host, or none. Then this process is not found.
     """
     with _handle(index) as (nvml, handle):
         processes = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle) or []
@@ -98,7 +98,7 @@ def process_device_mib(index: int) -> float | None:
 
 
 def device_used_mib(index: int) -> float | None:
-    """Return what all processes use on the GPU in MiB, or None if NVML does not report it."""
+    """Return the GPU memory used by all processes in MiB, or None if NVML does not report it."""
     with _handle(index) as (nvml, handle):
         memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
         return None if memory is None else float(memory.used) * _MIB
@@ -130,7 +130,7 @@ def gpu_conditions(index: int) -> dict[str, float]:
 
 
 def gpu_settings(index: int) -> dict[str, float]:
-    """Return what an administrator sets and a benchmark must only record: power limit, persistence, compute mode."""
+    """Return settings of the administrator that a benchmark only records: power limit, persistence, compute mode."""
     with _handle(index) as (nvml, handle):
         if handle is None:
             return {}
@@ -144,7 +144,7 @@ def gpu_settings(index: int) -> dict[str, float]:
 
 
 def throttle_reasons(bits: int) -> tuple[str, ...]:
-    """Return the reasons among `bits` for which the GPU runs slower under load.
+    """Return the reasons in `bits` that make the GPU run slower under load.
 
     >>> throttle_reasons(0x1 | 0x4 | 0x40)
     ('power cap', 'hardware thermal slowdown')
@@ -153,9 +153,9 @@ def throttle_reasons(bits: int) -> tuple[str, ...]:
 
 
 def cuda_card(index: int = 0) -> dict[str, str] | None:
-    """Return `name` and `uuid` of a card as CUDA itself numbers it in this process; None without CUDA.
+    """Return `name` and `uuid` of a GPU by CUDA's own numbering in this process; None without CUDA.
 
-    This asks the driver that the runtimes use, so it shows which card they really have. It starts no context.
+    This queries the driver that the runtimes use, so it shows which GPU they actually get. It starts no context.
     """
     try:
         cuda = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
@@ -174,19 +174,19 @@ def cuda_card(index: int = 0) -> dict[str, str] | None:
 
 
 def visible_entries(variable: str, *, numbers: Sequence[str], uuids: Sequence[str]) -> list[str]:
-    """Return the entries of `CUDA_VISIBLE_DEVICES` that CUDA accepts: those before the first that it does not.
+    """Return the entries of `CUDA_VISIBLE_DEVICES` that CUDA accepts: those before the first invalid one.
 
     Parameters
     ----------
     numbers
         The ordinals that exist.
     uuids
-        All UUIDs of GPUs and MIG instances; an entry may be the beginning of exactly one of them.
+        All UUIDs of GPUs and MIG instances; an entry may be a prefix of exactly one of them.
 
     Returns
     -------
     list of str
-        Ordinals and full UUIDs. Empty if an entry is repeated, as in CUDA.
+        Ordinals and full UUIDs. Empty if an entry is repeated, as with CUDA.
 
     >>> visible_entries("GPU-90,GPU-8a", numbers=["0", "1"], uuids=["GPU-8a32", "GPU-90fe"])
     ['GPU-90fe', 'GPU-8a32']
@@ -205,7 +205,7 @@ def visible_entries(variable: str, *, numbers: Sequence[str], uuids: Sequence[st
 
 
 def _ordinal(entry: str) -> str:
-    """Return the number that an entry begins with, as C's strtoul reads it; "" if it begins with none."""
+    """Return the number at the start of an entry, parsed like C's strtoul; "" if there is none."""
     digits = entry.removeprefix("+")
     length = next((k for k, letter in enumerate(digits) if letter not in "0123456789"), len(digits))
     return str(int(digits[:length])) if length else ""
@@ -217,7 +217,7 @@ def _unique(entry: str, uuids: Sequence[str]) -> str:
 
 
 Numbered = tuple[str, Any]
-"""A GPU's number in NVML's order (of a MIG instance "0:1") and its handle."""
+"""A GPU's number in NVML's order ("0:1" for a MIG instance) and its handle."""
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def _handle(index: int) -> Iterator[tuple[Any, Any]]:
 
 
 def _ask(nvml: Any, function: str, *arguments: Any) -> Any:
-    """Return what NVML reports, or None if this platform, driver or user does not get it."""
+    """Return what NVML reports, or None if it is not available on this platform, driver or account."""
     call: Callable[..., Any] | None = getattr(nvml, function, None)
     if call is None or arguments[:1] == (None,):
         return None
@@ -259,7 +259,7 @@ def _ask(nvml: Any, function: str, *arguments: Any) -> Any:
 
 
 def _all_handles(nvml: Any) -> tuple[list[Numbered], list[str]]:
-    """Return every GPU, cut ones replaced by their MIG instances, and the GPUs that NVML does not open."""
+    """Return all GPUs, partitioned ones replaced by their MIG instances, and the GPUs that NVML cannot open."""
     handles: list[Numbered] = []
     problems = []
     for number in range(_ask(nvml, "nvmlDeviceGetCount") or 0):
@@ -288,7 +288,7 @@ def _all_handles(nvml: Any) -> tuple[list[Numbered], list[str]]:
 
 
 def _instances(nvml: Any, handle: Any) -> list[Any] | None:
-    """Return a GPU's MIG instances; None if it is not cut, or if NVML does not list them without rights."""
+    """Return a GPU's MIG instances; None if it is not partitioned, or NVML does not list them without permission."""
     count = _ask(nvml, "nvmlDeviceGetMaxMigDeviceCount", handle) if _is_cut(nvml, handle) else None
     if not count:
         return None
@@ -303,14 +303,14 @@ def _instances(nvml: Any, handle: Any) -> list[Any] | None:
 
 
 def _visible(nvml: Any, handles: list[Numbered]) -> tuple[list[Numbered], list[str]]:
-    """Return the GPUs that CUDA shows this process, in its order; NVML itself ignores `CUDA_VISIBLE_DEVICES`."""
+    """Return the GPUs that CUDA exposes to this process, in its order; NVML itself ignores `CUDA_VISIBLE_DEVICES`."""
     variable = os.environ.get("CUDA_VISIBLE_DEVICES")
     if variable is None:
         return handles, []
     by_uuid = {uuid: pair for pair in handles if (uuid := _words(_ask(nvml, "nvmlDeviceGetUUID", pair[1])))}
     numbers: dict[str, Numbered] = {}
     for pair in handles:
-        numbers.setdefault(pair[0].partition(":")[0], pair)  # a cut GPU's number is its first instance
+        numbers.setdefault(pair[0].partition(":")[0], pair)  # the number of a partitioned GPU means its first instance
     by_entry = numbers | by_uuid | _by_whole_gpu(nvml, handles)
     entries = visible_entries(variable, numbers=list(numbers), uuids=[e for e in by_entry if e not in numbers])
     chosen = {by_entry[entry][0]: by_entry[entry] for entry in entries}
@@ -320,7 +320,7 @@ def _visible(nvml: Any, handles: list[Numbered]) -> tuple[list[Numbered], list[s
 
 
 def _by_whole_gpu(nvml: Any, handles: list[Numbered]) -> dict[str, Numbered]:
-    """Return the UUIDs of cut GPUs, each with its first instance, which is what CUDA gives a process."""
+    """Return the UUIDs of partitioned GPUs, each with its first instance, which is what CUDA gives a process."""
     found: dict[str, Numbered] = {}
     for number, handle in handles:
         whole = _ask(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) if ":" in number else None
@@ -336,7 +336,7 @@ def _card(nvml: Any, index: int, handle: Any, number: str) -> Card:
     mode = _ask(nvml, "nvmlDeviceGetComputeMode", handle)
     capability = _ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
     name = _name(nvml, handle, number)
-    is_unknown_slice = " MIG" in name and ":" not in number  # the whole card's memory is not the slice's
+    is_unknown_slice = " MIG" in name and ":" not in number  # the memory of the whole GPU is not that of the slice
     memory = None if is_unknown_slice else _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
     used = getattr(memory, "used", None)
     return Card(
@@ -354,7 +354,7 @@ def _card(nvml: Any, index: int, handle: Any, number: str) -> Card:
 
 
 def _name(nvml: Any, handle: Any, number: str) -> str:
-    """Return NVML's name; a cut GPU whose instances are not listed, or have no name, gets ` MIG` after it."""
+    """Return NVML's name, plus ` MIG` for a partitioned GPU whose instances are not listed or have no name."""
     whole = _ask(nvml, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) if ":" in number else None
     name = _words(_ask(nvml, "nvmlDeviceGetName", handle)) or _words(_ask(nvml, "nvmlDeviceGetName", whole))
     name = name or _UNKNOWN_NAME
@@ -372,14 +372,14 @@ def _is_cut(nvml: Any, handle: Any) -> bool:
 
 
 def _why_none(reason: str, root: Path) -> tuple[str, ...]:
-    """Return why NVML does not start, if there is an NVIDIA GPU or its driver on this machine; else nothing."""
+    """Return why NVML does not start, if this machine has an NVIDIA GPU or driver; else nothing."""
     if not _has_nvidia_card(root):
         return ()
     return (f"there is an NVIDIA GPU but it cannot be used: {reason}",)
 
 
 def _has_nvidia_card(root: Path) -> bool:
-    """Whether the PCI bus has an NVIDIA display controller, or its driver is loaded, or a container has its files."""
+    """Return whether there is an NVIDIA display controller on the PCI bus, its driver, or its files in a container."""
     if any((root / path).exists() for path in ("proc/driver/nvidia/version", "dev/nvidiactl", "dev/dxg")):
         return True
     for device in (root / "sys/bus/pci/devices").glob("*"):
@@ -396,7 +396,7 @@ def _text(path: Path) -> str:
 
 
 def _reason(nvml: Any, error: Any) -> str:
-    """Return what NVML's error means here and what to do about it."""
+    """Return what NVML's error means here and how to fix it."""
     remedies = {
         "NVML_ERROR_DRIVER_NOT_LOADED": "its driver is not loaded: run `sudo modprobe nvidia`, or install the driver",
         "NVML_ERROR_LIBRARY_NOT_FOUND": "libnvidia-ml.so.1 is not found: install NVIDIA's driver, or start the "

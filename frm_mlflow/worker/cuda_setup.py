@@ -1,6 +1,6 @@
-"""Whether the installed wheels, the driver and the card fit together, and the command that makes them fit.
+"""Checks whether the installed wheels, the driver and the GPU are compatible, and gives the command that fixes them.
 
-Everything here is read from files and from the driver; no runtime is imported.
+Everything is read from files and from the driver. No runtime is imported.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from .accelerator import Card
 
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
-"""Set to 0, NVIDIA's libraries (cuBLAS, cuDNN, TensorRT) compute no fp32 in TF32, whatever a runtime asks for."""
+"""If set to 0, NVIDIA's libraries (cuBLAS, cuDNN, TensorRT) never use TF32 for fp32, whatever a runtime requests."""
 AMPERE = (8, 0)
-"""Compute capability of the first cards with TF32 and bf16 in their tensor cores."""
+"""Compute capability of the first GPUs whose tensor cores support TF32 and bf16."""
 LEAST_FREE_MIB = 1024.0
-"""What a CUDA context with cuDNN's and cuBLAS's workspaces and a small network need."""
+"""Memory needed by a CUDA context with the workspaces of cuDNN and cuBLAS and a small network."""
 FIRST_DRIVER = {12: "525", 13: "580"}
-"""First Linux driver branch for each CUDA major version, by NVIDIA's table of minor version compatibility."""
+"""First Linux driver branch for each CUDA major version, from NVIDIA's table of minor version compatibility."""
 
 _TORCH_CUDA = re.compile(r"^cuda\b[^=]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 _ORT_CUDA = re.compile(r"^cuda_version\s*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
@@ -32,7 +32,7 @@ _PROVIDER_LIBRARIES = {
 
 
 def choose_tf32(*, allowed: bool) -> None:
-    """Forbid TF32 to NVIDIA's libraries in this process, or leave it to the runtime; before they are loaded."""
+    """Disable TF32 in NVIDIA's libraries in this process, or leave it to the runtime; call before they are loaded."""
     if allowed:
         os.environ.pop(TF32_OVERRIDE, None)
     else:
@@ -40,7 +40,7 @@ def choose_tf32(*, allowed: bool) -> None:
 
 
 def wheel_cuda(package: str) -> str:
-    """Return the CUDA version that the installed `torch` or `onnxruntime` was built with, "" without CUDA."""
+    """Return the CUDA version that the installed `torch` or `onnxruntime` was built with; "" if without CUDA."""
     places = {"torch": ("version.py", _TORCH_CUDA), "onnxruntime": ("capi/build_and_package_info.py", _ORT_CUDA)}
     file, pattern = places[package]
     spec = util.find_spec(package)
@@ -52,7 +52,7 @@ def wheel_cuda(package: str) -> str:
 
 
 def how_to_install(extra: str, *, instead_of: str = "") -> str:
-    """Return the one command that installs an extra here: `make setup` in a checkout, else pip's."""
+    """Return the command that installs an extra here: `make setup` in a checkout, else pip."""
     if (Path(sys.prefix).parent / "MLproject").is_file():
         return "run `make setup` in this checkout, which installs what the GPU needs"
     remove = f"pip uninstall --yes {instead_of} && " if instead_of else ""
@@ -60,7 +60,7 @@ def how_to_install(extra: str, *, instead_of: str = "") -> str:
 
 
 def both_wheels() -> str:
-    """Return what is wrong if both distributions of ONNX Runtime are installed over each other, else ""."""
+    """Return the problem if both distributions of ONNX Runtime are installed over each other, else ""."""
     names = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
     if len(names) < 2:
         return ""
@@ -86,7 +86,7 @@ def driver_problem(package: str, card: Card) -> str:
 
 
 def card_problem(card: Card, precision: str) -> str:
-    """Return why a card cannot run in a precision, or at all now, else ""; what NVML does not report is no reason."""
+    """Return why a GPU cannot run in a precision, or at all now, else ""; values missing in NVML are ignored."""
     if precision == "tf32" and card.compute_capability is not None and card.compute_capability < AMPERE:
         major, minor = card.compute_capability
         return (
@@ -110,7 +110,7 @@ def card_problem(card: Card, precision: str) -> str:
 
 
 def majors_problem() -> str:
-    """Return what is wrong if torch's and ONNX Runtime's wheels need different CUDA major versions, else ""."""
+    """Return the problem if the wheels of torch and ONNX Runtime need different CUDA major versions, else ""."""
     torch, ort = wheel_cuda("torch"), wheel_cuda("onnxruntime")
     if not torch or not ort or _major(torch) == _major(ort):
         return ""
@@ -121,7 +121,7 @@ def majors_problem() -> str:
 
 
 def library_problem(folder: Path, provider: str) -> str:
-    """Return why a provider's library in `folder` cannot be loaded: which library it misses; else ""."""
+    """Return which library is missing if a provider's library in `folder` cannot be loaded, else ""."""
     path = folder / _PROVIDER_LIBRARIES.get(provider, "")
     if not path.is_file():
         return ""
@@ -129,7 +129,7 @@ def library_problem(folder: Path, provider: str) -> str:
         ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(path))
     except OSError as error:
-        if "libcuda.so" in str(error):  # the driver's own library: `cuda_problem` names it with its remedy
+        if "libcuda.so" in str(error):  # the driver's library: `cuda_problem` reports it with a fix
             return ""
         extra = "tensorrt" if provider.startswith("Tensorrt") else "bench-gpu"
         return f"{error}; {how_to_install(extra)}"
@@ -137,7 +137,7 @@ def library_problem(folder: Path, provider: str) -> str:
 
 
 def cuda_problem() -> str:
-    """Return CUDA's own error if the driver does not start in this process, else ""."""
+    """Return CUDA's error if the driver does not start in this process, else ""."""
     try:
         cuda = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError as error:

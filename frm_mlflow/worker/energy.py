@@ -1,4 +1,4 @@
-"""Energy by a hardware counter: a GPU's own by NVML, others by zeus. Without a counter there is no figure, never 0."""
+"""Energy from hardware counters: NVML for GPUs, zeus for others. Without a counter no value is reported, never 0."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from .timing import Clock
 
 NVML, RAPL, SOC = "nvml", "rapl", "soc"
 PERIOD_MS = {NVML: 100.0, RAPL: 1.0, SOC: 100.0}
-"""How often a counter moves, at worst: NVML's total energy 20 to 100 ms, RAPL 1 ms, a SoC's sensors about 100 ms."""
+"""Longest update period of each counter: NVML's total energy 20 to 100 ms, RAPL 1 ms, SoC sensors about 100 ms."""
 LEAST_PERIODS = 20
-"""A window of so many periods is off by at most 5 % at its ends."""
+"""A window of this many periods has an error of at most 5 % at its ends."""
 
 _WINDOW = "frm"
 _MJ = 1000.0
 
 
 class EnergyMeter(Protocol):
-    """A counter that runs."""
+    """A running energy counter."""
 
     counter: str
     source: str
-    """What reads the counter: nvml, or zeus:rapl and its like."""
+    """What reads the counter: nvml, or a zeus counter such as zeus:rapl."""
 
     def start(self) -> None:
         """Begin a window."""
 
     def stop_mj(self) -> float:
-        """End the window and return the millijoules that were used in it."""
+        """End the window and return the millijoules used in it."""
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What a window of calls used, all told: the device's idle power is in it."""
+    """Total energy used in a window of calls, including the device's idle power."""
 
     millijoules: float
     runs: int
@@ -50,7 +50,7 @@ class Energy:
 
 
 class NvmlMeter:
-    """A GPU's total energy since its driver was loaded (Volta or newer)."""
+    """A GPU's total energy counter, which starts when the driver is loaded (Volta or newer)."""
 
     counter = source = NVML
 
@@ -63,7 +63,7 @@ class NvmlMeter:
         self._started_mj = self._read_mj()
 
     def stop_mj(self) -> float:
-        """Read it again."""
+        """Read the counter again and return the difference."""
         return self._read_mj() - self._started_mj
 
     def _read_mj(self) -> float:
@@ -74,7 +74,7 @@ class NvmlMeter:
 
 
 class ZeusMeter:
-    """One of zeus's counters: a GPU's by NVML, the processor packages' (with DRAM) by RAPL, a SoC's own."""
+    """One of zeus's counters: NVML for a GPU, RAPL for CPU packages (with DRAM), or a SoC's own counter."""
 
     def __init__(self, monitor: Any, counter: str) -> None:
         self.counter = counter
@@ -82,7 +82,7 @@ class ZeusMeter:
         self._monitor = monitor
 
     def start(self) -> None:
-        """Begin zeus's window; the caller has synchronised."""
+        """Begin zeus's window; the caller must have synchronised."""
         self._monitor.begin_window(_WINDOW, sync_execution=False)
 
     def stop_mj(self) -> float:
@@ -91,10 +91,10 @@ class ZeusMeter:
 
 
 def energy_meter(kind: str, index: int, *, root: Path = Path("/")) -> EnergyMeter | None:
-    """Return the meter of this device, or None where there is none or zeus is not installed.
+    """Return the meter of this device, or None if there is none or zeus is not installed.
 
-    A GPU's counter needs no zeus, which samples the power of GPUs without one. zeus takes seconds to import, so
-    files that a counter needs are looked for first.
+    A GPU's counter does not need zeus, which samples the power of GPUs without a counter. zeus takes seconds to
+    import, so the files that a counter needs are checked first.
     """
     if kind == "cuda" and energy_mj(index) is not None:
         return NvmlMeter(index)
@@ -116,9 +116,9 @@ def energy_meter(kind: str, index: int, *, root: Path = Path("/")) -> EnergyMete
 def measure_energy(
     session: Session, meter: EnergyMeter, *, seconds: float, clock: Clock = time.perf_counter_ns
 ) -> Energy | None:
-    """Call the session for at least `seconds` (and twenty of the counter's periods) in one window.
+    """Call the session for at least `seconds` (and twenty periods of the counter) in one window.
 
-    None where the counter did not move: it is no meter for this device.
+    Return None if the counter did not change, since it then does not measure this device.
     """
     period_ms = PERIOD_MS[meter.counter]
     wanted_ns = max(seconds * 1e9, LEAST_PERIODS * period_ms * 1e6)
@@ -137,7 +137,7 @@ def measure_energy(
 
 
 def _may_have_counter(root: Path, *, platform: str = sys.platform) -> bool:
-    """Whether this machine has what zeus reads a processor's energy from."""
+    """Return whether this machine has the files from which zeus reads a CPU's energy."""
     if platform == "darwin" or os.environ.get("ZEUSD_SOCK_PATH"):
         return True
     rapl = (root / "sys/class/powercap/intel-rapl", root / "zeus_sys/class/powercap/intel-rapl")

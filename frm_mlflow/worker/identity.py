@@ -1,4 +1,4 @@
-"""Whether an artefact computes what the reference computes."""
+"""Checks whether an exported model computes the same as the reference."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from numpy.typing import NDArray
 Array = NDArray[np.generic]
 
 ROUNDING = 1e-6
-"""Absolute error that says nothing: some steps of float32 at 1. Outputs below it agree whatever their cosine."""
+"""Negligible absolute error: a few float32 steps at 1. Outputs within it agree whatever their cosine."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The worst output's agreement with the reference; errors are NaN where a value is not finite.
+    """Agreement of the worst output with the reference; errors are NaN if a value is not finite.
 
-    Of integers, booleans and text the cosine is at least the share that is equal.
+    For integers, booleans and text the cosine is at least the share of equal values.
     """
 
     cosine: float
     max_abs_error: float
     max_rel_error: float
-    """The largest absolute error over the largest absolute value of the reference."""
+    """Largest absolute error divided by the largest absolute value of the reference."""
     finite: bool
 
 
 def agreement(outputs: Sequence[Array], reference: Sequence[Array]) -> Agreement:
-    """Compare outputs with the reference's, one by one in order.
+    """Compare outputs with the reference's outputs one by one, in order.
 
     Raises
     ------
     ValueError
-        Where their number or sizes differ: then it is another function altogether.
+        If their number or sizes differ, which means that it is a different function.
     """
     if len(outputs) != len(reference):
         raise ValueError(f"{len(outputs)} outputs, but the reference has {len(reference)}")
     pairs = [_one(np.asarray(o), np.asarray(r)) for o, r in zip(outputs, reference, strict=True)]
-    # An output within rounding must not lend its cosine to another one's error.
+    # The cosine of an output within rounding must not be combined with the error of another output.
     decisive = [p for p in pairs if not p.max_abs_error < ROUNDING] or pairs
     return Agreement(
         cosine=float(min(p.cosine for p in decisive)),
@@ -78,7 +78,7 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def numbered_arrays(path: Path, prefix: str) -> list[Any]:
-    """Read `prefix0`, `prefix1`, ... of an `.npz`; object arrays (pickles) are refused by numpy."""
+    """Read `prefix0`, `prefix1`, ... from an `.npz`; numpy rejects object arrays (pickles)."""
     with np.load(path, allow_pickle=False) as archive:
         count = sum(name.startswith(prefix) for name in archive.files)
         return [archive[f"{prefix}{k}"] for k in range(count)]

@@ -1,7 +1,7 @@
-"""What machine this is, told by the machine itself: the worker's side of recognising a device.
+"""Facts about this machine, read on the machine itself: the worker's side of device recognition.
 
-It needs only the standard library (psutil where it is installed), starts no GPU context and
-imports no runtime: it also answers on a board that has not even numpy yet.
+It needs only the standard library (and uses psutil if installed), starts no GPU context and
+imports no runtime, so it also works on a board that does not even have numpy yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from .accelerator import cards, gpu_conditions, gpu_settings
 
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
-"""What Azure's hypervisor writes as the chassis asset tag of every virtual machine."""
+"""Chassis asset tag that Azure's hypervisor sets on every virtual machine."""
 LIBRARIES = (
     "frm-mlflow",
     "mlflow",
@@ -44,7 +44,7 @@ LIBRARIES = (
     "torchao",
     "zeus",
 )
-"""Distributions whose versions are recorded where they are installed."""
+"""Distributions whose versions are recorded if they are installed."""
 QEMU_USER = "qemu-user"
 
 _VARIABLES = (
@@ -63,7 +63,7 @@ Fetch = Callable[[str], str]
 
 
 def hardware(*, root: Path = Path("/"), fetch: Fetch | None = None) -> dict[str, Any]:
-    """Return the fields of `devices.Hardware`, ready for JSON; `root` and `fetch` are for tests."""
+    """Return the fields of `devices.Hardware` as JSON-compatible values; `root` and `fetch` are for tests."""
     allowed = allowed_cpus()
     gpus = cards(root=root)
     return {
@@ -83,7 +83,7 @@ def hardware(*, root: Path = Path("/"), fetch: Fetch | None = None) -> dict[str,
 
 
 def software() -> dict[str, Any]:
-    """Return what runs on it: Python, system, the versions of libraries, variables that steer them."""
+    """Return the software: Python, operating system, library versions, and environment variables that affect them."""
     return {
         "python": sys.version,
         "platform": platform.platform(),
@@ -94,9 +94,9 @@ def software() -> dict[str, Any]:
 
 
 def conditions(kind: str, index: int) -> dict[str, float]:
-    """Return what changes while the machine works: load, clocks, temperatures, throttling.
+    """Return what changes while the machine is working: load, clocks, temperatures, throttling.
 
-    Only what the system tells is in it: a virtual machine often has no clocks and no sensors.
+    It contains only what the system reports: a virtual machine often has no clocks and no sensors.
     """
     found: dict[str, float] = {"load_1_min": os.getloadavg()[0]} if hasattr(os, "getloadavg") else {}
     clock_mhz, celsius = _clock_and_heat()
@@ -115,7 +115,7 @@ def allowed_cpus() -> tuple[int, ...]:
 
 
 def physical_cores(cpus: tuple[int, ...], *, root: Path = Path("/")) -> int:
-    """Return how many physical cores these logical processors stand on; siblings count once.
+    """Return how many physical cores these logical processors belong to; siblings count once.
 
     Without the kernel's topology (not Linux) every processor counts.
     """
@@ -127,7 +127,7 @@ def physical_cores(cpus: tuple[int, ...], *, root: Path = Path("/")) -> int:
 
 
 def cpu_brand(root: Path = Path("/")) -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name as reported by the system."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -140,7 +140,7 @@ def cpu_brand(root: Path = Path("/")) -> str:
 
 
 def text_of(path: Path) -> str:
-    """Return a small system file's text without its end, or "" where it cannot be read."""
+    """Return the stripped text of a small system file, or "" if it cannot be read."""
     try:
         return path.read_text(errors="replace").strip("\0\n ")
     except OSError:
@@ -148,7 +148,7 @@ def text_of(path: Path) -> str:
 
 
 def _emulator(root: Path) -> str:
-    """Return what translates this process's instructions; qemu's user mode shows as the process's own name."""
+    """Return the emulator that runs this process; qemu in user mode is detected by the process's name."""
     return QEMU_USER if text_of(root / "proc/self/comm").startswith("qemu-") else ""
 
 
@@ -161,7 +161,7 @@ def _memory_mib() -> float:
 
 
 def _clock_and_heat() -> tuple[float, float]:
-    """Return the processor's clock in MHz and the hottest sensor in °C; 0 for what nothing tells."""
+    """Return the processor's clock in MHz and the hottest sensor in °C; 0 for values that are not available."""
     try:
         import psutil
     except ModuleNotFoundError:
@@ -194,7 +194,7 @@ def _versions() -> dict[str, str]:
 
 
 def _azure_vm_size(root: Path, fetch: Fetch) -> str:
-    """Ask Azure's metadata service, but only on a machine whose firmware says that it is Azure's."""
+    """Query Azure's metadata service, but only if the firmware identifies the machine as an Azure VM."""
     if text_of(root / "sys/class/dmi/id/chassis_asset_tag") != AZURE_ASSET_TAG:
         return ""
     try:

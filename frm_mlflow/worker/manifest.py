@@ -1,7 +1,7 @@
-"""What an exporter hands to a worker: a directory with `artefact.json` beside the model's files.
+"""What an exporter passes to a worker: a directory with `artefact.json` next to the model's files.
 
 The worker package is self-contained (standard library, numpy and one runtime), because it is
-also shipped alone to boards: nothing here imports the rest of frm_mlflow.
+also copied to boards on its own. Nothing here imports the rest of frm_mlflow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 MANIFEST_NAME = "artefact.json"
 REFERENCE_NAME = "reference.npz"
-"""Arrays `input_0`, `input_1`, ... and `output_0`, ...: a fixed input batch, the torch reference's float32 outputs."""
+"""File with `input_0`, ... and `output_0`, ...: a fixed input batch and the torch reference's float32 outputs."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Artefact:
-    """A model in a runtime's own format, ready to be loaded by a worker.
+    """An exported model in a runtime's format, ready to be loaded by a worker.
 
-    `loader` holds what the runtime's session needs beyond the file (a torch recipe's factory
-    and arguments, say). `facts` holds what the exporter found out (node counts, float nodes
+    `loader` contains what the runtime's session needs besides the file (such as a torch recipe's factory
+    and arguments). `facts` contains what the exporter determined (node counts, float nodes
     left in an int8 model, bytes).
     """
 
@@ -50,7 +50,7 @@ class Artefact:
 
     @classmethod
     def read(cls, directory: Path) -> Artefact:
-        """Read the manifest of the artefact in `directory`."""
+        """Read the manifest of the exported model in `directory`."""
         raw = json.loads((directory / MANIFEST_NAME).read_text())
         for key in ("inputs", "outputs"):
             raw[key] = tuple(TensorSpec(s["name"], tuple(s["shape"]), s["dtype"]) for s in raw[key])

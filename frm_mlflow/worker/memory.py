@@ -1,4 +1,4 @@
-"""The worker's resident memory, by the kernel's own high-water mark where there is one."""
+"""The worker's resident memory, from the kernel's high-water mark if there is one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 RSS_PEAK = "rss_peak"
-"""High-water mark of resident memory, reset after loading: the peak during inference alone."""
+"""High-water mark of resident memory, reset after loading: the peak during inference only."""
 RSS_PEAK_SINCE_START = "rss_peak_since_start"
-"""High-water mark that could not be reset: the peak of loading counts too."""
+"""High-water mark that could not be reset, so it includes the peak during loading."""
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -22,18 +22,18 @@ _MIB = 1 / 2**20
 
 
 class MemoryMeter(Protocol):
-    """Resident memory of this process in MiB, now and at its peak."""
+    """Current and peak resident memory of this process in MiB."""
 
     definition: str
 
     def now_mib(self) -> float:
-        """Resident memory now."""
+        """Return the current resident memory."""
 
     def peak_mib(self) -> float:
-        """Highest resident memory since the last reset."""
+        """Return the highest resident memory since the last reset."""
 
     def reset_peak(self) -> None:
-        """Forget the peak so far, where the system can."""
+        """Reset the peak, if the system supports it."""
 
 
 class ProcMeter:
@@ -45,15 +45,15 @@ class ProcMeter:
         self.definition = RSS_PEAK if self._try_reset() else RSS_PEAK_SINCE_START
 
     def now_mib(self) -> float:
-        """VmRSS."""
+        """Return VmRSS."""
         return self._field("VmRSS")
 
     def peak_mib(self) -> float:
-        """VmHWM."""
+        """Return VmHWM."""
         return self._field("VmHWM")
 
     def reset_peak(self) -> None:
-        """Set VmHWM to VmRSS; without the right to do so the definition says that loading counts."""
+        """Set VmHWM to VmRSS; without permission, the definition records that loading is included."""
         if self.definition == RSS_PEAK:
             self._clear_refs.write_text(_RESET_PEAK)
 
@@ -72,7 +72,7 @@ class ProcMeter:
 
 
 class PsutilMeter:
-    """Elsewhere: psutil's resident memory and the system's own peak, which nothing can reset."""
+    """Other systems: psutil's resident memory and the system's peak, which cannot be reset."""
 
     definition = RSS_PEAK_SINCE_START
 
@@ -82,11 +82,11 @@ class PsutilMeter:
         self._process = psutil.Process()
 
     def now_mib(self) -> float:
-        """Resident memory (the working set on Windows)."""
+        """Return the resident memory (the working set on Windows)."""
         return float(self._process.memory_info().rss) * _MIB
 
     def peak_mib(self) -> float:
-        """Peak working set on Windows, `ru_maxrss` elsewhere (bytes on macOS, KiB on other systems)."""
+        """Return the peak working set on Windows, else `ru_maxrss` (bytes on macOS, KiB on other systems)."""
         peak = getattr(self._process.memory_info(), "peak_wset", None)
         if peak is not None:
             return float(peak) * _MIB
@@ -96,16 +96,16 @@ class PsutilMeter:
         return largest * (_MIB if sys.platform == "darwin" else _KIB)
 
     def reset_peak(self) -> None:
-        """Nothing: the definition says so."""
+        """Do nothing: the definition records that the peak was not reset."""
 
 
 def memory_meter() -> MemoryMeter:
-    """Return the best meter that this system has."""
+    """Return the best meter available on this system."""
     return ProcMeter() if _STATUS.exists() else PsutilMeter()
 
 
 def settle_memory() -> None:
-    """Give freed memory back to the system, so that what is resident is in use."""
+    """Return freed memory to the system, so that all resident memory is in use."""
     gc.collect()
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,4 +1,4 @@
-"""A worker must not outlive the process that asked for it."""
+"""Ensures that a worker does not outlive the process that started it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 PARENT_VARIABLE = "FRM_WORKER_PARENT"
-"""The process that starts a worker writes its own id here."""
+"""Environment variable with the id of the process that started the worker."""
 
 SIGNAL_CODE = 128
-"""Added to a signal's number at the far end of a connection, as shells do: 137 is SIGKILL."""
+"""Added to a signal's number at the remote end of a connection, as in shells: 137 is SIGKILL."""
 
 _PR_SET_PDEATHSIG = 1
 _KILLED_FIRST = "1000"
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies, and to prefer it when memory runs out.
+    """Ask the kernel to kill this process when its parent dies, and to choose it first when memory runs out.
 
-    Elsewhere than on Linux the end of standard input ends an idle worker.
+    On other systems than Linux, an idle worker ends when standard input ends.
     """
     if not sys.platform.startswith("linux"):
         return

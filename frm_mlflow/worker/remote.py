@@ -1,6 +1,6 @@
-"""What a controller asks of this program over a connection that carries one command each.
+"""Commands that a controller runs on the device, one per connection.
 
-`supervise` speaks the worker's protocol until the connection ends; the others answer one line of
+`supervise` serves the worker's protocol until the connection ends. The others return one line of
 JSON: `{"ok": true, ...}` or `{"ok": false, "error": ..., "kind": ...}`.
 """
 
@@ -57,14 +57,14 @@ def _conditions(options: argparse.Namespace, folder: Path) -> Reply:  # noqa: AR
 
 
 def _receive(options: argparse.Namespace, folder: Path) -> Reply:
-    """Say at once whether the content is here already; if not, take it from standard input."""
+    """Report immediately whether the content is already here; if not, read it from standard input."""
     place = store.find(folder, options.key)
     _answer({"ok": True, "place": str(place) if place else None})
     return {"place": str(place or store.receive(sys.stdin.buffer, folder, options.key))}
 
 
 def _take(options: argparse.Namespace, folder: Path) -> Reply:
-    """Write standard input to a file of the scratch folder."""
+    """Write standard input to a file in the scratch folder."""
     target = _scratch_file(options.path, folder)
     with target.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -75,7 +75,7 @@ def _take(options: argparse.Namespace, folder: Path) -> Reply:
 
 
 def _give(options: argparse.Namespace, folder: Path) -> Reply:
-    """Answer a file's hash and size, then send it."""
+    """Send a file's hash and size, then the file."""
     source = _scratch_file(options.path, folder)
     _answer({"ok": True, "sha256": store.sha256_of(source), "bytes": source.stat().st_size})
     with source.open("rb") as file:
@@ -91,7 +91,7 @@ def _prune(options: argparse.Namespace, folder: Path) -> Reply:
 
 
 def _hold(options: argparse.Namespace, folder: Path) -> Reply:  # noqa: ARG001
-    """Take the turn on a device and keep it until standard input ends; or answer who has it."""
+    """Lock a device until standard input ends, or report who holds the lock."""
     taken = turns.take(options.device, options.holder)
     if isinstance(taken, str):
         return {"held": False, "holder": taken}

@@ -1,4 +1,4 @@
-"""Answers one request a line: the worker's side of the protocol."""
+"""Handles one request per line: the worker's side of the protocol."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from .sessions.base import TF32, Session, SessionError, Target
 from .timing import Clock, run_block, warm_up
 
 ALLOCATOR, NVML_PROCESS, NVML_DEVICE = "allocator_over_base", "nvml_process_over_base", "nvml_device_over_base"
-"""What `device_peak_mib` is: of the runtime's allocator, of this process, or of the whole card while others rest."""
+"""Source of `device_peak_mib`: the runtime's allocator, this process, or the whole GPU while other workers are idle."""
 
 Reply = dict[str, Any]
 Open = Callable[[str, Target], Session]
 
 
 def serve(worker: Worker, *, requests: TextIO, replies: TextIO) -> None:
-    """Answer requests until `close` or the end of `requests`; an error is a reply, not an end."""
+    """Handle requests until `close` or the end of `requests`; an error is sent as a reply and does not end the loop."""
     for line in requests:
         reply, is_last = worker.answer(line)
         replies.write(json.dumps(reply) + "\n")
@@ -46,7 +46,7 @@ def serve(worker: Worker, *, requests: TextIO, replies: TextIO) -> None:
 
 
 class Worker:
-    """One process, one session; see `docs/architecture.md` for requests and replies."""
+    """One process with one session; see `docs/architecture.md` for requests and replies."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Worker:
         return {"ok": True} | reply, command == "close"
 
     def hello(self) -> Reply:
-        """Say who answers."""
+        """Return the identity of this worker."""
         return {
             "protocol": PROTOCOL_VERSION,
             "python": platform.python_version(),
@@ -121,7 +121,7 @@ class Worker:
         selector: str = "",
         precision: str = "",
     ) -> Reply:
-        """Prove that the runtime can run this precision on this device: check the wheels, run a tiny network."""
+        """Check that the runtime can run this precision on this device: check the wheels, run a tiny network."""
         target = self._aim(Target(device, index, threads, options or {}, precision), selector)
         if device == "cuda":
             _refuse_setup(runtime, target)
@@ -141,7 +141,7 @@ class Worker:
         selector: str = "",
         precision: str = "",
     ) -> Reply:
-        """Warm the runtime, take the memory base, load the model and its inputs, reset the peak."""
+        """Warm up the runtime, record the base memory, load the model and its inputs, reset the peak."""
         directory = Path(artefact)
         manifest = Artefact.read(directory)
         self._target = self._aim(
@@ -174,7 +174,7 @@ class Worker:
         }
 
     def verify(self) -> Reply:
-        """Compare the outputs on the reference's inputs with the reference's outputs."""
+        """Run the model on the reference's inputs and compare its outputs with the reference's."""
         session = self._loaded()
         session.run()
         session.synchronise()
@@ -186,7 +186,7 @@ class Worker:
     def predict(self, *, inputs: str, outputs: str) -> Reply:
         """Run each batch of an `.npz` (`input_K`: calls x batch x ...) and write `output_K` to another.
 
-        The reference's inputs are prepared again afterwards.
+        Afterwards the reference's inputs are restored.
         """
         session = self._loaded()
         calls = list(zip(*numbered_arrays(Path(inputs), "input_"), strict=True))
@@ -212,7 +212,7 @@ class Worker:
             clock=self._clock,
         )
         self._note_device_memory()
-        gc.freeze()  # what is there now stays: the collector need not go through it before every block
+        gc.freeze()  # existing objects stay alive, so the collector need not scan them before every block
         return asdict(result)
 
     def run_block(self, *, runs: int, settle: int = 0) -> Reply:
@@ -225,7 +225,7 @@ class Worker:
         return asdict(block)
 
     def memory(self) -> Reply:
-        """Peaks since loading (or the last `verify`), over the base; on a GPU over what the warm runtime held."""
+        """Return peaks since loading (or the last `verify`) above the base; on a GPU above the warm runtime's usage."""
         session = self._loaded()
         is_cuda = self._target.kind == "cuda"
         over_base, definition = self._device_over_base(session)
@@ -241,18 +241,18 @@ class Worker:
         }
 
     def energy(self, *, seconds: float) -> Reply:
-        """Meter the energy of calls over a window; `meter` is null where there is none."""
+        """Measure the energy of calls over a window; `meter` is null if there is no meter."""
         session = self._loaded()
         try:
             meter = self._open_meter(self._target.kind, self._target.index)
             used = None if meter is None else measure_energy(session, meter, seconds=seconds, clock=self._clock)
-        except Exception as error:  # whatever a meter's library raises: the timed runs are finished and count
+        except Exception as error:  # a meter's library may raise anything, and the timed runs are complete and valid
             traceback.print_exc(file=sys.stderr)
             return {"meter": None, "problem": f"{type(error).__name__}: {error}"}
         return {"meter": None} if used is None else asdict(used)
 
     def close(self) -> Reply:
-        """Drop the session; `serve` ends after this reply."""
+        """Close the session; `serve` ends after this reply."""
         self._session = None
         return {}
 
@@ -262,14 +262,14 @@ class Worker:
         return self._commands[name]
 
     def _aim(self, target: Target, selector: str) -> Target:
-        """Let CUDA use the one card that was recognised, and TF32 only if it was asked for, before a runtime starts."""
+        """Restrict CUDA to the recognised GPU, and allow TF32 only if it was requested, before a runtime starts."""
         if target.kind == "cuda":
             show_only(selector)
             choose_tf32(allowed=target.allows_tf32)
         return target
 
     def _device_memory(self, session: Session) -> dict[str, float]:
-        """Return what is in use on the GPU in MiB by each definition that works here."""
+        """Return the GPU memory in use in MiB, by each definition that works here."""
         if self._target.kind != "cuda":
             return {}
         readings = {
@@ -280,12 +280,12 @@ class Worker:
         return {name: value for name, value in readings.items() if value is not None}
 
     def _note_device_memory(self) -> None:
-        """Keep the highest readings of the phases in which this worker alone works on the GPU."""
+        """Record the highest readings of the phases in which only this worker uses the GPU."""
         for name, value in self._device_memory(self._loaded()).items():
             self._device_peak[name] = max(value, self._device_peak.get(name, 0.0))
 
     def _device_over_base(self, session: Session) -> tuple[float | None, str]:
-        """Return the peak over the base by the best definition that works here, and its name."""
+        """Return the peak above the base by the best definition that works here, and its name."""
         peaks = dict(self._device_peak)
         allocated = session.device_peak_mib()
         if allocated is not None:
@@ -306,7 +306,7 @@ class Worker:
 
 
 def _where(session: Session, target: Target, precision: str) -> Reply:
-    """Return where a session runs and in which precision, as the runtime and CUDA report it."""
+    """Return the device and the precision of a session, as reported by the runtime and CUDA."""
     uses_tf32 = session.uses_tf32()
     ran = TF32 if precision in ("fp32", TF32) and uses_tf32 else "fp32" if precision == TF32 else precision
     return {
@@ -317,7 +317,7 @@ def _where(session: Session, target: Target, precision: str) -> Reply:
 
 
 def _refuse_setup(runtime: str, target: Target) -> None:
-    """Raise for wheels, a driver or a card that cannot work together."""
+    """Raise if the wheels, the driver and the GPU are incompatible."""
     package = "onnxruntime" if runtime in ("onnxruntime", "tensorrt") else "torch"
     usable = cards().usable
     of_card = usable[target.index] if target.index < len(usable) else None

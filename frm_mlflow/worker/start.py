@@ -1,7 +1,7 @@
-"""How a Python process of this program starts: with an environment and a module path that are built here.
+"""Starts Python processes of this program with an environment and a module path that are built here.
 
-A logged model can bring a `code` folder, which MLflow puts on `sys.path`. Python itself runs a `sitecustomize.py` or
-`usercustomize.py` that it finds on `PYTHONPATH`. So no process of ours inherits either of them.
+A logged model can include a `code` folder, which MLflow adds to `sys.path`. Python runs any `sitecustomize.py` or
+`usercustomize.py` that it finds on `PYTHONPATH`. Therefore our processes inherit neither.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 MODEL_FILE = "MLmodel"
-"""MLflow writes this file into the folder of each logged model."""
+"""File that MLflow writes into the folder of each logged model."""
 _PREFIX = "PYTHON"
 _KEPT = frozenset(
     (
@@ -20,28 +20,28 @@ _KEPT = frozenset(
         *("PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONDONTWRITEBYTECODE", "PYTHONMALLOC"),
     )
 )
-"""Variables of Python that neither import nor run anything."""
+"""Python's environment variables that neither import nor run anything."""
 _BOOT = (
     "import sys; del sys.path[0]; import json, runpy; name, path = sys.argv[1:3]; "
     "sys.argv[:] = sys.argv[2:]; sys.path[:] = json.loads(path); "
     "runpy.run_module(name, run_name='__main__', alter_sys=True)"
 )
-"""The first lines of such a process. The path is set once Python has started: nothing on it is run for its name."""
+"""First lines of such a process. The path is set after Python has started, so no file on it is run by its name."""
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs `module` as `python -m` does, with this process's module path."""
+    """Return the command that runs `module` like `python -m`, with this process's module path."""
     return [sys.executable, "-c", _BOOT, module, json.dumps(module_path(sys.path)), *arguments]
 
 
 def module_path(entries: Sequence[str]) -> list[str]:
-    """Return the entries of a module path that no logged model has added, each as an absolute path."""
+    """Return the module path without entries added by logged models, each as an absolute path."""
     absolute = [str(Path(entry).absolute()) for entry in entries]  # "" is the working directory
     return [entry for entry in dict.fromkeys(absolute) if not _is_of_a_model(Path(entry))]
 
 
 def environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without what makes Python import or run a file, and with `extra`."""
+    """Return `environ` plus `extra`, without variables that make Python import or run a file."""
     kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX) or name in _KEPT}
     return kept | dict(extra)
 

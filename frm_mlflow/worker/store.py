@@ -1,6 +1,6 @@
-"""The device's folder of copied models: each under the hash of its content, whole or not there at all.
+"""The device's folder of copied models: each is stored under the hash of its content, completely or not at all.
 
-Both sides use `content_key`: the controller to name what it sends, the device to verify what it got.
+Both sides use `content_key`: the controller to name what it sends, the device to verify what it received.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreError(Exception):
-    """What cannot be stored; `kind` is disk_full, damaged or denied."""
+    """Raised if something cannot be stored; `kind` is disk_full, damaged or denied."""
 
     def __init__(self, message: str, *, kind: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class StoreError(Exception):
 
 
 def content_key(directory: Path) -> str:
-    """Return the hash of a directory's files, their names and bytes; where it lies and its times do not count."""
+    """Return the hash of a directory's file names and contents; its location and timestamps are ignored."""
     digest = hashlib.sha256()
     for path in _files(directory):
         digest.update(f"{path.relative_to(directory).as_posix()}\0{sha256_of(path)}\n".encode())
@@ -47,7 +47,7 @@ def sha256_of(path: Path) -> str:
 
 
 def find(folder: Path, key: str) -> Path | None:
-    """Return where the content `key` lies, verified and marked as used; a damaged copy is removed."""
+    """Return the path of the content `key`, verified and marked as used; a damaged copy is removed."""
     place = folder / ARTEFACTS / key
     if not place.is_dir():
         return None
@@ -59,12 +59,12 @@ def find(folder: Path, key: str) -> Path | None:
 
 
 def receive(stream: IO[bytes], folder: Path, key: str) -> Path:
-    """Unpack a tar stream under a temporary name, verify it, and give it its name.
+    """Unpack a tar stream under a temporary name, verify it, and rename it.
 
     Raises
     ------
     StoreError
-        Where the device has no room or no right, or what came is not what was sent; nothing is left behind then.
+        If there is no space or no permission, or the content is not what was sent; nothing is left behind then.
     """
     incoming = folder / ARTEFACTS / f"{_INCOMING}{os.getpid()}"
     try:
@@ -82,14 +82,14 @@ def receive(stream: IO[bytes], folder: Path, key: str) -> Path:
 
 
 def as_store_error(error: OSError, folder: Path) -> StoreError:
-    """Return the error of a store for one of the system."""
+    """Return the store error for an error of the operating system."""
     if error.errno in _NO_ROOM:
         return StoreError(f"no room is left in {folder}", kind="disk_full")
     return StoreError(f"{folder}: {error}", kind="denied")
 
 
 def prune(folder: Path, *, older_than_s: float, now: float) -> tuple[list[str], int]:
-    """Remove the copies that were not used for so long, and old programs; return their names and bytes."""
+    """Remove copies not used for `older_than_s`, and old programs; return their names and total bytes."""
     removed, size = [], 0
     candidates = [*(folder / ARTEFACTS).glob("*"), *folder.glob("worker-*.pyz")]
     for place in sorted(candidates):
@@ -102,7 +102,7 @@ def prune(folder: Path, *, older_than_s: float, now: float) -> tuple[list[str], 
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what copies and workers that were killed have left; those of living processes stay."""
+    """Remove leftovers of killed copies and workers; those of running processes stay."""
     leftovers = [*(folder / ARTEFACTS).glob(f"{_INCOMING}*"), *(folder / SCRATCH).glob("*")]
     for place in leftovers:
         owner = place.name.removeprefix(_INCOMING)
@@ -116,12 +116,12 @@ def _named(incoming: Path, place: Path) -> Path:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        # Another copy of the same content was faster: the same files under the same name.
+        # Another process copied the same content first: the same files under the same name.
     return place
 
 
 def _unpack(stream: IO[bytes], directory: Path) -> None:
-    """Write the regular files of a tar stream; anything that points elsewhere is refused."""
+    """Write the regular files of a tar stream; anything that points outside the directory is rejected."""
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             name = PurePosixPath(member.name)

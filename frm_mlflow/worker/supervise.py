@@ -1,7 +1,7 @@
-"""A worker at the far end of a connection, watched: it ends when the connection does, whatever it is doing.
+"""Supervises a worker at the remote end of a connection, which ends with the connection whatever it is doing.
 
-The watcher and the worker share standard input. The worker reads it; the watcher only asks the
-system whether the other end is gone, and how much memory the worker holds.
+The watcher and the worker share standard input. The worker reads it. The watcher only asks the
+system whether the other end has closed and how much memory the worker uses.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def supervise(
     memory_limit_mib: float | None = None,
     grace_s: float = _GRACE_S,
 ) -> int:
-    """Run `serve` in a process of its own and return its exit code; nothing of it is left afterwards.
+    """Run `serve` in a separate process and return its exit code; nothing of it remains afterwards.
 
-    It is killed where the connection is gone for `grace_s`, and where it holds more memory than
+    It is killed if the connection has been closed for `grace_s`, or if it uses more memory than
     the limit (by default what was free when it started).
     """
     watcher = os.getpid()
@@ -49,7 +49,7 @@ def supervise(
 
 
 def _become_worker(serve: Callable[[], int], watcher: int, scratch: Path, affinity: frozenset[int] | None) -> None:
-    """Go on as the worker; never returns to the watcher's code."""
+    """Continue as the worker; never returns to the watcher's code."""
     code = 1
     try:
         os.setsid()
@@ -95,14 +95,14 @@ def _is_gone(connection: select.poll) -> bool:
 
 
 def _kill_group(pid: int) -> None:
-    """Kill the worker and its children and reap it; it may be gone already, or have no group of its own yet."""
+    """Kill the worker and its children and reap it; it may have exited already, or not have its own group yet."""
     try:
         ended, _ = os.waitpid(pid, os.WNOHANG)
         if not ended:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     except ChildProcessError:
-        pass  # reaped before; its children are left
+        pass  # already reaped, but its children may remain
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -118,7 +118,7 @@ def _resident_mib(pid: int) -> float:
 
 
 def _available_mib() -> float | None:
-    """Return the memory that new programs can have, None where the system does not tell."""
+    """Return the memory available to new programs; None if the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Warming up and timing calls of a session."""
+"""Warms up a session and times its calls."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from .sessions.base import Session
 Clock = Callable[[], int]
 
 WINDOW_RUNS = 3
-"""Runs that a warm-up window holds at least, so that its median is not one outlier."""
+"""Minimum number of runs in a warm-up window, so that its median is not a single outlier."""
 WINDOWS_TO_AGREE = 3
 READING_PERIOD_NS = 100_000_000
-"""NVML's own readings change every 20 to 100 ms."""
+"""Period between readings; NVML's readings change every 20 to 100 ms."""
 
 
 @dataclass(frozen=True)
 class WarmUp:
-    """How a session was warmed up; `settled` is false where the time limit ended it."""
+    """How a session was warmed up; `settled` is false if the time limit ended it."""
 
     runs: int
     seconds: float
     settled: bool
     first_ns: int
     median_ns: int
-    """Median call of the last window: what block lengths are planned from."""
+    """Median call time of the last window, from which block lengths are planned."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Timed calls in order: wall, process CPU time (all threads) and the accelerator's own events."""
+    """Timed calls in order: wall time, process CPU time (all threads) and the accelerator's events."""
 
     wall_ns: list[int]
     cpu_ns: list[int]
@@ -52,10 +52,10 @@ def warm_up(
     max_seconds: float,
     clock: Clock = time.perf_counter_ns,
 ) -> WarmUp:
-    """Call the session at least `runs` times and `seconds` long, then until three windows agree.
+    """Call the session at least `runs` times and for at least `seconds`, then until three windows agree.
 
-    A window holds at least three calls and a fifth of `seconds`; windows agree where their
-    medians lie within `agreement` of the lowest (TFLite's benchmark_model, perf_analyzer).
+    A window has at least three calls and lasts at least a fifth of `seconds`. Windows agree if their
+    medians are within `agreement` of the lowest (TFLite's benchmark_model, perf_analyzer).
     """
     started = clock()
     window_ns = seconds * 1e9 / 5
@@ -90,9 +90,9 @@ def run_block(
 ) -> Block:
     """Time `runs` calls one by one, after `settle` calls that are not timed.
 
-    The first calls after another process had the core find cold caches, and so do those after Python's
-    collector has gone through its objects: `settle` leaves them out. `observe` reads the accelerator's state
-    between two calls, so that the clocks are those under load and no timed call waits for the reading.
+    The first calls after another process used the core have cold caches, and so do those after Python's
+    garbage collector has run, so `settle` excludes them. `observe` reads the accelerator's state
+    between two calls, so that the clocks are those under load and no timed call waits for a reading.
     """
     readings: list[dict[str, float]] = []
     next_reading = 0

@@ -1,7 +1,7 @@
-"""Whose turn it is to measure on a device: one process at a time, on the machine that has the device.
+"""Lock for measuring on a device: one process at a time, on the machine that has the device.
 
-The lock is a file's (`flock`), which the system releases when its process ends, however it ends. All users and homes
-of a machine share the file.
+The lock is a file lock (`flock`), which the system releases however its process ends. All users and homes
+on a machine share the file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _LONGEST_NAME = 500
 
 
 class Turn:
-    """A device that this process has to itself until `end`."""
+    """Exclusive use of a device by this process until `end`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def end(self) -> None:
-        """Let the next process have the device."""
+        """Release the device to the next process."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
@@ -36,19 +36,19 @@ class Turn:
 
 
 def take(device: str, holder: str) -> Turn | str:
-    """Return the turn on `device`, or who has it now.
+    """Return the turn on `device`, or its current holder.
 
     Parameters
     ----------
     device
-        The same word for the same physical device, whoever asks.
+        Identifier of the physical device, the same for all callers.
     holder
-        What the others print while they wait.
+        Text that other processes print while they wait.
 
     Raises
     ------
     OSError
-        If no lock can be made here.
+        If no lock can be created here.
     """
     descriptor = _opened(lock_file(device))
     if sys.platform == "win32":
@@ -73,7 +73,7 @@ def lock_file(device: str) -> Path:
 
 
 def _opened(path: Path) -> int:
-    """Open the file for every user; a system may forbid to create one that another user has created."""
+    """Open the file for all users; a system may forbid opening another user's file with the create flag."""
     flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
         descriptor = os.open(path, flags)

@@ -1,1 +1,1 @@
-"""The catalogue of networks: published facts, building without download, counting."""
+"""The catalogue of networks: published facts, building without downloads, counting operations."""

@@ -1,7 +1,7 @@
-"""One canonical name per architecture, whatever a source calls it, and what has been published of it.
+"""One canonical name per architecture, whatever a source calls it, and the facts published about it.
 
-Names stand in `aliases.yaml`, facts of networks beyond the catalogue in `published.yaml`. A name
-that is not known is kept as it is: guessing that two names mean one network would mix their runs.
+Names are in `aliases.yaml`, facts about networks outside the catalogue in `published.yaml`. A name
+that is not known is kept as it is: wrongly guessing that two names mean the same network would mix their runs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTED = "counted: torch FlopCounterMode on meta tensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedFacts:
-    """Facts of one network at `input_size`; None is unknown, never zero."""
+    """Facts about one network at `input_size`; None means unknown, never zero."""
 
     family: str
     input_size: int
@@ -38,7 +38,7 @@ class PublishedFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """A network's canonical name and family; `known` is False where the name was kept as it came."""
+    """A network's canonical name and family; `known` is False if the name was kept unchanged."""
 
     name: str
     family: str
@@ -46,7 +46,7 @@ class ModelIdentity:
 
 
 def plain(name: str) -> str:
-    """Return `name` without case and punctuation.
+    """Return `name` in lower case without punctuation.
 
     >>> plain("MobileNet-v2"), plain("MNASNet0.5"), plain("mnasnet1_0")
     ('mobilenetv2', 'mnasnet05', 'mnasnet10')
@@ -69,7 +69,7 @@ def _canonical_by_plain_name() -> Mapping[str, str]:
 
 @cache
 def published() -> Mapping[str, PublishedFacts]:
-    """Return canonical name to published facts: the catalogue's networks first, then the others."""
+    """Return published facts by canonical name: the catalogue's networks first, then the others."""
     facts = {
         name: PublishedFacts(
             family=known.family,
@@ -101,16 +101,16 @@ def _from_file(entry: Mapping[str, Any]) -> PublishedFacts:
 
 
 def identify(name: str, *, source: str = "", own: Mapping[str, str] = MappingProxyType({})) -> ModelIdentity:
-    """Return the network that `name` names.
+    """Return the network that `name` refers to.
 
     Parameters
     ----------
     name
-        As the source writes it; timm's `architecture.weights` is cut to the architecture.
+        Name as written by the source; timm's `architecture.weights` is reduced to the architecture.
     source
-        Name of the importer, for names that mean something else there.
+        Name of the importer, for names that have a different meaning there.
     own
-        The user's own names to canonical ones; they win.
+        Maps the user's names to canonical ones; takes precedence.
 
     >>> identify("mobilenetv2_100.ra_in1k").name, identify("LeViT", source="aihub").name
     ('mobilenet_v2', 'levit_128s')
@@ -128,7 +128,7 @@ def identify(name: str, *, source: str = "", own: Mapping[str, str] = MappingPro
 
 
 def near(name: str) -> list[str]:
-    """Return the canonical names that `name` resembles: nothing is mapped by resemblance.
+    """Return the canonical names similar to `name`; names are never mapped by similarity.
 
     >>> near("mobilenet_v2_1.0")[0], near("resnet_v1_50")[0]
     ('mobilenet_v2', 'resnet50')
@@ -140,12 +140,12 @@ def near(name: str) -> list[str]:
 
 
 def _without_weights(name: str) -> str:
-    """Cut timm's `.weights` off, but leave a decimal point (`mnasnet0.5`) alone."""
+    """Remove timm's `.weights` suffix, but keep a decimal point (`mnasnet0.5`)."""
     return re.sub(r"(?<=[a-z0-9])\.[a-z][a-z0-9_]*$", "", name, flags=re.IGNORECASE)
 
 
 def family_of_name(name: str) -> str:
-    """Return the family by the start of a network's name, or `other`.
+    """Return the family from the prefix of a network's name, or `other`.
 
     >>> family_of_name("regnety_320"), family_of_name("vit_large_patch14"), family_of_name("net")
     ('cnn', 'transformer', 'other')

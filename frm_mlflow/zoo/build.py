@@ -1,4 +1,4 @@
-"""Build a network without download, with weights that are fit to be measured."""
+"""Builds a network without a download, with weights that are suitable for measurement."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CALIBRATION_BATCH = 8
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A network in eval mode, the inputs that it takes and the recipe that makes it again (None for a file).
+    """A network in eval mode, its inputs and the recipe that recreates it (None for a file).
 
-    `call` is the one call that is measured, if it is something else than a picture.
+    `call` is the measured call, if it is something other than an image.
     """
 
     name: str
@@ -36,7 +36,7 @@ class BuiltModel:
 
     @property
     def input_size(self) -> int | None:
-        """Side of a picture in pixels; None for a network that takes something else."""
+        """Return the side of the image in pixels; None for a network with other inputs."""
         return picture_side(self.inputs[0].shape) if self.inputs else None
 
     def example(self, *, seed: int = 0) -> Tensor:
@@ -46,14 +46,14 @@ class BuiltModel:
 
 
 def build(config: ModelConfig, *, batch_size: int = 1) -> BuiltModel:
-    """Build the network that `config` names, seeded by `config.seed`.
+    """Build the network in `config`, seeded with `config.seed`.
 
     Raises
     ------
     ConfigError
-        For an unknown name or a factory that cannot be imported.
+        If the name is unknown or the factory cannot be imported.
     ModelError
-        If the network cannot be built or run, or its weights cannot be made fit.
+        If the network cannot be built or run, or its weights cannot be made suitable for measurement.
     """
     recipe = recipe_for(config)
     weights = config.weights or ("own" if config.source == "target" else "random")
@@ -82,7 +82,7 @@ def build(config: ModelConfig, *, batch_size: int = 1) -> BuiltModel:
 
 
 def _build(config: ModelConfig, recipe: Recipe, weights: str) -> nn.Module:
-    """Make the network twice: one is made fit, the other takes its weights and nothing else, as a worker's will."""
+    """Create the network twice: adjust the weights of one and load only these into the other, as a worker does."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         drawn: nn.Module = recipe.make()
@@ -96,7 +96,7 @@ def _build(config: ModelConfig, recipe: Recipe, weights: str) -> nn.Module:
 
 
 def _call(config: ModelConfig, module: nn.Module, *, batch_size: int, seed: int, shape: tuple[int, ...] = ()) -> Call:
-    """Return one call of `module`: of the user's own example, of the specified inputs, or of pictures."""
+    """Return one call of `module`: from the user's example, from the specified inputs, or with images."""
     rng = np.random.default_rng(seed)
     if config.example is not None:
         return first_that_runs(module, calls_of(module, load_factory(config.example, setting="model.example")()))
@@ -113,7 +113,7 @@ def _call(config: ModelConfig, module: nn.Module, *, batch_size: int, seed: int,
 
 
 def first_that_runs(module: nn.Module, calls: tuple[Call, ...]) -> Call:
-    """Return the first of `calls` that the module takes; the error of the first one is raised if it takes none."""
+    """Return the first of `calls` that the module accepts; raise the error of the first one if it accepts none."""
     first: Exception | None = None
     for call in calls:
         try:

@@ -1,4 +1,4 @@
-"""One call of a module: its arguments, however nested."""
+"""One call of a module: its arguments, with any nesting."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Call:
 
 
 def calls_of(module: nn.Module, example: Any) -> tuple[Call, ...]:
-    """Return the calls that `example` may stand for, the likeliest first.
+    """Return the calls that `example` may represent, the most likely first.
 
-    A tuple or list holds the arguments, or is itself the one argument (a detector takes a list of images). A mapping
-    holds keyword arguments if its keys are parameters of `forward`, and is the one argument otherwise.
+    A tuple or list contains the arguments, or is itself the only argument (a detector takes a list of images). A
+    mapping contains keyword arguments if its keys are parameters of `forward`, and is the only argument otherwise.
     """
     if isinstance(example, Call):
         return (example,)

@@ -1,10 +1,10 @@
-"""Networks whose published facts are known: name, family, input size, accuracy, multiply-accumulates.
+"""Networks with published facts: name, family, input size, accuracy, multiply-accumulates.
 
-Facts come from torchvision's weight metadata (a test compares every figure with it) and from
+Facts come from torchvision's weight metadata (a test compares every value with it) and from
 timm's published results tables. Families are those of the paper's Table 9; its section 4.1
-files SqueezeNet under mobile CNNs and Inception under efficient networks instead.
+lists SqueezeNet under mobile CNNs and Inception under efficient networks instead.
 
-It imports neither torch nor the libraries that build the networks.
+This module imports neither torch nor the libraries that build the networks.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TIMM = "timm results/results-imagenet.csv, {} (ImageNet-1K validation)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What has been published of one network.
+    """Published facts about one network.
 
-    `gmacs` are multiply-accumulates of one sample at `input_size` and `params_m` parameters used
-    at inference, both in billions and millions. An unknown figure is None, never zero.
+    `gmacs` is the number of multiply-accumulates of one sample at `input_size`, in billions. `params_m` is the
+    number of parameters used at inference, in millions. An unknown value is None, never zero.
     """
 
     name: str
@@ -129,19 +129,19 @@ _FACTS = (
 )
 
 CATALOGUE: Mapping[str, ModelFacts] = MappingProxyType({facts.name: facts for facts in _FACTS})
-"""Canonical name to published facts."""
+"""Published facts by canonical name."""
 
 PAPER_MODELS: tuple[str, ...] = tuple(facts.name for facts in _FACTS if facts.in_paper)
 """The 13 networks of the paper's section 4.1."""
 
 
 def lookup(name: str) -> ModelFacts | None:
-    """Facts published under a canonical name, or None."""
+    """Return the facts published under a canonical name, or None."""
     return CATALOGUE.get(name)
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """Name the network as its library does: as set, else as the catalogue knows it, else the name itself."""
+    """Return the library's name of the network: as configured, else from the catalogue, else the name itself."""
     if config.architecture:
         return config.architecture
     facts = lookup(config.name)
@@ -149,10 +149,10 @@ def architecture_of(config: ModelConfig) -> str:
 
 
 def facts_for(config: ModelConfig) -> ModelFacts | None:
-    """Facts of exactly the network that `config` names; None rather than another network's.
+    """Return facts about exactly the network in `config`; None rather than facts about a different network.
 
-    A changed network (further arguments, another input size) keeps its family, but what was
-    published of the original, accuracy and multiply-accumulates, is left out.
+    A modified network (additional arguments, another input size) keeps its family, but the accuracy
+    and multiply-accumulates published for the original are left out.
     """
     facts = lookup(config.name)
     if facts is None or (facts.source, facts.architecture) != (config.source, architecture_of(config)):
@@ -164,6 +164,6 @@ def facts_for(config: ModelConfig) -> ModelFacts | None:
 
 
 def family_of(config: ModelConfig) -> str:
-    """Return the network's family: as set, else the catalogue's, else `other`."""
+    """Return the network's family: as configured, else the catalogue's, else `other`."""
     facts = facts_for(config)
     return config.family or (facts.family if facts is not None else "other")

@@ -1,9 +1,9 @@
-"""Random weights that are fit to be measured.
+"""Random weights that are suitable for measurement.
 
-A freshly drawn network is not what a trained one costs: default initialisation gives outputs
-from 1e-14 to 2e+11, denormals that slow a processor down, and scales of zero that let a
-compiler delete whole branches. What follows makes drawn weights behave as trained ones do, and
-`check` refuses those that do not.
+A freshly initialised network does not cost the same as a trained one: default initialisation gives outputs
+from 1e-14 to 2e+11, subnormal numbers that slow down a CPU, and scales of zero that let a
+compiler remove whole branches. This module makes random weights behave like trained ones, and
+`check` rejects those that do not.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from frm_mlflow.zoo.call import Call
 LARGEST_ACTIVATION = 1e6
 SMALLEST_OUTPUT, LARGEST_OUTPUT = 1e-4, 1e4
 SUBNORMAL_SHARE = 1e-3
-"""Largest share of a layer's outputs that may be subnormal: each costs an x86 core a hundred cycles."""
+"""Maximum share of a layer's outputs that may be subnormal: each costs an x86 core a hundred cycles."""
 
 _SCALE_NAMES = ("weight", "gamma", "scale", "layer_scale", "alpha")
 
 
 def make_fit(module: nn.Module, batch: Call, *, generator: torch.Generator) -> None:
-    """Redraw idle parameters and set the layers' scales, so that `module` computes as a trained network does."""
+    """Redraw constant parameters and set the layers' scales, so that `module` computes like a trained network."""
     redraw_idle_parameters(module, generator=generator)
     if any(isinstance(layer, _BatchNorm) for layer in module.modules()):
         calibrate_batch_norms(module, batch)
@@ -38,10 +38,10 @@ def make_fit(module: nn.Module, batch: Call, *, generator: torch.Generator) -> N
 
 
 def redraw_idle_parameters(module: nn.Module, *, generator: torch.Generator) -> None:
-    """Redraw in place every parameter that holds one value throughout.
+    """Redraw in place every parameter whose values are all equal.
 
-    A bias or position of zero, a scale of zero or one: training moves each, a compiler folds
-    it away. What each is drawn from says `_redraw`.
+    Examples are a bias or position of zero, a scale of zero or one. Training changes each of them, while a compiler
+    folds it away. `_redraw` describes the distributions.
     """
     for name, parameter in module.named_parameters():
         if not parameter.is_floating_point() or parameter.numel() == 0:
@@ -53,11 +53,11 @@ def redraw_idle_parameters(module: nn.Module, *, generator: torch.Generator) -> 
 
 
 def _redraw(values: Tensor, first: float, *, name: str, generator: torch.Generator) -> None:
-    """Draw what training makes of a start at `first`, roughly.
+    """Draw values roughly like those that training produces from an initial value of `first`.
 
-    A scale that starts at one stays near it. One that starts near zero lets a residual branch
-    in slowly and ends small: were it drawn near one, each block would amplify the last one's
-    rounding, as no trained network does. A table of attention biases ends at some units.
+    A scale that starts at one stays near it. A scale that starts near zero lets a residual branch
+    in slowly and ends small. If it were drawn near one, each block would amplify the previous block's
+    rounding errors, as no trained network does. A table of attention biases ends at a few units.
     """
     if first == 0.0 and values.ndim <= 1 and name in _SCALE_NAMES:
         values.uniform_(0.1, 0.5, generator=generator)
@@ -87,9 +87,9 @@ def calibrate_batch_norms(module: nn.Module, batch: Call) -> None:
 
 @torch.no_grad()
 def equalise(module: nn.Module, batch: Call) -> None:
-    """Scale every convolution and linear layer to outputs of unit variance, layer by layer.
+    """Scale every convolution and linear layer so that its outputs have unit variance, layer by layer.
 
-    For networks without normalisation, whose scale would otherwise drift from layer to layer
+    This is for networks without normalisation, whose scale would otherwise drift from layer to layer
     (layer-sequential unit variance: Mishkin and Matas, arXiv:1511.06422).
     """
 
@@ -106,13 +106,13 @@ def equalise(module: nn.Module, batch: Call) -> None:
 
 @torch.no_grad()
 def check(module: nn.Module, batch: Call, *, name: str) -> None:
-    """Run `module` once and refuse weights that are not fit to be measured.
+    """Run `module` once and reject weights that are not suitable for measurement.
 
     Raises
     ------
     ModelError
-        Where a parameter or any layer's output is not finite, is huge or holds subnormal
-        numbers, or where the outputs are out of scale; it names the layer and the remedy.
+        If a parameter or any layer's output is not finite, is huge or contains subnormal
+        numbers, or if the outputs are out of scale. The message names the layer and the fix.
     """
     faults: list[str] = [f"parameter {key} is not finite" for key, p in module.named_parameters() if not _finite(p)]
     names = {layer: key for key, layer in module.named_modules()}
@@ -136,7 +136,7 @@ def check(module: nn.Module, batch: Call, *, name: str) -> None:
 
 
 def flatten(output: Any) -> tuple[Tensor, ...]:
-    """Return a network's outputs, nested in tuples, lists, dicts and dataclasses or not, in their order."""
+    """Return a network's outputs in order, flattened from any tuples, lists, dicts and dataclasses."""
     if isinstance(output, Tensor):
         return (output,)
     if isinstance(output, dict):

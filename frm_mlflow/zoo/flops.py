@@ -1,6 +1,6 @@
-"""Multiply-accumulates, parameters and activations of a network, counted while it runs on the input that is measured.
+"""Counts a network's multiply-accumulates, parameters and activations while it runs on the measured input.
 
-Attention runs as the matrix products that it is: on a CPU it is one fused operator by default, which torch's own
+Attention runs as separate matrix products: on a CPU it is one fused operator by default, which torch's own
 counter does not count (11.3 instead of 17.6 GMACs for ViT-B/16).
 """
 
@@ -20,17 +20,18 @@ from frm_mlflow.zoo.samples import REFERENCE_SEED, images
 from frm_mlflow.zoo.sparsity import Sparsity
 
 NO_PRODUCTS = "none: no matrix product or convolution"
-"""What is named as uncounted if a network has no multiply-accumulate: a ratio of 0 would be no cost."""
+"""Reported as uncounted if a network has no multiply-accumulates, since a ratio of 0 would mean no cost."""
 
 
 @dataclass(frozen=True)
 class ComputeCost:
     """The cost of one sample, and the operators that could not be counted.
 
-    `activations_m` are the elements that convolutions and matrix products write, in millions
-    (Radosavovic et al., arXiv:2003.13678); `compute_ops` is how many of the `ops` calls those are.
-    `products` and `weights` are what a converter has to keep of them: products that depend on the input, those with
-    the same weight once, and the distinct weights that meet data. `quantised_ops` are the calls on quantised weights.
+    `activations_m` is the number of elements that convolutions and matrix products write, in millions
+    (Radosavovic et al., arXiv:2003.13678). `compute_ops` is the number of these operators among the `ops` calls.
+    `products` and `weights` are what a converter must preserve: products that depend on the input, those with
+    the same weight counted once, and the distinct weights applied to data. `quantised_ops` counts calls on quantised
+    weights.
     """
 
     gmacs: float
@@ -43,22 +44,22 @@ class ComputeCost:
     weights: int = 0
     quantised_ops: int = 0
     sparsity: Sparsity | None = None
-    """Counted for a user's own weights only: drawn ones have no zeros."""
+    """Counted only for a user's weights, since random ones have no zeros."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether `gmacs` is the network's whole cost; if not, it has no FLOPs and no FRM."""
+        """Return whether `gmacs` is the network's full cost; if not, it has no FLOPs and no FRM."""
         return not self.uncounted_ops
 
 
 def count(recipe: Recipe) -> ComputeCost:
-    """Count the cost of one sample of the network that `recipe` makes, on a drawn picture of its shape."""
+    """Count the cost of one sample of the network that `recipe` creates, on a random image of its shape."""
     rng = np.random.default_rng(REFERENCE_SEED)
     return count_module(recipe.make().eval(), (torch.from_numpy(images(1, recipe.shape, rng=rng)),), batch_size=1)
 
 
 def count_module(module: nn.Module, inputs: Sequence[Tensor], *, batch_size: int) -> ComputeCost:
-    """Count the cost of one sample of `module`, run as it is on `inputs`, which hold `batch_size` samples."""
+    """Count the cost of one sample of `module`, run unchanged on `inputs`, which contain `batch_size` samples."""
     with counting(inputs) as tally:
         module(*inputs)
     uncounted = tuple(sorted(tally.uncounted)) or (() if tally.macs else (NO_PRODUCTS,))
@@ -77,7 +78,7 @@ def count_module(module: nn.Module, inputs: Sequence[Tensor], *, batch_size: int
 
 
 def _distinct_weights(module: nn.Module, used: Mapping[int, int]) -> int:
-    """Return the elements of the parameters that meet data; equal ones count once, as converters store them once."""
+    """Return the number of elements of parameters applied to data; equal ones count once, as when stored."""
     sizes: dict[str, int] = {}
     for parameter in module.parameters():
         part = min(used.get(storage_of(parameter), 0), parameter.numel())

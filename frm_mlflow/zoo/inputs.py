@@ -1,4 +1,4 @@
-"""Arrays for a network's inputs: drawn in their shape, type and range, or read from a file."""
+"""Arrays for a network's inputs: drawn at random in their shape, type and range, or read from a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_CHANNELS = 4
 
 @dataclass(frozen=True)
 class Input:
-    """One input whose shape and type are settled; `largest` is the largest integer that the network can take."""
+    """One input with a fixed shape and type; `largest` is the largest integer that the network accepts."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,23 +32,23 @@ class Input:
 
 
 def axes_of(config: ModelConfig, *, batch_size: int) -> dict[str, int]:
-    """Return the sizes of named axes, the batch among them."""
+    """Return the sizes of named axes, including the batch."""
     check_axes(config.axes)
     return {**config.axes, BATCH: batch_size}
 
 
 def specs_of(config: ModelConfig) -> dict[str, InputSpec]:
-    """Return the specifications that `config` gives, by the input's name."""
+    """Return the input specifications in `config` by input name."""
     return input_specs(config.inputs)
 
 
 def inputs_of(config: ModelConfig, *, batch_size: int, largest: int | None = None) -> tuple[Input, ...]:
-    """Return the inputs that `config.inputs` specifies, for a network that does not fix them itself.
+    """Return the inputs specified by `config.inputs`, for a network that does not define them itself.
 
     Raises
     ------
     ConfigError
-        For an input with neither shape nor file.
+        If an input has neither a shape nor a file.
     """
     axes = axes_of(config, batch_size=batch_size)
     found = []
@@ -68,21 +68,21 @@ def inputs_of(config: ModelConfig, *, batch_size: int, largest: int | None = Non
 def draw(inputs: Sequence[Input], *, rng: np.random.Generator) -> tuple[Array, ...]:
     """Return one array per input.
 
-    Floats are drawn as `samples.images` draws them, integers from 0 to the largest that the network takes (1 if that
-    is unknown, 255 for bytes), masks of integers are all ones, booleans are drawn evenly. A file is read as it is.
+    Floats are drawn like `samples.images`, integers from 0 to the largest that the network accepts (1 if that
+    is unknown, 255 for bytes). Integer masks are all ones. Booleans are drawn uniformly. A file is read as it is.
     """
     return tuple(_array(one, rng) for one in inputs)
 
 
 def picture_side(shape: Sequence[int]) -> int | None:
-    """Return the side in pixels of a batch of pictures, channels first or last; None for other inputs."""
+    """Return the side in pixels of a batch of images, channels first or last; None for other inputs."""
     if len(shape) != 4:
         return None
     return int(shape[1] if shape[3] <= _MOST_CHANNELS < shape[1] else shape[3])
 
 
 def np_name(dtype: np.dtype[Any]) -> str:
-    """Return numpy's name of a type, `str` for text."""
+    """Return numpy's name of a dtype, or `str` for text."""
     return "str" if dtype.kind in "OUS" else str(dtype)
 
 
@@ -122,7 +122,7 @@ def read(spec: InputSpec) -> Array:
     Raises
     ------
     ConfigError
-        If it is not a file of `numpy.save` or `numpy.savez`, or has no array of the input's name.
+        If it was not written by `numpy.save` or `numpy.savez`, or has no array with the input's name.
     """
     path = Path(str(spec.file))
     where = f"model.inputs.{spec.name}.file"
@@ -140,7 +140,7 @@ def read(spec: InputSpec) -> Array:
 
 
 def _fitted(array: Array, one: Input) -> Array:
-    """Return the file's array in the input's type, its rows repeated or cut to the batch."""
+    """Return the file's array in the input's dtype, with its rows repeated or truncated to the batch size."""
     if array.ndim == len(one.shape) and array.ndim and array.shape[0] and array.shape[1:] == one.shape[1:]:
         array = array[np.arange(one.shape[0]) % array.shape[0]]
     if array.shape != one.shape:

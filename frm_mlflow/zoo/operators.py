@@ -1,9 +1,9 @@
-"""What one call of a torch operator costs: multiply-accumulates by a formula, nothing, or unknown.
+"""Cost of one call of a torch operator: multiply-accumulates by a formula, zero, or unknown.
 
-`macs_of` is the one rule for every network that torch runs. Operators that multiply and accumulate have a formula.
-`_FREE` lists those that cost none by convention: views, moves of data, reductions, pooling, normalisation,
-interpolation, indexing, sorting and drawing (element-wise operators and reductions carry tags of torch's own).
-Everything else is unknown, and a network that calls it has no FLOPs.
+`macs_of` applies to every network that torch runs. Operators that multiply and accumulate have a formula.
+`_FREE` lists those that cost nothing by convention: views, data movement, reductions, pooling, normalisation,
+interpolation, indexing, sorting and sampling (torch itself tags element-wise operators and reductions).
+All others are unknown, and a network that calls one has no FLOPs.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ Formula = Callable[[tuple[Any, ...], Any], float]
 
 
 def macs_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> float | None:
-    """Return the multiply-accumulates of one call of an operator: 0 for one that costs none, None if unknown."""
+    """Return the multiply-accumulates of one operator call: 0 if it costs nothing, None if unknown."""
     packet = func.overloadpacket
     formula = _FORMULAS.get(qualified_name(func))
     if formula is not None:
@@ -97,7 +97,7 @@ def macs_of(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], output:
 
 
 def is_free(func: Any) -> bool:
-    """Whether an operator costs no multiply-accumulates by convention."""
+    """Return whether an operator costs no multiply-accumulates by convention."""
     if func.is_view or torch.Tag.pointwise in func.tags or torch.Tag.reduction in func.tags:
         return True
     name = str(func.overloadpacket.__name__)
@@ -106,19 +106,19 @@ def is_free(func: Any) -> bool:
 
 
 def qualified_name(func: Any) -> str:
-    """Return the operator's name, with its namespace unless that is torch's own: `addmm`, `torchvision.nms`."""
+    """Return the operator's name, prefixed with its namespace unless it is torch's: `addmm`, `torchvision.nms`."""
     name = str(func.overloadpacket.__name__)
     return name if func.namespace == "aten" else f"{func.namespace}.{name}"
 
 
 def _recurrent_layer(args: tuple[Any, ...], output: Any) -> float:  # noqa: ARG001 - one signature for all formulas
-    """One direction of one layer: every step multiplies the input and the state by their weights."""
+    """Return the cost of one direction of one layer: every step multiplies input and state by their weights."""
     x, input_weight, state_weight = args[:3]
     return float(math.prod(x.shape[:-1]) * (input_weight.numel() + state_weight.numel()))
 
 
 def _per_output(size: Callable[[tuple[Any, ...]], float]) -> Formula:
-    """Return the formula of an operator whose every output element sums `size` products."""
+    """Return the formula of an operator in which every output element is a sum of `size` products."""
     return lambda args, output: float(output.numel() * size(args))
 
 
@@ -141,7 +141,7 @@ _FORMULAS: dict[str, Formula] = {
     "_weight_int8pack_mm": _per_output(lambda args: args[0].shape[-1]),
     "torchvision.deform_conv2d": _per_output(lambda args: math.prod(args[1].shape[1:])),
 }
-"""Formulas beside those of `torch.utils.flop_counter`, by qualified name."""
+"""Formulas in addition to those of `torch.utils.flop_counter`, by qualified name."""
 
 
 def _quantised(name: str, args: tuple[Any, ...], output: Any) -> float | None:
@@ -163,16 +163,16 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types i
         self.activations = self.ops = self.compute_ops = self.quantised_ops = 0
         self.uncounted: set[str] = set()
         self.weights: dict[int, int] = {}
-        """Storage of each constant that an operator joins with data, to its largest part that was used."""
+        """Maps the storage of each constant that an operator combines with data to the largest part used."""
         self.products: list[int | None] = []
-        """Weight (its storage) of each product that depends on the input; None for a product of two activations."""
+        """Storage of the weight of each product that depends on the input; None for a product of two activations."""
         self._data = WeakIdKeyDictionary()
         for tensor in inputs:
             self._data[tensor] = True
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, torch._ops.OpOverload):  # control flow: its branches are run, and counted, by torch
+        if not isinstance(func, torch._ops.OpOverload):  # control flow: torch runs the branches, which are then counted
             self.uncounted.add(str(func))
             return func(*args, **kwargs)
         if not is_free(func):
@@ -211,28 +211,28 @@ class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types i
         self.activations += sum(result.numel() for result in results)
         if constants is None:
             return
-        # A recurrent layer takes its first state beside its weights; that is no weight.
+        # A recurrent layer takes its initial state along with its weights, but the state is not a weight.
         matrices = args[1:3] if func.overloadpacket.__name__ == "mkldnn_rnn_layer" else constants
         weights = [storage_of(matrix) for matrix in matrices if matrix.ndim > 1]
         self.products += weights or [None]
 
     @property
     def distinct_products(self) -> int:
-        """Products that depend on the input, those with the same weight once."""
+        """Return the number of products that depend on the input, counting those with the same weight once."""
         shared = {weight for weight in self.products if weight is not None}
         return len(shared) + self.products.count(None)
 
 
 @contextmanager
 def counting(inputs: Sequence[Tensor] = ()) -> Iterator[Tally]:
-    """Count what runs inside, without gradients and with attention in its matrix products."""
+    """Count what runs inside the block, without gradients and with attention as separate matrix products."""
     with unfused_attention(), torch.no_grad(), sdpa_kernel(SDPBackend.MATH), Tally(inputs) as tally:
         yield tally
 
 
 @contextmanager
 def unfused_attention() -> Iterator[None]:
-    """Have transformer layers run as their operators, not as one fused operator that no exporter takes."""
+    """Run transformer layers as individual operators, not as one fused operator that no exporter supports."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -242,7 +242,7 @@ def unfused_attention() -> Iterator[None]:
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Return an address that all views of one tensor share; each tensor without storage has its own."""
+    """Return an address shared by all views of one tensor; a tensor without storage has a unique one."""
     try:
         return tensor.untyped_storage().data_ptr()
     except (NotImplementedError, RuntimeError):

@@ -1,7 +1,7 @@
-"""From a model's settings to a recipe: the factory that makes the network anywhere, without download.
+"""Turns a model's settings into a recipe: the factory that creates the network anywhere without a download.
 
-A recipe is plain data, so that it travels in an artefact and a worker repeats it: build, then
-load the weights that lie beside it.
+A recipe is plain data, so it can be stored in an exported model and repeated by a worker: build, then
+load the weights stored next to it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ DEFAULT_SIZE = 224
 
 @dataclass(frozen=True)
 class Recipe:
-    """`factory(**kwargs)` makes the network; `shape` is one sample without the batch."""
+    """`factory(**kwargs)` creates the network; `shape` is that of one sample without the batch."""
 
     target: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     shape: tuple[int, ...] = (3, DEFAULT_SIZE, DEFAULT_SIZE)
 
     def make(self) -> Any:
-        """Return a fresh network, with whatever weights its factory gives it.
+        """Return a new network, with the weights that its factory sets.
 
         Raises
         ------
         ConfigError
-            Where the factory cannot be imported.
+            If the factory cannot be imported.
         ModelError
-            Where it fails, or returns no torch module.
+            If it fails or does not return a torch module.
         """
         import torch
 
@@ -55,7 +55,7 @@ def load_factory(target: str, *, setting: str = "model.target") -> Callable[...,
     Raises
     ------
     ConfigError
-        Where the target has another form or cannot be imported.
+        If the target has a different form or cannot be imported.
     """
     module_name, _, name = target.partition(":")
     if not module_name or not name:
@@ -71,12 +71,12 @@ def load_factory(target: str, *, setting: str = "model.target") -> Callable[...,
 
 
 def recipe_for(config: ModelConfig) -> Recipe:
-    """Return the recipe of the network that `config` names.
+    """Return the recipe of the network in `config`.
 
     Raises
     ------
     ConfigError
-        For an unknown name (close valid ones are listed) or a source that has no factory.
+        If the name is unknown (similar valid names are listed) or the source has no factory.
     """
     makers = _LIBRARIES | {"target": _target}
     if config.source not in makers:
@@ -85,14 +85,14 @@ def recipe_for(config: ModelConfig) -> Recipe:
 
 
 def check_name(config: ModelConfig) -> None:
-    """Refuse a name that its library does not know; the catalogue's are known without importing the library.
+    """Reject a name that its library does not have; names in the catalogue are checked without importing the library.
 
     Raises
     ------
     ConfigError
-        With close valid names.
+        If the name is unknown, with similar valid names.
     MissingExtraError
-        Where the library is not installed.
+        If the library is not installed.
     """
     known = CATALOGUE.get(config.name)
     is_known = known is not None and known.source == config.source and config.architecture is None
@@ -115,7 +115,7 @@ def _torchvision(config: ModelConfig) -> Recipe:
     size = config.input_size or native
     kwargs: dict[str, Any] = {"name": name, "weights": None}
     if name in ("inception_v3", "googlenet"):
-        # The auxiliary heads serve training only; the library's own drawing takes half a minute.
+        # The auxiliary heads are used only in training, and the library's weight initialisation takes half a minute.
         kwargs |= {"aux_logits": False, "init_weights": False}
     if name.startswith("vit_") and size != native:
         kwargs["image_size"] = size

@@ -1,4 +1,4 @@
-"""Inputs that look like normalised photographs to a network, drawn rather than downloaded."""
+"""Generates inputs that resemble normalised photographs to a network, so that none need to be downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REFERENCE_SEED = 20_240_229
-"""Seed of the one input on which every runtime is compared with its reference."""
+"""Seed of the input on which every runtime is compared with the reference."""
 RANGE = (-2.2, 2.7)
 """Lowest and highest value of a pixel under ImageNet's normalisation, rounded outwards."""
 
@@ -16,8 +16,8 @@ RANGE = (-2.2, 2.7)
 def images(count: int, shape: tuple[int, ...], *, rng: np.random.Generator) -> NDArray[np.float32]:
     """Draw `count` samples of the given shape with the spectrum of natural images.
 
-    White noise looks the same to a network after the first pooling, whatever the draw; the
-    amplitude of photographs falls with one over the spatial frequency. Samples that have no
+    White noise looks the same to a network after the first pooling, whatever the sample. The
+    amplitude of photographs is inversely proportional to the spatial frequency. Samples without
     two spatial axes are drawn from the standard normal distribution.
 
     Returns
@@ -37,7 +37,7 @@ def images(count: int, shape: tuple[int, ...], *, rng: np.random.Generator) -> N
 
 
 def _frequencies(height: int, width: int) -> NDArray[np.float64]:
-    """Distance from the origin of every coefficient of `rfft2`, at least one cycle an image."""
+    """Return the distance from the origin of every coefficient of `rfft2`, at least one cycle per image."""
     rows = np.fft.fftfreq(height, d=1 / height)[:, None]
     columns = np.fft.rfftfreq(width, d=1 / width)[None, :]
     distance: NDArray[np.float64] = np.maximum(np.hypot(rows, columns), 1.0)

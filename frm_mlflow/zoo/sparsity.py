@@ -1,7 +1,7 @@
-"""Multiply-accumulates whose weight is zero, found in a program by running it once.
+"""Counts multiply-accumulates whose weight is zero, by running a program once.
 
-A pruned network costs as much as a dense one in most runtimes; what a sparse one could save is
-told by counting both.
+In most runtimes a pruned network costs as much as a dense one. Counting both shows what a sparse
+one could save.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from frm_mlflow.zoo.operators import Tally, counting
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Multiply-accumulates of a call whose weight is not zero, and the share of zeros among the weights."""
+    """Multiply-accumulates of a call whose weight is not zero, and the share of weights that are zero."""
 
     effective_gmacs: float
     weight_sparsity: float
 
 
 def count_sparsity(graph: fx.GraphModule, inputs: Sequence[Tensor]) -> Sparsity | None:
-    """Run `graph` on `inputs` and weigh each convolution and matrix product by its weight's share of non-zeros.
+    """Run `graph` on `inputs` and scale the cost of each convolution and matrix product by its share of non-zeros.
 
-    A weight is an operand that does not depend on the inputs: a parameter, or what the graph makes
-    of parameters (a mask times a parameter, as torch's pruning does). Products of two activations
+    A weight is an operand that does not depend on the inputs: a parameter, or a value computed from
+    parameters (a mask times a parameter, as in torch's pruning). Products of two activations
     count as dense.
 
     Returns
     -------
     Sparsity or None
-        None where the graph has no weight.
+        None if the graph has no weights.
     """
     with counting() as tally:
         weigher = _Weigher(graph, tally)
@@ -62,7 +62,7 @@ class _Weigher(fx.Interpreter):
         return result
 
     def _density(self, node: fx.Node) -> float:
-        """Share of non-zeros in the weight of a convolution or matrix product; 1 without a weight."""
+        """Return the share of non-zeros in the weight of a convolution or matrix product; 1 without a weight."""
         operands = [self.env[operand] for operand in node.all_input_nodes if operand in self._constant]
         weights = [w for w in operands if isinstance(w, Tensor) and w.ndim > 1 and w.is_floating_point()]
         if not weights:

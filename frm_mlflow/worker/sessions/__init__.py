@@ -1,4 +1,4 @@
-"""One session a runtime; a runtime is imported only when a session of it is opened."""
+"""One session class per runtime; a runtime is imported only when its session is opened."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SESSIONS = {
     "litert": ".lite_rt:LiteRtSession",
     "executorch": ".execu_torch:ExecuTorchSession",
 }
-"""Runtime → module and class, relative to this package."""
+"""Maps each runtime to its module and class, relative to this package."""
 
 
 def open_session(runtime: str, target: Target) -> Session:
-    """Import the runtime and return its session, not loaded yet.
+    """Import the runtime and return its session, without a model loaded.
 
     Raises
     ------
     SessionError
-        Where the runtime is unknown (`unsupported`) or not installed (`missing_package`).
+        If the runtime is unknown (`unsupported`) or not installed (`missing_package`).
     """
     if runtime not in SESSIONS:
         raise SessionError(f"unknown runtime '{runtime}', known: {', '.join(sorted(SESSIONS))}", kind="unsupported")

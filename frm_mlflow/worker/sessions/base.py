@@ -1,4 +1,4 @@
-"""What every runtime's session offers to the worker."""
+"""The interface of every runtime's session to the worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TF32 = "tf32"
 
 
 class SessionError(Exception):
-    """A runtime cannot do what was asked; `kind` is what the reply carries.
+    """Raised when a runtime cannot do what was requested; `kind` is sent in the reply.
 
     kinds: `missing_package`, `provider`, `load`, `unsupported`.
     """
@@ -31,37 +31,37 @@ class SessionError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how a session runs: `cpu` or `cuda` with its index, threads, the runtime's own options."""
+    """Where and how a session runs: `cpu` or `cuda` with its index, threads, and options of the runtime."""
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     precision: str = ""
-    """The precision that was asked for; fp32 and tf32 share an exported model and differ in what the GPU computes."""
+    """The requested precision; fp32 and tf32 share an exported model and differ only in the GPU's arithmetic."""
 
     @property
     def allows_tf32(self) -> bool:
-        """Whether fp32 convolutions and matrix products may be computed in TF32."""
+        """Return whether fp32 convolutions and matrix products may be computed in TF32."""
         return self.precision == TF32
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a loaded model really runs, as its runtime reports it; never what was asked for."""
+    """Where a loaded model actually runs, as reported by its runtime; never what was requested."""
 
     kind: str
     """cpu, cuda, or other (an accelerator that is not NVIDIA's)."""
     unit: str
     """cpu, gpu, npu or mixed."""
     provider: str
-    """The runtime's own name for what runs the model: CUDAExecutionProvider, cuda:0, CPU, XNNPACK."""
+    """The runtime's name for what runs the model: CUDAExecutionProvider, cuda:0, CPU, XNNPACK."""
     nodes: Mapping[str, int] | None = None
-    """Nodes by the unit that runs them; None if the runtime does not report it."""
+    """Number of nodes per compute unit; None if the runtime does not report it."""
 
 
 class Events(Protocol):
-    """An accelerator's own clock around one call."""
+    """Timing of one call by the accelerator's clock."""
 
     def start(self) -> None:
         """Mark the start on the stream."""
@@ -82,17 +82,17 @@ class Session(ABC):
 
     events: Events | None = None
     once_seconds: float = 0.0
-    """What loading took that no later launch spends: filling a compiler's cache."""
+    """Part of the loading time that later launches do not need: filling a compiler's cache."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
 
     @abstractmethod
     def start(self) -> None:
-        """Run a tiny network of the runtime's own on the target: what this proves needs no exported model."""
+        """Run a tiny built-in network of the runtime on the target, as a check that needs no exported model."""
 
     def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
-        """Make the runtime import and allocate what it needs whatever the weights are."""
+        """Make the runtime import and allocate everything that does not depend on the weights."""
         self.start()
 
     @abstractmethod
@@ -101,55 +101,55 @@ class Session(ABC):
 
     @abstractmethod
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Place these inputs where the runtime reads them, converted to what the model takes."""
+        """Convert the inputs to what the model takes and place them where the runtime reads them."""
 
     @abstractmethod
     def run(self) -> None:
-        """One call on the prepared inputs; asynchronous where the runtime is."""
+        """Run one call on the prepared inputs; asynchronous if the runtime is."""
 
     @abstractmethod
     def outputs(self) -> list[Array]:
-        """Return the last call's outputs, as float32 where they are floats or quantised."""
+        """Return the last call's outputs, as float32 if they are floats or quantised."""
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """Version of the runtime and of what it stands on."""
+        """Return the versions of the runtime and of the libraries that it is based on."""
 
     @abstractmethod
     def placement(self) -> Placement:
-        """Return where the model runs, or after `start` alone, where the tiny network ran; may call it once."""
+        """Return where the model runs, or after only `start`, where the tiny network ran; may run the model once."""
 
     def uses_tf32(self) -> bool | None:
-        """Whether fp32 work may be computed in TF32, read back from the runtime; None if it has no such setting."""
+        """Return whether fp32 may be computed in TF32, read back from the runtime; None if it has no such setting."""
         return None
 
     def facts(self) -> dict[str, Any]:
-        """Return what really runs: providers, threads, precision read back from the runtime."""
+        """Return what is actually used: providers, threads, precision read back from the runtime."""
         return {}
 
     def synchronise(self) -> None:  # noqa: B027  (most runtimes have nothing to wait for)
-        """Wait until the last call is done; nothing to do where `run` returns when it is."""
+        """Wait until the last call is done; does nothing if `run` is synchronous."""
 
     def reset_device_peak(self) -> None:  # noqa: B027  (most runtimes keep no such peak)
-        """Forget the allocator's peak so far, on a device that keeps one."""
+        """Reset the allocator's peak, on a device that records one."""
 
     def device_now_mib(self) -> float | None:
-        """Return what the runtime's allocator uses on the accelerator now, or None if it reports nothing."""
+        """Return the memory that the runtime's allocator uses on the accelerator now, or None if it is not reported."""
         return None
 
     def device_peak_mib(self) -> float | None:
-        """Peak of the runtime's allocator on the accelerator, or None where it keeps none."""
+        """Return the peak of the runtime's allocator on the accelerator, or None if it records none."""
         return None
 
 
 def as_specified(inputs: Sequence[Array], artefact: Artefact) -> list[Array]:
-    """Return the inputs contiguous and in the dtypes that the artefact's manifest names."""
+    """Return the inputs as contiguous arrays in the dtypes given by the exported model's manifest."""
     pairs = zip(inputs, artefact.inputs, strict=True)
     return [np.asarray(array, dtype=spec.dtype, order="C") for array, spec in pairs]
 
 
 def tensors_in(value: Any) -> list[Array]:
-    """Return the tensors inside one output: itself, those of a sequence, or the values of maps, one row each."""
+    """Return the tensors in one output: itself, those of a sequence, or the values of maps, one row per map."""
     if isinstance(value, np.ndarray):
         return [value.astype(str) if value.dtype == object else value]
     if isinstance(value, dict):
@@ -162,5 +162,5 @@ def tensors_in(value: Any) -> list[Array]:
 
 
 def as_float32(array: Array) -> Array:
-    """Return half-precision floats as float32; leave other types alone."""
+    """Return half-precision floats as float32, and other types unchanged."""
     return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -1,4 +1,4 @@
-"""ExecuTorch (PyTorch Mobile's successor) with the backend that its program was lowered to."""
+"""ExecuTorch (PyTorch Mobile's successor), with the backend that the program was lowered to."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExecuTorchSession(Session):
         portable_lib._unsafe_reset_threadpool(target.threads)
 
     def start(self) -> None:
-        """Bring the runtime up: its kernels and backends register themselves."""
+        """Start the runtime, which registers its kernels and backends."""
         self._runtime = Runtime.get()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
@@ -40,11 +40,11 @@ class ExecuTorchSession(Session):
         self._method: Method = method
 
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Make tensors of the inputs."""
+        """Convert the inputs to tensors."""
         self._inputs = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
 
     def run(self) -> None:
-        """One execution."""
+        """Execute the method once."""
         self._outputs = self._method.execute(self._inputs)
 
     def outputs(self) -> list[Array]:
@@ -56,11 +56,11 @@ class ExecuTorchSession(Session):
         return {"executorch": metadata.version("executorch")}
 
     def placement(self) -> Placement:
-        """Return the registered backends, all of which compute on the processor here."""
+        """Return the registered backends, all of which run on the CPU here."""
         return Placement("cpu", "cpu", ", ".join(self._runtime.backend_registry.registered_backend_names))
 
     def facts(self) -> dict[str, Any]:
-        """Return the backends that are registered and the thread pool's size."""
+        """Return the registered backends and the size of the thread pool."""
         return {
             "providers": list(self._runtime.backend_registry.registered_backend_names),
             "threads": portable_lib._threadpool_get_thread_count(),

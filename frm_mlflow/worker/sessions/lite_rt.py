@@ -15,7 +15,7 @@ from .base import Array, Placement, Session, SessionError, Target, as_float32
 
 
 class LiteRtSession(Session):
-    """An interpreter with its inputs set once; invoking does not change them."""
+    """An interpreter whose inputs are set once; invoking it does not change them."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -23,10 +23,10 @@ class LiteRtSession(Session):
             raise SessionError("litert runs on the CPU here: choose device=cpu", kind="provider")
 
     def start(self) -> None:
-        """Nothing to do: the import has brought the interpreter up."""
+        """Do nothing: the import has already started the interpreter."""
 
     def placement(self) -> Placement:
-        """Return XNNPACK or the built-in kernels: both run on the processor, and no other delegate is loaded."""
+        """Return XNNPACK or the built-in kernels: both run on the CPU, and no other delegate is loaded."""
         is_loaded = hasattr(self, "_interpreter")
         return Placement("cpu", "cpu", self.facts()["providers"][0] if is_loaded else "builtin")
 
@@ -38,12 +38,12 @@ class LiteRtSession(Session):
         self._outputs = self._interpreter.get_output_details()
 
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Set the input tensors, quantised where the model takes integers for floats."""
+        """Set the input tensors, quantised if the model takes integers in place of floats."""
         for details, array in zip(self._inputs, inputs, strict=True):
             self._interpreter.set_tensor(details["index"], quantised(array, details))
 
     def run(self) -> None:
-        """One invocation."""
+        """Invoke the interpreter once."""
         self._interpreter.invoke()
 
     def outputs(self) -> list[Array]:
@@ -55,7 +55,7 @@ class LiteRtSession(Session):
         return {"litert": metadata.version("ai-edge-litert")}
 
     def facts(self) -> dict[str, Any]:
-        """Return what a node's work was given to: XNNPACK, or the built-in kernels."""
+        """Return what executes the nodes: XNNPACK or the built-in kernels."""
         names = [str(op["op_name"]) for op in self._interpreter._get_ops_details()]
         delegated = names.count("DELEGATE")
         return {
@@ -78,7 +78,7 @@ def quantised(array: Array, details: dict[str, Any]) -> Array:
 
 
 def dequantised(array: Array, details: dict[str, Any]) -> Array:
-    """Return a tensor as float32 where it stands for real numbers."""
+    """Return a tensor as float32 if it represents real numbers."""
     scale, zero_point = details["quantization"]
     if array.dtype.kind != "i" or not scale:
         return as_float32(array)

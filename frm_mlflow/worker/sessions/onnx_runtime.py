@@ -1,4 +1,4 @@
-"""ONNX Runtime, with the execution provider that was asked for or none at all; TensorRT is one of them."""
+"""ONNX Runtime with the requested execution provider and no other; TensorRT is one of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "qnn": "QNNExecutionProvider",
 }
-"""`runtime.options.provider` → ONNX Runtime's own name; an own name is taken as it is."""
+"""Maps `runtime.options.provider` to ONNX Runtime's name; a name of ONNX Runtime is used as it is."""
 
 _CPU, _CUDA, _TENSORRT = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["tensorrt"]
 _ON_CUDA = (_CUDA, _TENSORRT)
@@ -46,11 +46,11 @@ _UNITS = {
     "DnnlExecutionProvider": "cpu",
     "ACLExecutionProvider": "cpu",
 }
-"""The compute unit of each provider that has one; others run on what their options choose."""
+"""Compute unit of each provider that has a fixed one; others run where their options choose."""
 _TENSORRT_PRECISIONS = ("fp16", "bf16", "int8")
 _OPENVINO_UNITS = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu"}
 _RECORD_NODES = "session.record_ep_graph_assignment_info"
-"""Session option (ONNX Runtime 1.24 or newer) that keeps which provider runs which node."""
+"""Session option (ONNX Runtime 1.24 or newer) that records which provider runs which node."""
 
 _WARM_MODEL = base64.b64decode(
     "CAg61gEKIgoBeAoBdxIBYyIEQ29udioRCgRwYWRzQAFAAUABQAGgAQcKDAoBYxIBciIEUmVsdQoZCgFyEgFwIhFHbG9iYWxBdmVy"
@@ -78,18 +78,18 @@ class OnnxRuntimeSession(Session):
             )
         ort.set_default_logger_severity(3)
         if self._provider in _ON_CUDA and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls(directory="")  # the CUDA libraries that torch's wheels brought, without importing torch
+            ort.preload_dlls(directory="")  # the CUDA libraries installed with torch's wheels, without importing torch
         self._free_dimensions: dict[str, int] = {}
 
     def start(self) -> None:
         """Run a network of five nodes."""
         self._session = self._open(_WARM_MODEL)
         shapes = {"x": (1, 16, 32, 32), "w": (16, 16, 3, 3), "m": (16, 16)}
-        if not self._uses_graph:  # a captured graph needs bound inputs: `load` runs it
+        if not self._uses_graph:  # a captured graph needs bound inputs, so `load` runs it
             self._session.run(None, {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
 
     def load(self, directory: Path, artefact: Artefact) -> None:
-        """Open the `.onnx` file; external data beside it is found by its relative path."""
+        """Open the `.onnx` file; external data next to it is found by its relative path."""
         self._artefact = artefact
         self._values = []
         self._free_dimensions = artefact.loader.get("free_dimensions", {})
@@ -104,9 +104,9 @@ class OnnxRuntimeSession(Session):
         self._is_bound = all(node.type.startswith("tensor(") and node.type != "tensor(string)" for node in nodes)
 
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Bind inputs and outputs to the device's memory, so that a call copies nothing.
+        """Bind inputs and outputs to device memory, so that a call copies nothing.
 
-        On CUDA the addresses stay the same from call to call, which a captured graph needs.
+        On CUDA the addresses stay the same between calls, as a captured graph requires.
         """
         arrays = as_specified(inputs, self._artefact)
         if not self._is_bound:  # text, sequences and maps cannot be bound
@@ -133,7 +133,7 @@ class OnnxRuntimeSession(Session):
         self._bound = values
 
     def run(self) -> None:
-        """One call; ONNX Runtime waits for the device before it returns."""
+        """Run one call; ONNX Runtime waits for the device before it returns."""
         if self._is_bound:
             self._session.run_with_iobinding(self._binding)
         else:
@@ -145,7 +145,7 @@ class OnnxRuntimeSession(Session):
         return [as_float32(tensor) for result in results for tensor in tensors_in(result)]
 
     def versions(self) -> dict[str, str]:
-        """ONNX Runtime's version, and the CUDA that it was built with."""
+        """Return ONNX Runtime's version and the CUDA version that it was built with."""
         versions = {"onnxruntime": ort.__version__}
         cuda = getattr(build_and_package_info, "cuda_version", "")
         return versions | ({"cuda": str(cuda)} if cuda else {})
@@ -162,14 +162,14 @@ class OnnxRuntimeSession(Session):
         return Placement(kind, self._unit_of(provider), provider, dict(units) if nodes else None)
 
     def uses_tf32(self) -> bool | None:
-        """Whether the CUDA provider computes fp32 in TF32, by its own options."""
+        """Return whether the CUDA provider computes fp32 in TF32, according to its options."""
         if self._provider not in _ON_CUDA:
             return None
         allowed = str(self._session.get_provider_options().get(_CUDA, {}).get("use_tf32", "1")) == "1"
         return allowed and os.environ.get(TF32_OVERRIDE) != "0"
 
     def facts(self) -> dict[str, Any]:
-        """Active providers with their options, nodes by provider, and thread options."""
+        """Return the active providers with their options, nodes by provider, and thread options."""
         options = self._session.get_session_options()
         facts = {
             "providers": self._session.get_providers(),
@@ -220,7 +220,7 @@ class OnnxRuntimeSession(Session):
         return session
 
     def _why_not_active(self) -> str:
-        """Return the provider's own reason: ONNX Runtime logs it and goes on with another provider."""
+        """Return the provider's error, which ONNX Runtime only logs before it continues with another provider."""
         if self._provider not in _ON_CUDA:
             return ""
         return library_problem(Path(ort.__file__).parent / "capi", self._provider) or cuda_problem()
@@ -239,7 +239,7 @@ class OnnxRuntimeSession(Session):
         return options
 
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
-        """Return the provider that was asked for, with CUDA's behind TensorRT's for what that does not take."""
+        """Return the requested provider; after TensorRT's also CUDA's, for nodes that TensorRT does not support."""
         own = {key: str(value) for key, value in dict(self.target.options.get("provider_options", {})).items()}
         if self._provider == _TENSORRT:
             return [(_TENSORRT, self._tensorrt_options() | own), (_CUDA, self._cuda_options())]
@@ -249,7 +249,7 @@ class OnnxRuntimeSession(Session):
         return {
             "device_id": str(self.target.index),
             "use_tf32": "1" if self.target.allows_tf32 else "0",
-            "arena_extend_strategy": "kSameAsRequested",  # else the arena's doubling would be the model's memory
+            "arena_extend_strategy": "kSameAsRequested",  # else the arena's doubling would count as the model's memory
             "enable_cuda_graph": "1" if self._uses_graph and self._provider == _CUDA else "0",
         }
 
@@ -263,19 +263,19 @@ class OnnxRuntimeSession(Session):
 
 
 class TensorRtSession(OnnxRuntimeSession):
-    """TensorRT's provider in ONNX Runtime, with CUDA's for what TensorRT does not take."""
+    """TensorRT's provider in ONNX Runtime, with CUDA's for nodes that TensorRT does not support."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(replace(target, options={**target.options, "provider": "tensorrt"}))
         _load_tensorrt()
 
     def versions(self) -> dict[str, str]:
-        """TensorRT's version first: it is the runtime."""
+        """Return the versions, TensorRT's first because it is the runtime."""
         return {"tensorrt": _version_of("tensorrt")} | super().versions()
 
 
 def _load_tensorrt() -> None:
-    """Load TensorRT's libraries from its wheel, in the order in which they need each other; the linker has no path."""
+    """Load TensorRT's libraries from its wheel in dependency order, since they are not on the linker's path."""
     spec = util.find_spec("tensorrt_libs")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         for pattern in ("libnvinfer.so.*", "libnvinfer_plugin.so.*", "libnvonnxparser.so.*"):
@@ -284,7 +284,7 @@ def _load_tensorrt() -> None:
 
 
 def _version_of(distribution: str) -> str:
-    """Return the version of a package or of one whose name goes on with the CUDA version; "" if there is none."""
+    """Return the version of a package, or of its variant with a CUDA version suffix; "" if neither is installed."""
     for name in (distribution, f"{distribution}-cu13", f"{distribution}-cu12"):
         try:
             return metadata.version(name)
@@ -294,9 +294,9 @@ def _version_of(distribution: str) -> str:
 
 
 def _engine_folder(directory: Path, target: Target) -> Path:
-    """Return the folder of the engines of one exported model on one card in one precision.
+    """Return the engine folder of one exported model on one GPU in one precision.
 
-    An engine depends on the card, TensorRT and ONNX Runtime; another of them gets another folder.
+    An engine depends on the GPU, TensorRT and ONNX Runtime, so each combination has its own folder.
     """
     card = cuda_card(target.index) or {}
     facts = [directory.name, target.precision, card.get("name", ""), ort.__version__, _version_of("tensorrt")]

@@ -1,4 +1,4 @@
-"""OpenVINO, in one stream with pinned threads; the precision that really runs is read back."""
+"""OpenVINO, in one stream with pinned threads; the precision actually used is read back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..manifest import Artefact
 from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified
 
 _NOT_COMPUTED = ("Input", "Output", "Const", "Reorder", "Reshape")
-"""Layer types of the executed graph that compute nothing in a precision of their own."""
+"""Layer types of the executed graph that perform no computation in their own precision."""
 
 
 _UNITS = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu"}
@@ -48,7 +48,7 @@ class OpenVinoSession(Session):
         self._model(np.ones((1, 16, 32, 32), np.float32))
 
     def load(self, directory: Path, artefact: Artefact) -> None:
-        """Compile the `.xml` for the device in the artefact's precision."""
+        """Compile the `.xml` for the device in the exported model's precision."""
         self._artefact = artefact
         wanted = str(artefact.loader.get("inference_precision", "f32"))
         self._model = self._compile(str(directory / artefact.file), wanted)
@@ -61,13 +61,13 @@ class OpenVinoSession(Session):
             )
 
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Let the request read the arrays in place."""
+        """Set the inputs so that the request reads the arrays in place."""
         self._arrays = as_specified(inputs, self._artefact)
         for index, array in enumerate(self._arrays):
             self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
 
     def run(self) -> None:
-        """One synchronous inference."""
+        """Run one synchronous inference."""
         self._request.infer()
 
     def outputs(self) -> list[Array]:
@@ -80,7 +80,7 @@ class OpenVinoSession(Session):
         return {"openvino": ov.get_version().partition("-")[0], "openvino_build": ov.get_version()}
 
     def placement(self) -> Placement:
-        """Return the devices that OpenVINO executes the compiled model on."""
+        """Return the devices on which OpenVINO executes the compiled model."""
         devices = [str(name) for name in self._model.get_property("EXECUTION_DEVICES")]
         units = {_UNITS.get(name.strip("()").partition(".")[0], "mixed") for name in devices}
         unit = units.pop() if len(units) == 1 else "mixed"

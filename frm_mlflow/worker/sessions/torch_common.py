@@ -1,4 +1,4 @@
-"""What the sessions that stand on torch share: the recipe, precision, CUDA events."""
+"""Shared code of the torch-based sessions: the recipe, precision, CUDA events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..manifest import Artefact
 from .base import Array, SessionError, Target, as_float32
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""`Artefact.loader["dtype"]` → the dtype of the module and of its floating-point inputs."""
+"""Maps `Artefact.loader["dtype"]` to the dtype of the module and of its floating-point inputs."""
 
 
 class CudaEvents:
@@ -35,12 +35,12 @@ class CudaEvents:
         self._stop.record(torch.cuda.current_stream(self._device))
 
     def elapsed_ns(self) -> int:
-        """Time between the events (resolution about 0.5 microseconds)."""
+        """Return the time between the events (resolution about 0.5 microseconds)."""
         return int(self._start.elapsed_time(self._stop) * 1e6)
 
 
 def torch_device(target: Target) -> torch.device:
-    """Return the target's torch device with its threads and TF32 set; refuse CUDA if torch cannot use it."""
+    """Set threads and TF32 and return the target's torch device; raise for CUDA if torch cannot use it."""
     torch.set_num_threads(target.threads)
     if target.kind != "cuda":
         return torch.device("cpu")
@@ -67,9 +67,9 @@ def torch_device(target: Target) -> torch.device:
 
 
 def set_tf32(*, allowed: bool) -> None:
-    """Compute fp32 matrix products and convolutions in TF32, or in IEEE fp32.
+    """Set whether fp32 matrix products and convolutions use TF32 or IEEE fp32.
 
-    torch's defaults differ between the two. These older settings are read by torch.compile too, which refuses a
+    torch's defaults differ between the two operations. torch.compile also reads these older settings, and rejects a
     mixture with the newer `fp32_precision`.
     """
     torch.set_float32_matmul_precision("high" if allowed else "highest")
@@ -77,7 +77,7 @@ def set_tf32(*, allowed: bool) -> None:
 
 
 def tf32_is_allowed() -> bool:
-    """Whether either of them may be computed in TF32."""
+    """Return whether matrix products or convolutions may be computed in TF32."""
     return bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
 
 
@@ -93,7 +93,7 @@ def factory_of(artefact: Artefact) -> Callable[..., torch.nn.Module]:
 
 
 def unpickle_something() -> None:
-    """Save and load one tensor in memory: the unpickler is imported by the first call."""
+    """Save and load one tensor in memory, since the first call imports the unpickler."""
     file = io.BytesIO()
     torch.save({"weight": torch.zeros(1)}, file)
     file.seek(0)
@@ -101,9 +101,9 @@ def unpickle_something() -> None:
 
 
 def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
-    """Build the recipe's module and fill it with the saved state; nothing is unpickled but tensors.
+    """Build the recipe's module and load the saved state; only tensors are unpickled.
 
-    A live module of `log_frm` was pickled whole by the process that started the benchmark.
+    A live module of `log_frm` was pickled as a whole by the process that started the benchmark.
     """
     if "target" not in artefact.loader:
         import cloudpickle
@@ -119,7 +119,7 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
 
 
 def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
-    """Return an argument from its form in `Artefact.loader["call"]`: tensors in lists, tuples and dicts."""
+    """Return an argument built from its form in `Artefact.loader["call"]`: tensors in lists, tuples and dicts."""
     ((kind, content),) = form.items()
     if kind == "tensor":
         return tensors[content]
@@ -132,7 +132,7 @@ def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
 
 
 def flat(outputs: Any) -> list[torch.Tensor]:
-    """Return the tensors in a module's outputs: a tensor, sequence, mapping or dataclass; other values are left out."""
+    """Return the tensors in a module's outputs: a tensor, sequence, mapping or dataclass; other values are skipped."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     if isinstance(outputs, dict):
@@ -143,7 +143,7 @@ def flat(outputs: Any) -> list[torch.Tensor]:
 
 
 def to_numpy(outputs: Any) -> list[Array]:
-    """Return a module's outputs as arrays, floats in float32, complex numbers as pairs."""
+    """Return a module's outputs as arrays, with floats as float32 and complex numbers as pairs."""
     return [_array(tensor) for tensor in flat(outputs)]
 
 
@@ -154,7 +154,7 @@ def _array(tensor: torch.Tensor) -> Array:
 
 
 def torch_versions() -> dict[str, str]:
-    """Torch and the CUDA that it was built with."""
+    """Return the versions of torch and of the CUDA that it was built with."""
     versions = {"torch": str(torch.__version__)}
     if torch.version.cuda:
         versions["cuda"] = str(torch.version.cuda)

@@ -26,14 +26,14 @@ _GRAPH_MODES = ("reduce-overhead", "max-autotune")
 
 
 class TorchCompileSession(TorchSession):
-    """Compiles at the first call, for the artefact's static shapes.
+    """Compiles at the first call, for the static shapes of the exported model.
 
-    What the compiler leaves in its process's heap would count as the model's memory, and only where nothing was
-    compiled before: so TorchInductor's cache is filled by another process first.
+    Memory that the compiler leaves on the heap would count as the model's memory, but only if nothing was
+    compiled before. Therefore another process fills TorchInductor's cache first.
     """
 
     def start(self) -> None:
-        """Compile and run a small network, so that the compiler's own code is in the memory base."""
+        """Compile and run a small network, so that the compiler's code is part of the base memory."""
         super().start()
         small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval().to(self._device)
         with torch.inference_mode():
@@ -41,14 +41,14 @@ class TorchCompileSession(TorchSession):
         self.synchronise()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
-        """Load the recipe, compiled in another process where it was not yet."""
+        """Load the recipe, after compiling it in another process if that was not done yet."""
         if self._backend == INDUCTOR and not (marker := _marker(directory, self.target)).exists():
             command = python_command(__name__, str(directory), json.dumps(asdict(self.target)))
             surroundings = environment(os.environ, {PARENT_VARIABLE: str(os.getpid())})
             started = time.perf_counter()
             done = subprocess.run(command, env=surroundings, stdin=subprocess.DEVNULL, stdout=2, check=False)
             self.once_seconds = time.perf_counter() - started
-            if done.returncode == 0:  # else this process meets the same error, and says it
+            if done.returncode == 0:  # else this process hits the same error and reports it
                 marker.touch()
         super().load(directory, artefact)
 
@@ -68,7 +68,7 @@ class TorchCompileSession(TorchSession):
 
 
 def _marker(directory: Path, target: Target) -> Path:
-    """Return the file in TorchInductor's cache that says that it holds this artefact, compiled for this target."""
+    """Return the file in TorchInductor's cache that marks this exported model as compiled for this target."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     facts = [str(directory.resolve()), torch.__version__, asdict(target)]
@@ -77,7 +77,7 @@ def _marker(directory: Path, target: Target) -> Path:
 
 
 def main() -> None:
-    """Compile the artefact and call it once, which fills the cache: `python -m ... DIRECTORY TARGET`."""
+    """Compile the exported model and call it once to fill the cache: `python -m ... DIRECTORY TARGET`."""
     die_with_parent()
     directory, target = Path(sys.argv[1]), Target(**json.loads(sys.argv[2]))
     session = TorchCompileSession(target)

@@ -29,7 +29,7 @@ _DTYPE_NAMES = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 class TorchSession(Session):
-    """Runs the module as Python calls it, on CPU or CUDA."""
+    """Runs the module as ordinary Python code, on CPU or CUDA."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -43,7 +43,7 @@ class TorchSession(Session):
             self.events = CudaEvents(self._device)
 
     def warm(self, artefact: Artefact) -> None:
-        """Import what loading needs, then start the runtime."""
+        """Import everything that loading needs, then start the runtime."""
         self.warm_loading(artefact)
         self.start()
 
@@ -58,24 +58,24 @@ class TorchSession(Session):
         self.synchronise()
 
     def warm_loading(self, artefact: Artefact) -> None:
-        """Import the recipe's library and unpickle a tensor, so that their code is not the model's memory."""
+        """Import the recipe's library and unpickle a tensor, so that this code does not count as the model's memory."""
         if "target" in artefact.loader:
             factory_of(artefact)
         unpickle_something()
 
     def load(self, directory: Path, artefact: Artefact) -> None:
-        """Build the recipe, fill it, move it and cast it."""
+        """Build the recipe's module, load its weights, move it to the device and cast it."""
         self._artefact = artefact
         self._dtype = DTYPES[artefact.loader.get("dtype", "float32")]
         module = build(directory, artefact).to(device=self._device, dtype=self._dtype)
         self._call = self.compiled(module)
 
     def compiled(self, module: torch.nn.Module) -> Any:
-        """Return what is called: here the module itself."""
+        """Return the callable to run: here the module itself."""
         return module
 
     def prepare(self, inputs: Sequence[Array]) -> None:
-        """Copy the inputs to the device, floats in the module's dtype."""
+        """Copy the inputs to the device, with floats in the module's dtype."""
         tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
         placed = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
         form = self._artefact.loader.get("call")
@@ -83,7 +83,7 @@ class TorchSession(Session):
         self._kwargs = {name: arguments(arg, placed) for name, arg in form["kwargs"].items()} if form else {}
 
     def run(self) -> None:
-        """One forward pass."""
+        """Run one forward pass."""
         with torch.inference_mode():
             self._outputs = self._call(*self._args, **self._kwargs)
 
@@ -97,11 +97,11 @@ class TorchSession(Session):
             torch.cuda.synchronize(self._device)
 
     def versions(self) -> dict[str, str]:
-        """Torch's version, its CUDA's and its cuDNN's."""
+        """Return the versions of torch and of its CUDA and cuDNN."""
         return torch_versions()
 
     def placement(self) -> Placement:
-        """Return the devices that hold the weights and the outputs; several of them are mixed."""
+        """Return the devices that hold the weights and the outputs; several different ones count as mixed."""
         if self._call is not None:
             self.run()
             self.synchronise()
@@ -112,39 +112,39 @@ class TorchSession(Session):
         return Placement(kind, units.get(kind, "mixed"), ", ".join(sorted(map(str, devices))))
 
     def uses_tf32(self) -> bool | None:
-        """Whether torch may compute fp32 in TF32; on a CPU it has no such setting."""
+        """Return whether torch may compute fp32 in TF32; on a CPU there is no such setting."""
         return tf32_is_allowed() if self._device.type == "cuda" and self._dtype == torch.float32 else None
 
     def facts(self) -> dict[str, Any]:
-        """Device and threads as torch reports them, and on CUDA what chooses its kernels."""
+        """Return device and threads as torch reports them, and on CUDA the settings that affect kernel selection."""
         facts: dict[str, Any] = {"providers": [str(self._device)], "threads": torch.get_num_threads()}
         if self._device.type == "cuda":
             facts |= {"cudnn_benchmark": torch.backends.cudnn.benchmark, "cuda_graph": False}
         return facts
 
     def reset_device_peak(self) -> None:
-        """Reset CUDA's caching allocator's peak."""
+        """Reset the peak of CUDA's caching allocator."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def device_now_mib(self) -> float | None:
-        """Return what CUDA's caching allocator has handed out."""
+        """Return the memory allocated by CUDA's caching allocator."""
         if self._device.type != "cuda":
             return None
         return torch.cuda.memory_allocated(self._device) * _MIB
 
     def device_peak_mib(self) -> float | None:
-        """Peak of CUDA's caching allocator."""
+        """Return the peak of CUDA's caching allocator."""
         if self._device.type != "cuda":
             return None
         return torch.cuda.max_memory_allocated(self._device) * _MIB
 
 
 def _tensors(module: Any) -> list[torch.Tensor]:
-    """Return a loaded module's parameters and buffers; none of a call that is no module."""
+    """Return a loaded module's parameters and buffers; empty for a callable that is not a module."""
     return [*module.parameters(), *module.buffers()] if isinstance(module, torch.nn.Module) else []
 
 
 def _flat(outputs: Any) -> list[torch.Tensor]:
-    """Return the tensors of any nesting of outputs."""
+    """Return the tensors in arbitrarily nested outputs."""
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]

@@ -1,4 +1,4 @@
-"""torch.export: a graph of ATen operators that torch runs one by one, without the model's Python code."""
+"""torch.export: a graph of ATen operators that torch runs one by one without the model's Python code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .torch_eager import TorchSession
 
 
 class TorchExportSession(TorchSession):
-    """Loads a `.pt2` archive; inputs, calls and clocks are eager PyTorch's."""
+    """Loads a `.pt2` archive; inputs, calls and clocks are the same as in eager PyTorch."""
 
     def warm_loading(self, artefact: Artefact) -> None:
-        """Export, save, load and run one operator: the importers of graphs are loaded by the first call."""
+        """Export, save, load and run one operator, since the first call loads the graph importers."""
         self._artefact = artefact
         file = io.BytesIO()
         torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), file)

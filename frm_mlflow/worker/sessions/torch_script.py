@@ -1,4 +1,4 @@
-"""TorchScript: a frozen graph that needs none of the model's Python code."""
+"""TorchScript: a frozen graph that does not need the model's Python code."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .torch_eager import TorchSession
 
 
 class TorchScriptSession(TorchSession):
-    """Loads a `torch.jit` archive; inputs, calls and clocks are eager PyTorch's."""
+    """Loads a `torch.jit` archive; inputs, calls and clocks are the same as in eager PyTorch."""
 
     def warm_loading(self, artefact: Artefact) -> None:
-        """Script and run one operator: the fuser and profiler come up with the first call."""
+        """Script and run one operator, since the first call initialises the fuser and the profiler."""
         self._artefact = artefact
         traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1))  # type: ignore[no-untyped-call]
         traced(torch.zeros(1))
