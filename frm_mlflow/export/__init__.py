@@ -1,6 +1,6 @@
-"""From a network to a runtime's file: exporters behind one door, with a cache in front.
+"""Convert a network to a runtime's file: exporters behind one entry point, with a cache in front.
 
-Importing this needs no torch, and neither does an export that is cached.
+Neither importing this package nor fetching a cached export needs torch.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ def export(
     compute_unit: str = "cpu",
     timeout_s: float = 1800.0,
 ) -> Path:
-    """Return the directory of the model's artefact for a runtime, exporting it where the cache lacks it.
+    """Return the directory of the model exported for a runtime, exporting it if it is not cached.
 
     Raises
     ------
     ConfigError
-        For an unknown model or runtime, or a precision without kernels on the compute unit.
+        For an unknown model or runtime, or a precision that has no kernels on the compute unit.
     ModelError
-        Where the network cannot be built or its weights are not fit.
+        If the network cannot be built or its weights do not fit it.
     ExportError
-        Where the runtime's converter refuses it, with the converter's reason.
+        If the runtime's converter rejects it, with the converter's reason.
     """
     if isinstance(precision, str):
         precision = PrecisionConfig(name=precision)
     check(runtime, precision.name, compute_unit=compute_unit)
-    if precision.name == "tf32":  # the same network: the GPU computes with fewer bits of it
+    if precision.name == "tf32":  # the same network, which the GPU computes with fewer mantissa bits
         precision = replace(precision, name="fp32")
     request = ExportRequest(model=config, runtime=runtime, precision=precision, batch_size=batch_size)
     return cache.fetch(request.key(), lambda directory: process.run(request, directory, timeout_s=timeout_s))

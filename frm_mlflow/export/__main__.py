@@ -1,4 +1,4 @@
-"""The export process: `python -m frm_mlflow.export DIRECTORY` fills the directory with an artefact."""
+"""The export process: `python -m frm_mlflow.export DIRECTORY` writes an exported model there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frm_mlflow.worker.parent import die_with_parent
 
 
 def main(directory: Path) -> int:
-    """Export what the directory's request asks for; what is raised goes into its error file."""
+    """Run the export that the directory's request file describes; write any exception to its error file."""
     request = ExportRequest.from_json((directory / REQUEST_NAME).read_text())
     try:
         pack(request, directory)

@@ -1,8 +1,8 @@
-"""A content-addressed cache of artefacts, safe under concurrent writers.
+"""A content-addressed cache of exported models, safe for concurrent writers.
 
-An entry is a directory named by its key. It is written beside its place, sealed with the
-hashes of its files and renamed into place, so that a reader sees a whole entry or none; a lock
-a key keeps two processes from doing the same export twice.
+An entry is a directory named by its key. It is written to a temporary directory, sealed with the
+hashes of its files and renamed into place, so a reader sees either a complete entry or none. One lock
+per key keeps two processes from doing the same export twice.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ SEAL_NAME = "seal.json"
 """Byte count and SHA-256 of every file of an entry; its modification time is the entry's last use."""
 
 DAMAGED = "(damaged)"
-"""Listed as the model of an entry whose manifest cannot be read; it is made anew when it is next asked for."""
+"""Shown as the model of an entry whose manifest cannot be read. It is exported again when next requested."""
 
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One artefact in the cache; `last_used` is in UTC."""
+    """One exported model in the cache; `last_used` is in UTC."""
 
     key: str
     path: Path
@@ -46,7 +46,7 @@ class CacheEntry:
 
 
 class ArtefactCache:
-    """Artefacts by the hash of everything that goes into them.
+    """Exported models, keyed by the hash of everything that goes into them.
 
     Parameters
     ----------
@@ -59,10 +59,10 @@ class ArtefactCache:
         self.root = root or (Path(configured) if configured else cache_folder() / "artefacts")
 
     def fetch(self, key: str, build: Callable[[Path], None]) -> Path:
-        """Return the directory of the entry `key`, having `build` fill it where it is missing or damaged.
+        """Return the directory of the entry `key`; `build` fills it if it is missing or damaged.
 
-        The entry's lock is held until its last use is noted, so that a prune either removes it
-        before, or finds it used and leaves it.
+        The entry's lock is held until its last use is recorded, so a concurrent prune either removes it
+        first, or sees that it was just used and keeps it.
         """
         entry = self.root / key
         with self._lock(key):
@@ -73,21 +73,21 @@ class ArtefactCache:
         return entry
 
     def entries(self) -> tuple[CacheEntry, ...]:
-        """List all entries, the one used last first."""
+        """List all entries, most recently used first."""
         found = (_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}"))
         return tuple(sorted(filter(None, found), key=lambda entry: entry.last_used, reverse=True))
 
     def prune(
         self, *, max_bytes: int | None = None, older_than: timedelta | None = None, now: datetime
     ) -> tuple[CacheEntry, ...]:
-        """Remove entries not used since `now - older_than`, and the longest unused beyond `max_bytes` in all.
+        """Remove entries not used since `now - older_than`, then the least recently used ones above `max_bytes`.
 
-        Entries that are being written, or were used since they were listed, are left alone.
+        Entries that are being written, or were used since they were listed, are kept.
 
         Returns
         -------
         tuple of CacheEntry
-            What was removed.
+            The removed entries.
         """
         kept_bytes = 0
         removed: list[CacheEntry] = []
@@ -115,7 +115,7 @@ class ArtefactCache:
 
     @contextmanager
     def _staging(self, key: str) -> Iterator[Path]:
-        """Yield an empty directory on the cache's own file system, removed where it was not renamed."""
+        """Yield an empty directory on the cache's file system and remove it afterwards unless it was renamed."""
         parent = self.root / "staging"
         parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f"{key}-", dir=parent))
@@ -125,13 +125,13 @@ class ArtefactCache:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _remove_abandoned(self) -> None:
-        """Remove what killed writers left of any key that nobody writes now."""
+        """Remove what killed writers left behind, for every key that no process is writing now."""
         for key in {path.name.rpartition("-")[0] for path in (self.root / "staging").glob("*-*")}:
             with suppress(Timeout), self._lock(key, timeout_s=0):
                 self._clear_staging(key)
 
     def _clear_staging(self, key: str) -> None:
-        """Remove what a writer of this key left that was killed; the caller holds the key's lock."""
+        """Remove what a killed writer of this key left behind; the caller holds the key's lock."""
         for left in (self.root / "staging").glob(f"{key}-*"):
             shutil.rmtree(left)
 
@@ -148,7 +148,7 @@ class ArtefactCache:
 
 
 def is_intact(entry: Path) -> bool:
-    """Whether the entry is there with every file as it was sealed."""
+    """Whether the entry exists and every file matches its seal."""
     try:
         sealed: dict[str, list[object]] = json.loads((entry / SEAL_NAME).read_text())
         return all(_fingerprint(entry / name) == facts for name, facts in sealed.items())
@@ -157,7 +157,7 @@ def is_intact(entry: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's content in hexadecimal."""
+    """Return the SHA-256 of a file's content in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -176,7 +176,7 @@ def _seal(directory: Path) -> None:
 
 
 def _describe(path: Path) -> CacheEntry | None:
-    """Return what the entry at `path` is; None where another process has just removed it."""
+    """Describe the entry at `path`; None if another process has just removed it."""
     try:
         used = (path / SEAL_NAME).stat().st_mtime
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

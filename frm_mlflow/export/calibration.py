@@ -1,4 +1,4 @@
-"""What static quantisation looks at: a user's images, or drawn ones."""
+"""Calibration data for static quantisation: the user's images, or random ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CALIBRATION_SEED = 20_240_301
 
 
 def calibration_batches(subject: Subject) -> list[NDArray[np.float32]]:
-    """Return whole batches of the network's shape, at least one.
+    """Return full batches in the network's input shape, at least one.
 
     Raises
     ------
     ConfigError
-        Where the file holds no array `images`, or one of another shape or with too few samples.
+        If the file has no array `images`, or its shape is wrong, or it has too few samples.
     ExportError
-        For a network with several inputs, or with one that is no float.
+        For a network with several inputs, or with an input that is not floating point.
     """
     if [spec.dtype for spec in subject.built.inputs] != ["float32"]:
         raise ExportError(f"'{subject.built.name}' has no single float input: static int8 cannot be calibrated")

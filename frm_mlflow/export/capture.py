@@ -1,6 +1,6 @@
-"""A live torch module, as training left it, written to a `.pt2` file: its graph and weights, no pickled class.
+"""Write a live torch module, as training left it, to a `.pt2` file: its graph and weights, no pickled class.
 
-Nothing of the module changes: not its mode, device, gradients or parameters, nor torch's random state.
+The module is not changed: mode, device, gradients, parameters and torch's random state stay as they are.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ from frm_mlflow.worker.identity import agreement
 from frm_mlflow.zoo.call import Call, calls_of
 
 LEAST_COSINE = 0.999
-"""Agreement of the graph with the module on the same input, below which it is another function."""
+"""Minimum cosine similarity of the graph's and the module's outputs; below it, they are different functions."""
 _WRAPPERS = {
     "DistributedDataParallel": "module",
     "DataParallel": "module",
     "OptimizedModule": "_orig_mod",
     "_FabricModule": "_original_module",
 }
-"""Classes around a user's module (DDP, torch.compile, Lightning Fabric), and where each keeps it."""
+"""Wrapper classes (DDP, torch.compile, Lightning Fabric) and the attribute in which each holds the module."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """A module's program on disk, and how many samples its example inputs hold."""
+    """A module's exported program on disk, and the number of samples in its example inputs."""
 
     path: Path
     batch_size: int
 
 
 def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int | None = 1) -> Captured:
-    """Trace `model` in eval mode on `example` with `torch.export` and write the program below `directory`.
+    """Trace `model` in eval mode on `example` with `torch.export` and write the program to `directory`.
 
     Parameters
     ----------
     model
-        On any device, in any mode, wrapped by DDP or `torch.compile` or not.
+        On any device, in any mode, with or without a DDP or `torch.compile` wrapper.
     example
         Arguments of one call: a tensor or array, a tuple or list of arguments, or a mapping of
-        keyword arguments (a mapping whose keys are no parameters of `forward` is one argument);
-        a `Call` where both kinds are needed.
+        keyword arguments (a mapping whose keys are not parameters of `forward` is one argument).
+    Use a `Call` if both kinds are needed.
     batch_size
-        Samples that the program takes: the example's first ones; None keeps the example's.
+        Number of samples that the program takes, from the start of the example; None keeps them all.
 
     Raises
     ------
     ConfigError
-        Where the example cannot be taken for a call of the model, or the model has no data.
+        If the example cannot be interpreted as a call of the model, or the model has no data.
     ExportError
-        Where torch cannot export the module, or the program computes something else.
+        If torch cannot export the module, or the program's outputs differ from the module's.
     """
     module = unwrap(model)
     device = _device_of(module)
@@ -81,12 +81,12 @@ def capture(model: nn.Module, example: Any, directory: Path, *, batch_size: int 
 
 
 def pickle_live(model: nn.Module, example: Any, path: Path, *, batch_size: int | None = 1) -> None:
-    """Pickle `model` with one call of it to `path`, for eager torch; the model itself is not changed.
+    """Pickle `model` and one example call to `path`, for eager torch; the model itself is not changed.
 
     Raises
     ------
     ConfigError
-        If the example is not a call of the model.
+        If the example is not a valid call of the model.
     ExportError
         If the module cannot be pickled.
     """
@@ -104,14 +104,14 @@ def pickle_live(model: nn.Module, example: Any, path: Path, *, batch_size: int |
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Return the user's own module inside DDP, DataParallel, `torch.compile` and Fabric, in any order."""
+    """Return the user's module from inside DDP, DataParallel, `torch.compile` and Fabric, nested in any order."""
     while (attribute := _WRAPPERS.get(type(model).__name__)) is not None:
         model = getattr(model, attribute)
     return model
 
 
 def as_call(module: nn.Module, example: Any) -> Call:
-    """Return the call of `module` that `example` stands for: of several readings the first that runs.
+    """Return the call of `module` that `example` describes: of several interpretations, the first that runs.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def _device_of(module: nn.Module) -> torch.device:
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Put every part in eval mode, and back in its own; keep torch's random state as it is."""
+    """Switch every submodule to eval mode, then restore its mode; leave torch's random state unchanged."""
     modes = [(part, part.training) for part in module.modules()]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
@@ -177,7 +177,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, tuple[Tensor, ...]]:
-    """Return the module's program on the CPU and the module's own outputs."""
+    """Return the module's program on the CPU, and the outputs of the module itself."""
     try:
         outputs = flat(*inputs)
     except Exception as error:
@@ -203,13 +203,13 @@ def _unfit_example(module: Any, error: Exception) -> ConfigError:
 
 
 def holds_lists(call: Call) -> bool:
-    """Whether an argument is a list, such as a detector's pictures: the list is the batch, and stays as it is."""
+    """Whether an argument is a list, such as a detector's images: the list is the batch and is kept as it is."""
     return any(isinstance(argument, list) for argument in (*call.args, *call.kwargs.values()))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep torch from printing and logging whole graphs: what it could not trace is told in one sentence."""
+    """Keep torch from printing and logging whole graphs; our error names in one sentence what it could not trace."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

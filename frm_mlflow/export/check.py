@@ -1,4 +1,4 @@
-"""What can be checked of a model before anything is exported or measured, without running any of its code."""
+"""Checks on a model before anything is exported or measured, without running any of its code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from frm_mlflow.zoo.inputs import inputs_of, read, specs_of
 
 
 def check_model(model: ModelConfig, precision: PrecisionConfig, *, batch_size: int) -> None:
-    """Refuse a model whose files, code or shapes are missing.
+    """Reject a model whose files, code or shapes are missing.
 
     Raises
     ------
     ConfigError
-        With the setting, what it names and what to set instead.
+        Naming the setting, its value and what to set instead.
     """
     if precision.calibration and not Path(precision.calibration).is_file():
         raise ConfigError(f"precision.calibration: there is no file '{precision.calibration}'")
@@ -59,7 +59,7 @@ def find_factory(target: str, *, setting: str) -> Path:
 
 
 def _file_of(module: str, *, setting: str) -> Path:
-    """Find a module's file part by part; importlib's own search would import its parents."""
+    """Find a module's file part by part, because importlib's search would import its parent packages."""
     first, *rest = module.split(".")
     spec = importlib.util.find_spec(first)
     if spec is None:

@@ -1,7 +1,7 @@
-"""Content of a user's factory: `python -m frm_mlflow.export.fingerprint FILE` builds the network and hashes it.
+"""Fingerprint of a user's factory: `python -m frm_mlflow.export.fingerprint FILE` builds and hashes the network.
 
 The hash covers the network (parameters, buffers, its printed form) and the files that were read to build it: modules,
-configurations, checkpoints. So an edited file of any kind is another network, whichever way it was read.
+configurations, checkpoints. Editing any of these files therefore gives another hash, however the file was read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FilesRead:
         sys.addaudithook(self._note)  # a hook cannot be removed, only silenced
 
     def stop(self) -> None:
-        """Note nothing more."""
+        """Stop recording."""
         self._is_active = False
 
     def _note(self, event: str, args: tuple[Any, ...]) -> None:
@@ -64,7 +64,7 @@ def fingerprint(content: dict[str, Any]) -> str:
 
 
 def _modules(names: Iterable[str]) -> Iterator[Path]:
-    """Yield the files of modules, the standard library's left out."""
+    """Yield the files of modules outside the standard library."""
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is not None:
@@ -72,7 +72,7 @@ def _modules(names: Iterable[str]) -> Iterator[Path]:
 
 
 def _package(target: str) -> Iterator[Path]:
-    """Yield every Python file beside the factory's module, and of the package that it is part of."""
+    """Yield every Python file next to the factory's module and in the package that contains it."""
     name = target.partition(":")[0]
     file = getattr(sys.modules[name], "__file__", None)
     if file is not None:
@@ -101,7 +101,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def main(path: Path) -> None:
-    """Read the settings from a file and write the hash beside it."""
+    """Read the settings from a file and write the hash next to it."""
     digest = fingerprint(json.loads(path.read_text()))
     path.with_suffix(".hash").write_text(digest)
 

@@ -1,4 +1,4 @@
-"""Any call of a module as one row of tensors in and one row of tensors out, which is all that a runtime knows."""
+"""Any call of a module as a flat list of tensors in and out, which is all that runtimes support."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["Call", "Flat", "described", "with_batch"]
 
 
 class Flat(nn.Module):
-    """A module whose arguments and results, however nested, are rows of tensors.
+    """A module whose arguments and results, however nested, are flat lists of tensors.
 
-    The tensors of the example call become the inputs, in the order in which torch flattens them;
-    what is no tensor in it (a flag, None) is kept as it is. The module itself is not changed, and
-    `train` and `eval` pass it by: an exported graph knows one mode only, and a user's module keeps
-    the one that it is in.
+    The tensors of the example call become the inputs, in the order in which torch flattens them.
+    Other values (a flag, None) are kept as they are. The module itself is not changed, and
+    `train` and `eval` do not reach it: an exported graph has only one mode, and the user's module
+    stays in its current mode.
     """
 
     def __init__(self, module: nn.Module, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> None:
@@ -34,23 +34,23 @@ class Flat(nn.Module):
 
     @property
     def is_positional(self) -> bool:
-        """Whether the example's arguments are tensors and nothing else, as a captured program's are."""
+        """Whether the example's arguments are only tensors, like those of a captured program."""
         return all(c is None for c in self._constants) and self._structure == _row(len(self._constants))
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Call the module as the example did, with these tensors."""
+        """Call the module like the example, with these tensors."""
         args, kwargs = self.call_with(tensors)
         return flatten(self.module(*args, **kwargs))
 
     def call_with(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of the example's call with these tensors."""
+        """Return the arguments of the example call with its tensors replaced by these."""
         rest = iter(tensors)
         leaves = [next(rest) if constant is None else constant[0] for constant in self._constants]
         args, kwargs = pytree.tree_unflatten(leaves, self._structure)
         return args, kwargs
 
     def train(self, mode: bool = True) -> Flat:  # noqa: ARG002 - torch's signature
-        """Leave the module in the mode that it is in."""
+        """Leave the module in its current mode."""
         return self
 
 
@@ -59,7 +59,7 @@ def _row(length: int) -> Any:
 
 
 def described(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the form of a call as plain data: each tensor by its place in the row, other values as they are.
+    """Return the structure of a call as plain data: each tensor by its index, other values as they are.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def _form(value: Any, places: Any) -> Any:
 
 
 def with_batch(tensors: Sequence[Tensor], batch_size: int | None) -> tuple[Tensor, ...]:
-    """Return the tensors with `batch_size` samples: the first ones, repeated where there are fewer.
+    """Return the tensors with `batch_size` samples: the first ones, repeated if there are fewer.
 
-    The first axis of the first tensor is the batch. Of the others it is their first axis if that has the same size,
-    else their second (the state of a recurrent network); other tensors, and scalars, stay as they are. With None
-    all do.
+    The first axis of the first tensor is the batch. In the others, the batch is the first axis if it has the same
+    size, else the second (the state of a recurrent network). Other tensors and scalars stay as they are. With None,
+    nothing changes.
     """
     if batch_size is None or not tensors or tensors[0].ndim == 0:
         return tuple(tensors)

@@ -1,6 +1,6 @@
-"""A module of the calling process that no exporter takes: pickled whole, and run by eager torch in our own workers.
+"""A module of the calling process that cannot be exported: pickled whole and run by eager torch in our workers.
 
-Only `log_frm` writes such a file, into a folder of its own, and never for a model that somebody else logged.
+Only `log_frm` writes such a file, to a separate folder, and never for a model that another user logged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUNTIMES = ("torch", "torch_compile")
 
 
 def save(module: nn.Module, call: Call, path: Path) -> None:
-    """Pickle a module with one call of it, on the CPU; classes of a script travel by value.
+    """Pickle a module and one example call on the CPU; classes defined in a script are pickled by value.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def save(module: nn.Module, call: Call, path: Path) -> None:
 
 
 def prepare(request: ExportRequest) -> Subject:
-    """Load the module and run the reference on its call.
+    """Load the module and run the reference on its example call.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def prepare(request: ExportRequest) -> Subject:
 
 
 def place(path: Path, directory: Path) -> Path:
-    """Copy the pickle to where a worker loads it."""
+    """Copy the pickle to the place from which a worker loads it."""
     return Path(shutil.copyfile(path, directory / FILE_NAME))
 
 

@@ -1,8 +1,8 @@
-"""What one call of an `.onnx` file costs, from ONNX Runtime's own record of the nodes that it ran and their shapes.
+"""Cost of one call of an `.onnx` file, from ONNX Runtime's profile of the nodes that ran and their shapes.
 
-The record holds what really ran on the measured input: the nodes inside functions and loops, each as often as it ran,
-and shapes that depend on data. The rule is that of `zoo.operators`: formulas, a list of what is free, and everything
-else is named and withholds the FLOPs.
+The profile shows what really ran on the measured input: the nodes inside functions and loops, each as often as it ran,
+and shapes that depend on data. The rule is that of `zoo.operators`: formulas for products, a list of free operators.
+Any other operator is named as uncounted, and then no FLOPs are reported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 Shape = tuple[int, ...]
 
 MOST_EVENTS = 1_000_000
-"""Events that ONNX Runtime keeps of one session; what comes after them is lost."""
+"""Maximum number of events that ONNX Runtime records per session; later events are lost."""
 
 _FREE_NAMES = """
 Abs Acos Acosh Add AffineGrid And ArgMax ArgMin ArrayFeatureExtractor Asin Asinh Atan Atanh AveragePool
@@ -42,12 +42,12 @@ SplitToSequence Sqrt Squeeze StringConcat StringNormalizer StringSplit Sub Sum S
 TfIdfVectorizer ThresholdedRelu Tile TopK Transpose Trilu Unique Unsqueeze Upsample Where Xor ZipMap
 """
 _FREE = frozenset(_FREE_NAMES.split())
-"""Operators without a multiply-accumulate by convention; a loop or branch is free, what runs inside is not."""
+"""Operators that by convention have no multiply-accumulates. A loop or branch is free; its body is not."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One run of one node."""
+    """One execution of one node."""
 
     name: str
     operator: str
@@ -57,7 +57,7 @@ class Event:
 
 @dataclass(frozen=True)
 class GraphCost:
-    """Multiply-accumulates of one call, elements that its products write, and what could not be counted."""
+    """Multiply-accumulates of one call, elements that its products write, and operators that could not be counted."""
 
     macs: int
     activations: int
@@ -79,18 +79,18 @@ def cost_of(events: Sequence[Event], attributes: Mapping[str, Mapping[str, Any]]
 
 
 def macs_of(event: Event, attributes: Mapping[str, Any]) -> int | None:
-    """Return the multiply-accumulates of one run of a node: 0 for a free one, None if they are unknown."""
+    """Return the multiply-accumulates of one execution of a node: 0 if it is free, None if they are unknown."""
     formula = _FORMULAS.get(event.operator)
     if formula is None:
         return 0 if event.operator in _FREE else None
     try:
         return int(formula(event.inputs, event.outputs, attributes))
     except (IndexError, KeyError, ValueError, ZeroDivisionError):
-        return None  # the record lacks a shape or an attribute: named as uncounted, never a part of the sum
+        return None  # the profile lacks a shape or an attribute: reported as uncounted, never added to the sum
 
 
 def read_events(profile: Path) -> tuple[Event, ...]:
-    """Return the nodes that ran, in order, from a profile of ONNX Runtime."""
+    """Return the executed nodes in order, from an ONNX Runtime profile."""
     with profile.open() as file:
         content = json.load(file)
     return tuple(_event(entry) for entry in content if entry.get("cat") == "Node" and "op_name" in entry["args"])
@@ -134,13 +134,13 @@ def _gemm(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Mapping[str, Any
 
 
 def _recurrent(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Mapping[str, Any]) -> float:  # noqa: ARG001
-    """Every step of every sequence multiplies the input and the state by their weights, in each direction."""
+    """Count a recurrent layer: each step of each sequence multiplies input and state by weights, per direction."""
     steps = math.prod(inputs[0][:-1])
     return steps * (math.prod(inputs[1]) + math.prod(inputs[2]))
 
 
 def _attention(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Mapping[str, Any]) -> float:  # noqa: ARG001
-    """ONNX's Attention (query, key, value), or Microsoft's (input and one weight for the three of them)."""
+    """Count ONNX's Attention (query, key, value) or Microsoft's (an input and one weight for all three)."""
     query, key = inputs[:2]
     if len(key) == 2:
         batch, length, width = query
@@ -162,7 +162,7 @@ def _einsum(inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Mappi
 
 
 def _per_sample(attribute: str) -> Formula:
-    """Return the formula of a classical model that multiplies each sample by all numbers of an attribute."""
+    """Return the formula for a classical model that multiplies each sample by every number in an attribute."""
     return lambda inputs, _, attributes: math.prod(inputs[0][:-1]) * len(attributes[attribute])
 
 
@@ -182,4 +182,4 @@ _FORMULAS: dict[str, Formula] = {
     **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _per_sample("support_vectors")),
 }
 NEEDS_ATTRIBUTES = ("Einsum", "LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor")
-"""Operators whose cost does not follow from their shapes alone."""
+"""Operators whose cost cannot be computed from their shapes alone."""

@@ -1,4 +1,4 @@
-"""A user's own `.onnx` file, run as it is, with ONNX Runtime's unoptimised run as its reference and its count."""
+"""A user's `.onnx` file, run unchanged; an unoptimised ONNX Runtime session gives its reference outputs and cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PROFILE = "profile"
 
 
 def operators(model: Any) -> Counter[str]:
-    """Operators by name, those of functions and subgraphs included, constants left out."""
+    """Count the operators by name, including those in functions and subgraphs, without constants."""
     return Counter(node.op_type for node in nodes_of(model) if node.op_type != "Constant")
 
 
@@ -47,7 +47,7 @@ def pack_file(request: ExportRequest, directory: Path) -> Artefact:
     Raises
     ------
     ConfigError
-        If the file is not ONNX, or has free axes that no setting gives a size.
+        If the file is not ONNX, or has free axes without a size in any setting.
     ExportError
         If ONNX Runtime cannot run it.
     """
@@ -82,7 +82,7 @@ def load(path: Path) -> Any:
     Raises
     ------
     ConfigError
-        If it is not an ONNX file. Whether it can run is for the runtime to decide.
+        If it is not an ONNX file. Whether the file can run is left to the runtime.
     """
     try:
         model = onnx.load(path, load_external_data=False)
@@ -100,7 +100,7 @@ def input_names(model: Any) -> list[str]:
 
 
 def has_open_axes(path: Path, *, batch_size: int) -> bool:
-    """Whether the file has a free axis beside the batch, so that only an example or a setting gives its shapes."""
+    """Whether the file has a free axis other than the batch, so its shapes need an example or a setting."""
     try:
         settled_inputs(load(path), ModelConfig(name="", source="onnx", path=str(path)), batch_size=batch_size)
     except ConfigError as error:
@@ -109,7 +109,7 @@ def has_open_axes(path: Path, *, batch_size: int) -> bool:
 
 
 def saved_inputs(path: Path, example: Any, scratch: Path) -> dict[str, Any]:
-    """Return `model.inputs` that feed the file an example, which is saved in `scratch`.
+    """Return the `model.inputs` that feed an example, saved in `scratch`, to the file.
 
     The example is one array, arrays by input name, or a tuple or list of them in the file's order.
     """
@@ -127,7 +127,7 @@ def saved_inputs(path: Path, example: Any, scratch: Path) -> dict[str, Any]:
 
 
 def external_files(path: Path, model: Any) -> dict[str, Path]:
-    """Return the files with external data that the model refers to, by their location beside it.
+    """Return the files with external data that the model refers to, by their path relative to it.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def external_files(path: Path, model: Any) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class FileInput:
-    """An input of the file, settled: what is drawn for it, and the size that each named free axis has."""
+    """An input of the file with its shape resolved: what is drawn for it, and the size of each named free axis."""
 
     name: str
     drawn: Input
@@ -159,15 +159,15 @@ class FileInput:
 
 
 def settled_inputs(model: Any, config: ModelConfig, *, batch_size: int) -> tuple[FileInput, ...]:
-    """Return the file's inputs with every axis settled.
+    """Return the file's inputs with every axis resolved.
 
-    A fixed axis stays as it is. A free one takes its size from `model.inputs`, `model.axes` (by its name), the batch
+    A fixed axis keeps its size. A free axis takes its size from `model.inputs`, `model.axes` (by its name), the batch
     size (the first axis), or `input_size` and `input_shape`.
 
     Raises
     ------
     ConfigError
-        For a free axis that no setting gives a size, a setting that contradicts the file, an input that does not
+        For a free axis without a size in any setting, a setting that contradicts the file, an input that does not
         exist, or one that cannot be drawn.
     """
     names = set(input_names(model))
@@ -230,7 +230,7 @@ def _size(
     name: str, axis: int, dim: Any, given: Sequence[int] | None, wanted: Sequence[int | None], axes: Mapping[str, int]
 ) -> int:
     fixed = dim.dim_value if dim.dim_value > 0 else None
-    # The batch of a fixed file is checked over all inputs: a state or a constant may have another first axis.
+    # A fixed batch size is checked across all inputs: a state or a constant may have another first axis.
     setting = given[axis] if given is not None else wanted[axis]
     if fixed is not None:
         if setting not in (None, fixed):
@@ -264,7 +264,7 @@ def _wanted_shape(config: ModelConfig, *, rank: int) -> list[int | None]:
 
 
 def _check_batch(inputs: Sequence[FileInput], specs: Mapping[str, InputSpec], batch_size: int) -> None:
-    """Refuse a file whose batch is fixed to another size; a batch axis that the settings name is taken at its word."""
+    """Reject a file whose batch is fixed to another size; a batch axis that the settings name is trusted."""
     firsts = {one.name: one.drawn.shape[0] for one in inputs if len(one.drawn.shape) > 1}
     is_named = any("batch" in (spec.shape or ()) for spec in specs.values())
     if firsts and not is_named and batch_size not in firsts.values():
@@ -276,7 +276,7 @@ def _check_batch(inputs: Sequence[FileInput], specs: Mapping[str, InputSpec], ba
 
 
 def _largest_indices(model: Any) -> dict[str, int]:
-    """Return the largest index that each input may hold that picks rows of a stored table, such as token ids."""
+    """Return the largest index allowed for each input that selects rows of a stored table, such as token ids."""
     sizes = {name: tuple(tensor.dims) for name, tensor in tensors_of(model)}
     sources: dict[str, str] = {}
     largest: dict[str, int] = {}
@@ -292,7 +292,7 @@ def _largest_indices(model: Any) -> dict[str, int]:
 
 
 def _free_dimensions(inputs: Sequence[FileInput]) -> dict[str, int]:
-    """Return the named free axes with their sizes, for the runtime to plan with; the file keeps them free."""
+    """Return the named free axes with their sizes as a hint for the runtime; they stay free in the file."""
     sizes: dict[str, set[int]] = {}
     for one in inputs:
         for symbol, size in one.symbols.items():
@@ -301,7 +301,7 @@ def _free_dimensions(inputs: Sequence[FileInput]) -> dict[str, int]:
 
 
 def _place(path: Path, model: Any, directory: Path) -> None:
-    """Put the file and its external data into `directory`; large data is linked, if the disk allows it."""
+    """Put the file and its external data in `directory`; large data is hard-linked if the disk allows it."""
     shutil.copyfile(path, directory / FILE_NAME)
     for location, file in external_files(path, model).items():
         if location in (FILE_NAME, MANIFEST_NAME, REFERENCE_NAME):
@@ -310,7 +310,7 @@ def _place(path: Path, model: Any, directory: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(file, copy)
-        except OSError:  # another disk, or one without links
+        except OSError:  # another disk, or one that does not support links
             shutil.copyfile(file, copy)
 
 
@@ -324,7 +324,7 @@ def _run_unoptimised(
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_profiling = True
     options.profile_file_prefix = str(directory / _PROFILE)
-    # Weights that are packed for a kernel would be missing from the record.
+    # Weights that are prepacked for a kernel would be missing from the profile.
     options.add_session_config_entry("session.disable_prepacking", "1")
     ort.set_default_logger_severity(3)
     try:

@@ -1,4 +1,4 @@
-"""Facts that an ONNX graph itself states: its nodes with those of functions and subgraphs, weights and precision."""
+"""Facts stated in an ONNX graph: its nodes, including those of functions and subgraphs, weights and precision."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ INTEGER_PRODUCTS = frozenset(
         "DynamicQuantizeLSTM",
     )
 )
-"""Products that multiply 8-bit integers."""
+"""Operators that multiply 8-bit integers."""
 MOVES = frozenset(
     (
         "Reshape",
@@ -64,16 +64,16 @@ _SCALES = {
     "ConvInteger": (2, 3),
     "MatMulInteger": (2, 3),
 }
-"""Inputs that hold a quantiser's scale or zero point, which are no weights."""
+"""Inputs that hold a quantiser's scale or zero point, which are not weights."""
 _WEIGHT_OPERATORS = frozenset(("DequantizeLinear", *INTEGER_PRODUCTS, "MatMulNBits"))
 _CLASSICAL_WEIGHTS = ("coefficients", "intercepts", "support_vectors", "rho")
 _CLASSICAL_UNKNOWN = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
-"""Models whose numbers are thresholds and leaves: they have no parameters in a network's sense."""
+"""Models whose numbers are thresholds and leaves, so they have no parameters in a network's sense."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Numbers that a file holds: its parameters (None if they cannot be told apart) and all of them in bytes."""
+    """Stored numbers of a file: its parameter count (None if they cannot be identified) and their total bytes."""
 
     parameters: int | None
     bytes: int
@@ -81,7 +81,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Precision:
-    """What the products compute in: a precision, or `mixed`; how many there are and how many are floats."""
+    """Precision of the matrix products, or `mixed`; how many there are and how many are floating point."""
 
     name: str
     products: int
@@ -96,7 +96,7 @@ def nodes_of(model: Any) -> Iterator[Any]:
 
 
 def tensors_of(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every stored tensor with the value that it is: initializers and Constant nodes, in all graphs."""
+    """Yield every stored tensor with its value name: initializers and Constant nodes, in all graphs."""
     graphs = [model.graph]
     for node in nodes_of(model):
         for attribute in node.attribute:
@@ -111,8 +111,8 @@ def tensors_of(model: Any) -> Iterator[tuple[str, Any]]:
 def weights_of(model: Any) -> Weights:
     """Count parameters and bytes.
 
-    Parameters are stored floats with at least one axis, and integers that are weights of a quantised network; scales
-    and zero points of quantisers are none. Of the classical models, linear ones and support vectors are counted.
+    Parameters are stored floats with at least one axis, and integer weights of a quantised network. Quantisers' scales
+    and zero points are not counted. Of the classical models, linear ones and support vectors are counted.
     """
     nodes = list(nodes_of(model))
     scales = {node.input[k] for node in nodes for k in _SCALES.get(node.op_type, ()) if k < len(node.input)}
@@ -132,10 +132,10 @@ def weights_of(model: Any) -> Weights:
 
 
 def precision_of(model: Any) -> Precision:
-    """Return what the file's products compute in.
+    """Return the precision in which the file's matrix products compute.
 
     int8 if at least half of them multiply integers (or what was dequantised, on both sides), the one float type if
-    they share it, and `mixed` otherwise: two float types, or weights that alone are quantised. A file without
+    they all share it, and `mixed` otherwise: two float types, or only the weights quantised. A file without matrix
     products computes in the type of its first float input or weight.
     """
     producers = {output: node for node in nodes_of(model) for output in node.output}
@@ -155,7 +155,7 @@ def precision_of(model: Any) -> Precision:
 
 
 def products_in(node: Any) -> int:
-    """Return how many matrix products one node holds: a recurrent layer has two for each direction."""
+    """Return the number of matrix products in one node: a recurrent layer has two per direction."""
     if node.op_type not in _RECURRENT:
         return 1
     directions = [attribute.s for attribute in node.attribute if attribute.name == "direction"]
@@ -163,7 +163,7 @@ def products_in(node: Any) -> int:
 
 
 def attributes_of(model: Any, operators: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """Return the attributes of the main graph's nodes with these operators, by the names of ONNX Runtime's record."""
+    """Return the attributes of the main graph's nodes with these operators, by node name in ONNX Runtime's profile."""
     found: dict[str, dict[str, Any]] = {}
     for place, node in enumerate(model.graph.node):
         if node.op_type in operators:
@@ -188,7 +188,7 @@ def _bytes(data_type: int, count: int) -> int:
 
 
 def _types(model: Any) -> dict[str, int]:
-    """Return the types of the values whose type the file states: inputs and stored tensors."""
+    """Return the types of the values that have one in the file: inputs and stored tensors."""
     types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
     return types | {name: tensor.data_type for name, tensor in tensors_of(model)}
 
@@ -206,7 +206,7 @@ def _precision(node: Any, producers: Mapping[str, Any], types: Mapping[str, int]
 
 
 def _is_dequantised(name: str, producers: Mapping[str, Any]) -> bool:
-    """Whether a value comes out of a dequantiser, over any number of moves of data."""
+    """Whether a value comes from a dequantiser, through any number of data-movement operators."""
     node = producers.get(name)
     while node is not None and node.op_type in MOVES and node.input:
         node = producers.get(node.input[0])
@@ -214,7 +214,7 @@ def _is_dequantised(name: str, producers: Mapping[str, Any]) -> bool:
 
 
 def _float_type(name: str, producers: Mapping[str, Any], types: Mapping[str, int]) -> int | None:
-    """Return the float type of a value: as stated, or that of what it was computed from."""
+    """Return the float type of a value: the stated one, or that of the values it is computed from."""
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)

@@ -1,4 +1,4 @@
-"""Make an artefact: build the network, take its reference outputs, convert it, check it and describe it."""
+"""Export a model: build the network, compute its reference outputs, convert it, check it and describe it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from frm_mlflow.zoo.samples import REFERENCE_SEED
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 KEPT_SHARE = 0.9
-"""Share of the network's weights and compute operators that an artefact must hold; less means removed branches."""
+"""Minimum share of the network's weights and compute operators in an export; less means removed branches."""
 
 
 def pack(request: ExportRequest, directory: Path) -> None:
-    """Fill `directory` with the artefact that `request` asks for.
+    """Fill `directory` with the exported model that `request` describes.
 
     Raises
     ------
     ConfigError, ModelError
-        Where the network cannot be built.
+        If the network cannot be built.
     ExportError
-        Where the converter refuses it or removed part of it.
+        If the converter rejects it or removed part of it.
     """
     support = support_of(request.runtime)
     exporter = importlib.import_module(f"frm_mlflow.export.{support.exporter}")
@@ -64,7 +64,7 @@ def prepare(request: ExportRequest) -> Subject:
 
 
 def subject_of(built: BuiltModel, call: Call, request: ExportRequest) -> Subject:
-    """Return the network as a row of tensors in and out, with its reference and its cost on that very call."""
+    """Return the network with flat lists of tensors in and out, and its reference and cost for that same call."""
     flat = Flat(built.module, call.args, call.kwargs)
     if not flat.example:
         raise ConfigError(f"'{built.name}': the example holds no tensor; give the arguments of one call")
@@ -87,7 +87,7 @@ def subject_of(built: BuiltModel, call: Call, request: ExportRequest) -> Subject
 
 
 def _names(built: BuiltModel, call: Call, flat: Flat) -> list[str]:
-    """Return the inputs' names: those of the settings, of keyword arguments, or their places."""
+    """Return the inputs' names: from the settings, from keyword arguments, or by position."""
     if len(built.inputs) == len(flat.example):
         return [spec.name for spec in built.inputs]
     names = [name for name, value in call.kwargs.items() if isinstance(value, torch.Tensor)]
@@ -97,12 +97,12 @@ def _names(built: BuiltModel, call: Call, flat: Flat) -> list[str]:
 
 
 def check_whole(subject: Subject, converted: Converted) -> None:
-    """Refuse an artefact that lacks weights or operators of the network.
+    """Reject an exported model that lacks weights or operators of the network.
 
     Raises
     ------
     ExportError
-        Where the file or its graph is smaller than the network can be in its precision.
+        If the file or its graph is smaller than the network can be in its precision.
     """
     weights = subject.cost.weights * BYTES.get(converted.precision, 1)
     size = file_bytes(converted.file)
@@ -119,7 +119,7 @@ def check_whole(subject: Subject, converted: Converted) -> None:
 
 
 def file_bytes(file: Path) -> int:
-    """Bytes of a model's file and of those that carry its weights beside it (same stem)."""
+    """Return the size in bytes of a model's file and of the weight files next to it (same stem)."""
     return sum(path.stat().st_size for path in file.parent.glob(f"{file.stem}.*"))
 
 
@@ -154,7 +154,7 @@ def _facts(request: ExportRequest, subject: Subject, converted: Converted) -> di
 
 
 def _counted(built: BuiltModel, cost: ComputeCost) -> dict[str, Any]:
-    """Return what the count tells: no FLOPs if an operator could not be counted, no side if the input is no picture."""
+    """Return the counted facts: no FLOPs if an operator is uncounted, no side length if the input is not an image."""
     facts: dict[str, Any] = {} if built.input_size is None else {"input_size": built.input_size}
     if not cost.is_complete:
         return facts
@@ -163,10 +163,10 @@ def _counted(built: BuiltModel, cost: ComputeCost) -> dict[str, Any]:
 
 
 def _weights_mib(built: BuiltModel, *, bytes_per_value: int) -> float:
-    """Size of parameters and buffers in the precision that runs."""
+    """Return the size of parameters and buffers in the precision that runs."""
     values = [*built.module.parameters(), *built.module.buffers()]
     return sum(v.numel() * (bytes_per_value if v.is_floating_point() else v.element_size()) for v in values) / 2**20
 
 
 _PREPARE = {"pt2": program_file.prepare, "live": live_file.prepare}
-"""Sources that are a file; the others are built by a recipe."""
+"""Sources that are a file; the others are built from a recipe."""

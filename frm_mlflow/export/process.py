@@ -1,6 +1,6 @@
-"""Run one export in a process of its own.
+"""Run one export in a separate process.
 
-Converters change global state, print, leak and crash; none of that reaches the sweep.
+Converters change global state, print, leak memory and crash; none of that affects the sweep.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _LAST_LINES = 15
 
 
 def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
-    """Have a fresh process fill `directory` with the artefact of `request`.
+    """Start a new process that fills `directory` with the exported model of `request`.
 
     Raises
     ------
     FrmError
-        What the process raised; `ExportError` with its last output where it crashed or took too long.
+        What the process raised; `ExportError` with its last output if it crashed or took too long.
     """
     (directory / REQUEST_NAME).write_text(request.to_json())
     command = python_command("frm_mlflow.export", str(directory))
@@ -49,9 +49,9 @@ def run(request: ExportRequest, directory: Path, *, timeout_s: float) -> None:
 
 
 def fingerprint(settings: Mapping[str, Any], *, timeout_s: float = 600.0) -> str | None:
-    """Have a fresh process build a user's network and return the hash of its content.
+    """Start a new process that builds a user's network, and return the hash of its content.
 
-    Returns None if it cannot be built or hashed: the export then gives the reason, and its result is not used again.
+    Returns None if it cannot be built or hashed. The export then reports the reason, and its result is not reused.
     """
     with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
         request = Path(scratch) / "factory.json"
@@ -62,9 +62,9 @@ def fingerprint(settings: Mapping[str, Any], *, timeout_s: float = 600.0) -> str
 
 
 def _run_python(command: Sequence[str], directory: Path, *, timeout_s: float) -> int | None:
-    """Run Python in a process group of its own and return its exit code, None after a timeout."""
+    """Run Python in a new process group and return its exit code, None after a timeout."""
     extra = {
-        "TORCHINDUCTOR_CACHE_DIR": str(directory / INDUCTOR_NAME),  # importing it makes a folder, which stays in /tmp
+        "TORCHINDUCTOR_CACHE_DIR": str(directory / INDUCTOR_NAME),  # otherwise importing it leaves a folder in /tmp
         PARENT_VARIABLE: str(os.getpid()),
     }
     with (directory / LOG_NAME).open("wb") as output:
@@ -80,7 +80,7 @@ def _run_python(command: Sequence[str], directory: Path, *, timeout_s: float) ->
 
 
 def _wait(process: subprocess.Popen[bytes], *, timeout_s: float) -> int | None:
-    """Return the exit code, None after a timeout; no process of the export's group outlives this."""
+    """Return the exit code, None after a timeout; no process of the export's group survives this call."""
     try:
         return process.wait(timeout=timeout_s)
     except subprocess.TimeoutExpired:

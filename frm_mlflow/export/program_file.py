@@ -1,4 +1,4 @@
-"""A `.pt2` file (`torch.export.save`), a user's own or a captured live module: measured on its example inputs."""
+"""A `.pt2` file (`torch.export.save`), from the user or a captured live module, measured on its example inputs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def prepare(request: ExportRequest) -> Subject:
     Raises
     ------
     ConfigError
-        Where the file is no exported program, has no example inputs or cannot run at the asked
-        batch size.
+        If the file is not an exported program, has no example inputs or cannot run at the requested
+    batch size.
     """
     module = load(Path(str(request.model.path)))
     inputs = with_batch(module.example, request.batch_size)
@@ -48,7 +48,7 @@ def prepare(request: ExportRequest) -> Subject:
 
 
 def _cost(module: Flat, inputs: tuple[Tensor, ...], *, batch_size: int) -> ComputeCost:
-    """Count one sample, dense and without what zero weights make idle."""
+    """Count one sample twice: dense, and without the operations that zero weights make unnecessary."""
     cost = count_module(module, inputs, batch_size=batch_size)
     graph = module.module
     if not isinstance(graph, torch.fx.GraphModule) or not module.is_positional:
@@ -65,7 +65,7 @@ def load(path: Path) -> Flat:
     Raises
     ------
     ConfigError
-        Where the file is no exported program or has no example inputs.
+        If the file is not an exported program or has no example inputs.
     """
     try:
         program = torch.export.load(path)

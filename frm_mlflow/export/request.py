@@ -1,4 +1,4 @@
-"""What an export is asked for, and the key under which its artefact is cached."""
+"""The request for an export, and the key under which its result is cached."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from frm_mlflow.records import content_hash
 from frm_mlflow.zoo.inputs import specs_of
 
 EXPORTER_VERSION = 3
-"""Raised whenever an exporter writes something else for the same request; older exports are then made again."""
+"""Increased whenever an exporter's output for the same request changes; older exports are then replaced."""
 QUANTISER_VERSION = 2
-"""Raised where a quantiser's settings change; artefacts of other precisions stay valid."""
+"""Increased when a quantiser's settings change; exports in other precisions stay valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class ExportRequest:
     batch_size: int
 
     def key(self) -> str:
-        """Content hash of all that goes into the artefact, library versions and the user's files included."""
+        """Return the hash of everything that goes into the export, including library versions and the user's files."""
         content = {
             "request": asdict(self) | {"runtime": support_of(self.runtime).artefact or self.runtime},
             "files": self._files(),
@@ -64,7 +64,7 @@ class ExportRequest:
 
     @classmethod
     def from_json(cls, text: str) -> ExportRequest:
-        """Read a request back."""
+        """Read a request from its JSON."""
         raw = json.loads(text)
         model, precision = ModelConfig(**raw.pop("model")), PrecisionConfig(**raw.pop("precision"))
         return cls(model=model, precision=precision, **raw)
@@ -76,7 +76,7 @@ def hash_file(path: Path, *, setting: str) -> str:
     Raises
     ------
     ConfigError
-        Where there is no file at `path`; `setting` names who asked for it.
+        If there is no file at `path`; `setting` names the setting that refers to it.
     """
     if not path.is_file():
         raise ConfigError(f"{setting}: there is no file '{path}'")
@@ -84,7 +84,7 @@ def hash_file(path: Path, *, setting: str) -> str:
 
 
 def _factory_hash(model: ModelConfig) -> str:
-    """Hash the content of the network that a user's factory builds; what cannot be hashed is exported again."""
+    """Hash the network that a user's factory builds; a network that cannot be hashed is exported each time."""
     find_factory(str(model.target), setting="model.target")
     content = {"target": model.target, "kwargs": model.kwargs, "seed": model.seed, "example": model.example}
     return process.fingerprint(content) or f"unknown {uuid.uuid4().hex}"
@@ -96,6 +96,6 @@ def _external(path: Path) -> dict[str, str]:
 
     try:
         files = external_files(path, load(path))
-    except ConfigError:  # no file that can be run: the export refuses it with this reason
+    except ConfigError:  # not a file that can run: the export rejects it with this reason
         return {}
     return {f"external {location}": sha256(file) for location, file in files.items()}

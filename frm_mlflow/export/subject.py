@@ -1,4 +1,4 @@
-"""What exporters are given and what they give back."""
+"""Input and output types of the exporters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = tuple[NDArray[Any], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A network to export, with its reference inputs and outputs and its counted cost."""
+    """A network to export, with its reference inputs and outputs and its computed cost."""
 
     built: BuiltModel
     inputs: Arrays
@@ -28,18 +28,18 @@ class Subject:
     precision: PrecisionConfig
     runtime: str = ""
     call: dict[str, Any] | None = None
-    """Form of the call as plain data (`flat.described`), if it is more than a row of tensors."""
+    """Structure of the call as plain data (`flat.described`), if it is more than a flat list of tensors."""
     pickled: Path | None = None
     """File of a live module that was pickled."""
 
     @property
     def output_specs(self) -> tuple[TensorSpec, ...]:
-        """The outputs as the reference gives them."""
+        """Names, shapes and types of the reference's outputs."""
         return tuple(TensorSpec(f"output_{i}", o.shape, str(o.dtype)) for i, o in enumerate(self.outputs))
 
 
 def as_reference(tensor: torch.Tensor) -> NDArray[Any]:
-    """Return an output of the reference: floats in float32, integers as they are, complex numbers as pairs."""
+    """Return a reference output: floats as float32, integers unchanged, complex numbers as pairs."""
     tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     tensor = tensor.dequantize() if tensor.is_quantized else tensor
     array: NDArray[Any] = (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
@@ -47,7 +47,7 @@ def as_reference(tensor: torch.Tensor) -> NDArray[Any]:
 
 
 def tensor_dtype(tensor: torch.Tensor) -> str:
-    """Return numpy's name of a tensor's type."""
+    """Return NumPy's name for a tensor's type."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -55,8 +55,8 @@ def tensor_dtype(tensor: torch.Tensor) -> str:
 class Converted:
     """A file in a runtime's format.
 
-    `nodes` are all operators of its graph, `compute_nodes` its convolutions and matrix products
-    and `float_nodes` those of them that stayed in floating point. With `has_loops` a product may stand for many.
+    `nodes` counts all operators of its graph, `compute_nodes` its convolutions and matrix products,
+    and `float_nodes` those that stayed in floating point. With `has_loops`, one product may run many times.
     """
 
     file: Path
@@ -71,7 +71,7 @@ class Converted:
 
 
 def in_torch(subject: Subject, file: Path, *, loader: dict[str, Any] | None = None) -> Converted:
-    """Return a file that torch itself runs: the network's own operators, all in floating point."""
+    """Return a file that torch itself runs: the network's original operators, all in floating point."""
     quantised = subject.cost.quantised_ops
     precision = "int8" if quantised and 2 * quantised >= subject.cost.compute_ops else subject.precision.name
     if 0 < 2 * quantised < subject.cost.compute_ops:

@@ -1,6 +1,6 @@
-"""Which runtime takes which precision where, and what must be installed to export to it.
+"""The precisions that each runtime supports on each compute unit, and the packages needed to export to it.
 
-Looking this up imports no runtime.
+Looking this up does not import any runtime.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from frm_mlflow.errors import ConfigError, MissingExtraError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeSupport:
-    """What can be exported to a runtime.
+    """The exports that a runtime supports.
 
-    `packages` are importable names to the distributions that carry them, all of `extra`.
-    `cpu` and `cuda` are the precisions that the runtime has kernels for; empty means that it
-    does not run there. `artefact` names the runtime whose artefact it shares.
+    `packages` maps importable names to the distributions that provide them, all part of `extra`.
+    `cpu` and `cuda` are the precisions for which the runtime has kernels; empty means that it
+    does not run there. `artefact` names the runtime whose exported model it shares.
     """
 
     exporter: str
@@ -39,7 +39,7 @@ _ONNX = _TORCH | {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 OTHER_BUILDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"onnxruntime": ("onnxruntime-gpu",), "tensorrt": ("tensorrt-cu13", "tensorrt-cu12")}
 )
-"""Distributions that carry the same package under another name."""
+"""Distributions that provide the same package under another name."""
 RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
     {
         "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS),
@@ -94,7 +94,7 @@ RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
 
 
 def runtimes() -> tuple[str, ...]:
-    """Names of all runtimes that have an exporter."""
+    """Return the names of all runtimes that have an exporter."""
     return tuple(RUNTIMES)
 
 
@@ -104,7 +104,7 @@ def support_of(runtime: str) -> RuntimeSupport:
     Raises
     ------
     ConfigError
-        For an unknown runtime; the known ones are listed.
+        For an unknown runtime; the message lists the supported ones.
     """
     if runtime not in RUNTIMES:
         raise ConfigError(f"unknown runtime '{runtime}'; valid: {', '.join(RUNTIMES)}")
@@ -112,20 +112,20 @@ def support_of(runtime: str) -> RuntimeSupport:
 
 
 def precisions(runtime: str, *, compute_unit: str = "cpu") -> tuple[str, ...]:
-    """Precisions that the runtime has kernels for on a compute unit (`cpu` or `gpu`)."""
+    """Return the precisions for which the runtime has kernels on a compute unit (`cpu` or `gpu`)."""
     support = support_of(runtime)
     return support.cpu if compute_unit == "cpu" else support.cuda
 
 
 def check(runtime: str, precision: str, *, compute_unit: str = "cpu") -> None:
-    """Refuse what cannot be exported, before anything is built or measured.
+    """Reject a combination that cannot be exported, before anything is built or measured.
 
     Raises
     ------
     ConfigError
-        For an unknown runtime, or a precision that it has no kernels for on the compute unit.
+        For an unknown runtime, or a precision for which it has no kernels on the compute unit.
     MissingExtraError
-        Where the runtime's packages are not installed.
+        If the runtime's packages are not installed.
     """
     supported = precisions(runtime, compute_unit=compute_unit)
     if not supported:
@@ -143,7 +143,7 @@ def check(runtime: str, precision: str, *, compute_unit: str = "cpu") -> None:
 
 
 def versions(runtime: str, source: str) -> dict[str, str]:
-    """Versions of the libraries that shape an artefact: the runtime's, torch's and the network's source's."""
+    """Return the versions of the libraries that affect an export: the runtime, torch and the network's source."""
     wanted = set(support_of(runtime).packages.values()) | {"torch"}
     if source in ("torchvision", "timm"):
         wanted.add(source)
@@ -151,7 +151,7 @@ def versions(runtime: str, source: str) -> dict[str, str]:
 
 
 def installed_version(distribution: str) -> str:
-    """Return a distribution's version, of `onnxruntime` also under the name of its build for GPUs; "" without it."""
+    """Return a distribution's version, "" if not installed; `onnxruntime` may be its GPU build under another name."""
     for name in (distribution, *OTHER_BUILDS.get(distribution, ())):
         try:
             return importlib.metadata.version(name)

@@ -1,4 +1,4 @@
-"""ExecuTorch (PyTorch Mobile's successor): a program whose operators are delegated to XNNPACK."""
+"""Export to ExecuTorch (PyTorch Mobile's successor): a program whose operators are delegated to XNNPACK."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MOVES = ("view", "view_copy", "permute", "permute_copy", "unsqueeze_copy", "squ
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
-    """Export the network, lower it to XNNPACK and write the program; int8 by XNNPACK's own quantiser."""
+    """Export the network, lower it to XNNPACK and write the program; int8 uses XNNPACK's quantiser."""
     file = directory / "model.pte"
     example = tuple(torch.from_numpy(array) for array in subject.inputs)
     int8 = subject.precision.name == "int8"
     module = _quantised(subject, example) if int8 else subject.built.module
-    # Without strict tracing the quantiser misses residual additions whose two sides share a module.
+    # Without strict tracing, the quantiser misses residual additions whose two operands share a module.
     program = torch.export.export(module, example, strict=int8)
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     operators = [node for node in _operators(lowered.exported_program().graph_module) if _name(node) not in _MOVES]
@@ -58,7 +58,7 @@ def _quantised(subject: Subject, example: tuple[torch.Tensor, ...]) -> Any:
 
 
 def _operators(graph_module: Any) -> Iterator[Any]:
-    """Yield the operators of the program and of all parts that were lowered to a backend."""
+    """Yield the operators of the program and of every part that was lowered to a backend."""
     yield from (node for node in graph_module.graph.nodes if node.op == "call_function" and _name(node))
     for name, module in graph_module.named_children():
         if name.startswith("lowered_module"):
@@ -66,13 +66,13 @@ def _operators(graph_module: Any) -> Iterator[Any]:
 
 
 def _name(node: Any) -> str:
-    """Operator's plain name (`convolution`); empty for what is no operator."""
+    """Return an operator's plain name (`convolution`); empty for other nodes."""
     parts = str(getattr(node.target, "__name__", "")).split(".")
     return parts[1] if len(parts) > 1 else ""
 
 
 def _is_quantised(node: Any) -> bool:
-    """Whether the operator's data comes out of a dequantiser, over any number of moves of data."""
+    """Whether the operator's data comes from a dequantiser, through any number of data-movement operators."""
     source = node.args[0] if not _name(node).startswith("addmm") else node.args[1]
     while getattr(source, "args", None) and _name(source) in _MOVES:
         source = source.args[0]

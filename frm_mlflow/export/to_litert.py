@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite's successor): a `.tflite` flatbuffer in float32 or static int8."""
+"""Export to LiteRT (TensorFlow Lite's successor): a `.tflite` flatbuffer in float32 or static int8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CALIBRATION_THREADS = 1
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
-    """Convert the network through StableHLO; int8 takes and gives quantised tensors."""
+    """Convert the network through StableHLO; int8 models have quantised inputs and outputs."""
     file = directory / "model.tflite"
     example = tuple(torch.from_numpy(array) for array in subject.inputs)
     litert_torch.convert(subject.built.module, example).export(str(file))
@@ -50,7 +50,7 @@ def _quantise(file: Path, subject: Subject) -> None:
 
 
 def _graph(file: Path) -> tuple[list[dict[str, Any]], dict[int, str]]:
-    """Return the operators and the dtype of every tensor, before any delegate takes them over."""
+    """Return the operators and every tensor's dtype, before any delegate replaces operators."""
     interpreter = _open(file)
     interpreter.allocate_tensors()
     types = {tensor["index"]: tensor["dtype"].__name__ for tensor in interpreter.get_tensor_details()}

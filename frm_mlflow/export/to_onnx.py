@@ -1,4 +1,4 @@
-"""ONNX Runtime: one `.onnx` file, in float32, float16 or int8 (quantise-dequantise pairs)."""
+"""Export to ONNX Runtime: one `.onnx` file, in float32, float16 or int8 (quantise-dequantise pairs)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPSET = 20
 RANGE_AVERAGING = 0.1
 """Weight of each calibration batch in an activation's range, a moving average of the batches' extremes.
 
-The extremes of all batches together grow with each outlier: efficientnet_b0's cosine is 0.69 by them and 0.94 so.
+The extremes over all batches grow with each outlier: they give efficientnet_b0 a cosine of 0.69, the average 0.94.
 """
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather", "Identity", "MaxPool")
 
@@ -57,7 +57,7 @@ def convert(subject: Subject, directory: Path) -> Converted:
 
 
 def _trace(subject: Subject, file: Path, *, dtype: torch.dtype) -> None:
-    """Write the network by torch's tracing exporter: as exact as the newer one and ten times as fast."""
+    """Write the network with torch's tracing exporter, as exact as the newer one and ten times as fast."""
     torch.onnx.export(
         subject.built.module.to(dtype),
         tuple(_cast(torch.from_numpy(array), dtype) for array in subject.inputs),
@@ -74,9 +74,9 @@ def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _quantise(file: Path, subject: Subject, *, for_tensorrt: bool) -> None:
-    """Quantise in place: weights to int8 per channel, activations to uint8, as CPUs with VNNI multiply them.
+    """Quantise in place: weights to int8 per channel, activations to uint8, the form that CPUs with VNNI multiply.
 
-    TensorRT takes activations in int8 with zero point 0 only.
+    TensorRT accepts only int8 activations with zero point 0.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -108,7 +108,7 @@ def _quantise(file: Path, subject: Subject, *, for_tensorrt: bool) -> None:
 
 
 def _is_quantised(node: Any, producers: Mapping[str, Any]) -> bool:
-    """Whether the operator's data comes out of a dequantiser, over any number of moves of data."""
+    """Whether the operator's data comes from a dequantiser, through any number of data-movement operators."""
     source = producers.get(node.input[0])
     while source is not None and source.op_type in _MOVES:
         source = producers.get(source.input[0])

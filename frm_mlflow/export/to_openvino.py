@@ -1,6 +1,6 @@
-"""OpenVINO: an intermediate representation with float32 or int8 weights.
+"""Export to OpenVINO: an intermediate representation with float32 or int8 weights.
 
-Half precisions are a hint to the runtime, given by the loader; the worker reads back what ran.
+Half precisions are a hint that the loader gives the runtime; the worker reads back the precision that ran.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HINTS = {"fp32": "f32", "int8": "f32", "fp16": "f16", "bf16": "bf16"}
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
-    """Convert the network by OpenVINO's PyTorch front end; int8 by NNCF's static quantisation."""
+    """Convert the network with OpenVINO's PyTorch front end; int8 uses NNCF's static quantisation."""
     file = directory / "model.xml"
     precision = subject.precision.name
     model = _static_model(subject)
@@ -73,7 +73,7 @@ def _products_in(operator: Any) -> int:
 
 
 def _is_quantised(operator: Any) -> bool:
-    """Whether the operator's weights are integers; for a product of two activations, whether a quantiser feeds it."""
+    """Whether the operator's weights are integers or, for a product of two activations, a quantiser feeds it."""
     weights = _origin(operator.input_value(1), through=(*_MOVES, "Convert", "Subtract", "Multiply"))
     if weights.get_type_name() == "Constant":
         return weights.get_output_element_type(0) in (ov.Type.i8, ov.Type.u8)
@@ -81,7 +81,7 @@ def _is_quantised(operator: Any) -> bool:
 
 
 def _origin(output: Any, *, through: tuple[str, ...]) -> Any:
-    """Return the first node above `output` that is none of `through`."""
+    """Return the first node upstream of `output` whose type is not in `through`."""
     node = output.get_node()
     while node.get_type_name() in through:
         node = node.input_value(0).get_node()

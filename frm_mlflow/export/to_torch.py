@@ -1,4 +1,4 @@
-"""Eager torch (and torch.compile): a recipe and a state dict, never a pickled module."""
+"""Export to eager torch (and torch.compile): a recipe and a state dict, never a pickled module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
-    """Write the network's state dict in the precision asked for; the loader repeats the recipe."""
+    """Write the network's state dict in the requested precision; the loader repeats the recipe."""
     dtype = DTYPES[subject.precision.name]
     recipe = subject.built.recipe
     loader: dict[str, Any] = {"dtype": str(dtype).removeprefix("torch.")}
@@ -28,7 +28,7 @@ def convert(subject: Subject, directory: Path) -> Converted:
     if recipe is None:
         raise ExportError(f"'{subject.built.name}' is a graph without code: choose runtime=torch_export")
     file = directory / "weights.pt"
-    state = module.state_dict()  # kept as it is made: its metadata tells how quantised layers are stored
+    state = module.state_dict()  # not rebuilt: its metadata records how quantised layers are stored
     for name, value in state.items():
         state[name] = _cast(value, dtype)
     torch.save(state, file)
@@ -36,5 +36,5 @@ def convert(subject: Subject, directory: Path) -> Converted:
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
-    """Return a state's value in the precision; what is no tensor (packed weights) stays as it is."""
+    """Return a state value in the precision; anything but a tensor (packed weights) stays as it is."""
     return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value

@@ -1,4 +1,4 @@
-"""torch.export: the network's graph of ATen operators with its weights, run by torch without the network's code."""
+"""Export with torch.export: the network's ATen graph with its weights, run by torch without the network's code."""
 
 from __future__ import annotations
 

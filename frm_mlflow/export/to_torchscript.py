@@ -1,4 +1,4 @@
-"""TorchScript: the traced and frozen network."""
+"""Export to TorchScript: the traced and frozen network."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PRODUCTS = {
     **dict.fromkeys(("linear", "addmm", "mm", "matmul", "bmm", "baddbmm", "einsum"), 1),
     "scaled_dot_product_attention": 2,
 }
-"""Matrix products and convolutions inside one TorchScript operator."""
+"""Number of matrix products and convolutions inside one TorchScript operator."""
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
-"""Operators that hold any number of layers."""
+"""Operators that contain any number of layers."""
 
 
 def convert(subject: Subject, directory: Path) -> Converted:
