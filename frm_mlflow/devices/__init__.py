@@ -1,4 +1,4 @@
-"""What hardware this is, and the transports that start a worker on it."""
+"""Hardware detection, and the transports that start workers on a device."""
 
 from frm_mlflow.devices.adb_connection import phones
 from frm_mlflow.devices.environment import conditions, environment

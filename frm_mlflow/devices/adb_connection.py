@@ -1,7 +1,7 @@
-"""`adb` to one phone: every state and failure that adb reports is a typed error with a remedy.
+"""An `adb` connection to one phone: every state and failure that adb reports becomes a typed error with a remedy.
 
-What adb prints is matched as its sources write it (adb/client, adb/transport.cpp); an error of
-adb itself goes to standard error, before or after lines about its daemon.
+adb's output is matched against the wording in its source code (adb/client, adb/transport.cpp). adb writes
+its own errors to standard error, before or after lines about its daemon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from frm_mlflow.errors import (
 READY = "device"
 _ASK_S = 60.0
 _END = "frm-exit:"
-"""What the phone's shell says last, with the exit code: adb itself ends with 0 where the phone was unplugged."""
+"""Last line of the phone's shell, with the exit code: adb itself exits with 0 even if the phone was unplugged."""
 _STATES: Mapping[str, tuple[type[TransportError], str]] = {
     "unauthorized": (
         DeviceUnauthorizedError,
@@ -47,11 +47,11 @@ _STATES: Mapping[str, tuple[type[TransportError], str]] = {
     "sideload": (DeviceOfflineError, "start Android on it"),
     "bootloader": (DeviceOfflineError, "start Android on it"),
 }
-"""State in `adb devices` → the error, and what to do."""
+"""State in `adb devices` → the error, and the remedy."""
 
 
 def adb_error(serial: str, output: str) -> TransportError:
-    """Return the error for what adb wrote when it failed."""
+    """Return the error for the output of a failed adb command."""
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
     if "No space left on device" in output:
         return DeviceFullError(
@@ -70,7 +70,7 @@ def adb_error(serial: str, output: str) -> TransportError:
 
 
 class AdbConnection:
-    """One phone as `adb` sees it, by its serial number."""
+    """One phone, addressed by its `adb` serial number."""
 
     def __init__(self, serial: str | None) -> None:
         adb = shutil.which("adb")
@@ -82,12 +82,12 @@ class AdbConnection:
         self.serial = _chosen(self._adb_alone("devices", "-l"), serial)
 
     def shell(self, words: Sequence[str], *, timeout_s: float = _ASK_S) -> str:
-        """Return what a program on the phone prints; its errors too.
+        """Return what a program on the phone prints, including its errors.
 
         Raises
         ------
         TransportError
-            Where adb fails, or the program ends with another exit code than 0.
+            If adb fails, or the program exits with a code other than 0.
         """
         code, output, errors = self._on_phone(shlex.join(words), timeout_s)
         if code:
@@ -97,7 +97,7 @@ class AdbConnection:
         return output + errors
 
     def answer(self, script: str) -> str:
-        """Return what a shell command prints, "" where it fails: for facts that a phone may keep to itself."""
+        """Return what a shell command prints, "" if it fails: for facts that not every phone reports."""
         code, output, _ = self._on_phone(script, _ASK_S)
         return output if not code else ""
 
@@ -108,7 +108,7 @@ class AdbConnection:
             raise adb_error(self.serial, output + errors)
 
     def _on_phone(self, script: str, timeout_s: float) -> tuple[int, str, str]:
-        """Return exit code, output and errors of a script on the phone; raise where its end did not arrive."""
+        """Return exit code, output and errors of a script on the phone; raise if its last line did not arrive."""
         _, output, errors = self._run(["shell", f"{script}; end=$?; echo; echo {_END}$end"], timeout_s)
         whole, found, code = output.rpartition(f"\n{_END}")
         if found and code.strip().isdigit():
@@ -121,7 +121,7 @@ class AdbConnection:
         )
 
     def _check_presence(self) -> None:
-        """Raise where the phone is gone."""
+        """Raise if the phone is no longer connected."""
         _, output, errors = self._run(["get-state"], _ASK_S)
         if output.strip() != READY:
             raise adb_error(self.serial, errors or output)
@@ -160,7 +160,7 @@ def phones(listing: str) -> dict[str, str]:
 
 
 def _chosen(listing: str, serial: str | None) -> str:
-    """Return the serial of the phone to use; several need a choice."""
+    """Return the serial of the phone to use; raise if there are several and none was selected."""
     states = phones(listing)
     if serial is not None and serial not in states:
         raise DeviceOfflineError(

@@ -1,4 +1,4 @@
-"""What Android tells of a phone: which one it is, and the state that its figures depend on."""
+"""Facts that Android reports: the phone's model, and the state that affects its measurements."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def chip(found: Mapping[str, str]) -> str:
 
 
 def model(found: Mapping[str, str]) -> str:
-    """Return the phone's model as it is printed on it where Android knows that, else the maker's code."""
+    """Return the phone's marketing name if Android has it, else the maker's model code."""
     return found.get("ro.product.marketname") or found.get("ro.product.model", "")
 
 
 def state(connection: AdbConnection) -> dict[str, Any]:
-    """Return what a figure depends on now: battery, heat, governors, screen, airplane mode.
+    """Return the current state that affects measurements: battery, heat, governors, screen, airplane mode.
 
-    What a phone keeps to itself is absent.
+    Facts that the phone does not report are absent.
     """
     battery = connection.answer("dumpsys battery")
     thermal = connection.answer("dumpsys thermalservice")
@@ -93,6 +93,6 @@ def _found(pattern: str, text: str) -> str:
 
 
 def _count(cpus: str) -> int:
-    """Return how many processors `0-7` or `0-3,6` name; at least one."""
+    """Return the number of processors in a list like `0-7` or `0-3,6`; at least one."""
     ranges = re.findall(r"(\d+)(?:-(\d+))?", cpus)
     return max(1, sum(int(last or first) - int(first) + 1 for first, last in ranges))

@@ -1,4 +1,4 @@
-"""The worker as one file to ship: a zipapp whose bytes depend on nothing but its sources."""
+"""The worker as a single file to copy: a zipapp whose bytes depend only on its sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # Python 3.10 has it here, 3.14 does not
+if TYPE_CHECKING:  # the import path that Python 3.10 has and 3.14 does not
     from importlib.abc import Traversable
 
 _PACKAGE = "frm_worker"
@@ -27,7 +27,7 @@ class WorkerArchive:
 
     @property
     def name(self) -> str:
-        """File name on a device: every version lies beside the others."""
+        """File name on a device; versions are stored next to each other."""
         return f"worker-{self.sha256[:16]}.pyz"
 
 
@@ -35,8 +35,8 @@ class WorkerArchive:
 def worker_archive() -> WorkerArchive:
     """Return the worker package as a zipapp.
 
-    `zipapp.create_archive` takes over the sources' times and the local time zone; here neither is
-    in the bytes, so that the hash is the version.
+    `zipapp.create_archive` stores the sources' times in the local time zone. Here the bytes contain
+    neither, so the hash identifies the version.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

@@ -1,6 +1,6 @@
-"""What is known of devices: chip, maker, generation, year, tier, form factor; and which share a chip.
+"""Facts about devices (chip, maker, generation, year, tier, form factor), and which devices share a chip.
 
-The facts stand in `catalogue.yaml`. It imports no runtime and no measuring code.
+The facts are in `catalogue.yaml`. This module imports no runtime and no measurement code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 class DeviceFacts:
     """One device under its canonical name.
 
-    `maker` made the device, `chip_maker` its chip; `chip_year` is the chip's, `year` the device's.
+    `maker` and `year` are those of the device, `chip_maker` and `chip_year` those of its chip.
     """
 
     name: str
@@ -37,7 +37,7 @@ class DeviceFacts:
 
 
 def plain(name: str) -> str:
-    """Return `name` without case and punctuation; `+` is kept, since it tells a Galaxy S23+ from an S23.
+    """Return `name` without case and punctuation; `+` is kept, since it distinguishes a Galaxy S23+ from an S23.
 
     >>> plain("Samsung Galaxy S23+"), plain("RTX-4090")
     ('samsunggalaxys23+', 'rtx4090')
@@ -70,7 +70,7 @@ def _chips() -> tuple[Mapping[str, Any], ...]:
 
 @cache
 def catalogue() -> Mapping[str, DeviceFacts]:
-    """Return canonical name to facts, in the file's order."""
+    """Return the facts by canonical device name, in the file's order."""
     return MappingProxyType({facts.name: facts for chip in _chips() for facts in _devices(chip)})
 
 
@@ -85,7 +85,7 @@ def _chip_names() -> Mapping[str, str]:
 
 
 def find(name: str) -> DeviceFacts | None:
-    """Return the device that `name` names, or None.
+    """Return the device with the name `name`, or None.
 
     >>> find("NVIDIA H100-SXM").name, find("rtx 4090").chip, find("Pixel of mine")
     ('h100', 'NVIDIA GeForce RTX 4090', None)
@@ -95,9 +95,9 @@ def find(name: str) -> DeviceFacts | None:
 
 
 def find_phone(model: str, chip: str) -> DeviceFacts | None:
-    """Return the phone of this model with this chip, or None; a model is sold with chips of several makers.
+    """Return the phone of this model with this chip, or None; one model may be sold with chips of several makers.
 
-    Samsung's codes end in the region (`SM-S911B`), which the catalogue leaves out.
+    Samsung's model codes end with the region (`SM-S911B`), which the catalogue omits.
 
     >>> find_phone("SM-S911B", "SM8550").name, find_phone("Pixel 8", "Tensor G3").name
     ('Samsung Galaxy S23', 'Google Pixel 8')
@@ -118,7 +118,7 @@ def _generations() -> Mapping[str, str]:
 
 
 def chip_name(name: str) -> str:
-    """Return a chip's canonical name, or `name` itself where it is not known.
+    """Return a chip's canonical name, or `name` itself if the chip is not in the catalogue.
 
     >>> chip_name("qualcomm-snapdragon-8gen2"), chip_name("SM8550"), chip_name("my-chip")
     ('Snapdragon 8 Gen 2', 'Snapdragon 8 Gen 2', 'my-chip')

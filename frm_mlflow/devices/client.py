@@ -1,4 +1,4 @@
-"""A worker process and the conversation with it: it can crash, hang or babble without harm."""
+"""A worker process and the protocol with it: the process may crash, hang or print garbage without harm."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from frm_mlflow.worker.parent import SIGNAL_CODE
 
 _STDERR_LINES = 20
 _LONGEST_LINE = 16 * 2**10
-"""Of what a worker writes to standard error; longer ones are cut."""
+"""Longest line of a worker's standard error, in bytes; longer lines are cut."""
 _MOST_WAITING = 4
-"""Replies that are read ahead: a worker that talks without being asked fills no memory."""
+"""Number of replies that are read ahead, so a worker that writes without a request cannot fill the memory."""
 _LONGEST_REASON = 10_000
 _POLL_SECONDS = 0.5
 _END_SECONDS = 5.0
 _EXTRAS = {"openvino": "openvino", "ai_edge_litert": "litert", "executorch": "executorch"}
-"""Package that a worker missed → the extra that brings it; all others come with `bench`."""
+"""Package that a worker lacks → the extra that installs it; all others come with `bench`."""
 
 
 class Worker(Protocol):
-    """What the controller needs of a worker, wherever it runs."""
+    """What the controller needs from a worker, wherever it runs."""
 
     def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
-        """Send one request and return its reply; raise `WorkerError` where none or a failure comes."""
+        """Send one request and return its reply; raise `WorkerError` if there is no reply or it reports a failure."""
 
     def close(self) -> None:
         """End the worker and leave nothing behind."""
@@ -47,24 +47,24 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a worker process is started."""
+    """How to start a worker process."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
     affinity: frozenset[int] | None = None
     memory_limit_mib: float | None = None
-    """Resident memory past which the worker is killed; null means what was free when it started."""
+    """Resident memory above which the worker is killed; null means the memory that was free when it started."""
     where: str = ""
-    """The host at the far end where the process is only the way to the worker; empty on this machine."""
+    """The remote host if the local process only connects to the worker; empty on this machine."""
     explain: Callable[[int, str], WorkerError | None] | None = None
-    """Exit code and last output of the way → its error, None where the worker itself ended."""
+    """Exit code and last output of the connection → its error, None if the worker itself ended."""
 
 
 class WorkerClient:
-    """A worker process and the conversation with it.
+    """A worker process and the protocol with it.
 
-    Every way in which the process can fail ends in a `WorkerError` that carries the reason and
-    the last lines it wrote to standard error; the process (with its group) is then gone.
+    Every failure of the process raises a `WorkerError` with the reason and the last lines that it wrote
+    to standard error. The process and its group have then been killed.
     """
 
     def __init__(self, launch: Launch, *, name: str = "worker") -> None:
@@ -106,8 +106,8 @@ class WorkerClient:
         Raises
         ------
         WorkerError
-            If the worker crashed, was killed, ran out of memory, did not answer within
-            `timeout_s`, answered something that the protocol does not allow, or answered that it failed.
+            If the worker crashed, was killed, ran out of memory, did not reply within
+        `timeout_s`, sent a reply that the protocol does not allow, or reported a failure.
         """
         if not self._replies.empty() and (early := self._replies.get()) is not None:
             shown = early[:200].decode(errors="replace").rstrip()
@@ -120,11 +120,11 @@ class WorkerClient:
         except (BrokenPipeError, ValueError) as error:
             raise self._ended(command) from error
         reply = self._accepted(command, self._next_reply(command, timeout_s), fields)
-        self._refuse_to_run_out_of_memory(command)  # a leak shows between short requests, too
+        self._refuse_to_run_out_of_memory(command)  # a leak is also detected between short requests
         return reply
 
     def close(self) -> None:
-        """Ask the worker to end, then make it end; a worker that is gone already is fine."""
+        """Ask the worker to exit, then force it to; a worker that has already exited is fine."""
         if self._process.poll() is None and self._process.stdin and not self._process.stdin.closed:
             with suppress(BrokenPipeError, subprocess.TimeoutExpired):
                 self._process.stdin.write(b'{"cmd": "close"}\n')
@@ -216,7 +216,7 @@ class WorkerClient:
             self._last_output.append(line.decode(errors="replace").rstrip())
 
     def _kill(self) -> None:
-        """Kill the whole group and reap it."""
+        """Kill the whole process group and reap it."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -234,8 +234,8 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _read_lines(pipe: IO[bytes], put: Callable[[bytes | None], None], longest: int) -> None:
-    """Pass each line on, cut at `longest` bytes, and None at the end."""
-    with suppress(ValueError):  # closed by the other thread: the same as its end
+    """Pass on each line, cut at `longest` bytes, and None at the end."""
+    with suppress(ValueError):  # closed by the other thread: the same as end of file
         while line := pipe.readline(longest):
             put(line)
     put(None)

@@ -1,4 +1,4 @@
-"""What a figure depends on besides the model: versions, driver, clocks, temperatures, load."""
+"""What a measurement depends on besides the model: versions, driver, clocks, temperatures, load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GIT_SECONDS = 10
 
 
 def environment(device: Device, hardware: Hardware) -> dict[str, Any]:
-    """Return everything about this machine that an artifact should keep, ready for JSON."""
+    """Return everything about this machine that belongs in the run's artifact, ready for JSON."""
     return {
         "device": asdict(device),
         "hardware": asdict(hardware),
@@ -26,12 +26,12 @@ def environment(device: Device, hardware: Hardware) -> dict[str, Any]:
 
 
 def conditions(device: Device) -> dict[str, float]:
-    """Return what changes while this machine works: load, clocks, temperatures, throttling."""
+    """Return what changes while this machine is running: load, clocks, temperatures, throttling."""
     return machine.conditions(device.kind, device.index)
 
 
 def git_state(folder: Path) -> dict[str, str | bool]:
-    """Return the commit of the checkout around `folder` and whether it has changes; {} outside of one."""
+    """Return the commit of the checkout that contains `folder` and whether it has changes; {} outside a checkout."""
     commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return {}

@@ -1,4 +1,4 @@
-"""What hardware a machine has, this one or another: the facts that `worker.machine` tells, with types."""
+"""The hardware of this or another machine: the facts that `worker.machine` reports, with types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AZURE_ASSET_TAG", "Gpu", "Hardware", "allowed_cpus", "hardware_of", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """The machine: processor, memory, GPUs, and what a cloud says that it is."""
+    """The machine: processor, memory, GPUs, and its instance type as its cloud reports it."""
 
     cpu: str
     physical_cores: int
@@ -27,18 +27,18 @@ class Hardware:
     """Logical processors that this process may use."""
     memory_mib: float
     gpus: tuple[Gpu, ...] = ()
-    """NVIDIA GPUs and MIG instances that CUDA can use, as it numbers them."""
+    """NVIDIA GPUs and MIG instances that CUDA can use, in CUDA's order."""
     gpu_problems: tuple[str, ...] = ()
-    """A sentence for each GPU that is there and cannot be used."""
+    """One sentence for each GPU that is present but cannot be used."""
     azure_vm_size: str = ""
     board: str = ""
-    """What the device tree calls the board (Jetson, Raspberry Pi)."""
+    """The board's name in the device tree (Jetson, Raspberry Pi)."""
     os: str = ""
     arch: str = ""
     emulator: str = ""
-    """What translates the instructions (`qemu-user`); empty on a real machine."""
+    """The emulator that translates the instructions (`qemu-user`); empty on a real machine."""
     phone: str = ""
-    """A phone's model as Android gives it (`ro.product.model`)."""
+    """A phone's model as Android reports it (`ro.product.model`)."""
 
     def describe(self) -> str:
         """Return the machine in a few words, for messages."""
@@ -53,12 +53,12 @@ class Hardware:
 
 
 def probe(*, root: Path = Path("/"), fetch: Fetch | None = None) -> Hardware:
-    """Return what this machine is; `root` and `fetch` are the file system and the network, for tests."""
+    """Return the hardware of this machine; tests replace the file system (`root`) and the network (`fetch`)."""
     return hardware_of(machine.hardware(root=root, fetch=fetch))
 
 
 def hardware_of(facts: Mapping[str, Any]) -> Hardware:
-    """Return the hardware that a machine has told of itself (`worker.machine.hardware`)."""
+    """Return the hardware from the facts that a machine reported (`worker.machine.hardware`)."""
     tuples = {key: tuple(facts[key]) for key in ("allowed_cpus", "gpu_problems")}
     return Hardware(**{**facts, **tuples, "gpus": tuple(_gpu(gpu) for gpu in facts["gpus"])})
 

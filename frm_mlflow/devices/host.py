@@ -1,4 +1,4 @@
-"""Where workers run: this machine or another one, behind one small protocol."""
+"""Hosts on which workers run: this machine or another one, behind one small protocol."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from frm_mlflow.worker.turns import take
 
 
 class Host(Protocol):
-    """A machine that can start workers and tell what it is."""
+    """A machine that can start workers and report its hardware."""
 
     @property
     def hardware(self) -> Hardware:
-        """What the machine is, told by itself."""
+        """The hardware that the machine reports."""
 
     def open_worker(
         self,
@@ -34,22 +34,22 @@ class Host(Protocol):
         affinity: Sequence[int] | None = None,
         memory_limit_mib: float | None = None,
     ) -> Worker:
-        """Start a worker; `name` is what its errors call it. Files in its requests are the controller's."""
+        """Start a worker, called `name` in error messages; file paths in requests to it are the controller's."""
 
     def conditions(self, device: Device) -> dict[str, float]:
-        """Return what changes while the machine works: load, clocks, temperatures, throttling."""
+        """Return what changes while the machine is running: load, clocks, temperatures, throttling."""
 
     def environment(self, device: Device) -> dict[str, Any]:
-        """Return everything about the machine that an artifact should keep, ready for JSON."""
+        """Return everything about the machine that belongs in the run's artifact, ready for JSON."""
 
     def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
-        """Have the device to itself while a benchmark runs, after waiting for any other process that measures there."""
+        """Hold the device exclusively during a benchmark, after waiting for any other process that measures on it."""
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
-        """Remove copies that were not used for so long; return their names and bytes."""
+        """Remove copies that were not used for `older_than_s`; return their names and total bytes."""
 
     def close(self) -> None:
-        """Leave the machine; nothing of this program runs there afterwards."""
+        """Disconnect from the machine; nothing of this program runs there afterwards."""
 
 
 class LocalHost:
@@ -57,7 +57,7 @@ class LocalHost:
 
     @cached_property
     def hardware(self) -> Hardware:
-        """What this machine is."""
+        """The hardware of this machine."""
         return probe()
 
     def open_worker(
@@ -72,33 +72,33 @@ class LocalHost:
         return open_local(name=name, threads=threads, affinity=affinity, memory_limit_mib=memory_limit_mib)
 
     def conditions(self, device: Device) -> dict[str, float]:
-        """Return what changes while this machine works."""
+        """Return what changes while this machine is running."""
         return conditions(device)
 
     def environment(self, device: Device) -> dict[str, Any]:
-        """Return everything about this machine that an artifact should keep."""
+        """Return everything about this machine that belongs in the run's artifact."""
         return environment(device, self.hardware)
 
     def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
-        """Have a device of this machine to itself."""
+        """Hold a device of this machine exclusively."""
         return turn_of(take, local_name(device), holder=holder, wait_s=wait_s, tell=tell)
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:  # noqa: ARG002
-        """Remove nothing: what runs here is used where it lies."""
+        """Remove nothing: files are used in place on this machine."""
         return [], 0
 
     def close(self) -> None:
-        """Nothing: workers end with their own `close`."""
+        """Do nothing: each worker ends with its own `close`."""
 
 
 @contextmanager
 def opened(config: DeviceConfig) -> Iterator[Host]:
-    """Reach the machine that `config` describes, and leave it at the end.
+    """Connect to the machine that `config` describes, and disconnect at the end.
 
     Raises
     ------
     TransportError
-        Where it cannot be reached or lacks something; the message says what to do.
+        If it cannot be reached or lacks something; the message gives the remedy.
     """
     if config.transport == "local":
         yield LocalHost()

@@ -1,4 +1,4 @@
-"""The local transport: a worker as a subprocess of this machine."""
+"""The local transport: a worker as a subprocess on this machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from frm_mlflow.worker.parent import PARENT_VARIABLE
 from frm_mlflow.worker.start import environment, python_command
 
 MALLOC_MMAP_THRESHOLD = 131072
-"""glibc raises its threshold as large blocks are freed and then keeps load-time buffers; a fixed one does not."""
+"""By default, glibc raises it as large blocks are freed, then keeps load-time buffers; a fixed threshold prevents that."""
 
 
 def worker_variables(threads: int) -> dict[str, str]:
-    """Return the environment that every worker runs in, wherever it is."""
+    """Return the environment variables for every worker, on any host."""
     return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
@@ -42,6 +42,6 @@ def local_launch(
 def open_local(
     *, name: str, threads: int, affinity: Sequence[int] | None = None, memory_limit_mib: float | None = None
 ) -> WorkerClient:
-    """Start a worker on this machine; `name` is what its errors call it."""
+    """Start a worker on this machine, called `name` in error messages."""
     launch = local_launch(threads=threads, affinity=affinity, memory_limit_mib=memory_limit_mib)
     return WorkerClient(launch, name=name)

@@ -1,4 +1,4 @@
-"""The adb transport: a phone runs one shot of a benchmark program at a time, and says what it is."""
+"""The adb transport: a phone runs a benchmark program once per request, and reports its hardware."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SLACK_S = 30.0
 
 
 class Phone:
-    """A phone with a benchmark program on it; `hardware` is what Android says that it is."""
+    """A phone with a benchmark program on it; `hardware` is what Android reports."""
 
     def __init__(self, config: DeviceConfig) -> None:
         if not config.binary:
@@ -50,7 +50,7 @@ class Phone:
         self.tool_sha256 = sha256_of(self._binary)
 
     def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Have the phone to itself, among the processes of the machine that it is plugged into."""
+        """Hold the phone exclusively, among the processes of the machine that it is plugged into."""
         serial = self.properties.get("ro.serialno") or self._config.serial or "phone"
         return turn_of(take, f"phone-{serial}", holder=holder, wait_s=wait_s, tell=tell)
 
@@ -62,7 +62,7 @@ class Phone:
         affinity: Sequence[int] | None = None,  # noqa: ARG002
         memory_limit_mib: float | None = None,  # noqa: ARG002
     ) -> Worker:
-        """Refuse: a phone has no Python.
+        """Raise an error: a phone has no Python.
 
         Raises
         ------
@@ -72,21 +72,21 @@ class Phone:
         raise ConfigError(f"{name}: a phone runs {self.tool} one shot at a time, it has no worker (accuracy=published)")
 
     def install(self) -> str:
-        """Return where the benchmark program lies on the phone; it is pushed unless it is there already."""
+        """Return the path of the benchmark program on the phone; push it unless it is already there."""
         place = self._put(self._binary, f"{self.tool}-{self.tool_sha256[:16]}", self.tool_sha256)
         self.connection.shell(["chmod", "755", place])
         return place
 
     def put(self, model: Path) -> str:
-        """Return where this file lies on the phone, under the hash of its content; it is pushed once."""
+        """Return the path of this file on the phone, named by the hash of its content; it is pushed only once."""
         sha256 = sha256_of(model)
         return self._put(model, f"model-{sha256[:16]}{model.suffix}", sha256)
 
     def shot(self, words: Sequence[str], *, limit_s: float) -> str:
-        """Run one shot in the phone's folder and return what it prints.
+        """Run the program once in the phone's folder and return what it prints.
 
-        The phone itself ends it after `limit_s`, so that nothing runs on where the cable is pulled. It is
-        never tried again: a shot that was lost is not known to have been whole.
+        The phone itself ends it after `limit_s`, so that nothing keeps running if the cable is pulled. It is
+        never retried: after a lost connection, we cannot tell whether the program ran to its end.
         """
         command = ["timeout", f"{limit_s:.0f}", *words]
         try:
@@ -104,7 +104,7 @@ class Phone:
             raise
 
     def state(self) -> dict[str, Any]:
-        """Return battery, heat, governors, screen and airplane mode now."""
+        """Return the current state of battery, heat, governors, screen and airplane mode."""
         return tried(lambda: android.state(self.connection))
 
     def conditions(self, device: Device) -> dict[str, float]:  # noqa: ARG002
@@ -112,7 +112,7 @@ class Phone:
         return dict(self.state()["conditions"])
 
     def environment(self, device: Device) -> dict[str, Any]:
-        """Return everything about the phone that an artifact should keep; of this machine, where it came from."""
+        """Return everything about the phone that belongs in the run's artifact, and this machine's Git commit."""
         kept = (
             "ro.build.fingerprint",
             "ro.build.version.release",
@@ -129,7 +129,7 @@ class Phone:
         }
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
-        """Remove models and programs that were not used for so long; return their names and bytes."""
+        """Remove models and programs that were not used for `older_than_s`; return their names and total bytes."""
         minutes = f"+{older_than_s / 60:.0f}"
         folder = shlex.quote(self._folder)
         script = f"find {folder} -type f -mmin {minutes} -exec stat -c '%s %n' {{}} ';' -exec rm -f {{}} ';'"
@@ -137,8 +137,8 @@ class Phone:
         return [name.rsplit("/", 1)[-1] for _, name in lines], sum(int(size) for size, _ in lines)
 
     def close(self) -> None:
-        """Remove what a copy that was cut off has left."""
-        with suppress(TransportError):  # a phone that is gone keeps it until the next time
+        """Remove the remains of an interrupted copy."""
+        with suppress(TransportError):  # a disconnected phone keeps them until the next connection
             self.connection.answer(f"rm -f {shlex.quote(self._folder)}/.incoming-*")
 
     def _put(self, source: Path, name: str, sha256: str) -> str:
@@ -146,7 +146,7 @@ class Phone:
         return tried(lambda: self._pushed(source, place, sha256))
 
     def _pushed(self, source: Path, place: str, sha256: str) -> str:
-        """Push under a temporary name, verify, rename; nothing half copied is left under the name or beside it."""
+        """Push under a temporary name, verify and rename; no partial copy is left under either name."""
         if self._hash_there(place) == sha256:
             self.connection.shell(["touch", place])
             return place
@@ -157,7 +157,7 @@ class Phone:
             self._verify(incoming, sha256)
             self.connection.shell(["mv", incoming, place])
         except BaseException:
-            with suppress(TransportError):  # the phone may be gone: then `close` of the next connection removes it
+            with suppress(TransportError):  # if the phone is gone, `close` of the next connection removes it
                 self.connection.answer(f"rm -f {shlex.quote(incoming)}")
             raise
         return place

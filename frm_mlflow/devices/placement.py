@@ -1,4 +1,4 @@
-"""What a worker is asked to run on, and whether it ran there: the unit and provider of a record come from its reply."""
+"""Check that a worker ran on the requested device; a record's compute unit and provider come from its reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULT_LEAST_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a model ran and in which precision, as its worker reported it."""
+    """The unit on which a model ran and its precision, as its worker reported them."""
 
     unit: str
     provider: str
@@ -26,7 +26,7 @@ class Placed:
 
     @property
     def layers(self) -> str:
-        """Return the nodes by unit as the tag carries them: `cpu=1 gpu=65`."""
+        """Return the nodes by unit in the format of the tag: `cpu=1 gpu=65`."""
         return " ".join(f"{unit}={count}" for unit, count in sorted((self.nodes or {}).items()))
 
 
@@ -44,18 +44,18 @@ def worker_target(device: Device, runtime: RuntimeConfig, *, threads: int, preci
 
 
 def placed(reply: Mapping[str, Any]) -> Placed:
-    """Return what a worker's reply to `load` or `preflight` reports."""
+    """Return the placement that a worker's reply to `load` or `preflight` reports."""
     where = reply["placement"]
     return Placed(where["unit"], where["provider"], reply["precision"], where["nodes"])
 
 
 def check(device: Device, runtime: RuntimeConfig, reply: Mapping[str, Any], *, precision: str) -> Placed:
-    """Return where the worker runs the model.
+    """Return the placement of the model that the worker reports.
 
     Raises
     ------
     DeviceMismatchError
-        If that is not the device, its unit or the precision that was asked for, or if too many nodes run elsewhere.
+        If it is not the requested device, unit or precision, or if too many nodes run elsewhere.
     """
     found = placed(reply)
     kind = reply["placement"]["kind"]
@@ -92,7 +92,7 @@ def _check_share(device: Device, runtime: RuntimeConfig, found: Placed) -> None:
 
 
 def _remedy(device: Device, runtime: RuntimeConfig) -> str:
-    """Return which of the user's settings moves the model away from the device."""
+    """Return the user's setting that moves the model away from the device."""
     for key in ("provider", "device"):
         if runtime.options.get(key):
             return (

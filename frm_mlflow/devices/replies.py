@@ -1,4 +1,4 @@
-"""What a worker, and the program that brings it to a host, may reply; anything else ends that benchmark."""
+"""Allowed replies of a worker, and of the program that copies it to a host; any other reply ends that benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 LONGEST_REPLY = 16 * 2**20
-"""Bytes. A block of 100,000 timed runs is a third of that."""
+"""Bytes; a block of 100,000 timed runs takes a third of that."""
 DAY_S = 86_400
 DAY_NS = DAY_S * 10**9
 LARGEST_MIB = 100 * 2**20
@@ -20,7 +20,7 @@ Nanoseconds = Annotated[int, Field(ge=0, le=DAY_NS)]
 CallNanoseconds = Annotated[int, Field(ge=1, le=DAY_NS)]
 Seconds = Annotated[float, Field(ge=0, le=DAY_S)]
 Mebibytes = Annotated[float, Field(ge=-LARGEST_MIB, le=LARGEST_MIB)]
-"""Figures over a base may be a little below zero."""
+"""Memory relative to a base may be slightly below zero."""
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Reading = Annotated[float, Field(ge=-DAY_NS, le=DAY_NS)]
 """A clock in MHz, a temperature, watts, a mask of throttle reasons."""
@@ -166,11 +166,11 @@ _REPLIES: Mapping[str, type[_Reply]] = {
 
 
 class ReplyError(ValueError):
-    """A reply is not what the protocol says; the message is the reason alone."""
+    """A reply violates the protocol; the message holds only the reason."""
 
 
 def parsed(line: bytes) -> dict[str, Any]:
-    """Return one reply line as the object that it must be, with `ok` as a truth value.
+    """Return one reply line as an object with a Boolean `ok`.
 
     Raises
     ------
@@ -191,13 +191,13 @@ def parsed(line: bytes) -> dict[str, Any]:
 
 
 def checked(command: str, reply: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a good reply to `command` after checking every value in it.
+    """Return a successful reply to `command` after checking every value in it.
 
     Raises
     ------
     ReplyError
-        If a value is missing, of another type, not finite or not plausible, or a list is not as long as the request
-        said.
+        If a value is missing, has the wrong type, is not finite or not plausible, or if a list does not have the length
+    that was requested.
     """
     schema = _REPLIES.get(command)
     if schema is None:
@@ -233,7 +233,7 @@ def _check_together(command: str, reply: Mapping[str, Any], request: Mapping[str
 
 
 def _fault(error: ValidationError) -> str:
-    """Return the place, the reason and the value of the first fault."""
+    """Return the location, the reason and the value of the first validation error."""
     fault = error.errors(include_url=False, include_context=False)[0]
     place = ".".join(str(part)[:60] for part in fault["loc"])
     value = "" if fault["type"] == "missing" else f", got {repr(fault['input'])[:80]}"

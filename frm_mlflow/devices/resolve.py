@@ -1,4 +1,4 @@
-"""A run carries a device's name only where the hardware was recognised as that device."""
+"""Match hardware to device names: a run gets a device's name only if the hardware was recognised as that device."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ AUTO = "auto"
 CPU = "cpu"
 CUDA = "cuda"
 GENERIC = (AUTO, CPU, CUDA)
-"""Names that any machine may carry; its chip tells more."""
+"""Names that any machine may have; its chip identifies it further."""
 _UNIT_OF_OPTION = {
     "--use_gpu=true": "gpu",
     "--use_nnapi=true": "npu",
     "--use_hexagon=true": "npu",
 }
-"""Options of benchmark_model that leave the processor."""
+"""Options of benchmark_model that run the model on something other than the CPU."""
 _UNIT_OF_KIND = {CPU: "cpu", CUDA: "gpu"}
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Hardware that was found, under the name that runs carry."""
+    """Detected hardware, under the device name that its runs get."""
 
     name: str
     tier: str
     kind: str
-    """Where the model runs: cpu, cuda or phone."""
+    """What the model runs on: cpu, cuda or phone."""
     chip: str
     compute_unit: str
     index: int = 0
-    """Which GPU of the machine, as CUDA numbers them by PCI bus."""
+    """Index of the GPU, as CUDA numbers them by PCI bus."""
     uuid: str = ""
-    """The GPU's own number, if NVML reports it: a worker must report the same."""
+    """The GPU's unique ID, if NVML reports it; a worker must report the same one."""
     selector: str = ""
-    """What `CUDA_VISIBLE_DEVICES` is in a worker, so that it sees this card alone; empty leaves it as it is."""
+    """Value of `CUDA_VISIBLE_DEVICES` in a worker, so that it sees only this card; empty leaves it unchanged."""
     notes: tuple[str, ...] = ()
-    """What a user should know about the choice: another card was there, or a GPU cannot be used."""
+    """What a user should know about the choice, such as another card in the machine or a GPU that cannot be used."""
 
     @property
     def export_unit(self) -> str:
-        """The compute unit that a model is exported for; all but CUDA take what a processor takes."""
+        """The compute unit for which a model is exported; every device but CUDA uses the CPU's export."""
         return "gpu" if self.kind == CUDA else "cpu"
 
     @property
     def worker_index(self) -> int:
-        """The card's number within a worker, which sees it alone if it has a selector."""
+        """The card's index within a worker, which sees only this card if it has a selector."""
         return 0 if self.selector else self.index
 
 
 @cache
 def known_devices() -> tuple[DeviceConfig, ...]:
-    """Return every device of `conf/device/` that has a rule to be recognised by, by name."""
+    """Return every device in `conf/device/` with a recognition rule, by name."""
     folder = resources.files("frm_mlflow.conf") / "device"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     configs = [checked(DeviceConfig, yaml.safe_load(f.read_text()), where=f"device/{f.name}") for f in files]
@@ -69,7 +69,7 @@ def known_devices() -> tuple[DeviceConfig, ...]:
 
 
 def settings_name(name: str) -> str:
-    """Return the name in `conf/device/` of the device that `name` usually names, or `name` itself.
+    """Return the name in `conf/device/` of the device commonly called `name`, or `name` itself.
 
     >>> settings_name("RTX 6000 Ada"), settings_name("NVIDIA A100-SXM4-40GB"), settings_name("Pixel of mine")
     ('rtx_6000_ada', 'a100_40gb', 'Pixel of mine')
@@ -81,12 +81,12 @@ def settings_name(name: str) -> str:
 def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceConfig]) -> Device:
     """Return the device that `config` names, verified against the hardware.
 
-    `auto` takes the first of `known` that the hardware is, else the generic GPU or CPU.
+    `auto` takes the first of `known` that matches the hardware, else the generic GPU or CPU.
 
     Raises
     ------
     DeviceMismatchError
-        Where the hardware is something else: one sentence with what was found and what to do.
+        If the hardware does not match: one sentence with what was found and the remedy.
     """
     if config.kind == PHONE:
         return _phone(config, hardware)
@@ -125,7 +125,7 @@ def _device(config: DeviceConfig, hardware: Hardware, notes: tuple[str, ...]) ->
 
 
 def _notes(asked: DeviceConfig, config: DeviceConfig, hardware: Hardware) -> tuple[str, ...]:
-    """Return what `device=auto` must report: which of several cards it took, or why it took none."""
+    """Return the notes for `device=auto`: which of several cards it took, or why it took none."""
     if asked.kind != AUTO:
         return ()
     names = {gpu.name for gpu in hardware.gpus}
@@ -156,7 +156,7 @@ def _indices(hardware: Hardware) -> str:
 
 
 def _phone(config: DeviceConfig, hardware: Hardware) -> Device:
-    """Return the phone under the catalogue's name, or under its own where a rule says so."""
+    """Return the phone under its name in the catalogue, or under `config.name` if its recognition rule matches."""
     unit = next((unit for flag, unit in _UNIT_OF_OPTION.items() if flag in config.tool_options), "cpu")
     facts = catalogue.find_phone(hardware.phone, hardware.cpu)
     chip = catalogue.chip_name(hardware.cpu)
@@ -185,7 +185,7 @@ def _cpu_chip(hardware: Hardware) -> str:
 
 
 def _recognised(index: int, hardware: Hardware, known: Sequence[DeviceConfig]) -> DeviceConfig | None:
-    """Return the first of `known` that the hardware is, GPUs before processors."""
+    """Return the first of `known` that matches the hardware, GPUs before CPUs."""
     placed = [replace(c, index=index if c.kind == CUDA else 0) for c in known]
     matches = [c for c in placed if not _mismatch(c, hardware)]
     gpus = [c for c in matches if c.kind == CUDA]
@@ -201,7 +201,7 @@ def _generic(index: int, hardware: Hardware) -> DeviceConfig:
 
 
 def _mismatch(config: DeviceConfig, hardware: Hardware) -> str:
-    """Return why the hardware is not this device, or "" where it is."""
+    """Return why the hardware is not this device, or "" if it is."""
     rule = config.recognise
     if hardware.emulator and rule.emulator is None:
         return f"its processor is emulated by {hardware.emulator}"

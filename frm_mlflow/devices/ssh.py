@@ -1,4 +1,4 @@
-"""The ssh transport: workers on another host, the models copied there once, and what that host is."""
+"""The ssh transport: workers on another host, the models copied there once, and that host's hardware."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ except OSError as error:
     reply = {"ok": False, "error": "%s: %s" % (folder, error), "kind": "disk_full" if full else "denied"}
 print(json.dumps(reply))
 """
-"""Runs in any Python 3 of a host: puts the worker's file there, whole, unless it is there already."""
+"""Runs in any Python 3 on a host: stores the complete worker file there, unless it is already present."""
 
 
 class SshHost:
-    """A host on which workers run over ssh; `hardware` is what the host says of itself."""
+    """A host on which workers run over ssh; `hardware` is what the host reports."""
 
     def __init__(self, config: DeviceConfig) -> None:
         self._config = config
@@ -97,7 +97,7 @@ class SshHost:
         affinity: Sequence[int] | None = None,
         memory_limit_mib: float | None = None,
     ) -> Worker:
-        """Start a worker there and check that it is the one that was sent."""
+        """Start a worker on the host and check that it is the one that was sent."""
         words = ["env", *(f"{key}={value}" for key, value in worker_variables(threads).items())]
         words += [self._config.python, self._program, "supervise", "--folder", self._folder]
         words += ["--affinity", ",".join(map(str, affinity))] if affinity is not None else []
@@ -113,12 +113,12 @@ class SshHost:
         return worker
 
     def conditions(self, device: Device) -> dict[str, float]:
-        """Return what changes while that machine works."""
+        """Return what changes while that machine is running."""
         reply = tried(lambda: self._ask("conditions", "--kind", device.kind, "--index", str(device.index)))
         return dict(reply["conditions"])
 
     def environment(self, device: Device) -> dict[str, Any]:
-        """Return everything about that machine that an artifact should keep; of this one, where it came from."""
+        """Return everything about that machine that belongs in the run's artifact, and this machine's Git commit."""
         return {
             "device": asdict(device),
             "hardware": asdict(self.hardware),
@@ -134,25 +134,25 @@ class SshHost:
         }
 
     def put(self, artefact: Path) -> str:
-        """Return where this artefact's content lies on the host; it is copied unless it is there already.
+        """Return the path of this exported model's content on the host; copy it unless it is already there.
 
         Raises
         ------
         DeviceFullError
-            Where the device has no room; nothing is left there then.
+            If the device has no free space; nothing is left there in that case.
         TransportError
-            Where the way fails, also when it is tried again.
+            If the connection fails, also after retries.
         """
         key = content_key(artefact)
         return tried(lambda: self._copied(artefact, key))
 
     def send(self, content: bytes, path: str) -> None:
-        """Write a file of the worker's scratch folder there."""
+        """Write a file in the worker's scratch folder on the host."""
         sha256 = hashlib.sha256(content).hexdigest()
         tried(lambda: self._ask("take", "--path", path, "--sha256", sha256, content=content))
 
     def fetch(self, path: str) -> bytes:
-        """Read a file of the worker's scratch folder there."""
+        """Read a file from the worker's scratch folder on the host."""
 
         def step() -> bytes:
             answer = self._connection.run(self._words("give", "--path", path), timeout_s=self._config.copy_timeout_s)
@@ -166,7 +166,7 @@ class SshHost:
         return tried(step)
 
     def turn(self, device: Device, *, holder: str, wait_s: float, tell: Tell) -> AbstractContextManager[None]:
-        """Have a device of that machine to itself, whichever machine the others measure from."""
+        """Hold a device of that machine exclusively, even against processes on other controlling machines."""
         return turn_of(self._take_turn, local_name(device), holder=holder, wait_s=wait_s, tell=tell)
 
     def _take_turn(self, device: str, holder: str) -> _RemoteTurn | str:
@@ -188,12 +188,12 @@ class SshHost:
         return f"{reply['holder']}"
 
     def prune(self, *, older_than_s: float) -> tuple[list[str], int]:
-        """Remove what was not used there for so long; return the names and the bytes."""
+        """Remove copies on the host that were not used for `older_than_s`; return their names and total bytes."""
         reply = self._ask("prune", "--older-than-s", str(older_than_s))
         return list(reply["removed"]), int(reply["bytes"])
 
     def close(self) -> None:
-        """End the connection; what still ran over it ends with it."""
+        """End the connection, and with it everything that still runs over it."""
         self._connection.close()
 
     def _install(self) -> str:
@@ -226,7 +226,7 @@ class SshHost:
             )
 
     def _copied(self, artefact: Path, key: str) -> str:
-        """Stream the artefact as tar to the program there, unless it answers that it has it."""
+        """Stream the exported model as tar to the program on the host, unless it replies that it has it."""
         words = self._words("receive", "--key", key)
         process = self._connection.start(words)
         watchdog = threading.Timer(self._config.copy_timeout_s, process.kill)
@@ -250,7 +250,7 @@ class SshHost:
         return str(here or self._accepted(rest, "receive")["place"])
 
     def _place(self, line: bytes) -> str | None:
-        """Return the place of a copy that the host has already; None if it has none and waits for one."""
+        """Return the path of the host's existing copy; None if it has none and is waiting for one."""
         try:
             place = parsed(line).get("place")
         except ReplyError as error:
@@ -297,7 +297,7 @@ class SshHost:
         )
 
     def _why_it_ended(self, code: int, output: str) -> WorkerError | None:
-        """Return the error where the way ended and not the worker."""
+        """Return the error if the connection ended rather than the worker, else None."""
         if code == SSH_FAILED:
             error: TransportError = ssh_error(self._connection.host, output)
             return error
@@ -309,20 +309,20 @@ class SshHost:
 
 
 class _RemoteTurn:
-    """A process there that holds a device's lock until its input ends."""
+    """A process on the host that holds a device's lock until its input ends."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def end(self) -> None:
-        """Let the next process have the device."""
+        """Release the device to the next process."""
         with suppress(BrokenPipeError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=_ASK_S)
         _reap(self._process)
 
 
 class SshWorker:
-    """A worker on another host: files that a request names are brought there, and results back."""
+    """A worker on another host: files that a request names are copied there, and results copied back."""
 
     def __init__(self, client: WorkerClient, host: SshHost) -> None:
         self._client = client
@@ -330,7 +330,7 @@ class SshWorker:
         self._scratch = ""
 
     def check_version(self) -> None:
-        """Ask who answers; raise `WorkerVersionError` for another protocol, and close then."""
+        """Check the worker's protocol version; if it differs, close the worker and raise `WorkerVersionError`."""
         reply = self._client.request("hello", timeout_s=_HELLO_S)
         self._scratch = str(reply.get("cwd", ""))
         if reply.get("protocol") != PROTOCOL_VERSION:
@@ -340,7 +340,7 @@ class SshWorker:
             )
 
     def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
-        """Send one request; an artefact or an input file of this machine is copied first."""
+        """Send one request; an exported model or input file of this machine is copied to the host first."""
         if command == "load":
             fields["artefact"] = self._host.put(Path(fields["artefact"]))
         if command == "predict":
@@ -348,7 +348,7 @@ class SshWorker:
         return self._client.request(command, timeout_s=timeout_s, **fields)
 
     def close(self) -> None:
-        """End the worker; its scratch folder there goes with it."""
+        """End the worker and remove its scratch folder on the host."""
         self._client.close()
 
     def _predict(self, timeout_s: float, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -373,7 +373,7 @@ def _tar(directory: Path) -> Iterator[bytes]:
 
 
 def _write(pipe: IO[bytes], chunks: Iterator[bytes]) -> None:
-    """Write everything and close; a reader that stops early answers why, so that is no error here."""
+    """Write everything and close; a reader that stops early replies with its reason, so that is not an error here."""
     with suppress(BrokenPipeError):
         for chunk in chunks:
             pipe.write(chunk)

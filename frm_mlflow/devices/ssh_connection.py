@@ -1,8 +1,8 @@
-"""One connection of the OpenSSH client to a host; every failure of it is a typed error with a remedy.
+"""One OpenSSH connection to a host; every failure of it becomes a typed error with a remedy.
 
-The `ssh` of the user does the work, with the user's configuration and keys. A first process opens
-the connection and holds it; what follows goes through it (ControlMaster). All processes end with
-this one: their standard input is a pipe of it.
+The user's `ssh` does the work, with the user's configuration and keys. A first process opens the
+connection and keeps it open; later commands share it (ControlMaster). All of them end with
+this process: their standard input is a pipe from it.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from frm_mlflow.errors import (
 )
 
 SSH_FAILED = 255
-"""Exit code of `ssh` for its own failures; the far program's code otherwise."""
+"""Exit code of `ssh` for its own failures; any other code is the remote program's."""
 NOT_FOUND = 127
 ATTEMPTS = 3
-"""Times that a step is tried which measures nothing: connecting, asking, copying."""
+"""Number of attempts for steps that measure nothing: connecting, querying, copying."""
 
 _READY = "frm-ready"
 _PAUSE_S = 1.0
@@ -52,7 +52,7 @@ ResultT = TypeVar("ResultT")
 
 
 def ssh_error(host: str, output: str) -> TransportError:
-    """Return the error for what `ssh` wrote when it failed."""
+    """Return the error for the output of a failed `ssh` command."""
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in output:
         return HostKeyError(
@@ -78,7 +78,7 @@ def ssh_error(host: str, output: str) -> TransportError:
 
 
 def tried(step: Callable[[], ResultT], *, sleep: Callable[[float], None] = time.sleep) -> ResultT:
-    """Return what `step` returns; where the way failed, it is tried again. For steps that measure nothing."""
+    """Return what `step` returns, and retry it if the connection failed. For steps that measure nothing."""
     for attempt in range(1, ATTEMPTS):
         try:
             return step()
@@ -88,7 +88,7 @@ def tried(step: Callable[[], ResultT], *, sleep: Callable[[float], None] = time.
 
 
 class SshConnection:
-    """A standing connection to the host of a device."""
+    """A persistent connection to a device's host."""
 
     def __init__(self, config: DeviceConfig) -> None:
         ssh = shutil.which("ssh")
@@ -96,7 +96,7 @@ class SshConnection:
             raise ConfigError("device.transport=ssh needs OpenSSH's client `ssh`: install openssh-client.")
         self.host = str(config.host)
         self._config = config
-        # A socket without a folder of its own: the master removes it also where this process is killed.
+        # The socket has no folder of its own: the master removes it even if this process is killed.
         self._socket = Path(tempfile.gettempdir()) / f"frm-{secrets.token_hex(6)}"
         self._base = [ssh, *_options(config), "-o", f"ControlPath={self._socket}"]
         self._master = tried(self._opened)
@@ -111,7 +111,7 @@ class SshConnection:
         Raises
         ------
         TransportError
-            Where the way fails, the program does, or it takes longer than `timeout_s`.
+            If the connection or the program fails, or it takes longer than `timeout_s`.
         """
         try:
             done = subprocess.run(
@@ -128,7 +128,7 @@ class SshConnection:
         return subprocess.Popen(self.command(words), start_new_session=True, **pipes)
 
     def check(self, code: int, output: str, words: Sequence[str]) -> None:
-        """Raise the error that an exit code of `ssh` stands for."""
+        """Raise the error for a failing exit code of `ssh`."""
         if code == SSH_FAILED:
             raise ssh_error(self.host, output)
         if code == NOT_FOUND:
@@ -139,10 +139,10 @@ class SshConnection:
     def close(self) -> None:
         """End the connection and everything that still runs over it."""
         _end(self._master)
-        self._socket.unlink(missing_ok=True)  # a master that was killed leaves it
+        self._socket.unlink(missing_ok=True)  # a master that was killed leaves it behind
 
     def _opened(self) -> subprocess.Popen[bytes]:
-        """Start the process that holds the connection, and wait until it stands."""
+        """Start the process that holds the connection, and wait until it is established."""
         far = f"echo {_READY}; exec cat"
         command = [*self._base, "-o", "ControlMaster=yes", "-T", "--", self.host, far]
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -190,13 +190,13 @@ def _offending(output: str) -> str:
 
 
 def _listen(pipe: IO[bytes], output: deque[str]) -> None:
-    with suppress(ValueError):  # closed by the other thread: the same as its end
+    with suppress(ValueError):  # closed by the other thread: the same as end of file
         for line in pipe:
             output.append(line.decode(errors="replace").rstrip())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process of ours by the end of its input, else by a signal; reap it and close its pipes."""
+    """End one of our processes by closing its input, else by a signal; reap it and close its pipes."""
     with suppress(BrokenPipeError):
         process.stdin.close()  # type: ignore[union-attr]
     with suppress(subprocess.TimeoutExpired):

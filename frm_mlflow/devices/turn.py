@@ -1,4 +1,4 @@
-"""Waiting for a device on which another process measures."""
+"""Wait for a device on which another process is measuring."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Tell = Callable[[str], None]
 
 
 class Ends(Protocol):
-    """A turn that was taken."""
+    """An acquired turn on a device."""
 
     def end(self) -> None:
-        """Let the next process have the device."""
+        """Release the device to the next process."""
 
 
 Take = Callable[[str, str], Ends | str]
-"""Device and holder → the turn, or who has it now."""
+"""Device and holder → the turn, or its current holder."""
 
 
 @contextmanager
@@ -39,12 +39,12 @@ def turn_of(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Have the device to itself until the block is left.
+    """Hold the device exclusively until the block ends.
 
     Raises
     ------
     DeviceBusyError
-        If another process has it for longer than `wait_s`.
+        If another process holds it for longer than `wait_s`.
     """
     since, told = clock(), ""
     name = f"{holder}, process {os.getpid()} on {platform.node()}"
@@ -66,7 +66,7 @@ def turn_of(
 
 
 def _asked(take: Take, device: str, holder: str, tell: Tell) -> Ends | str | None:
-    """Return the turn or who has it; None if this machine has no place for a lock, which is printed."""
+    """Return the turn or its current holder; None, with a message, if this machine has no place for a lock."""
     try:
         return take(device, holder)
     except OSError as error:
@@ -75,7 +75,7 @@ def _asked(take: Take, device: str, holder: str, tell: Tell) -> Ends | str | Non
 
 
 def local_name(device: Device) -> str:
-    """Return the word for a physical device of this machine, whatever a sweep calls it."""
+    """Return the lock name for a physical device of this machine, whatever name a sweep gives it."""
     if device.kind != "cuda":
         return "cpu"
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
