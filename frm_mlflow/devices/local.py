@@ -11,7 +11,7 @@ from frm_mlflow.worker.parent import PARENT_VARIABLE
 from frm_mlflow.worker.start import environment, python_command
 
 MALLOC_MMAP_THRESHOLD = 131072
-"""By default, glibc raises it as large blocks are freed, then keeps load-time buffers; a fixed threshold prevents that."""
+"""Fixed, because glibc otherwise raises it as large blocks are freed and then keeps load-time buffers."""
 
 
 def worker_variables(threads: int) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""Qualcomm AI Hub's published results: the `qai_hub_models` wheel, or a checkout of its source.
+"""Import Qualcomm AI Hub's published results from the `qai_hub_models` wheel or a checkout of its source.
 
-The wheel is read as a file and never installed. Its results came in two layouts (`aihub_layouts`);
-units, names and what a latency and a memory figure mean are the same after it.
+The wheel is read as a file and never installed. Its results have had two layouts (`aihub_layouts`);
+both give the same units, names and definitions of latency and memory.
 
-AI Hub runs random data many times in a loop and publishes the shortest time; memory is the range
-of the peak over the runs, and only what the process holds: on the NPU it can be below 1 MiB.
+AI Hub runs random data many times in a loop and publishes the shortest time. Memory is the range
+of the peak over the runs, and covers only the process: on the NPU it can be below 1 MiB.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from frm_mlflow.importers.contract import LeftOut, Row
 CLASSIFICATION = "Image Classification"
 PASSED = "passed"
 PRECISIONS = {"w8a8": "int8"}
-"""The newer layout's words for what the older one calls otherwise."""
+"""Precisions that the newer layout names differently from the older one."""
 _PERF = re.compile(r"(?:.*/)?models/[^/]+/perf(?:_(?P<precision>\w+))?\.yaml")
-"""Some releases have a file per precision beside the first: `perf_w8a16.yaml`."""
+"""Some releases have additional files for other precisions, such as `perf_w8a16.yaml`."""
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
@@ -49,7 +49,7 @@ def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
 
 
 class _Package:
-    """What the rows of all models share: version, and which device's results each device shows."""
+    """Data shared by the rows of all models: the version, and the device whose results each device repeats."""
 
     def __init__(self, tree: files.Tree, root: str) -> None:
         self.tree = tree
@@ -61,13 +61,13 @@ class _Package:
         self.chips: dict[str, str] = {name: str(facts["chipset"]) for name, facts in devices.get("devices", {}).items()}
 
     def document(self, name: str) -> Any:
-        """Return a YAML file of the package, an empty mapping where it does not exist."""
+        """Return a YAML file of the package, or an empty mapping if it does not exist."""
         return files.load_yaml(self.tree.text(name), name) if name in self.tree.names else {}
 
     def input_side(self, folder: str) -> int | None:
-        """Return the side of the input that this release's own source of the model sets, None if it sets none.
+        """Return the input's side length set in this release's source code of the model, None if it sets none.
 
-        The manifest states the published network's, which a release may not have used: the source is searched, not run.
+        The manifest gives the published network's size, which a release may not have used. Code is searched, not run.
         """
         source = self._source(f"{folder}model.py")
         if "def get_input_spec(" in source:
@@ -83,7 +83,7 @@ class _Package:
         return self._shared_side or None
 
     def _side_in(self, source: str) -> int | None:
-        """Return the side in the first `(batch, 3, SIDE, SIDE)` of `get_input_spec`: a number or a constant."""
+        """Return the side length in the first `(batch, 3, SIDE, SIDE)` of `get_input_spec`: a number or a constant."""
         name = _side_name(source)
         if not name or name.isdigit():
             return int(name) if name else None
@@ -108,7 +108,7 @@ class _Package:
 
 
 def _side_name(source: str) -> str:
-    """Return what `get_input_spec` writes for both sides of an image, "" if it describes none.
+    """Return the expression that `get_input_spec` uses for both sides of an image, "" if there is no image.
 
     >>> _side_name("def get_input_spec(self): return {'x': (1, 3, self.DIM, self.DIM)}")
     'DIM'
@@ -125,7 +125,7 @@ def _constant(name: str, source: str) -> int | None:
 
 
 def _borrowed_from(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return device to the device whose results are shown under its name too (`reference_chipset`)."""
+    """Return, for each device that repeats another's results, that other device (`reference_chipset`)."""
     chipsets, devices = document.get("chipsets", {}), document.get("devices", {})
     references = {name: facts.get("reference_chipset") for name, facts in devices.items()}
     return {
@@ -161,10 +161,10 @@ def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator
 
 
 class _Model:
-    """What the manifest and the numerics say of a model, whatever the device.
+    """Facts about a model from the manifest and the numerics, the same for all devices.
 
-    In the older layout a quantised model has a folder of its own (`resnet50_quantized`), and
-    `convnext_tiny_w8a16_quantized` calls itself int8: the folder's name is right.
+    In the older layout a quantised model has a separate folder (`resnet50_quantized`), and
+    `convnext_tiny_w8a16_quantized` states int8: the folder's name is correct.
     """
 
     def __init__(
@@ -184,13 +184,13 @@ class _Model:
 
 
 def _params_m(text: object) -> float | None:
-    """Return `25.5M` or `1.2B` in millions."""
+    """Return a count like `25.5M` or `1.2B` in millions."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([MB])", str(text).strip()[:40])
     return float(found.group(1)) * (1000 if found.group(2) == "B" else 1) if found else None
 
 
 def _side(text: object) -> int | None:
-    """Return the side of `224x224` or `1x3x224x224`; None where the two sides differ."""
+    """Return the side length in `224x224` or `1x3x224x224`; None if the two sides differ."""
     sides = [int(side) for side in re.findall(r"\d{1,9}", str(text)[:200]) if int(side) > 3]
     return sides[-1] if sides and len(set(sides)) == 1 else None
 
@@ -202,7 +202,7 @@ def _published_top1(benchmark: Any) -> tuple[float | None, str]:
 
 
 def _measured_top1(numerics: Any) -> dict[tuple[str, str], float]:
-    """Return (precision, runtime) to top-1 on a device, over the source's sample of the validation set."""
+    """Return top-1 by (precision, runtime), measured on a device with the source's sample of the validation set."""
     found: dict[tuple[str, str], float] = {}
     for metric in (numerics or {}).get("metrics", ()) if isinstance(numerics, dict) else ():
         if metric.get("metric_name") != "Top-1 Accuracy":
@@ -249,7 +249,7 @@ def _row(job: Job, model: _Model, package: _Package) -> Row | LeftOut:
 
 
 def _metrics(job: Job, model: _Model) -> dict[str, float]:
-    """Return what was measured; a peak that the source rounds to 0 MiB is below its resolution, not zero."""
+    """Return the measured metrics; a peak that the source rounds to 0 MiB is below its resolution, not zero."""
     figures = {
         schema.LATENCY_P50.key: job.latency_ms,
         schema.MEMORY_PEAK.key: job.memory_max_mib or None,
@@ -278,7 +278,7 @@ def _provenance(job: Job, model: _Model) -> dict[str, object]:
 def _compute_unit(job: Job) -> str:
     """Return the unit that ran more than half of the layers, else `mixed`.
 
-    The source calls the largest share the primary unit, and the NPU where it ties.
+    The source takes the unit with the largest share as the primary one, and the NPU in a tie.
     """
     total = sum(job.layers.values())
     shares = {unit: job.layers.get(unit, 0) for unit in COMPUTE_UNITS}
@@ -289,7 +289,7 @@ def _compute_unit(job: Job) -> str:
 
 
 def _precision(stated: str, unit: str) -> str:
-    """Return what ran: `float` is fp32 on a CPU, fp16 on Hexagon and Adreno, as the older layout itself says."""
+    """Return the precision that ran: `float` is fp32 on a CPU, fp16 on Hexagon and Adreno, as in the older layout."""
     if stated != "float":
         return PRECISIONS.get(stated, stated)
     return {"cpu": "fp32", "mixed": "float"}.get(unit, "fp16")

@@ -1,4 +1,4 @@
-"""The two layouts of AI Hub's `perf.yaml`, read into the same jobs.
+"""Read the two layouts of AI Hub's `perf.yaml` into the same jobs.
 
 Since 0.28: `precisions: float: components: NAME: performance_metrics: DEVICE: RUNTIME:`, with
 latency in ms, memory in whole MiB and `layer_counts`. Before: `models: - name:` with a list of
@@ -25,7 +25,7 @@ RUNTIMES = {
     "torchscript_onnx": "onnx",
     "torchscript_qnn": "qnn",
 }
-"""The older layout's compilation paths, by the runtime at their end."""
+"""Runtimes by the older layout's compilation path, which ends in the runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Job:
     row: str
     component: str
     is_component: bool
-    """Part of a model (an encoder, a decoder), not a model of its own."""
+    """Whether it is part of a model (an encoder, a decoder) rather than a complete model."""
     device: str
     chip: str
     runtime: str
@@ -54,7 +54,7 @@ class Job:
 
 
 def jobs(document: Any, file: str, *, date: datetime) -> Iterator[Job | LeftOut]:
-    """Yield the jobs of a `perf.yaml` of either layout; `date` is the file's. A job that cannot be read is left out."""
+    """Yield the jobs of a `perf.yaml` in either layout; `date` is the file's. A job that cannot be read is left out."""
     if not isinstance(document, dict):
         files.fail(file, "is empty or no mapping")
     if isinstance(document.get("precisions"), dict):
@@ -66,7 +66,7 @@ def jobs(document: Any, file: str, *, date: datetime) -> Iterator[Job | LeftOut]
 
 
 def _mapping(value: Any, file: str, row: str) -> Mapping[str, Any]:
-    """Return a mapping, an empty one for null."""
+    """Return a mapping, or an empty one for null."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -191,7 +191,7 @@ def _mib(value: object, file: str, row: str) -> float | None:
 
 
 def _said(value: object) -> str:
-    """Return a word, "" where the source writes null in one of its ways."""
+    """Return a word, "" for any of the source's spellings of null."""
     return "" if value is None or str(value).lower() in files.MISSING else str(value)
 
 

@@ -1,8 +1,8 @@
-"""TFLite's (LiteRT's) benchmark_model: the text it prints, and `--profiling_output_csv_file`.
+"""Import TFLite's (LiteRT's) benchmark_model: the text it prints, and `--profiling_output_csv_file`.
 
-Times are microseconds; `median=` stands in newer versions only, otherwise the figure is the mean.
-Memory is the growth of the process since the tool's start. The profiling CSV times operators, so
-its total is larger than an unprofiled run and says so (`profiled_mean`).
+Times are in microseconds. Only newer versions print `median=`; without it, the figure is the mean.
+Memory is the growth of the process since the tool's start. The profiling CSV times each operator,
+so its total exceeds an unprofiled run's, and the statistic is named `profiled_mean`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Any] = {"runtime": "litert", "precision": "unknown", "com
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each run in the logs and profiling CSVs at `path`."""
+    """Yield one row for each run in the logs and profiling CSVs at `path`."""
     return logs.each(path, ("*.log", "*.txt", "*.csv"), lambda log: _read_one(log, options))
 
 
@@ -56,7 +56,7 @@ def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | Left
 
 
 def _profile(log: Log, text: str, options: SourceConfig) -> Row | LeftOut:
-    """Read the regular runs' total out of a profiling CSV; the initialisation's comes before it."""
+    """Read the regular runs' total from a profiling CSV; the initialisation's total comes before it."""
     regular = text.rpartition("for Regular Benchmark Runs")[2]
     timed = tool_output.statistics(found(r"Timings \(microseconds\): (count=.*)", regular))
     if "avg" not in timed:

@@ -1,4 +1,4 @@
-"""Download one published wheel with pip, as a file: nothing of it is installed, built or run."""
+"""Download one published wheel with pip, as a file: nothing in it is installed, built or run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from frm_mlflow.errors import ConfigError, ImportFileError
 from frm_mlflow.folders import cache_folder
 
 PINNED: Mapping[str, str] = {"qai_hub_models": "0.65.0"}
-"""Releases whose layout and counts the tests have seen; `source.version` takes another."""
+"""Releases whose layout and counts are tested; `source.version` selects another one."""
 TIMEOUT_S = 300
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 def pip_command() -> list[str] | None:
-    """Return the command that runs pip, or None if this machine has no pip at all.
+    """Return the command that runs pip, or None if this machine has no pip.
 
-    An environment that uv made has no pip. Python itself carries one as a file, for `python -m ensurepip`,
+    An environment created by uv has no pip. Python itself includes pip as a wheel for `python -m ensurepip`,
     and that file runs without being installed.
     """
     if importlib.util.find_spec("pip") is not None:
@@ -39,7 +39,7 @@ def pip_command() -> list[str] | None:
 
 
 def _bundled_pip() -> Path | None:
-    """Return the newest pip wheel that this Python carries; Debian moves it to a folder of its own."""
+    """Return the newest pip wheel bundled with this Python; Debian moves it to a separate folder."""
     spec = importlib.util.find_spec("ensurepip")
     folders = [Path(place) / "_bundled" for place in (spec.submodule_search_locations or [] if spec else [])]
     if distribution := sysconfig.get_config_var("WHEEL_PKG_DIR"):
@@ -66,7 +66,7 @@ def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _
     ConfigError
         If the version is not a release number.
     ImportFileError
-        If pip is missing or cannot download it; carries pip's error line and the remedy.
+        If pip is missing or cannot download it; the message has pip's error line and the remedy.
     """
     if not re.fullmatch(r"\d+(\.\d+)*([a-z.]+\d*)?", version):
         raise ConfigError(f"source.version must be a release like {PINNED.get(package, '1.0')}, got '{version}'")
@@ -77,7 +77,7 @@ def wheel(package: str, version: str, *, cache: Path | None = None, run: Run = _
 
 
 def _download(package: str, version: str, folder: Path, run: Run) -> Path:
-    """Download into a folder of its own and move the file in one step: a broken download leaves nothing."""
+    """Download to a temporary folder and move the file in one step: a failed download leaves nothing behind."""
     with tempfile.TemporaryDirectory(dir=folder) as partial:
         target = [
             "--no-deps",

@@ -1,8 +1,8 @@
-"""The one door through which foreign files are opened: every read has limits, and nothing is executed.
+"""The only module that opens files from other tools: every read has limits, and nothing is executed.
 
-No importer opens a file in another way (a test compares). The limits of size, rows and time come
+No importer opens a file in another way (a test checks this). The limits on size, rows and time come
 from `source.limits`; depth and counts are fixed. Every function raises `ImportFileError` naming
-the file, and the row where there is one.
+the file, and the row if there is one.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _BOMS = (
 
 
 def fail(file: str, problem: str, *, row: object = None) -> NoReturn:
-    """Raise the error of a file, at a row where there is one."""
+    """Raise an error about a file, with the row if there is one."""
     raise ImportFileError(problem, file=file, row="" if row is None else str(row))
 
 
 @contextmanager
 def limited(limits: ReadLimits) -> Iterator[None]:
-    """Read files within `limits` inside the block."""
+    """Apply `limits` to all files that are read inside the block."""
     token = _LIMITS.set(limits)
     try:
         yield
@@ -72,7 +72,7 @@ def limited(limits: ReadLimits) -> Iterator[None]:
 
 @contextmanager
 def expected_layout(file: str) -> Iterator[None]:
-    """Read one file: its CPU time is limited, and what its layout makes go wrong becomes an error with its name."""
+    """Limit the CPU time for one file, and turn errors caused by its layout into one that names the file."""
     token = _STARTED_S.set(time.thread_time())
     try:
         yield
@@ -94,9 +94,9 @@ def within_time(file: str) -> None:
 
 
 class Tree:
-    """Files below a folder or in a zip archive (a wheel), by their path with forward slashes.
+    """Files in a folder tree or a zip archive (a wheel), by their path with forward slashes.
 
-    An archive stays open until the end of the `with` block; nothing of it is written to disk.
+    An archive stays open until the end of the `with` block; nothing in it is written to disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,9 +118,9 @@ class Tree:
         return _decoded(_unpacked(self._archive, name), name)
 
     def date(self, name: str) -> datetime:
-        """Return when a file was written, in UTC (a zip archive has no time zone: taken as UTC).
+        """Return when a file was written, in UTC (times in a zip archive have no time zone and are taken as UTC).
 
-        A wheel that was built reproducibly has 1980 as the time of its files: then the archive's own time counts.
+        In a reproducibly built wheel, the files are dated 1980: then the archive's own time is used.
         """
         if self._archive is None:
             return modified(self.root / name)
@@ -140,7 +140,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def _members(archive: zipfile.ZipFile) -> frozenset[str]:
-    """Return the members' names; a name that points out of the archive is refused."""
+    """Return the members' names; a name that points outside the archive is rejected."""
     shown = Path(str(archive.filename)).name
     names = [item.filename for item in archive.infolist() if not item.is_dir()]
     if len(names) > MAX_MEMBERS:
@@ -160,12 +160,12 @@ def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
         fail(name, "is packed with a compression that Python cannot unpack; pack the archive again with deflate")
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
         fail(name, f"cannot be unpacked: {error}")
-    except Exception as error:  # LZMA and BZ2 have errors of their own
+    except Exception as error:  # LZMA and BZ2 raise their own error types
         fail(name, f"cannot be unpacked: {type(error).__name__}: {error}")
 
 
 def below(folder: Path) -> Iterator[str]:
-    """Yield the paths of the regular files below a folder; links are not followed."""
+    """Yield the paths of the regular files in a folder tree; links are not followed."""
     number = 0
     for root, folders, names in os.walk(folder):
         folders.sort()
@@ -179,7 +179,7 @@ def below(folder: Path) -> Iterator[str]:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is something at `path`; a path that cannot be looked up is an error that names it."""
+    """Return whether `path` exists; a path that cannot be looked up raises an error that names it."""
     try:
         return path.exists()
     except (OSError, ValueError) as error:
@@ -187,7 +187,7 @@ def exists(path: Path) -> bool:
 
 
 def modified(path: Path) -> datetime:
-    """Return when a file was last written, in UTC; today if its time is older than any tool that is read."""
+    """Return when a file was last written, in UTC; today if that time is before any supported tool existed."""
     try:
         written = datetime.fromtimestamp(path.stat().st_mtime, tz=timezone.utc)
     except (OSError, OverflowError, ValueError):
@@ -200,7 +200,7 @@ def _max_bytes() -> int:
 
 
 def _regular(path: Path, shown: str) -> None:
-    """Raise for what is not a regular file: a device or a pipe can be endless, or never give a byte."""
+    """Raise unless it is a regular file: a device or a pipe may be endless, or never deliver a byte."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -212,7 +212,7 @@ def _regular(path: Path, shown: str) -> None:
 
 
 def _bytes_of(path: Path, shown: str, *, at_most: int) -> bytes:
-    """Return at most so many bytes; the file is checked again once it is open, and opening never waits."""
+    """Return a file's content, limited to `at_most` bytes; it is checked again once open, and opening never blocks."""
     _regular(path, shown)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     try:
@@ -231,7 +231,7 @@ def read_text(path: Path, *, shown: str | None = None) -> str:
 
 
 def head(path: Path, *, size: int = 2**20) -> str:
-    """Return the first bytes of a text file beside the one that is imported, "" if there is none to read."""
+    """Return the start of a text file next to the imported one, "" if it cannot be read."""
     try:
         return _bytes_of(path, path.name, at_most=size).decode("utf-8", errors="replace")
     except ImportFileError:
@@ -239,7 +239,7 @@ def head(path: Path, *, size: int = 2**20) -> str:
 
 
 def _decoded(content: bytes, shown: str) -> str:
-    """Return text in UTF-8, or UTF-16 as PowerShell writes it; a stray byte becomes U+FFFD, a binary is refused."""
+    """Decode UTF-8, or UTF-16 as written by PowerShell; an invalid byte becomes U+FFFD, a binary file is rejected."""
     if len(content) > _max_bytes():
         fail(shown, f"is larger than {_LIMITS.get().max_mib:g} MiB; source.limits.max_mib sets the limit")
     encoding = next((name for bom, name in _BOMS if content.startswith(bom)), "") or _without_bom(content)
@@ -255,7 +255,7 @@ def _decoded(content: bytes, shown: str) -> str:
 
 
 def _without_bom(content: bytes) -> str:
-    """Return the encoding of text without a byte order mark: UTF-16 has a zero in every second byte."""
+    """Return the encoding of text without a byte order mark: in UTF-16, every second byte is zero."""
     start = content[:200]
     if len(start) >= 8 and start[1::2].count(0) > 0.9 * len(start[1::2]) and 0 not in start[::2]:
         return "utf-16-le"
@@ -265,7 +265,7 @@ def _without_bom(content: bytes) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """Return the version of a file that states none: a hash of its content."""
+    """Return a version for a file that states none: a hash of its content."""
     return "sha256:" + hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:12]
 
 
@@ -285,10 +285,10 @@ def lines_of(text: str, file: str) -> list[str]:
 
 
 def load_yaml(text: str, file: str) -> Any:
-    """Return a YAML document of plain values; anchors, aliases and tags are refused.
+    """Return a YAML document of plain values; anchors, aliases and tags are rejected.
 
-    An alias is how a small document names a huge one, and no known source uses them. The document
-    is built from the parser's events, not by recursion: 100,000 nested brackets would end the
+    Aliases let a small document expand to a huge one, and no supported source uses them. The document
+    is built from the parser's events, not by recursion: 100,000 nested brackets would crash the
     process in libyaml's composer.
     """
     try:
@@ -355,7 +355,7 @@ def _from_events(text: str, file: str) -> Any:
 
 
 class _Scalars:
-    """Plain YAML values by PyYAML's own safe rules, each text resolved once."""
+    """Plain YAML values by PyYAML's safe rules; each distinct text is resolved once."""
 
     def __init__(self) -> None:
         self._loader = yaml.SafeLoader("")
@@ -412,10 +412,10 @@ Cells = Mapping[str, str]
 
 
 def read_csv(text: str, file: str, *, row_failed: Any = None) -> Iterator[tuple[int, Cells]]:
-    """Yield (row number in the file, column to cell) of a table with commas, semicolons or tabs.
+    """Yield (row number in the file, cells by column) of a table separated by commas, semicolons or tabs.
 
-    Lines that start with `#`, empty lines and Excel's `sep=;` are skipped. A row that has another
-    length than the header raises, or goes to `row_failed(row, problem)`.
+    Lines that start with `#`, empty lines and Excel's `sep=;` are skipped. A row whose length differs
+    from the header's raises an error, or is passed to `row_failed(row, problem)`.
     """
     numbered = [(n, line) for n, line in enumerate(lines_of(text, file), start=1) if not _is_comment(line)]
     separator = ""
@@ -432,7 +432,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _separator(header: str) -> str:
-    """Return what separates the header's cells: the candidate that gives most, a comma where none does."""
+    """Return the header's separator: the candidate that gives most cells, or a comma if none occurs."""
     return max(",;\t|", key=header.count)
 
 
@@ -485,8 +485,8 @@ def _header(cells: list[str], file: str, row: int) -> list[str]:
 def read_parquet(path: Path) -> tuple[list[Mapping[str, Any]], str]:
     """Return the rows of a parquet table and its fingerprint.
 
-    Rows, columns and unpacked size are checked in the metadata before a value is read: 281 KB can
-    unpack to 7 GiB.
+    Rows, columns and uncompressed size are checked in the metadata before any value is read: 281 KB can
+    expand to 7 GiB.
     """
     import pyarrow
     import pyarrow.parquet
@@ -515,7 +515,7 @@ def read_parquet(path: Path) -> tuple[list[Mapping[str, Any]], str]:
 
 
 def _parquet_rows(table: Any, file: str) -> list[Mapping[str, Any]]:
-    """Read batch by batch, so that a table that unpacks to more than it states is stopped."""
+    """Read batch by batch, so that reading stops if a table expands to more than its metadata states."""
     rows: list[Mapping[str, Any]] = []
     size = 0
     for batch in table.iter_batches(batch_size=1024, use_threads=False):
@@ -531,10 +531,10 @@ def _parquet_rows(table: Any, file: str) -> list[Mapping[str, Any]]:
 
 
 def word(cell: object, file: str, row: object) -> str:
-    """Return a text cell; a spreadsheet formula or control characters are refused.
+    """Return a text cell; spreadsheet formulas and control characters are rejected.
 
-    A name that starts like a formula would be executed by the spreadsheet that somebody opens
-    the exported runs with.
+    If a user opened the exported runs in a spreadsheet, it would execute a name that starts like a
+    formula.
     """
     if isinstance(cell, list | dict | set | tuple):
         fail(file, f"a name is a {type(cell).__name__}, not a text", row=row)
@@ -549,9 +549,9 @@ def word(cell: object, file: str, row: object) -> str:
 
 
 def number(cell: object, file: str, row: object, *, name: str) -> float | None:
-    """Return a figure, or None where the cell says that there is none (`N/A`, empty, NaN).
+    """Return a number, or None if the cell is marked as missing (`N/A`, empty, NaN).
 
-    `12,5` is 12.5 and `1,234.5` is 1234.5; `1,234` can be both 1.234 and 1234 and is refused.
+    `12,5` is 12.5 and `1,234.5` is 1234.5; `1,234` could be 1.234 or 1234 and is rejected.
     """
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return None
@@ -574,7 +574,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
 def _with_point(cell: str, file: str, row: object, name: str) -> str:
-    """Return a number as Python writes it, if it can be read in one way only."""
+    """Return a number in Python's notation, if it is unambiguous."""
     text = cell.strip()
     if _THOUSANDS_SPACE.fullmatch(text):
         return re.sub(r"[ '’\u00a0\u2009\u202f]", "", text).replace(",", ".")
@@ -594,7 +594,7 @@ def _with_point(cell: str, file: str, row: object, name: str) -> str:
 
 
 def whole(cell: object, file: str, row: object, *, name: str) -> int | None:
-    """Return a positive whole number, or None where the cell says that there is none."""
+    """Return a positive whole number, or None if the cell is marked as missing."""
     value = number(cell, file, row, name=name)
     if value is None:
         return None

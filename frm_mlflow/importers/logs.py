@@ -1,7 +1,7 @@
-"""What importers of tools' logs share: which files are read, and what only the user can state.
+"""Code shared by the importers of tools' logs: which files are read, and facts that only the user can give.
 
-A log of trtexec or benchmark_model names a model file at best, seldom the device. `source.given`
-adds what is missing and corrects what is there.
+A log of trtexec or benchmark_model names at best a model file, and rarely the device. `source.given`
+adds missing facts and overrides stated ones.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ GIVEN = (
     "latency_statistic",
     "memory_definition",
 )
-"""What `source.given` may state."""
+"""Facts that `source.given` may set."""
 LINE = 4096
-"""Characters of a log's line that are searched for figures."""
+"""Number of characters of each log line that are searched for figures."""
 _COLOUR = re.compile("\x1b\\[[0-9;]{0,20}m")
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One file of a tool: its name relative to the given path, text and time."""
+    """One file of a tool: its name relative to the given path, its text and its time."""
 
     name: str
     path: Path
@@ -57,7 +57,7 @@ class Log:
         return files.fingerprint(self.text)
 
     def lines(self) -> list[str]:
-        """Return the lines, without colours and cut to `LINE` characters: figures stand at their start."""
+        """Return the lines, without colour codes and cut to `LINE` characters: figures are near their start."""
         return [_COLOUR.sub("", line[:LINE]) for line in files.lines_of(self.text, self.name)]
 
 
@@ -65,10 +65,10 @@ ReadOne = Callable[[Log], Iterable[Row | LeftOut]]
 
 
 def each(path: Path, patterns: Sequence[str], read_one: ReadOne) -> Iterator[Row | LeftOut]:
-    """Yield what `read_one` makes of the file at `path`, or of every file below it that fits one of `patterns`.
+    """Yield the results of `read_one` for the file at `path`, or for every file below it that matches a pattern.
 
-    A file that cannot be read is left out with the reason, and the others are read; so is a file that
-    does not state its model or device.
+    A file that cannot be read, or that does not state its model or device, is left out with the reason.
+    The others are still read.
     """
     for name in _names(path, patterns):
         try:
@@ -81,7 +81,7 @@ def each(path: Path, patterns: Sequence[str], read_one: ReadOne) -> Iterator[Row
 
 
 def guarded(file: str, row: str, make: Callable[[], Row | LeftOut]) -> Row | LeftOut:
-    """Return the row that `make` returns, or the row left out with the reason for which it cannot be read."""
+    """Return the row that `make` returns, or a `LeftOut` with the reason why it cannot be read."""
     try:
         return make()
     except ImportFileError as error:
@@ -94,7 +94,7 @@ def guarded(file: str, row: str, make: Callable[[], Row | LeftOut]) -> Row | Lef
 
 
 def table(log: Log) -> Iterator[tuple[int, files.Cells | LeftOut]]:
-    """Yield (row number, cells) of a CSV; a row that has another length than the header is left out."""
+    """Yield (row number, cells) of a CSV; a row whose length differs from the header's is left out."""
     refused: list[LeftOut] = []
 
     def refuse(row: int, problem: str) -> None:
@@ -124,18 +124,18 @@ def _log(path: Path, name: str) -> Log:
 def facts_of(
     options: SourceConfig, path: Path, stated: Mapping[str, Any], *, folder: Path | None = None
 ) -> dict[str, Any]:
-    """Return the facts of a row: what the file states, under what the user gives.
+    """Return the facts of a row: those that the file states, overridden by those that the user gives.
 
-    In a given word `{stem}` stands for the file's name without its ending, `{parent}` for its
+    In a given value, `{stem}` stands for the file's name without its extension, `{parent}` for its
     folder's, `{parent2}`, `{parent3}`, ... for those above: `model={stem}` reads a folder with one log per model.
     `folder` is what `{parent}` names if it is not the file's own folder.
 
     Raises
     ------
     ConfigError
-        A given fact is not one.
+        If a key of `source.given` is not a fact.
     MissingFactError
-        Model or device is neither stated nor given.
+        If the model or device is neither stated nor given.
     """
     unknown = sorted(set(options.given) - set(GIVEN))
     if unknown:
@@ -173,7 +173,7 @@ def row_of(log: Log, facts: Mapping[str, Any], *, row: str = "1", defaults: Mapp
 
 
 def summary(samples_ms: Sequence[float]) -> dict[str, float]:
-    """Return median, mean, count and those percentiles for which there are samples enough; nothing of no samples."""
+    """Return median, mean, count and the percentiles for which there are enough samples; empty without samples."""
     if not samples_ms:
         return {}
     values = np.asarray(samples_ms, dtype=float)
@@ -189,7 +189,7 @@ def summary(samples_ms: Sequence[float]) -> dict[str, float]:
 
 
 def model_in(path_text: str) -> str:
-    """Return the model's name in the path of a model file.
+    """Return the model's name from the path of a model file.
 
     >>> model_in("/data/My Models/resnet50.onnx"), model_in("a.engine"), model_in("")
     ('resnet50', 'a', '')
@@ -199,7 +199,7 @@ def model_in(path_text: str) -> str:
 
 
 def option(command: str, name: str) -> str:
-    """Return the value of `--name=value` in a command line; a path may hold spaces, so it goes on to the next option.
+    """Return the value of `--name=value` in a command line, up to the next option, since a path may contain spaces.
 
     >>> option("trtexec --onnx=/data/My Models/a.onnx --fp16", "onnx"), option("x --batch 8", "batch")
     ('/data/My Models/a.onnx', '8')

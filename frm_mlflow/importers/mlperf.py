@@ -1,9 +1,9 @@
-"""MLPerf LoadGen's `mlperf_log_summary.txt`.
+"""Import MLPerf LoadGen's `mlperf_log_summary.txt`.
 
-A single stream's latency is one query's; a multi-stream query holds several samples, so its row
-has them as batch size. In the server and offline scenarios latency includes waiting in the queue:
-only their throughput is taken. LoadGen's percentiles and its early-stopping estimate keep their
-meaning: the official one stands in the provenance. Invalid, accuracy and audit runs are left out.
+Single-stream latency is that of one query. A multi-stream query holds several samples, and their
+number is the row's batch size. In the server and offline scenarios, latency includes queueing, so
+only throughput is imported. LoadGen's percentiles and its early-stopping estimate keep their
+meaning; the official one is in the provenance. Invalid, accuracy and audit runs are left out.
 In MLCommons' own folder layout system and benchmark come from the folders.
 """
 
@@ -37,30 +37,30 @@ UNQUEUED = ("SingleStream", "MultiStream")
 
 _SCENARIOS = {"singlestream": "SingleStream", "multistream": "MultiStream", "server": "Server", "offline": "Offline"}
 _SCENARIOS |= {"multistreamfree": "MultiStreamFree", "interactive": "Interactive"}
-"""Scenarios without spaces and case: v0.5 and v0.7 write `Single Stream`."""
+"""Scenario names in lower case and without spaces: v0.5 and v0.7 write `Single Stream`."""
 _AUDITS = ("compliance", "audit")
-"""Folders of MLCommons' layout that hold audits of a result, not results."""
+"""Folders of MLCommons' layout that contain audits of a result, not results."""
 _NOT_A_NAME = re.compile(r"(?i)(run_?\d+|performance|accuracy|single-?stream|multi-?stream|server|offline|interactive)")
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each valid performance run at `path`."""
+    """Yield one row for each valid performance run at `path`."""
     return logs.each(path, ("mlperf_log_summary.txt",), lambda log: [_row(log, options)])
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What MLCommons' layout states: `.../results/SYSTEM/BENCHMARK/SCENARIO/performance/run_1/`."""
+    """Facts from MLCommons' folder layout: `.../results/SYSTEM/BENCHMARK/SCENARIO/performance/run_1/`."""
 
     is_audit: bool
     system: str
     benchmark: str
     benchmark_folder: Path
-    """The nearest folder above that is not named after a run, a mode or a scenario."""
+    """The nearest parent folder that is not named after a run, a mode or a scenario."""
 
 
 def place_of(log: Log) -> Place:
-    """Return what the folders above a summary state; system and benchmark are "" outside MLCommons' layout."""
+    """Return the facts in the folder names above a summary; system and benchmark are "" outside MLCommons' layout."""
     folders = log.path.absolute().parent
     named = next((p for p in (folders, *folders.parents) if not _NOT_A_NAME.fullmatch(p.name)), folders)
     parts = folders.parts
@@ -111,7 +111,7 @@ def _scenario(text: str) -> str:
 
 
 def _fields(log: Log) -> dict[str, str]:
-    """Return the summary's lines by name; of v0.5's latencies per query and per sample, the query's are one call's."""
+    """Return the summary's lines by name; v0.5 has latencies per query and per sample, and one query is one call."""
     fields: dict[str, str] = {}
     per_sample = False
     for line in log.lines():
@@ -149,7 +149,7 @@ def _official(stated: Mapping[str, str], log: Log) -> dict[str, Any]:
 
 
 def _version(log: Log) -> str:
-    """Return LoadGen's version out of the detail log beside the summary, "" without one."""
+    """Return LoadGen's version from the detail log next to the summary, "" if there is none."""
     version = found(
         r'"key": "loadgen_version", "value": "([^" ]{1,40})', files.head(log.path.with_name(DETAIL), size=2**18)
     )

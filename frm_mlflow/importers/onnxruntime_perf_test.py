@@ -1,8 +1,8 @@
-"""onnxruntime_perf_test: the text it prints (old and current wording), and its result file.
+"""Import onnxruntime_perf_test: the text it prints (old and current wording), and its result file.
 
 The result file has no header: `model,seconds,peak working set in bytes,CPU usage,run`, one line per
-run (newer versions put the time until submission before the whole), and with `-s` lines of
-statistics after an empty one. Memory is the peak of the whole process. A text may hold several runs.
+run (newer versions put the time until submission before the total), and with `-s` statistics
+after an empty line. Memory is the peak of the whole process. A text may contain several runs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNITS: Mapping[str, str] = {
     "cuda": "gpu", "tensorrt": "gpu", "nvtensorrtrtx": "gpu", "rocm": "gpu", "migraphx": "gpu", "dml": "gpu",
     "qnn": "npu", "nnapi": "npu", "vitisai": "npu", "snpe": "npu",
 }  # fmt: skip
-"""Execution provider (`-e`) to compute unit; others (openvino, coreml) run on several."""
+"""Compute unit by execution provider (`-e`); others (openvino, coreml) run on several units."""
 _NUMBER = r"[\d.eE+-]{1,40}"
 _RUN = re.compile(
     rf"(?P<model>[^,]*),(?:{_NUMBER},)?(?P<seconds>{_NUMBER}),(?P<peak>\d{{1,18}}),(?P<cpu>[\d.eE+-]{{0,40}}),(?P<run>\d{{1,18}})"
@@ -33,7 +33,7 @@ _RUN = re.compile(
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each run in the logs, and one for each model in the result files at `path`."""
+    """Yield one row for each run in the logs, and one for each model in the result files at `path`."""
     return logs.each(path, ("*.log", "*.txt", "*.csv"), lambda log: _read_one(log, options))
 
 
@@ -85,7 +85,7 @@ def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | Left
 
 
 def _model(text: str) -> str:
-    """Return the name of the last model file that the text names; a quoted path may hold spaces."""
+    """Return the name of the last model file in the text; a quoted path may contain spaces."""
     paths = (
         path
         for line in text.split("\n")

@@ -1,7 +1,7 @@
-"""Hugging Face's optimum-benchmark: `benchmark_report.json` beside `benchmark_config.json`, or both in one file.
+"""Import Hugging Face's optimum-benchmark: `benchmark_report.json` and `benchmark_config.json`, or both in one file.
 
-Its MB are millions of bytes. Memory is that of the whole process on a CPU, of the CUDA allocator
-on a GPU. Generation of text has no latency of one inference and is left out.
+Its MB are millions of bytes. Memory is that of the whole process on a CPU, and of the CUDA allocator
+on a GPU. Text generation has no latency per inference and is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RUNTIMES: Mapping[str, str] = {"pytorch": "torch", "onnxruntime": "onnxruntime",
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each report at `path`."""
+    """Yield one row for each report at `path`."""
     return logs.each(
         path, ("benchmark_report.json", "benchmark.json", "*report.json"), lambda log: _read_one(log, options)
     )
@@ -40,7 +40,7 @@ def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
 
 
 def _config_beside(log: Log) -> Mapping[str, Any]:
-    """Return the configuration in the report's folder, an empty one if there is none that can be read."""
+    """Return the configuration in the report's folder, or an empty one if it is missing or cannot be read."""
     beside = log.path.with_name(log.path.name.replace("report", "config"))
     if beside == log.path or not beside.is_file():
         return {}
@@ -86,7 +86,7 @@ def _latency(latency: Mapping[str, Any], file: str, target: str) -> dict[str, fl
 
 
 def _memory(memory: Mapping[str, Any], file: str) -> tuple[dict[str, float], str]:
-    """Return peak memory in MiB with its definition: the allocator's on a GPU, else the process's."""
+    """Return peak memory in MiB with its definition: that of the allocator on a GPU, else of the process."""
     for key, definition in (("max_allocated", "allocator_peak"), ("max_ram", "process_peak")):
         peak = files.number(memory.get(key), file, key, name=key)
         if peak:

@@ -1,4 +1,4 @@
-"""The door: a source's name and path in, benchmark records and an account of the rest out."""
+"""Entry point of the importers: turns a source's name and path into benchmark records and counts the rest."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from frm_mlflow.zoo import aliases
 
 GROUP = "frm_mlflow.importers"
 FETCHED: Mapping[str, str] = {"aihub": "qai_hub_models"}
-"""Sources that are fetched where no path is given, with the package that holds them."""
+"""Sources that are downloaded if no path is given, with the package that contains them."""
 NEAR = 100
-"""Unknown names that near names are looked for."""
+"""Maximum number of unknown names for which similar names are searched."""
 COUNTED_BY = (schema.MODEL, schema.DEVICE, schema.RUNTIME, schema.PRECISION)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """What a source holds: records to log, and everything that is not among them, counted."""
+    """Content of a source: the records to log, and counts of everything else."""
 
     source: str
     path: Path
@@ -47,23 +47,23 @@ class Import:
 
     @property
     def near_models(self) -> Mapping[str, list[str]]:
-        """Unknown models to the names in the catalogue that they resemble; nothing is mapped by resemblance."""
+        """Similar catalogue names for each unknown model, as suggestions only; no name is mapped by similarity."""
         return {name: near for name in list(self.unknown_models)[:NEAR] if (near := aliases.near(name))}
 
     @property
     def near_devices(self) -> Mapping[str, list[str]]:
-        """Unknown devices to the names in the catalogue that they resemble."""
+        """Similar catalogue names for each unknown device."""
         catalogue = devices.catalogue()
         return {n: near for n in list(self.unknown_devices)[:NEAR] if (near := near_names(n, catalogue))}
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Versions of the source among the records."""
+        """Versions of the source in the records."""
         return tuple(sorted({record.tags.get(schema.SOURCE_VERSION.key, "") for record in self.records}))
 
     @property
     def republished(self) -> int:
-        """Records whose job also stands under another name; an analysis counts each job once."""
+        """Records whose job is also listed under another name; an analysis counts each job once."""
         jobs = Counter(record.tags[schema.JOB_ID.key] for record in self.records if schema.JOB_ID.key in record.tags)
         return sum(number - 1 for number in jobs.values())
 
@@ -79,30 +79,30 @@ class Import:
 
 
 def importers() -> Mapping[str, Importer]:
-    """Return every installed importer by name, ours and third parties'."""
+    """Return every installed importer by name, built-in and third-party."""
     return {point.name: point.load() for point in entry_points(group=GROUP)}
 
 
 def read(source: str, path: Path | None, options: SourceConfig | None = None, *, cache: Path | None = None) -> Import:
-    """Return everything that the source at `path` holds, as records.
+    """Return the entire content of the source at `path`, as records.
 
     Parameters
     ----------
     source
         Name of an importer: aihub, timm, trtexec, ..., or a third party's.
     path
-        The source's file or folder. None fetches it where that is possible (aihub: one wheel, with pip).
+        The source's file or folder. None downloads it if possible (aihub: one wheel, with pip).
     options
         See `config.SourceConfig`; by default those of `conf/source/NAME.yaml` without settings.
     cache
-        Folder for what is fetched; nothing else is written.
+        Folder for downloads; nothing else is written.
 
     Raises
     ------
     ConfigError
-        Where no importer has this name, or it needs a path.
+        If no importer has this name, or it needs a path.
     ImportFileError
-        Where a file is broken, hostile or not what its name says; names file and row.
+        If a file is damaged, malicious or not what its name claims; the message names file and row.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     if source not in points:
@@ -146,7 +146,7 @@ def _collect(source: str, path: Path, importer: Importer, options: SourceConfig)
 
 
 def _raise_if_unreadable(left_out: list[LeftOut], path: Path, source: str) -> None:
-    """Raise the first error if the source gave errors alone, or nothing at all."""
+    """Raise the first error if the source gave only errors, or raise an error if it gave nothing."""
     if not left_out:
         raise ImportFileError(f"{path.name}: holds no results that source={source} can read")
     errors = [item.error for item in left_out if item.error is not None]

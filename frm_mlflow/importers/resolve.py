@@ -1,4 +1,4 @@
-"""From a source's row to a benchmark record: names made canonical, missing facts filled and marked."""
+"""Turn a source's row into a benchmark record: make names canonical, fill in missing facts and mark them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RUNTIMES: Mapping[str, str] = MappingProxyType(
         "trt": "tensorrt",
     }
 )
-"""Other names (lower case, underscores) of runtimes that are measured here under one."""
+"""Other names (lower case, underscores) for runtimes that we measure under one name."""
 
 PRECISIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,7 +42,7 @@ PRECISIONS: Mapping[str, str] = MappingProxyType(
         "w8a8": "int8",
     }
 )
-"""Other names of precisions; `w8a16` and mixed ones have none and stay as they are."""
+"""Other names for precisions; `w8a16` and mixed precisions have none and stay as they are."""
 
 
 NAMES = ("model", "device", "runtime", "precision", "compute_unit", "chip", "runtime_version", "latency_statistic")
@@ -51,7 +51,7 @@ MAX_NAME = 500
 
 @dataclass
 class Unknown:
-    """Names that no catalogue lists, with the number of rows that carry them."""
+    """Names that are in no catalogue, with the number of rows that use them."""
 
     models: Counter[str] = field(default_factory=Counter)
     devices: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Unknown:
 def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRecord | LeftOut:
     """Return the record of a row; a row that fails a check is left out with the reason.
 
-    This is the one place that every importer's rows pass, and the record itself checks its numbers.
+    Rows of every importer pass through this function, and the record itself checks its numbers.
     """
     row = _with_missing_as_missing(row)
     device = devices.find((options.devices or {}).get(row.device, row.device))
@@ -81,7 +81,7 @@ def record_of(row: Row, options: SourceConfig, unknown: Unknown) -> BenchmarkRec
 
 
 def _with_missing_as_missing(row: Row) -> Row:
-    """Return the row without None: "" for a word, `unknown` for runtime and precision, a batch of one, no metric."""
+    """Replace None: "" for text, `unknown` for runtime and precision, a batch size of 1, and no entry for a metric."""
     empty: dict[str, Any] = {
         item.name: "" for item in fields(row) if item.type == "str" and getattr(row, item.name) is None
     }
@@ -92,7 +92,7 @@ def _with_missing_as_missing(row: Row) -> Row:
 
 
 def _problem(row: Row, tier: str) -> str:
-    """Return why a row cannot become a record, "" if it can."""
+    """Return why a row cannot become a record, or "" if it can."""
     if not row.model or not row.device:
         return "names no model" if not row.model else "names no device"
     for name in NAMES:
@@ -163,9 +163,9 @@ def _tags(row: Row, device: DeviceFacts | None, options: SourceConfig) -> dict[s
 
 
 def _filled(row: Row, model: ModelIdentity, source: str) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the row's metrics, filled with published facts where the source is silent, and tags that say so.
+    """Return the row's metrics, with published facts for those that the source lacks, and tags that mark them.
 
-    GMACs and accuracy hold for one input size; for another they stay missing.
+    GMACs and accuracy are valid for one input size only; for any other they stay missing.
     """
     metrics = dict(row.metrics)
     tags = {schema.FLOPS_SOURCE.key: f"imported:{source}"} if schema.GMACS.key in metrics else {}

@@ -1,7 +1,7 @@
-"""Any table, CSV or parquet: columns under our names, under usual ones, or mapped in `source.columns`.
+"""Import any CSV or parquet table: columns have our names or common ones, or are mapped in `source.columns`.
 
-Figures may be in other units: named in the column (`latency_us`, `Memory (MB)`) or in
-`source.units`. What holds for the whole table stands in `source.given`. A row needs a model, a
+Figures may be in other units, which the column's name (`latency_us`, `Memory (MB)`) or `source.units`
+states. Facts that apply to the whole table go in `source.given`. A row needs a model, a
 device, and a latency, a peak memory or a throughput.
 """
 
@@ -44,7 +44,7 @@ FACTORS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "1/s": {"1/s": 1.0},
     }
 )
-"""Our unit to others and what to multiply by; two FLOPs are one multiply-accumulate."""
+"""For each of our units, the factors that convert other units; two FLOPs are one multiply-accumulate."""
 SPELLINGS: Mapping[str, str] = MappingProxyType(
     {"µs": "us", "μs": "us", "sec": "s", "secs": "s", "seconds": "s", "msec": "ms", "milliseconds": "ms",
      "microseconds": "us", "nanoseconds": "ns", "byte": "bytes", "macs": "mac", "mmacs": "mmac", "gmacs": "gmac",
@@ -60,7 +60,7 @@ _OTHER_NAMES = {
     "batch_size": "batch batchsize bs",
 }
 USUAL_NAMES = MappingProxyType({theirs: ours for ours, names in _OTHER_NAMES.items() for theirs in names.split()})
-"""Column (lower case, without its unit) to ours; a metric among them needs its unit in the column's name."""
+"""Our column for each common name (lower case, without unit); a metric needs its unit in the column's name."""
 THROUGHPUTS = re.compile(
     r"(?:throughput_)?(?:fps|ips|(?:infer_)?(?:images?|imgs?|samples?|inferences|items|frames)(?:_per)?_(?:s|secs?|seconds?))"
     r"|throughput"
@@ -71,13 +71,13 @@ ACCURACIES = frozenset(column for column, metric in METRICS.items() if metric.un
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Which column of a table holds what, and what to multiply its figures by."""
+    """The meaning of each column of a table, and the factor for its figures."""
 
     words: Mapping[str, str]
     metrics: Mapping[str, str]
     factors: Mapping[str, float]
     has_unit: frozenset[str]
-    """Our columns whose unit the user or the table states."""
+    """Those of our columns whose unit the user or the table states."""
 
 
 def read_csv(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
@@ -116,14 +116,14 @@ def _rows(
 
 
 def columns_of(header: list[str], file: str, options: SourceConfig) -> Columns:
-    """Return what each column of a table holds.
+    """Return the meaning of each column of a table.
 
     Raises
     ------
     ConfigError
-        `source.columns` names a column that the table does not have.
+        If `source.columns` names a column that the table does not have.
     ImportFileError
-        No column holds a latency, a memory or a throughput; lists the columns and the nearest names.
+        If no column has a latency, a memory or a throughput; lists the columns and the most similar names.
     """
     mapped = options.columns or {}
     absent = sorted({theirs for theirs in mapped.values() if theirs} - set(header))
@@ -146,7 +146,7 @@ def columns_of(header: list[str], file: str, options: SourceConfig) -> Columns:
 
 
 def _usual_columns(header: list[str], mapped: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, float]]:
-    """Return ours to theirs for columns with usual names, and the factors of the units in those names."""
+    """Return the table's column for each of ours with a common name, and the factors of the units in those names."""
     usual: dict[str, str] = {}
     factors: dict[str, float] = {}
     taken = set(mapped.values())
@@ -167,7 +167,7 @@ def _usual_columns(header: list[str], mapped: Mapping[str, str | None]) -> tuple
 
 
 def _meaning(name: str) -> tuple[str, str]:
-    """Return our column and the unit that a column's name states.
+    """Return our column, and the unit stated in a column's name.
 
     >>> _meaning("Latency (us)"), _meaning("Peak Memory [MB]"), _meaning("Images/s"), _meaning("latency")
     (('latency_ms', 'us'), ('memory_mib', 'mb'), ('throughput_items_per_s', ''), ('latency_ms', ''))
@@ -186,7 +186,7 @@ def _meaning(name: str) -> tuple[str, str]:
 
 
 def _no_figures(header: list[str]) -> str:
-    """Return what is wrong with a table without figures: its columns, and the nearest that are understood."""
+    """Return the error text for a table without figures: its columns, and the most similar supported names."""
     names = {re.sub(r"[^a-z0-9]", "", name): name for name in (*METRICS, *WORDS)}
     near = []
     for theirs in header[:40]:
@@ -266,7 +266,7 @@ def _row(log: Log, line: int, cells: Mapping[str, str], columns: Columns, option
 _NEVER_ZERO = frozenset(
     metric.key for metric in schema.METRICS if metric.unit in ("ms", "MiB", "GMAC", "1e6", "1/s", "mJ")
 ) - {schema.MEMORY_LOW.key}
-"""Zero in a column of these is a figure that was not measured."""
+"""Columns in which zero means that the figure was not measured."""
 
 
 def _figure(cell: str, file: str, line: int, name: str, theirs: str, columns: Columns) -> float | None:

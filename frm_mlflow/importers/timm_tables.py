@@ -1,6 +1,6 @@
-"""timm's benchmark CSVs, with accuracy from its results CSV where `source.accuracy` names one.
+"""Import timm's benchmark CSVs, with accuracy from its results CSV if `source.accuracy` names one.
 
-Device, precision, memory layout, framework and CUDA version stand in the file's name:
+Device, precision, memory layout, framework and CUDA version are in the file's name:
 `benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv`. Times are the mean of one step over a batch,
 which is 512 on many GPUs and differs between models: the batch size is part of the configuration.
 """
@@ -43,7 +43,7 @@ class Accuracy:
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each line of the benchmark CSVs at `path`."""
+    """Yield one row for each line of the benchmark CSVs at `path`."""
     accuracy = _accuracies(Path(options.accuracy)) if options.accuracy else {}
     return logs.each(path, ("benchmark-*.csv",), lambda log: _read_one(log, options, accuracy))
 
@@ -101,7 +101,7 @@ def _row(
 
 
 def _from_name(name: str) -> dict[str, str]:
-    """Return what a file's name says; nothing where it is not named as timm names them."""
+    """Return the facts in a file's name; empty if the name does not follow timm's pattern."""
     found = NAME.fullmatch(name)
     if found is None:
         return {}
@@ -129,7 +129,7 @@ def _dotted(digits: str) -> str:
 
 
 def _accuracies(path: Path) -> dict[tuple[str, int], Accuracy]:
-    """Return (architecture, input size) to the accuracy of the best of its weights at that size."""
+    """Return accuracy by (architecture, input size), for the best weights at that size."""
     found: dict[tuple[str, int], Accuracy] = {}
     for line, cells in files.read_csv(files.read_text(path), path.name):
         with files.expected_layout(path.name):

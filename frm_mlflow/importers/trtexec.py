@@ -1,9 +1,9 @@
-"""NVIDIA trtexec: the text it prints (TensorRT 7 and later), `--exportTimes` and `--exportProfile` JSON.
+"""Import NVIDIA trtexec: the text it prints (TensorRT 7 and later), `--exportTimes` and `--exportProfile` JSON.
 
 The figure is the host's latency: copy in, compute and copy out. The GPU's compute time alone is
-`latency/device_p50_ms`. Several streams, or no data transfers, make another statistic of it. A
-profile is made with every layer timed on its own: its sum is not a latency of the network as it
-runs, and says so (`layers_sum`). A text may hold several runs: each is a benchmark.
+`latency/device_p50_ms`. With several streams or without data transfers it is a different
+statistic. A profile times every layer separately: its sum is not the latency of the network in
+normal operation, and is named `layers_sum`. A text may contain several runs: each is a benchmark.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from frm_mlflow.importers.logs import Log
 
 DEFAULTS: Mapping[str, Any] = {"runtime": "tensorrt", "precision": "unknown", "compute_unit": "gpu"}
 EMBEDDED = re.compile(r"(?i)\b(orin|xavier|jetson|tegra|thor|drive|nano|tx[12])\b")
-"""trtexec calls every Jetson by its chip: Orin, Xavier, NVIDIA Tegra X1."""
+"""Jetsons: trtexec names them by their chip, such as Orin, Xavier, NVIDIA Tegra X1."""
 STATISTICS: Mapping[str, schema.Metric] = {
     "median": schema.LATENCY_P50,
     "mean": schema.LATENCY_MEAN,
@@ -30,13 +30,13 @@ STATISTICS: Mapping[str, schema.Metric] = {
     "percentile(99%)": schema.LATENCY_P99,
 }
 PRECISIONS = ("INT8", "FP8", "FP4", "BF16", "FP16", "FP32")
-"""What `Precision: FP32+FP16` may name, the lowest first: TensorRT picks the fastest of those allowed."""
+"""Precisions that `Precision: FP32+FP16` may name, lowest first: TensorRT uses the fastest allowed one."""
 _STARTS = ("&&&& RUNNING", "=== Model Options ===", "=== Performance summary ===")
 _MARK = re.compile(r"^.{0,80}?\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] (?:\[TRT\] )?\[\w\] ?|^.{0,80}?\[[IWEV]\] ")
 
 
 def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
-    """Yield a row for each run in the logs, times and profile files at `path`."""
+    """Yield one row for each run in the logs, times and profile files at `path`."""
     return logs.each(path, ("*.log", "*.txt", "*.json"), lambda log: _read_one(log, options))
 
 
@@ -57,7 +57,7 @@ _NOT_TRTEXEC = "has no `Latency: ... median = ... ms`; is it trtexec's output to
 
 
 def _runs(lines: Sequence[str]) -> list[Sequence[str]]:
-    """Return the lines of each run: it starts with `&&&& RUNNING`, or with the first heading if that was cut away."""
+    """Return the lines of each run, which starts with `&&&& RUNNING`, or with the first heading if that is missing."""
     for start in _STARTS:
         at = [number for number, line in enumerate(lines) if start in line]
         if len(at) > 1:
@@ -119,7 +119,7 @@ def _block(lines: Sequence[str], of: str) -> dict[str, float]:
 
 
 def _first(pattern: str, lines: Sequence[str]) -> str:
-    """Return the first group of the first line that `pattern` matches from its start, "" without one."""
+    """Return the first group of the first line whose start matches `pattern`, "" if there is none."""
     compiled = re.compile(pattern)
     return next((match[1].strip() for line in lines if (match := compiled.match(line))), "")
 
@@ -130,7 +130,7 @@ def _command(lines: Sequence[str]) -> str:
 
 
 def _statistic(lines: Sequence[str], command: str) -> tuple[str, str]:
-    """Return the name of the latency's statistic and what it measures; other settings give another name."""
+    """Return the name of the latency statistic and what it measures; they depend on trtexec's options."""
     streams = logs.option(command, "(?:infStreams|streams)") or _first(r"(?:Inference )?[Ss]treams: (\d+)", lines)
     without = "--noDataTransfers" in command or _first(r"Data transfers: (\w+)", lines).lower() in ("disabled", "off")
     statistic = "p50_without_transfers" if without else "p50"
@@ -141,7 +141,7 @@ def _statistic(lines: Sequence[str], command: str) -> tuple[str, str]:
 
 
 def _stated(lines: Sequence[str], command: str) -> tuple[dict[str, Any], bool]:
-    """Return the facts of a run, and whether its batch is implicit (then trtexec's throughput counts samples)."""
+    """Return the facts of a run, and whether its batch is implicit (trtexec's throughput then counts samples)."""
     built = _first(r"Model: (.+)$", lines) or next(
         (path for name in ("onnx", "uff", "model", "deploy") if (path := logs.option(command, name))), ""
     )
@@ -162,7 +162,7 @@ def _stated(lines: Sequence[str], command: str) -> tuple[dict[str, Any], bool]:
 
 
 def _image_shape(lines: Sequence[str]) -> list[int]:
-    """Return the first input's shape if it is batch x channels x height x width, from the options or the binding."""
+    """Return the first input's shape if it is batch x channels x height x width, from the options or bindings."""
     patterns = (
         r"Input inference shapes? ?: [^=]{1,200}=(\d+(?:x\d+)+)$",
         r"(?:Created i|I)nput binding for .{1,200} with dimensions (\d+(?:x\d+)+)(?: is created)?\.?$",
@@ -173,7 +173,7 @@ def _image_shape(lines: Sequence[str]) -> list[int]:
 
 
 def _precision(lines: Sequence[str], command: str, *, loaded: bool) -> str:
-    """Return the lowest precision that was allowed; a loaded engine prints the default, so only its options count."""
+    """Return the lowest allowed precision; a loaded engine prints the default, so only the options count."""
     allowed = "" if loaded else _first(r"Precision: (\S+)", lines).upper()
     if loaded:
         allowed = " ".join(re.findall(r"--(int8|fp8|fp4|bf16|fp16)\b", command)).upper()
