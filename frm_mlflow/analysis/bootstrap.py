@@ -1,10 +1,10 @@
 """Bootstrap intervals over clusters, vectorised over resamples.
 
-Benchmarks on one chip are not independent, so whole chips are drawn, never rows. A statistic
-here is a ratio of sums over clusters, which makes a resample a weighted sum: all of them
-together are one matrix product. Intervals are BCa, widened for the few chips that they are drawn
-from, and reach at least as far as Student's with the jackknife's standard error. A bootstrap of 5 to
-15 chips alone covers 0.75 to 0.9 instead of 0.95 (docs/explanation/uncertainty.md has the simulation).
+Benchmarks on one chip are not independent, so whole chips are resampled, never rows. A statistic
+here is a ratio of sums over clusters, which makes a resample a weighted sum, so all resamples
+are computed by one matrix product. Intervals are BCa, widened to allow for the small number of chips, and
+are at least as wide as Student's interval with the jackknife's standard error. A plain bootstrap of 5 to
+15 chips covers 0.75 to 0.9 instead of 0.95 (docs/explanation/uncertainty.md has the simulation).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, column_means
 
 Bounds = tuple[ArrayLike, ArrayLike]
-"""What a statistic cannot pass, for all columns or for each."""
+"""Lower and upper limits of a statistic, for all columns or for each one."""
 
 ANY_NUMBER = (-np.inf, np.inf)
 SHARE = (0.0, 1.0)
@@ -27,12 +27,12 @@ CORRELATION = (-1.0, 1.0)
 MIN_CLUSTERS = 5
 """With fewer clusters an interval would say more about the number of clusters than about the data."""
 _NO_SPREAD = 1e-12
-"""Relative to the estimate: what is left of a spread by rounding."""
+"""Spread, relative to the estimate, that is only rounding error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """An estimate with its interval; both ends are NaN with too few clusters, and if all clusters give the same."""
+    """An estimate with its interval; both ends are NaN if there are too few clusters or all clusters agree exactly."""
 
     estimate: float
     low: float
@@ -58,27 +58,27 @@ def resample_counts(n_clusters: int, *, resamples: int, rng: np.random.Generator
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ClusterMeans:
-    """Sums and counts of J columns over K clusters, from which means are drawn again without the rows."""
+    """Sums and counts of J columns over K clusters, enough to resample means without the rows."""
 
     sums: Floats
     counts: Floats
 
     @classmethod
     def of(cls, values: Floats, clusters: ArrayLike) -> ClusterMeans:
-        """Collect `values` (N, J) by the cluster of each row; NaN cells are ignored."""
+        """Sum `values` (N, J) by the cluster of each row; NaN cells are ignored."""
         known = np.isfinite(values)
         return cls.of_sums(np.where(known, values, 0.0), known.astype(np.float64), clusters)
 
     @classmethod
     def of_sums(cls, sums: Floats, counts: Floats, clusters: ArrayLike) -> ClusterMeans:
-        """Collect rows that are sums over several cases already, with the number of cases, both (N, J)."""
+        """Combine rows that are already sums over several cases with their numbers of cases, both (N, J)."""
         names, code = np.unique(_array(clusters), return_inverse=True)
         member = (np.arange(names.size)[:, None] == code[None, :]).astype(np.float64)
         return cls(sums=member @ sums, counts=member @ counts)
 
     @property
     def n_clusters(self) -> Integers:
-        """Clusters that have a value in each column."""
+        """Number of clusters that have a value in each column."""
         used: Integers = (self.counts > 0).sum(axis=0)
         return used
 
@@ -89,12 +89,12 @@ class ClusterMeans:
 
     @property
     def effective_clusters(self) -> Floats:
-        """As many clusters of equal size weigh alike (Kish): fewer than there are if one has most of the rows."""
+        """Effective number of clusters (Kish): lower than the actual number if one cluster has most of the rows."""
         return _quotient(self.counts.sum(axis=0) ** 2, (self.counts**2).sum(axis=0))
 
     @property
     def left_one_out(self) -> Floats:
-        """Mean of each column without each cluster, (K, J); NaN for a cluster that has no value there."""
+        """Mean of each column with one cluster left out, (K, J); NaN for a cluster that has no value in the column."""
         without = _quotient(self.sums.sum(axis=0) - self.sums, self.counts.sum(axis=0) - self.counts)
         return np.where(self.counts > 0, without, np.nan)
 
@@ -111,7 +111,7 @@ class ClusterMeans:
         confidence: float = 0.95,
         bounds: Bounds = ANY_NUMBER,
     ) -> list[Interval]:
-        """Mean of each column with its interval; `bounds` are what a mean cannot pass."""
+        """Mean of each column with its interval; `bounds` limit the ends of the intervals."""
         if len(self.sums) < MIN_CLUSTERS:
             return [_none(float(e), int(n)) for e, n in zip(self.mean, self.n_clusters, strict=True)]
         return intervals(
@@ -169,9 +169,9 @@ def pair_mean_interval(
 ) -> list[Interval]:
     """Return the mean over pairs of each matrix (R, C) with its interval; NaN cells are ignored.
 
-    `rows` and `columns` name the chips. A chip that is drawn twice counts twice in both roles;
-    only pairs that are `apart` count, since a resample would compare a chip with itself. The
-    same draws serve all matrices, so intervals of differences may be had by passing differences.
+    `rows` and `columns` name the chips. A chip that is drawn twice counts twice in both roles.
+    Only pairs that are `apart` count, because a resample would otherwise compare a chip with itself. All
+    matrices share the same draws, so passing differences gives intervals of differences.
     """
     names, code = np.unique(np.concatenate([_array(rows), _array(columns)]), return_inverse=True)
     row_code, column_code = code[: len(_array(rows))], code[len(_array(rows)) :]
@@ -190,12 +190,12 @@ def intervals(
     confidence: float,
     bounds: Bounds = ANY_NUMBER,
 ) -> list[Interval]:
-    """Return intervals of J statistics from resamples (B, J) and the jackknife of each sample, (K, J) each.
+    """Return intervals of J statistics from resamples (B, J) and the jackknife values of each sample, (K, J) each.
 
-    BCa (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equations 14.9 to 14.15), widened
-    by Student's over the normal's quantile, and no narrower than Student's interval with the jackknife's
-    standard error. Both take the effective number of clusters less one as degrees of freedom, and both are
-    widened by `sqrt(K / (K - 1))`: skewed figures of five chips need it.
+    BCa (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equations 14.9 to 14.15), widened by the
+    ratio of Student's quantile to the normal quantile, and no narrower than Student's interval with the
+    jackknife's standard error. Both use the effective number of clusters minus one as degrees of freedom, and both
+    are widened by `sqrt(K / (K - 1))`, which skewed values from five chips need.
     """
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     error, skewness = _jackknife(left_one_out)
@@ -217,7 +217,7 @@ def intervals(
 
 
 def _jackknife(left_one_out: Sequence[Floats]) -> tuple[Floats, Floats]:
-    """Return the standard error and the skewness (BCa's acceleration) of J statistics of one or several samples."""
+    """Return the standard error and the skewness (BCa's acceleration) of J statistics of one or more samples."""
     variance, squares, cubes = 0.0, 0.0, 0.0
     for sample in left_one_out:
         deviation = column_means(sample) - sample
@@ -230,7 +230,7 @@ def _jackknife(left_one_out: Sequence[Floats]) -> tuple[Floats, Floats]:
 
 
 def _bca_levels(estimate: Floats, resampled: Floats, acceleration: Floats, tails: Floats) -> tuple[Floats, Mask]:
-    """Return the quantile levels (2, J) and for which columns they are BCa's."""
+    """Return the quantile levels (2, J) and a mask of the columns whose levels are BCa's."""
     below = (np.sum(resampled < estimate, axis=0) + 0.5 * np.sum(resampled == estimate, axis=0)) / len(resampled)
     bias = ndtri(below)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -241,7 +241,7 @@ def _bca_levels(estimate: Floats, resampled: Floats, acceleration: Floats, tails
 
 
 def _column_quantiles(values: Floats, levels: Floats) -> Floats:
-    """Return linear-interpolation quantiles of each column at its own `levels` (L, J); NaN are ignored."""
+    """Return linearly interpolated quantiles of each column at that column's `levels` (L, J); NaN is ignored."""
     ordered = np.sort(values, axis=0)
     last = np.maximum(np.isfinite(ordered).sum(axis=0) - 1, 0)
     position = levels * last

@@ -1,8 +1,8 @@
-"""FRM against one baseline for all precisions of a device, so that int8 and fp32 rows can be read side by side.
+"""FRM against one baseline for all precisions of a device, so that int8 and fp32 rows can be compared directly.
 
-Within a configuration FRM relates to the baseline in that configuration's precision: int8 ResNet-50 is 1, and so is
-fp32 ResNet-50. Here both relate to the baseline in the widest precision that the device, runtime and compute unit
-have, which is fp32 if it was measured.
+Within a configuration, FRM is relative to the baseline in that configuration's precision: int8 ResNet-50 is 1, and
+so is fp32 ResNet-50. Here both are relative to the baseline in the widest precision available for the device,
+runtime and compute unit, which is fp32 if it was measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.schema import ENERGY, FRM, LATENCY_P50, MEMORY_PEAK, MODEL, PRECISION
 
 FRM_COMMON, COMMON_BASELINE = "frm_common", "common_baseline"
-"""Columns: FRM against the common baseline, and which one that is (`resnet50 · fp32`)."""
+"""Columns: FRM against the common baseline, and the name of that baseline (`resnet50 · fp32`)."""
 
 _COSTS = {"latency": LATENCY_P50.column, "memory": MEMORY_PEAK.column, "energy": ENERGY.column}
 
@@ -30,9 +30,9 @@ def against_common_baseline(
 ) -> pd.DataFrame:
     """Return `frm_common` and `common_baseline` of each row; NaN and "" if no common baseline was measured.
 
-    `rows` are benchmarks with the columns of a configuration, a model, `frm` and its costs, each model once per
-    configuration. FRM is multiplied by one constant per configuration, the baseline's costs there over its costs in
-    the widest precision, so the order within a configuration stays.
+    `rows` are benchmarks with the columns of a configuration, a model, `frm` and its costs, with each model once per
+    configuration. FRM is multiplied by one constant per configuration: the baseline's costs there divided by its costs
+    in the widest precision. The order within a configuration therefore does not change.
     """
     words = words_of(rows, KEY_COLUMNS)
     configuration = words.groupby(list(KEY_COLUMNS), sort=False).ngroup().to_numpy()

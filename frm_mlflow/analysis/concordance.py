@@ -1,7 +1,7 @@
-"""Decisions between two models: how often the one that looks better here is the faster one there.
+"""Decisions between two models: how often the one that looks better here is also faster there.
 
-A rank correlation counts a swap of two near-equal models like a swap of a fast and a slow one.
-Here pairs of models are sorted by how far apart they are on the target.
+A rank correlation treats a swap of two nearly equal models like a swap of a fast and a slow one.
+Here, pairs of models are grouped by how far apart they are on the target.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ BANDS: tuple[tuple[str, float], ...] = (
     ("2× to 4×", 4.0),
     ("over 4×", np.inf),
 )
-"""Name and upper end of the latency ratio between the two models on the target."""
+"""Name and upper end of each band of the latency ratio between the two models on the target."""
 
 
 def concordance(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the share of right decisions by source side, target side, predictor and band, ties counted half."""
+    """Return the share of right decisions by source side, target side, predictor and band; ties count half."""
     rows: list[dict[str, object]] = []
     for source, target in permutations(fleet.side_names, 2):
         here, there = fleet.sides == source, np.flatnonzero(fleet.sides == target)
@@ -58,7 +58,7 @@ def concordance(
 
 
 def _shares(ranking: Floats, latency: Floats) -> tuple[Floats, Floats]:
-    """Return the share of right decisions and their number, each (targets, bands)."""
+    """Return the share and the number of right decisions, each (targets, bands)."""
     one, other = np.triu_indices(ranking.size, 1)
     predicted = np.sign(ranking[one] - ranking[other])
     edges = np.log([upper for _, upper in BANDS])

@@ -1,8 +1,8 @@
-"""Controls: what single metrics, and FRM without its measurements, reach on their own.
+"""Controls: what single metrics, and FRM without its measurements, achieve on their own.
 
-FRM shares its FLOPs with itself on every device, so part of its stability is no finding at all.
+FRM contains the same FLOPs on every device, so part of its stability is not a finding at all.
 The shuffled control keeps that part and destroys the rest: on every configuration the latency
-and the memory ratios are each dealt out anew among the models that have them.
+ratios and the memory ratios are each randomly reassigned among the models that have them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FRM, LATENCY, MEMORY, FLOPS, PARAMS, ACCURACY = "frm", "latency", "memory", "flo
 SHUFFLED = "frm_shuffled"
 
 PREDICTORS: tuple[str, ...] = (FRM, LATENCY, MEMORY, FLOPS, PARAMS)
-"""The metric of the paper and the four single-metric controls; `frm_shuffled` joins them where it is computed."""
+"""The paper's metric and the four single-metric controls; `frm_shuffled` is added when it is computed."""
 
 
 def metrics(fleet: Fleet) -> dict[str, Floats]:
-    """Return each predictor's values, (C, M), known only where the model was measured.
+    """Return each predictor's values, (C, M), NaN for models that were not measured.
 
-    All share the cells of FRM where FRM is known at all, so that no metric is scored on more models than another.
+    If a configuration has any FRM, all use only its cells with FRM, so no metric is scored on more models than another.
     """
     frm = fleet.frm_order()
     values = {
@@ -46,7 +46,7 @@ def shuffled_frm(
     repeats: int,
     rng: np.random.Generator,
 ) -> Iterator[Floats]:
-    """Yield FRM matrices whose `components` were shuffled across models, each configuration and component by itself."""
+    """Yield FRM matrices whose `components` are shuffled across models, separately per configuration and component."""
     ratios = fleet.rankable_ratios()
     known = np.isfinite(frm_of(ratios, components=fleet.components))
     parts = {name: np.where(known, ratios[name], np.nan) for name in fleet.components}
@@ -58,9 +58,9 @@ def shuffled_frm(
 
 
 def shuffled(values: Floats, rng: np.random.Generator, order: tuple[Integers, Integers] | None = None) -> Floats:
-    """Return `values` with the known cells of each row dealt out at random; missing cells stay where they are.
+    """Return `values` with the known cells of each row randomly permuted; missing cells stay in place.
 
-    `order` of rows and columns is the order of the draws, so that names do not decide who gets which.
+    `order` gives the order of rows and columns for the draws, so that names do not affect the result.
     """
     rows, columns = order or tuple(np.arange(n) for n in values.shape)
     dealt = np.empty_like(values)
@@ -78,7 +78,7 @@ def _dealt_out(values: Floats, rng: np.random.Generator) -> Floats:
 
 
 def control_sample(fleet: Fleet, rng: np.random.Generator, *, per_side: int = 120) -> Integers:
-    """Return the configurations for repeated controls: all, or `per_side` of a large side at random."""
+    """Return the configurations for repeated controls: all of each side, or a random `per_side` of a larger one."""
     by_content, _ = fleet.draw_order()
     chosen = [by_content[fleet.sides[by_content] == side] for side in fleet.side_names]
     drawn = [rows if rows.size <= per_side else rng.choice(rows, per_side, replace=False) for rows in chosen]

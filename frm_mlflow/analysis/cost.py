@@ -1,4 +1,4 @@
-"""What measuring one reference instead of everything saves, in runs and in measured seconds (paper 5.4)."""
+"""Savings from measuring one reference instead of everything, in runs and in measured seconds (paper 5.4)."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from frm_mlflow.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunsSaved:
-    """Benchmark runs of a full grid, of the references alone, and the share that is saved."""
+    """Benchmark runs of the full grid and of the references alone."""
 
     full: int
     reference: int
 
     @property
     def saved(self) -> int:
-        """Runs that are not made."""
+        """Number of runs avoided."""
         return self.full - self.reference
 
     @property
     def share(self) -> float:
-        """Share of the full grid that is not made."""
+        """Share of the full grid that is avoided."""
         return self.saved / self.full
 
 
 def runs_saved(*, models: int, devices: int, references: int = 1) -> RunsSaved:
-    """Return what `references` measured devices instead of all `devices` save.
+    """Return the savings from measuring `references` devices instead of all `devices`.
 
     Examples
     --------
-    The paper's 13 models on 106 devices: 99.1 %, where the paper writes 99.5 %.
+    The paper's 13 models on 106 devices save 99.1 %. The paper reports 99.5 %.
 
     >>> saved = runs_saved(models=13, devices=106)
     >>> saved.full, saved.saved, round(100 * saved.share, 1)
@@ -49,7 +49,7 @@ def runs_saved(*, models: int, devices: int, references: int = 1) -> RunsSaved:
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Return runs and seconds of the whole fleet and of each device as the only reference."""
+    """Return the runs and seconds of the whole fleet, and of each device as the only reference."""
     del options, rng
     fleet = selection.fleet
     devices = device_costs(fleet)
@@ -69,7 +69,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def device_costs(fleet: Fleet) -> pd.DataFrame:
-    """Return, for each device, its benchmarks, how many of them were timed here, and their seconds."""
+    """Return, for each device, its number of benchmarks, how many were timed here, and their seconds."""
     timed = np.isfinite(fleet.seconds) & fleet.measured
     cells = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""Devices that are one device under two names: found by what was measured, not by what they are called."""
+"""Detects one device that appears under two names, from its measurements and not from its names."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _MEDIAN_DIFFERENCE = 0.01
 def near_duplicates(
     configurations: pd.DataFrame, latency_ms: NDArray[np.float64], *, min_models: int
 ) -> NDArray[np.bool_]:
-    """Return which configurations repeat another one: only the device's name differs, and the numbers do not.
+    """Return a mask of configurations that repeat another one: same numbers, different device name.
 
-    Two configurations are near-duplicates where the chip (known) and everything but the device
-    are equal and, over at least `min_models` common models, latency ranks agree entirely and the
-    median difference is below 1 %. Of such twins the one with the most models counts, then the
+    Two configurations are near-duplicates if their chip is known and equal, everything else except the device
+    is equal and, over at least `min_models` common models, their latency ranks agree completely and the
+    median difference is below 1 %. Of such duplicates, the one with the most models is kept, then the
     first by label.
     """
     lost = np.zeros(len(configurations), dtype=np.bool_)

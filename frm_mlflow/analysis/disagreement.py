@@ -22,7 +22,7 @@ from frm_mlflow.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shift:
-    """Rank by FLOPs less rank by `metric`: positive where FLOPs make a model look dearer than it is."""
+    """Rank by FLOPs minus rank by `metric`: positive if FLOPs make a model look more expensive than it is."""
 
     metric: str
     by_flops: Floats
@@ -31,17 +31,17 @@ class Shift:
 
     @property
     def ranks(self) -> Floats:
-        """Ranks gained (positive: promoted by the metric), NaN where either rank is missing."""
+        """Ranks gained (positive: promoted by the metric), NaN if either rank is missing."""
         return self.by_flops - self.by_metric
 
     @property
     def cases(self) -> Mask:
-        """Where the two rankings lie at least `threshold` ranks apart."""
+        """Mask of the cells whose two ranks differ by at least `threshold`."""
         return np.nan_to_num(np.abs(self.ranks)) >= self.threshold
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Count disagreements by metric, tier, family and model, with balance and tests."""
+    """Count disagreements by metric, tier, family and model, with their direction and tests."""
     fleet = selection.fleet
     shifts = {name: rank_shift(fleet, name, threshold=options.threshold) for name in (FRM, LATENCY, MEMORY)}
     if not np.isfinite(shifts[FRM].ranks).any():
@@ -58,7 +58,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def shuffled_summary(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the disagreements of FLOPs with shuffled FRM, the mean over repeats; a large fleet is sampled."""
+    """Return the disagreements of FLOPs with shuffled FRM, averaged over repeats; a large fleet is sampled."""
     sample = fleet.select(control_sample(fleet, rng))
     flops = metrics(sample)[FLOPS]
     found = []
@@ -82,7 +82,7 @@ def rank_shift(fleet: Fleet, metric: str, *, threshold: int) -> Shift:
 
 
 def summarise(fleet: Fleet, shift: Shift, options: AnalysisOptions, rng: np.random.Generator) -> dict[str, object]:
-    """Return the figures of the paper's Table 1 for one metric; the share's interval draws chips."""
+    """Return the numbers of the paper's Table 1 for one metric; the interval of the share resamples chips."""
     known, cases = np.isfinite(shift.ranks), shift.cases
     compared = known.sum(axis=1) > 1
     promoted = int((cases & (shift.ranks > 0)).sum())
@@ -116,7 +116,7 @@ def summarise(fleet: Fleet, shift: Shift, options: AnalysisOptions, rng: np.rand
 
 
 def case_table(fleet: Fleet, shift: Shift) -> pd.DataFrame:
-    """Return every disagreement: where, which model, both ranks, largest first."""
+    """Return every disagreement with its configuration, model and both ranks, largest first."""
     row, column = np.nonzero(shift.cases)
     gained = shift.ranks[row, column]
     table = pd.DataFrame(
@@ -134,7 +134,7 @@ def case_table(fleet: Fleet, shift: Shift) -> pd.DataFrame:
 
 
 def grouped(shift: Shift, labels: np.ndarray[tuple[int, int], np.dtype[np.object_]], name: str) -> pd.DataFrame:
-    """Return cases by group: how many, which share of the group and of all, and in which direction."""
+    """Return the cases by group: their number, their share of the group and of all cases, and their direction."""
     known, cases = np.isfinite(shift.ranks), shift.cases
     table = pd.DataFrame(
         {
@@ -158,8 +158,8 @@ def grouped(shift: Shift, labels: np.ndarray[tuple[int, int], np.dtype[np.object
 def promoted_against_penalised(fleet: Fleet, shift: Shift) -> pd.DataFrame:
     """Compare latency and memory ratios of promoted and penalised cases (paper 4.2.3).
 
-    Once with every case as a row, as the paper does, and once with one row a model (its median),
-    since the cases of one model are the same finding on many devices.
+    Once with every case as a row, as in the paper, and once with one row per model (its median),
+    because the cases of one model are the same finding on many devices.
     """
     ratios = fleet.ratios()
     rows = []

@@ -1,4 +1,4 @@
-"""Did a device change while a sweep ran? The baseline, which is timed beside every model, is the sentinel."""
+"""Did a device change during a sweep? The baseline, which is timed alongside every model, is the sentinel."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _GROUP = ("device", "chip", "runtime", "runtime_version", "precision", "batch_si
 
 
 def sentinel_drift(finished: pd.DataFrame) -> pd.DataFrame:
-    """Return how the baseline's median latency moved from the first to the last benchmark, a row a configuration.
+    """Return how the baseline's median latency changed from the first to the last benchmark, one row per configuration.
 
     Parameters
     ----------
     finished
-        A tidy frame of one sweep's finished benchmarks.
+        A tidy frame of the finished benchmarks of one sweep.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`, the largest movement first; `drift` is last over first less one. Configurations
-        with fewer than two benchmarks that have a baseline beside them are left out.
+        Columns `COLUMNS`, the largest change first; `drift` is last / first - 1. Configurations
+        with fewer than two benchmarks that include a baseline timing are left out.
     """
     own = finished["model"] == finished["baseline"]
     sentinel = finished[schema.LATENCY_BASELINE.column].where(~own, finished[schema.LATENCY_P50.column])

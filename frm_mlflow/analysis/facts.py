@@ -1,15 +1,15 @@
-"""Facts of a model, one value each: accuracy, parameters and operations for one input.
+"""Facts about a model, one value each: accuracy, parameters and operations for one input.
 
-Sources differ: torchvision publishes 80.9 % for ResNet-50 with its newer weights, AI Hub 76.1 % with the older
-ones. Neither number says anything about hardware, so an analysis uses one of them on every device
+Sources differ: for ResNet-50, torchvision publishes 80.9 % with its newer weights and AI Hub 76.1 % with the older
+ones. Neither number depends on the hardware, so an analysis uses one of them on every device
 (docs/adr/0145). The rule, for each model and input size:
 
-1. Published accuracy before measured accuracy, because it rests on more images. For a quantised network it is the
-   reverse: only a figure that was measured in that precision is its own. Operations and parameters that were
-   counted on the network come before a catalogue's rounded ones.
-2. Of those, the value that most rows carry; if several are as common, the lower median of them.
+1. Published accuracy takes precedence over measured accuracy, because it is based on more images. For a quantised
+   network it is the reverse: only accuracy measured in that precision describes the network. Operations and
+   parameters that were counted on the network take precedence over the rounded ones of a catalogue.
+2. Of those, the most common value is used, or the lower median of several equally common ones.
 
-A row that has no value keeps none.
+A row without a value stays without one.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ from frm_mlflow.schema import (
 )
 
 FLOAT_PRECISIONS: tuple[str, ...] = ("", "fp32", "tf32", "bf16", "fp16", "float")
-"""Precisions whose accuracy is that of the published weights; "" is unknown."""
+"""Precisions whose accuracy is that of the published weights; "" means unknown."""
 MEASURED = "measured"
 """First word of `frm.accuracy_source` when the accuracy was measured on the benchmarked model itself."""
 COUNTED = "counted"
-"""Value of `frm.flops_source` when the network itself was counted."""
+"""Value of `frm.flops_source` when the FLOPs were counted on the network itself."""
 OWN, FLOAT = "own", "float"
 BORROWED = "borrowed"
-"""Rows whose accuracy is not used because it is the float network's."""
+"""Rows whose accuracy is not used because it belongs to the float network."""
 QUANTISED_ACCURACY: tuple[str, ...] = (OWN, FLOAT)
-"""Accuracy of a quantised network: the one measured in its precision, or the float network's published figure."""
+"""Accuracy of a quantised network: measured in its precision, or the published accuracy of the float network."""
 
 _COUNTED = (GMACS.column, PARAMS_M.column, ACTIVATIONS_M.column)
 _INTERVAL = (TOP1_LOW.column, TOP1_HIGH.column)
 
 
 def is_quantised(precision: pd.Series) -> pd.Series:
-    """Return which rows ran in integers, wholly or partly."""
+    """Return a mask of the rows that ran in integer arithmetic, wholly or partly."""
     return ~precision.astype(str).isin(FLOAT_PRECISIONS)
 
 
 def own_accuracy(rows: pd.DataFrame, *, quantised: str = OWN) -> pd.Series:
-    """Return each row's top-1 accuracy, NaN for a quantised network whose only figure is the float network's.
+    """Return each row's top-1 accuracy, NaN for a quantised network that only has the float network's accuracy.
 
-    `quantised="float"` gives quantised networks the published figure instead.
+    With `quantised="float"`, quantised networks get the published accuracy instead.
     """
     top1 = rows[TOP1.column]
     if quantised == FLOAT:
@@ -67,9 +67,9 @@ def own_accuracy(rows: pd.DataFrame, *, quantised: str = OWN) -> pd.Series:
 
 
 def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataFrame, dict[str, pd.Series]]:
-    """Return the rows with one value per model for each fact, and which rows had another one, by fact.
+    """Return the rows with one value per model for each fact, and a mask per fact of the rows whose value was replaced.
 
-    `rows` is tidy. The interval of an accuracy that was replaced is removed with it.
+    `rows` is tidy. If an accuracy is replaced, its interval is removed.
     """
     models = [rows[MODEL.column], rows[RESOLUTION.column], rows[INPUT_SIZE.column].fillna(0)]
     accuracy = own_accuracy(rows, quantised=quantised)
@@ -88,7 +88,7 @@ def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataF
 
 
 def replaced_values(before: pd.DataFrame, after: pd.DataFrame, replaced: pd.Series, fact: str) -> str:
-    """Return which models had another value of a fact, as words: `resnet50: 80.9 → 76.1 (12)`."""
+    """Return which models had a different value for a fact, as text: `resnet50: 80.9 → 76.1 (12)`."""
     table = pd.DataFrame({"model": before[MODEL.column], "was": before[fact], "is": after[fact]})[replaced]
     counts = table.groupby(["model", "was", "is"], sort=True).size().reset_index(name="rows")
     columns = (counts[name].tolist() for name in ("model", "was", "is", "rows"))
@@ -100,7 +100,7 @@ def _is_measured(rows: pd.DataFrame) -> pd.Series:
 
 
 def _usual(values: pd.Series, keys: list[pd.Series], preferred: pd.Series | None = None) -> pd.Series:
-    """Return the usual value of each row's group, NaN in rows that have no value."""
+    """Return the most common value of each row's group, NaN for rows that have no value."""
     known = values[np.isfinite(values)]
     if known.empty:
         return pd.Series(np.nan, index=values.index)

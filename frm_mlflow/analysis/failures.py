@@ -1,4 +1,4 @@
-"""What goes wrong when a frontier or an order is carried over: families, models and pairs (paper Table 8, 5.5)."""
+"""What fails when a frontier or an order is transferred: families, models and pairs (paper Table 8, 5.5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAIRS_SHOWN = 200
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Return frontier failures by family and model, and the pairs of models whose order flipped, by how much."""
+    """Return frontier failures by family and model, and the pairs of models whose order flipped and by how much."""
     fleet = selection.comparable
     sides = fleet.side_names
     if len(sides) < 2:
@@ -43,10 +43,10 @@ def frontier_failures(
     options: AnalysisOptions,
     objective: Floats | None = None,
 ) -> tuple[Floats, Floats]:
-    """Return failures and cases, each (targets, M): over the source's configurations, how often membership was wrong.
+    """Return failures and cases, each (targets, M), counted over the source's configurations.
 
-    A failure is a model that is on one of the two frontiers and not on the other. Pairs on one chip do not count.
-    `values` predict the frontier of `objective`, by default their own.
+    A failure is a model that is on one of the two frontiers and not on the other. Pairs on the same chip do not count.
+    `values` predict the frontier of `objective`, which defaults to `values`.
     """
     truth = values if objective is None else objective
     here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
@@ -70,7 +70,7 @@ def control_failures(
 ) -> pd.DataFrame:
     """Return the failure rate of each family if another metric, or shuffled FRM, predicts the frontier.
 
-    All are held against the same true frontiers. `by_family` has FRM and latency with their intervals.
+    All are compared with the same true frontiers. `by_family` has FRM and latency with their intervals.
     """
     rows: list[dict[str, object]] = []
     for objective in (FRM, LATENCY):
@@ -95,7 +95,7 @@ def _control_row(objective: str, predictor: str, family: str, rate: float) -> di
 def pooled_failure_rates(
     fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions
 ) -> dict[str, float]:
-    """Return each family's share of wrong memberships over all pairs of sides."""
+    """Return each family's share of wrong frontier memberships over all pairs of sides."""
     wrong, cases = np.zeros(len(fleet.models)), np.zeros(len(fleet.models))
     for source, target in permutations(fleet.side_names, 2):
         found = frontier_failures(fleet, predictor, source=source, target=target, options=options, objective=objective)
@@ -106,9 +106,9 @@ def pooled_failure_rates(
 
 
 def flipped_pairs(fleet: Fleet, values: dict[str, Floats]) -> pd.DataFrame:
-    """Return the pairs of models whose mean order on the source is not the target's, most often flipped first.
+    """Return the pairs of models whose mean order on the source is reversed on the target, most often flipped first.
 
-    `factor_there` is the median ratio by which the model that looked cheaper is dearer, where it is.
+    `factor_there` is the median ratio on the target by which the seemingly cheaper model is more expensive, if it is.
     """
     tables = [
         _flips(fleet, values[metric], metric, source, target)
@@ -188,7 +188,7 @@ def _median_factor(there: Floats, first: Integers, second: Integers) -> Floats:
 
 
 def _mean_log(values: Floats) -> Floats:
-    """Return each model's mean, each row first centred on the models that all rows of the side share the most."""
+    """Return each model's mean over the rows, after subtracting from each row the mean of its known values."""
     known = np.isfinite(values)
     n = known.sum(axis=0)
     centre = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)

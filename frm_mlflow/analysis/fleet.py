@@ -1,7 +1,7 @@
 """The fleet: every analysis works on these dense matrices, configurations by models.
 
-Built once from the tidy frame. A cell that was not measured is NaN. All arrays have the shape
-(C, M); nothing here is changed after it was built.
+It is built once from the tidy frame. A cell that was not measured is NaN. All arrays have the shape
+(C, M). Nothing is changed after construction.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from frm_mlflow.schema import (
 )
 
 SIDE, UNIT = "side", "unit"
-"""Columns of `Fleet.configurations` behind `sides` and `units`."""
+"""Columns of `Fleet.configurations` that hold `sides` and `units`."""
 
 _RATIOS = {"flops": RATIO_FLOPS, "latency": RATIO_LATENCY, "memory": RATIO_MEMORY, "energy": RATIO_ENERGY}
 
@@ -58,13 +58,13 @@ _RATIOS = {"flops": RATIO_FLOPS, "latency": RATIO_LATENCY, "memory": RATIO_MEMOR
 class Fleet:
     """Benchmarks as matrices: C configurations by M models.
 
-    `configurations` has one row a configuration: its columns, `tier`, `source`, a short `label`, `side` and `unit`.
-    `recorded_ratios` are the runs' own, taken in one window with the baseline; NaN elsewhere.
-    `run_ids` names the MLflow run of each cell, "" where there is none.
-    `top1_half_width` is half of a measured accuracy's interval, in points.
-    `components` are what FRM is made of: energy as a fourth makes it FRM_E.
-    `seconds` is how long a benchmark measured here took, NaN for imported ones; `sustained_drop` how much
-    slower it was at the end of a sustained run, as a share, NaN without one.
+    `configurations` has one row per configuration: its columns, `tier`, `source`, a short `label`, `side` and `unit`.
+    `recorded_ratios` are recorded by the runs, interleaved with the baseline; NaN if a run has none.
+    `run_ids` has the MLflow run of each cell, "" if there is none.
+    `top1_half_width` is half the width of a measured accuracy's interval, in points.
+    `components` are the components of FRM; a fourth one, energy, makes it FRM_E.
+    `seconds` is the duration of a benchmark measured here, NaN for imported ones. `sustained_drop` is the relative
+    slowdown at the end of a sustained run, NaN without one.
     """
 
     models: tuple[str, ...]
@@ -87,7 +87,7 @@ class Fleet:
 
     @property
     def measured(self) -> Mask:
-        """Which model was measured on which configuration."""
+        """Mask of the models measured on each configuration."""
         return np.isfinite(self.latency_ms)
 
     @property
@@ -102,24 +102,24 @@ class Fleet:
 
     @property
     def chips(self) -> Words:
-        """Chip of each configuration, the device's name where the chip is unknown."""
+        """Chip of each configuration, or the device's name if the chip is unknown."""
         return _chips(self.configurations)
 
     @property
     def sides(self) -> Words:
-        """What results are carried between: the tier of each configuration, or what stands in for it (`sides.py`)."""
+        """Groups between which results are transferred: each configuration's tier, or its substitute (`sides.py`)."""
         return self.configurations[SIDE].to_numpy(dtype=object)
 
     @property
     def side_names(self) -> list[str]:
-        """The sides once each: tiers in the paper's order (gpu, cpu, edge), precisions from wide to narrow."""
+        """Distinct sides: tiers in the paper's order (gpu, cpu, edge), precisions from wide to narrow."""
         return sorted(set(self.sides), key=_side_order)
 
     @property
     def clusters(self) -> Words:
-        """The chip of each configuration as a number in words, by what was measured on it and not by its name.
+        """Chip of each configuration as a number in a string, derived from its measurements and not from its name.
 
-        Bootstraps draw these: a device or chip that is called otherwise changes no interval.
+        Bootstraps resample these, so renaming a device or chip does not change an interval.
         """
         chips = self.chips
         sizes = {chip: _fingerprint(self.latency_ms[chips == chip]) for chip in sorted(set(chips))}
@@ -127,7 +127,7 @@ class Fleet:
         return np.array([place[chip] for chip in chips], dtype=object)
 
     def draw_order(self) -> tuple[Integers, Integers]:
-        """Return the order of configurations and of models by what was measured, whatever they are called."""
+        """Return an order of configurations and of models that depends on the measurements and not on names."""
         rows, columns = (
             sorted(range(len(values)), key=[_fingerprint(part) for part in values].__getitem__)
             for values in (self.latency_ms, self.latency_ms.T)
@@ -136,7 +136,7 @@ class Fleet:
 
     @property
     def units(self) -> Words:
-        """What pairs of configurations are to differ in: the chip of each, or what stands in for it (`sides.py`)."""
+        """The chip of each configuration, or its substitute (`sides.py`); compared pairs must differ in it."""
         return self.configurations[UNIT].to_numpy(dtype=object)
 
     @property
@@ -145,10 +145,10 @@ class Fleet:
         return tuple(self.configurations["label"])
 
     def ratios(self, baseline: str | None = None) -> dict[str, Floats]:
-        """Return each component over the baseline's on the same configuration (paper eq. 2-4).
+        """Return each component divided by the baseline's on the same configuration (paper eq. 2-4).
 
-        A run's own interleaved ratio is taken where it was measured against this baseline, the
-        quotient of the two runs elsewhere; NaN where the baseline was not measured.
+        A run's interleaved ratio is used if it was measured against this baseline, otherwise the
+        quotient of the two runs. NaN if the baseline was not measured.
         """
         name = baseline or self.baseline
         costs = {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
@@ -160,50 +160,50 @@ class Fleet:
         return {part: np.where(np.isfinite(own[part]), own[part], quotients[part]) for part in quotients}
 
     def frm(self, baseline: str | None = None, components: Sequence[str] | None = None) -> Floats:
-        """Return FRM of every cell (paper eq. 1) over the fleet's components; NaN where one is missing."""
+        """Return FRM of every cell (paper eq. 1) over the fleet's components; NaN if one is missing."""
         return frm_of(self.ratios(baseline), components=components or self.components)
 
     @property
     def has_baseline(self) -> Mask:
-        """Which configurations have a latency ratio, so that an FRM can have a value there."""
+        """Mask of the configurations that have a latency ratio, and so can have an FRM."""
         related: Mask = np.asarray(np.isfinite(self.ratios()["latency"]).any(axis=1))
         return related
 
     def rankable_ratios(self) -> dict[str, Floats]:
         """Return costs that order the models of each configuration as FRM does, with or without the baseline.
 
-        They are the ratios of `ratios`, and on a configuration without the baseline the costs themselves: the
-        baseline divides all models there by one constant, which changes no rank and no frontier.
+        They are the ratios of `ratios` or, on a configuration without the baseline, the costs themselves: the
+        baseline divides all models there by one constant, which does not change any rank or frontier.
         """
         costs = {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
         related = self.has_baseline[:, None]
         return {part: np.where(related, ratio, positive(costs[part])) for part, ratio in self.ratios().items()}
 
     def frm_order(self) -> Floats:
-        """Return FRM where the baseline was measured, elsewhere the same up to a constant per configuration."""
+        """Return FRM if the baseline was measured, otherwise FRM up to a constant factor per configuration."""
         return frm_of(self.rankable_ratios(), components=self.components)
 
     def select(self, rows: Integers | Mask) -> Fleet:
-        """Return the fleet of some configurations, by mask or positions; models are kept."""
+        """Return the fleet with the given configurations, by mask or positions; all models are kept."""
         parts = {name: getattr(self, name)[rows] for name in _CELLS}
         ratios = {name: values[rows] for name, values in self.recorded_ratios.items()}
         table = self.configurations.iloc[np.arange(len(self.configurations))[rows]].reset_index(drop=True)
         return replace(self, configurations=table, recorded_ratios=ratios, **parts)
 
     def without_unmeasured_models(self) -> Fleet:
-        """Return the fleet without the models that none of its configurations measured."""
+        """Return the fleet without models that were not measured on any of its configurations."""
         measured: Mask = np.asarray(self.measured.any(axis=0))
         return self.only_models(measured)
 
     def only_models(self, kept: Mask) -> Fleet:
-        """Return the fleet of some models only."""
+        """Return the fleet with only the given models."""
         names, families = (np.asarray(v, dtype=object)[kept] for v in (self.models, self.families))
         parts: dict[str, Any] = {name: getattr(self, name)[:, kept] for name in _CELLS}
         ratios = {name: values[:, kept] for name, values in self.recorded_ratios.items()}
         return replace(self, models=tuple(names), families=tuple(families), recorded_ratios=ratios, **parts)
 
     def under_load(self) -> Fleet:
-        """Return the fleet as it is at the end of its sustained runs; cells without one are NaN."""
+        """Return the fleet with the costs at the end of its sustained runs; cells without such a run are NaN."""
         slower = 1 + self.sustained_drop
         latency = self.recorded_ratios["latency"] * slower / self._column(slower, self.baseline)
         return replace(
@@ -232,7 +232,7 @@ _CELLS = (
 
 
 def stacked(one: Fleet, other: Fleet) -> Fleet:
-    """Return the configurations of two fleets of the same models below each other."""
+    """Return the configurations of two fleets with the same models, one fleet after the other."""
     ratios = {part: np.vstack([own, other.recorded_ratios[part]]) for part, own in one.recorded_ratios.items()}
     table = pd.concat([one.configurations, other.configurations], ignore_index=True)
     parts: dict[str, Any] = {name: np.vstack([getattr(one, name), getattr(other, name)]) for name in _CELLS}
@@ -240,7 +240,7 @@ def stacked(one: Fleet, other: Fleet) -> Fleet:
 
 
 def fleet_from_rows(rows: pd.DataFrame, *, baseline: str, components: Sequence[str] = FRM_COMPONENTS) -> Fleet:
-    """Return the fleet of rows that are already unique in configuration and model."""
+    """Return the fleet of rows that are already unique by configuration and model."""
     groups = rows.groupby(list(KEY_COLUMNS), sort=True)
     row = groups.ngroup().to_numpy()
     models, column = np.unique(rows[MODEL.column].to_numpy(dtype=str), return_inverse=True)
@@ -293,7 +293,7 @@ def _side_order(side: str) -> tuple[int, float, str]:
 
 
 def _fingerprint(values: Floats) -> tuple[int, float]:
-    """Return how many cells are known and their sum, which is exact: the order of the cells does not matter."""
+    """Return the number of known cells and their exact sum, so that the order of the cells does not matter."""
     known = values[np.isfinite(values)]
     return known.size, fsum(known.tolist())
 
@@ -304,7 +304,7 @@ def _chips(configurations: pd.DataFrame) -> Words:
 
 
 def _families(rows: pd.DataFrame, column: Integers, n_models: int) -> tuple[str, ...]:
-    """Return each model's commonest family."""
+    """Return each model's most common family."""
     counts = pd.DataFrame({"model": column, "family": rows[FAMILY.column].to_numpy()}).value_counts()
     ordered = counts.reset_index().sort_values(["count", "family"], ascending=[False, True], kind="stable")
     best = ordered.drop_duplicates("model").set_index("model")["family"]

@@ -1,8 +1,8 @@
 """FRM, the paper's composite metric: equations 1-4 on plain arrays.
 
 One rule for missing data: a component that is NaN, infinite, zero or negative was not
-measured, and FRM without it would be another quantity, so the result is NaN, never a mean of
-the rest. Ask for a subset of components on purpose instead.
+measured. FRM without it would be a different quantity, so the result is NaN and never a mean of
+the rest. To use a subset of components, request it explicitly.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from frm_mlflow.errors import DataError
 FRM_COMPONENTS: tuple[str, ...] = ("flops", "latency", "memory")
 FRM_E_COMPONENTS: tuple[str, ...] = (*FRM_COMPONENTS, "energy")
 _LOG_DIGITS = 13
-"""Decimals of log FRM: models with the same product of costs tie, in whatever order the logarithms were added."""
+"""Decimals of log FRM: models with the same product of costs tie, regardless of the order of summation."""
 
 
 def ratio(cost: ArrayLike, baseline: ArrayLike) -> Floats:
-    """Return `cost / baseline` (paper eq. 2-4); NaN where either is not a finite positive number.
+    """Return `cost / baseline` (paper eq. 2-4); NaN if either is not a finite positive number.
 
-    Both broadcast, so that one column of baselines serves a matrix of models.
+    Both are broadcast, so one column of baselines works with a matrix of models.
 
     Examples
     --------
@@ -35,15 +35,15 @@ def ratio(cost: ArrayLike, baseline: ArrayLike) -> Floats:
 
 
 def frm(*ratios: ArrayLike) -> Floats:
-    """Return the geometric mean of the component ratios (paper eq. 1), NaN where one is missing.
+    """Return the geometric mean of the component ratios (paper eq. 1), NaN if one is missing.
 
-    Any number of components: three are the paper's FRM, a fourth (energy) makes FRM_E, fewer
-    make the metric of that subset. Ratios of 1 give exactly 1, so the baseline's FRM is 1.
+    Accepts any number of components: three give the paper's FRM, a fourth (energy) gives FRM_E, and fewer
+    give the metric of that subset. Ratios of 1 give exactly 1, so the baseline's FRM is 1.
 
     Raises
     ------
     DataError
-        Where no component is given.
+        If no component is given.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def frm(*ratios: ArrayLike) -> Floats:
 
 
 def component_ratios(costs: Mapping[str, ArrayLike], baseline: Mapping[str, ArrayLike]) -> dict[str, Floats]:
-    """Return each component of `costs` over the same component of `baseline`.
+    """Return each component of `costs` divided by the same component of `baseline`.
 
     Raises
     ------
     DataError
-        Where the baseline lacks a component.
+        If the baseline lacks a component.
     """
     absent = sorted(set(costs) - set(baseline))
     if absent:
@@ -78,7 +78,7 @@ def frm_of(ratios: Mapping[str, ArrayLike], *, components: Sequence[str] = FRM_C
     Raises
     ------
     DataError
-        Where a component is not among the ratios; the message lists those that are.
+        If a component is not among the ratios; the message lists those that are.
     """
     absent = [name for name in components if name not in ratios]
     if absent:
@@ -89,13 +89,13 @@ def frm_of(ratios: Mapping[str, ArrayLike], *, components: Sequence[str] = FRM_C
 def rebase(frm_values: ArrayLike, baseline_frm: ArrayLike) -> Floats:
     """Return FRM relative to another baseline, given that baseline's FRM relative to the old one.
 
-    The baseline is one constant per device, hence this is a plain quotient and ranks cannot
+    The baseline is one constant per device, so this is a plain quotient and ranks cannot
     change: "the same ranks under three baselines" (paper 3.4) is algebra, not evidence.
     """
     return ratio(frm_values, baseline_frm)
 
 
 def positive(values: ArrayLike) -> Floats:
-    """Return `values` as floats with NaN in place of everything that is not finite and positive."""
+    """Return `values` as floats, with NaN for everything that is not finite and positive."""
     array = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(array) & (array > 0), array, np.nan)

@@ -1,8 +1,8 @@
-"""Algorithm 1 on all pairs of configurations at once: the frontier of one, held against the frontier of another.
+"""Algorithm 1 on all pairs of configurations at once: the frontier of one compared with the frontier of another.
 
-A model is on a frontier where no other one dominates it; counting dominators within each
-pair's common models is one matrix product of dominance matrices with masks. Transferring
-ranks or values is the same, since a frontier depends on order only.
+A model is on a frontier if no other model dominates it. Counting dominators among each
+pair's common models is one matrix product of dominance matrices and masks. Transferring
+ranks or values gives the same result, because a frontier depends only on order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Transferred:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scores:
-    """Scores of every source (row) on every target (column); NaN where too few models are common."""
+    """Scores of every source (row) on every target (column); NaN if they have too few models in common."""
 
     precision: Floats
     recall: Floats
@@ -36,16 +36,16 @@ class Scores:
     failure: Floats
     """Share of the common models whose membership is wrong."""
     hypervolume: Floats
-    """Area under the target's frontier that the predicted models reach, in log cost: 1 is all of it."""
+    """Share of the area under the target's frontier, in log cost, that the predicted models reach."""
     regret: Floats
-    """Top-1 points lost by choosing among the predicted models only, mean over budgets at every model's cost."""
+    """Top-1 points lost by choosing only among the predicted models, averaged over budgets at every model's cost."""
 
 
 def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance: str) -> Iterator[Transferred]:
-    """Yield the frontiers that sources predict (accuracy, `predictor`) beside the targets' own (accuracy, `objective`).
+    """Yield the frontiers of (accuracy, `predictor`) from sources and the targets' frontiers of (accuracy, `objective`).
 
-    All arrays are (C, M), NaN where missing; frontiers are taken over the models that the two have in common. Both
-    use the target's accuracies: what is carried over is the order of costs (paper, Algorithm 1).
+    All arrays are (C, M), NaN for missing values. Frontiers are taken over the models that the two have in common.
+    Both use the target's accuracies: only the order of costs is transferred (paper, Algorithm 1).
     """
     has_predictor, has_objective = np.isfinite(predictor), np.isfinite(objective) & np.isfinite(top1)
     truth = _dominators(objective, top1, dominance)
@@ -63,7 +63,7 @@ def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance
 
 
 def _accuracy_classes(top1: Floats) -> list[tuple[Floats, Integers]]:
-    """Return the accuracies that configurations share, with the configurations: one class per kind of network."""
+    """Return each distinct set of accuracies with its configurations: one class per kind of network."""
     classes: list[tuple[Floats, list[int]]] = []
     for row, values in enumerate(top1):
         known = np.isfinite(values)
@@ -83,7 +83,7 @@ def score_pairs(
 ) -> Scores:
     """Score the transfer of every configuration's frontier to every other one (paper 5.3).
 
-    Without `economics` hypervolume and regret are left NaN, which is several times faster.
+    Without `economics`, hypervolume and regret are left NaN, which is several times faster.
     """
     n = len(top1)
     scores = {name: np.full((n, n), np.nan) for name in Scores.__dataclass_fields__}
@@ -98,7 +98,7 @@ def score_pairs(
 
 
 def _dominators(cost: Floats, value: Floats, dominance: str) -> Signs:
-    """Return 1 at [c, m, k] where model k dominates model m on configuration c; NaN dominates nothing."""
+    """Return 1 at [c, m, k] if model k dominates model m on configuration c; NaN dominates nothing."""
     with np.errstate(invalid="ignore"):
         cheaper, better = cost[:, None, :] < cost[:, :, None], value[:, None, :] > value[:, :, None]
         if dominance == "strict":
@@ -120,7 +120,7 @@ def _membership(part: Transferred) -> dict[str, Floats]:
 
 
 def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, Floats]:
-    """Walk each target's models from cheap to dear, with the best of all and the best of the predicted so far."""
+    """Walk each target's models by increasing cost, tracking the best of all and the best of the predicted ones."""
     order = np.argsort(objective, axis=1, kind="stable")
     cost, value = (np.take_along_axis(v, order, axis=1) for v in (np.log(objective), top1))
     chosen, common = (np.take_along_axis(mask, order[None], axis=2) for mask in (part.predicted, part.common))
@@ -134,7 +134,7 @@ def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, 
 
 
 def _widths(cost: Floats, common: Mask) -> Floats:
-    """Return how far it is from each model's cost to the next dearer one's, none beyond the dearest common model."""
+    """Return the distance from each model's cost to the next higher cost, none above the highest common cost."""
     dearest = np.max(np.where(common, cost, -np.inf), axis=2, keepdims=True)
     steps = np.minimum(np.where(np.isfinite(cost), cost, np.inf), dearest)
     with np.errstate(invalid="ignore"):
@@ -142,7 +142,7 @@ def _widths(cost: Floats, common: Mask) -> Floats:
 
 
 def _regret(lost: Floats, cost: Floats, common: Mask) -> Floats:
-    """Return the mean loss over the common models' costs as budgets; equal costs are one budget."""
+    """Return the mean loss over budgets at the common models' costs; equal costs are one budget."""
     last_of_tie = np.array([np.searchsorted(row, row, side="right") - 1 for row in cost])
     at_budget = np.take_along_axis(lost, np.minimum(last_of_tie, cost.shape[1] - 1)[None], axis=2)
     with np.errstate(invalid="ignore", divide="ignore"):

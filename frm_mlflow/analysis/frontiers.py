@@ -1,4 +1,4 @@
-"""Pareto frontiers of every configuration, and transferred ones scored (paper eq. 5, Algorithm 1, Table 7)."""
+"""Pareto frontiers of every configuration, and scores of transferred ones (paper eq. 5, Algorithm 1, Table 7)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
 PAPER_IMAGES = 1000
-"""Images that the paper measures accuracy on (4.1)."""
+"""Number of images on which the paper measures accuracy (4.1)."""
 _HALF_WIDTHS_PER_SD = 1.96
 OBJECTIVES: tuple[str, ...] = (FRM, LATENCY)
-"""Costs whose accuracy frontier is predicted: the paper's, and the one that a user with a budget asks for."""
+"""Costs whose accuracy frontier is predicted: the paper's, and the one that a user with a latency budget needs."""
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
@@ -53,7 +53,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
-    """Return the models on each configuration's frontier, and the area that it covers in log cost."""
+    """Return the models on each configuration's frontier, and the area that the frontier covers in log cost."""
     rows: list[dict[str, object]] = []
     for objective in OBJECTIVES:
         masks = configuration_frontiers(values[objective], fleet.top1, options)
@@ -110,7 +110,7 @@ def side_scores(
 def source_scores(
     fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the paper's Table 7: each configuration as the only source, scored on every tier's other chips."""
+    """Return the paper's Table 7: each configuration as the only source, scored on the other chips of every tier."""
     apart = fleet.units[:, None] != fleet.units[None, :]
     rows: list[dict[str, object]] = []
     for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), fleet.side_names):
@@ -142,7 +142,7 @@ def source_scores(
 
 
 def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return what frontiers predicted by shuffled FRM score, mean and interval over repeats."""
+    """Return the scores of frontiers predicted by shuffled FRM, with mean and interval over repeats."""
     sample = fleet.select(control_sample(fleet, rng, per_side=40))
     truth = metrics(sample)
     apart = sample.units[:, None] != sample.units[None, :]
@@ -168,10 +168,10 @@ def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gener
 
 
 def accuracy_error(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the F1 that the sampling error of accuracy alone leaves to a frontier, mean and interval over draws.
+    """Return the F1 of a frontier under the sampling error of accuracy alone, with mean and interval over draws.
 
-    Each configuration's frontier is compared with itself after the accuracies were drawn again, one draw per model:
-    with the error that the paper's 1,000 images have, and with the intervals that the runs carry.
+    Each configuration's frontier is compared with itself after the accuracies are redrawn, one draw per model:
+    with the error of the paper's 1,000 images, and with the intervals recorded in the runs.
     """
     sample = fleet.select(control_sample(fleet, rng, per_side=40))
     truth = metrics(sample)

@@ -1,4 +1,4 @@
-"""Decides whether a model may pass, by intervals and not by points: what is not known is not decided."""
+"""Decides whether a model passes, by intervals and not by point estimates: uncertain results are left undecided."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Verdict(str, Enum):
-    """What a gate says."""
+    """The decision of a gate."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
@@ -25,18 +25,18 @@ class Range:
     high: float
 
     def scaled(self, factor: float) -> Range:
-        """Return the range of a known multiple of the figure."""
+        """Return the range of a fixed multiple of the figure."""
         return Range(self.value * factor, self.low * factor, self.high * factor)
 
 
 def anything(value: float) -> Range:
-    """Return the range of a figure above zero that has no interval: what the next launch gives is open."""
+    """Return the range of a figure above zero without an interval: the next launch could give any value."""
     return Range(value, 0.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One limit and what is known of the figure that it bounds (None: nothing)."""
+    """One limit and the measured range of the figure it bounds (None if it was not measured)."""
 
     name: str
     limit: float
@@ -46,7 +46,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """Pass where the whole interval is within the limit, fail where it is beyond, else undecided."""
+        """Pass if the whole interval is within the limit, fail if all of it is above, else undecided."""
         if self.found is None:
             return Verdict.UNDECIDED
         if self.found.high <= self.limit:
@@ -55,7 +55,7 @@ class Check:
 
     @property
     def sentence(self) -> str:
-        """Say what was found and what is allowed."""
+        """Return the measured range and the limit as a sentence."""
         unit = f" {self.unit}" if self.unit else ""
         if self.found is None:
             return f"{self.name} is not known ({self.why_missing}); at most {self.limit:.4g}{unit} is allowed"
@@ -65,7 +65,7 @@ class Check:
 
 
 def overall(checks: Sequence[Check]) -> Verdict:
-    """Return fail where any check fails, else undecided where any is, else pass.
+    """Return fail if any check fails, else undecided if any is undecided, else pass.
 
     Examples
     --------
@@ -79,10 +79,10 @@ def overall(checks: Sequence[Check]) -> Verdict:
 
 
 def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: Range) -> Range:
-    """Return FRM (paper equation 1) with the interval that those of the latency and memory ratios leave it.
+    """Return FRM (paper equation 1) with the interval that follows from those of the latency and memory ratios.
 
     FLOPs are exact. The errors of latency and memory are independent, so on a logarithmic scale the
-    distances to the ends add up as squares.
+    squares of the distances to the ends add up.
     """
     parts = (latency_ratio, memory_ratio)
     value = (flops_ratio * latency_ratio.value * memory_ratio.value) ** (1 / 3)
@@ -92,7 +92,7 @@ def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: Range) 
 
 
 def quotient(numerator: Range, denominator: Range) -> Range:
-    """Return the ratio of two figures that were measured apart: every ratio that their intervals leave possible."""
+    """Return the ratio of two separately measured figures: every ratio that is compatible with their intervals."""
     return Range(
         numerator.value / denominator.value,
         numerator.low / denominator.high,

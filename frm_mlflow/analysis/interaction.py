@@ -1,4 +1,4 @@
-"""Hardware x model: whether a model's latency ratio is another one on another tier (paper Table 6, 4.5)."""
+"""Hardware x model: whether a model's latency ratio differs between tiers (paper Table 6, 4.5)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from frm_mlflow.errors import DataError
 from frm_mlflow.schema import PRECISION, RUNTIME, RUNTIME_VERSION
 
 UNITS: tuple[str, ...] = ("row", "chip")
-"""What counts as one observation: every configuration, as in the paper, or a chip's median."""
+"""Unit of observation: every configuration, as in the paper, or the median of a chip."""
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
@@ -40,12 +40,12 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
     """Return one row per pair of sides and model: median ratios, difference, test, effect size, corrections.
 
     The test is Mann-Whitney's, as in the paper. If at least half of the observations are on both sides (runtimes or
-    precisions of the same chips), it is Wilcoxon's signed-rank test of those that are: `paired` says so, and `u` is
-    then the sum of the positive ranks.
+    precisions of the same chips), it is Wilcoxon's signed-rank test on those only. In that case `paired` is true and
+    `u` is the sum of the positive ranks.
 
     `delta` is (a - b) / a of the median ratios; a comes first in the order gpu, cpu, edge, as in Table 6.
-    `effect` is the factor between the sides' geometric means with an interval over chips. `can_be_significant` says
-    whether samples of these sizes could reach the level at all after Holm's correction.
+    `effect` is the ratio of the sides' geometric means, with an interval over chips. `can_be_significant` is true
+    if samples of these sizes could reach the significance level at all after Holm's correction.
     """
     observed = observations(fleet, fleet.ratios()["latency"], unit)
     found: list[pd.DataFrame] = []
@@ -69,17 +69,17 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
 
 
 def observations(fleet: Fleet, values: Floats, unit: str) -> pd.DataFrame:
-    """Return the median of each model over what counts as one observation, indexed by side, chip and configuration.
+    """Return the median of each model for each observation, indexed by side, chip and configuration.
 
-    A configuration is named by all that is not its side, so that the same chip in two runtimes is found on both.
-    By chips that name is empty.
+    A configuration is named by everything except its side, so the same chip in two runtimes is matched across sides.
+    With chips as observations the name is empty.
     """
     names = _configurations(fleet) if unit == "row" else np.full(len(fleet.chips), "", dtype=object)
     return pd.DataFrame(values).groupby([fleet.sides, fleet.clusters, names], sort=True).median()
 
 
 def _configurations(fleet: Fleet) -> Words:
-    """Return the name of each configuration without what its side is made of."""
+    """Return the name of each configuration without the columns that define its side."""
     table = fleet.configurations
     axis = next((tag for tag in (RUNTIME, PRECISION) if (table[tag.column] == fleet.sides).all()), None)
     aside = {None: (), RUNTIME: (RUNTIME.column, RUNTIME_VERSION.column), PRECISION: (PRECISION.column,)}[axis]
@@ -88,7 +88,7 @@ def _configurations(fleet: Fleet) -> Words:
 
 
 def _samples(observed: pd.DataFrame, one: str, other: str) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
-    """Return the observations of two sides; if at least half are on both, only those, in the same order."""
+    """Return the observations of two sides; if at least half of them are on both, only those, in the same order."""
     a, b = (pd.DataFrame(observed.xs(side, level=0)) for side in (one, other))
     shared = a.index.intersection(b.index)
     if 2 * len(shared) < min(len(a), len(b)):
@@ -97,7 +97,7 @@ def _samples(observed: pd.DataFrame, one: str, other: str) -> tuple[pd.DataFrame
 
 
 def significant_share(tests: pd.DataFrame, options: AnalysisOptions) -> pd.DataFrame:
-    """Return the share of models with a significant difference, by what counts as one observation and correction."""
+    """Return the share of models with a significant difference, by unit of observation and correction."""
     rows = []
     for (unit, side, other), group in tests.groupby(["unit", "side", "other"], sort=False):
         tested = group.dropna(subset=["p"])
@@ -162,7 +162,7 @@ def _test_of_pairs(a: Floats, b: Floats) -> dict[str, float]:
 def _paired_effects(
     a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator
 ) -> list[Interval]:
-    """Return exp(mean log ratio of a over b) of each model; chips are drawn, each with both of its sides."""
+    """Return exp(mean log ratio of a over b) of each model; a resampled chip keeps both of its sides."""
     difference = np.log(a.to_numpy()) - np.log(b.to_numpy())
     chips = a.index.get_level_values(0)
     found = mean_intervals(difference, chips, rng=rng, resamples=options.resamples, confidence=options.confidence)
@@ -170,7 +170,7 @@ def _paired_effects(
 
 
 def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator) -> list[Interval]:
-    """Return exp(mean log ratio in a - in b) of each model, chips drawn within each side."""
+    """Return exp(mean log ratio in a - in b) of each model, resampling chips within each side."""
     parts = [ClusterMeans.of(np.log(side.to_numpy()), side.index.get_level_values(0)) for side in (a, b)]
     drawn = [part.resampled(options.resamples, rng) for part in parts]
     found = intervals(

@@ -1,4 +1,4 @@
-"""Short names for configurations: what people call them, and more only where that is ambiguous."""
+"""Short names for configurations: the usual name, with more detail only if that is ambiguous."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _ALWAYS = tuple(tag.column for tag in (DEVICE, RUNTIME, PRECISION, COMPUTE_UNIT)
 
 
 def configuration_labels(words: pd.DataFrame) -> list[str]:
-    """Return one label a row of `words`, whose columns are (at least) the configuration's, as strings.
+    """Return one label per row of `words`, whose columns include those of a configuration, as strings.
 
-    Device, runtime, precision and compute unit are always named; every further column only
-    where two rows that agree in the named ones differ in it.
+    Device, runtime, precision and compute unit are always included. Any other column is included only
+    if two rows that agree in those four differ in it.
     """
     shown = list(_ALWAYS)
     for extra in (name for name in words.columns if name not in _ALWAYS):
@@ -24,5 +24,5 @@ def configuration_labels(words: pd.DataFrame) -> list[str]:
 
 
 def words_of(frame: pd.DataFrame, columns: tuple[str, ...] = CONFIGURATION_COLUMNS) -> pd.DataFrame:
-    """Return the named columns as strings; what is missing is the empty string."""
+    """Return the named columns as strings; missing values become the empty string."""
     return frame.reindex(columns=list(columns)).astype("string").fillna("")

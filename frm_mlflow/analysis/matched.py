@@ -1,4 +1,4 @@
-"""Pairs of configurations that differ along one axis and in nothing else that matters."""
+"""Pairs of configurations that differ along one axis and in nothing else relevant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLLOWS: dict[str, tuple[str, ...]] = {
     RUNTIME.column: (RUNTIME_VERSION.column, MEMORY_DEFINITION.column, LATENCY_STATISTIC.column),
     PRECISION.column: (MEMORY_DEFINITION.column,),
 }
-"""What cannot stay equal when the axis changes: another runtime has another version."""
+"""Columns that necessarily change with an axis: for example, another runtime has another version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class MatchedPairs:
 
 
 def matched_pairs(configurations: pd.DataFrame, axis: str) -> MatchedPairs:
-    """Return all pairs of configurations that agree in everything but `axis` and what follows from it."""
+    """Return all pairs of configurations that agree in everything except `axis` and the columns that depend on it."""
     loose = {axis, *_FOLLOWS.get(axis, ())}
     fixed = [name for name in KEY_COLUMNS if name not in loose]
     levels = configurations[axis].to_numpy(dtype=object)
@@ -46,7 +46,7 @@ def matched_pairs(configurations: pd.DataFrame, axis: str) -> MatchedPairs:
 
 
 def level_order(level: str) -> tuple[float, str]:
-    """Sort numbers by value, precisions from wide to narrow and words by the alphabet."""
+    """Return a sort key: numbers by value, precisions from wide to narrow, words alphabetically."""
     wide_to_narrow = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 3, "w8a16": 4, "int8": 5}
     if level in wide_to_narrow:
         return wide_to_narrow[level], level

@@ -1,4 +1,4 @@
-"""What a user can choose about the analyses; mirrors `conf/analysis/` and is checked once."""
+"""User options of the analyses; mirrors `conf/analysis/` and is validated once."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ DOMINANCE_RULES = ("strict", "any")
 
 @dataclass(frozen=True, kw_only=True)
 class AnalysisOptions:
-    """Options of `analyze`: baselines, thresholds, what is counted once, and the statistics."""
+    """Options of `analyze`: baselines, thresholds, handling of duplicates, and statistics."""
 
     baseline: str = "resnet50"
-    """Reference model of the ratios."""
+    """Baseline model of the ratios."""
     baselines: list[str] = field(default_factory=lambda: ["resnet50", "mobilenet_v2", "efficientnet_b0"])
-    """Baselines set side by side (paper 3.4)."""
+    """Baselines to compare (paper 3.4)."""
     threshold: int = 2
-    """Ranks that must lie between FLOPs and another metric to count as a disagreement (paper 4.2)."""
+    """Minimum difference in rank between FLOPs and another metric to count as a disagreement (paper 4.2)."""
     duplicates: str = "newest"
-    """Which benchmark of one model on one configuration counts: newest, best (lowest latency) or median."""
+    """Benchmark that counts if a configuration has several of one model: newest, best (lowest latency) or median."""
     count_duplicates: bool = False
-    """True counts republished jobs and near-duplicate devices as if they were independent."""
+    """If true, republished jobs and near-duplicate devices are counted as if they were independent."""
     batch_size: int | None = None
-    """Batch size of comparisons between configurations; null takes the commonest."""
+    """Batch size of comparisons between configurations; null uses the most common one."""
     resolution: str | None = None
-    """Resolution of comparisons between configurations; null takes the commonest."""
+    """Resolution of comparisons between configurations; null uses the most common one."""
     min_models: int = 5
-    """Two rankings with fewer models in common are not correlated."""
+    """Minimum number of common models for a rank correlation."""
     resamples: int = 2000
-    """Bootstrap resamples."""
+    """Number of bootstrap resamples."""
     shuffles: int = 100
-    """Repeats of the control whose latency and memory are shuffled across models."""
+    """Number of repeats of the control with latency and memory shuffled across models."""
     confidence: float = 0.95
     alpha: float = 0.05
     """Level of the significance tests, before correction for multiple comparisons."""
     components: list[str] = field(default_factory=lambda: list(FRM_COMPONENTS))
-    """Components of FRM where it is a cost; energy makes it FRM_E."""
+    """Components of FRM as a cost; with energy it becomes FRM_E."""
     quantised_accuracy: str = OWN
-    """Accuracy of quantised networks: own (measured in that precision) or float (the published figure)."""
+    """Accuracy of quantised networks: own (measured in that precision) or float (published for the float network)."""
     price_per_device_hour: float | None = None
-    """Price of one hour on one device, in any currency (paper 5.4); null leaves money out."""
+    """Price of one hour on one device, in any currency (paper 5.4); null omits prices."""
     case_target: str | None = None
-    """Device of the paper's case study (section 6); null takes the Galaxy S21, or the fullest edge device."""
+    """Target device of the case study (section 6); null uses the Galaxy S21, or the fullest edge device."""
     case_reference: str | None = None
-    """Device whose FRM the case study picks by; null takes the RTX 4090, or the fullest device of another tier."""
+    """Device whose FRM the case study picks by; null uses the RTX 4090, or the fullest device of another tier."""
     case_max_latency_ms: float = 100.0
     """Latency limit of the case study."""
     dominance: str = "strict"

@@ -1,8 +1,9 @@
-"""The paper's tables with its rows, columns and names, its figure beside ours (Tables 1 to 9, Algorithm 1, 5.4, 6).
+"""The paper's tables with its rows, columns and names, and its figures next to ours (Tables 1-9, Algorithm 1, 5.4, 6).
 
-Only the paper's 13 models count, so that a rank here is a rank there. If the data has no such device or model, the
-cell is empty and counted. A column that ends in `(paper)` holds what the paper prints, one that ends in `(ours)`
-what the benchmarks say; a column `X ±` is the standard deviation of `X`, and `X to` the upper end of a range.
+Only the paper's 13 models count, so that ranks are comparable. If the data has no such device or model, the
+cell is empty and counted. A column that ends in `(paper)` has the value printed in the paper, and one that ends in
+`(ours)` the value from the benchmarks. A column `X ±` is the standard deviation of `X`, and `X to` the upper end of
+a range.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """The reference and the target of Algorithm 1 and section 6, as configurations of the data; None if it has none.
+    """Configurations of the reference and the target of Algorithm 1 and section 6; None if the data has none.
 
-    `is_papers` tells of each whether it is the paper's device, or one that stands in for it.
+    `is_papers` is true for each that is the paper's device, and false for a substitute.
     """
 
     reference: int | None
@@ -65,7 +66,7 @@ class Case:
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Return the paper's tables, and how many of its figures the data can answer."""
+    """Return the paper's tables, and how many of their figures the data can reproduce."""
     everything = _by_tier(selection.comparable)
     fleet = everything.only_models(np.isin(everything.models, list(printed.MODELS)))
     if fleet.measured.any(axis=0).sum() < 2:
@@ -99,16 +100,16 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 _SMALL = 400
-"""Configurations up to which the shuffled control uses all of them."""
+"""Maximum number of configurations for which the shuffled control uses all of them."""
 
 
 def _by_tier(fleet: Fleet) -> Fleet:
-    """Return the fleet with tiers as sides and chips as units, whatever stands in for them elsewhere."""
+    """Return the fleet with tiers as sides and chips as units, regardless of the substitutes used elsewhere."""
     return replace(fleet, configurations=fleet.configurations.assign(**{SIDE: fleet.tiers, UNIT: fleet.chips}))
 
 
 def disagreements(fleet: Fleet, sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions) -> pd.DataFrame:
-    """Return Table 1 and the distribution by tier of 4.2, with single metrics and shuffled FRM in FRM's place."""
+    """Return Table 1 and the distribution by tier of 4.2, also with single metrics and shuffled FRM in place of FRM."""
     shifts = {name: rank_shift(fleet, name, threshold=options.threshold).ranks for name in (FRM, LATENCY, MEMORY)}
     flops = metrics(sample)[FLOPS]
     mixed = [_rank_gap(flops, values) for values in noise]
@@ -200,7 +201,7 @@ def study_table(fleet: Fleet, study: printed.Study, options: AnalysisOptions) ->
 def transfers(
     fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
 ) -> pd.DataFrame:
-    """Return Table 4: the source tier's mean ranking against each configuration of the target tier."""
+    """Return Table 4: the source tier's mean ranking compared with each configuration of the target tier."""
     rows: list[Row] = []
     others = [(a, b) for a in TIER_NAMES for b in TIER_NAMES if a != b and (a, b) not in printed.TRANSFERS]
     for source, target in [*printed.TRANSFERS, *others]:
@@ -259,7 +260,7 @@ def _spread(values: Floats) -> tuple[float, float]:
 
 
 def frameworks(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
-    """Return the framework invariance of 4.3: FRM ranks of one device under two runtimes."""
+    """Return the framework invariance of 4.3: FRM ranks of the same device under two runtimes."""
     matched = matched_pairs(fleet.configurations, RUNTIME.column)
     rho = {
         n: row_spearman(values[n][matched.a], values[n][matched.b], min_models=options.min_models)
@@ -362,7 +363,7 @@ def _tier_difference(
 def frontier_scores(
     fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
 ) -> pd.DataFrame:
-    """Return Table 7: frontiers of accuracy and FRM carried over from single devices, and from a tier's mean."""
+    """Return Table 7: accuracy-FRM frontiers transferred from single devices, and from a tier's mean."""
     scored = {name: _scores(values[name], values[FRM], fleet, options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
     truth = metrics(sample)[FRM]
     mixed = [_scores(v, truth, sample, options).f1 for v in noise]
@@ -434,7 +435,7 @@ def _mean_row(rows: Sequence[Row]) -> Row:
 def failure_rates(
     fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
 ) -> pd.DataFrame:
-    """Return Table 8: how often a family's frontier membership is wrong when it is carried to another tier."""
+    """Return Table 8: how often a family's frontier membership is wrong after transfer to another tier."""
     rates = {name: _failures(fleet, values[name], values[FRM], options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
     truth = metrics(sample)[FRM]
     mixed = np.array([_failures(sample, v, truth, options) for v in noise])
@@ -458,7 +459,7 @@ def _failures(fleet: Fleet, predictor: Floats, objective: Floats, options: Analy
 
 
 def architectures(fleet: Fleet) -> pd.DataFrame:
-    """Return Table 9. Weights are 4 bytes per parameter, which is what the paper prints as memory."""
+    """Return Table 9. Weights take 4 bytes per parameter, which is what the paper prints as memory."""
     params, gmacs, top1 = (_column_medians(v) for v in (fleet.params_m, fleet.gmacs, _float_top1(fleet)))
     place = {model: index for index, model in enumerate(fleet.models)}
     rows: list[Row] = []
@@ -478,12 +479,12 @@ def architectures(fleet: Fleet) -> pd.DataFrame:
 
 
 def _float_top1(fleet: Fleet) -> Floats:
-    """Return the accuracies of the configurations that run in floating point."""
+    """Return the accuracies on the configurations that run in floating point."""
     return fleet.top1[fleet.configurations[PRECISION.column].isin(FLOAT_PRECISIONS).to_numpy()]
 
 
 def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
-    """Choose the configurations of the case study: the paper's devices, those of the options, or the fullest ones."""
+    """Choose the configurations of the case study: the paper's devices, those from the options, or the fullest ones."""
     wanted = [model in printed.CANDIDATES for model in fleet.models]
     count = fleet.measured[:, wanted].sum(axis=1) * 1000 + fleet.measured.sum(axis=1)
     comparable = np.isfinite(fleet.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
@@ -503,7 +504,7 @@ def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
 
 
 def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str) -> int | None:
-    """Return the fullest configuration of the device that was chosen, of the paper's, or of the usual ones."""
+    """Return the fullest configuration of the chosen device, of the paper's device, or of the usual ones."""
     if chosen is not None and chosen not in set(fleet.devices):
         names = ", ".join(sorted(set(fleet.devices))[:8])
         raise DataError(f"options.{setting}: no benchmark on '{chosen}'; there are {names}")
@@ -516,7 +517,7 @@ def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: F
 
 
 def algorithm_1(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
-    """Return Algorithm 1 step by step: ranks and frontier on the source, and the frontier that the target has."""
+    """Return Algorithm 1 step by step: ranks and frontier on the source, and the true frontier on the target."""
     columns = ["Model", "Accuracy (%)", "FRM on source", "Rank r_S", "Predicted frontier", "True frontier"]
     columns += [f"Predicted by {word}" for word in _CONTROLS.values()]
     if case.reference is None or case.target is None:
@@ -571,7 +572,7 @@ def cost_table(selection: Selection, fleet: Fleet, options: AnalysisOptions) -> 
 def candidates(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     """Return section 6's candidates: accuracy, FLOPs, FRM on the reference, latency on the target and the limit.
 
-    The columns of the paper's devices are empty without them; the devices that stand in have columns of their own.
+    The columns of the paper's devices are empty if the data lacks them; substitutes have separate columns.
     """
     nothing = np.full(len(fleet.models), NAN)
     frm = nothing if case.reference is None else fleet.frm()[case.reference]
@@ -616,7 +617,7 @@ def _meets(latency_ms: float, limit_ms: float) -> str:
 def picks(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     """Return which candidate each method picks, and whether it meets the limit on the target.
 
-    A pick needs all three candidates. `(ours)` is a pick by the paper's devices, `here` one by those that stand in.
+    A pick needs all three candidates. `(ours)` is a pick based on the paper's devices, `here` one based on substitutes.
     """
     wanted = [fleet.models.index(m) for m in printed.CANDIDATES if m in fleet.models]
     latency = np.full(len(fleet.models), NAN) if case.target is None else fleet.latency_ms[case.target]
@@ -650,7 +651,7 @@ def picks(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
 
 
 def coverage(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return, for each table, how many figures the paper prints and beside how many of them ours stands."""
+    """Return, for each table, how many figures the paper prints and how many of them can be compared with ours."""
     rows = []
     for name, table in tables.items():
         twins = [(c, c.removesuffix(PAPER) + OURS) for c in table.columns if c.endswith(PAPER)]

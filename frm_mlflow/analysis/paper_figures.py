@@ -1,4 +1,4 @@
-"""What the paper prints in its tables: rows, names and figures, typed once."""
+"""The contents of the paper's tables: rows, names and figures, entered in one place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS: dict[str, str] = {
     "resnet50": "ResNet50",
     "squeezenet1_1": "SqueezeNet1.1",
 }
-"""The paper's 13 models: our name, and the name in its Table 9."""
+"""The paper's 13 models: our name, and the name in the paper's Table 9."""
 
 DEVICES: dict[str, tuple[str, ...]] = {
     "RTX 4090": ("rtx_4090",),
@@ -29,7 +29,7 @@ DEVICES: dict[str, tuple[str, ...]] = {
     "H100": ("h100",),
     "CPU v5": ("azure_d16s_v5", "azure_e16s_v5"),
 }
-"""The single sources of Table 7: the name there, and ours."""
+"""The single sources of Table 7: the paper's name, and ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

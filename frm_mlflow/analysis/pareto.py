@@ -1,10 +1,10 @@
 """Pareto frontiers of a cost (lower is better) and a value (higher is better), on plain arrays.
 
-**Ties.** Equation 5 of the paper removes a model only where another one is *strictly* better in
-both, so of two models with the same accuracy it keeps the dearer one too, and of two with the
-same cost the less accurate one (weak Pareto optimality). That is `dominance="strict"`, the
+**Ties.** Equation 5 of the paper removes a model only if another one is *strictly* better in
+both. Of two models with the same accuracy it therefore also keeps the more expensive one, and of two
+with the same cost also the less accurate one (weak Pareto optimality). That is `dominance="strict"`, the
 default here. `dominance="any"` is the usual definition: at least as good in both, better in
-one. Without ties the two agree. Exact duplicates stay or fall together under both.
+one. Without ties the two agree. Exact duplicates are kept or removed together under both.
 
 **Missing.** A point with a NaN or infinite coordinate is never on a frontier and dominates nothing.
 """
@@ -23,13 +23,13 @@ from frm_mlflow.errors import DataError
 Dominance: TypeAlias = Literal["strict", "any"]
 
 _WORTH_THINNING = 1000
-"""Below this many points a sort costs less than thinning them out first."""
+"""With fewer points than this, sorting costs less than thinning them out first."""
 _SLICES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierScore:
-    """How well a predicted frontier names the true one (paper 5.3, step 4)."""
+    """Agreement of a predicted frontier with the true one (paper 5.3, step 4)."""
 
     precision: float
     recall: float
@@ -46,7 +46,7 @@ def frontier(costs: ArrayLike, values: ArrayLike, *, dominance: Dominance = "str
     costs, values
         Equal-length vectors; cost is minimised, value maximised.
     dominance
-        What removes a point; see the module for ties.
+        Rule that removes a point; see the module docstring for ties.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def frontier(costs: ArrayLike, values: ArrayLike, *, dominance: Dominance = "str
 def hypervolume(costs: ArrayLike, values: ArrayLike, *, reference: tuple[float, float]) -> float:
     """Return the area that the points dominate, up to `reference` = (highest cost, lowest value).
 
-    Points beyond the reference add nothing; NaN points are ignored. Pass log costs to weigh
+    Points beyond the reference add nothing; NaN points are ignored. Pass log costs to compare
     ratios instead of differences.
     """
     cost, value = _vectors(costs, values)
@@ -81,11 +81,11 @@ def hypervolume(costs: ArrayLike, values: ArrayLike, *, reference: tuple[float, 
 
 
 def regret(selected: ArrayLike, costs: ArrayLike, values: ArrayLike) -> float:
-    """Return the mean value lost by choosing among `selected` only, over budgets at every model's cost.
+    """Return the mean value lost by choosing only among `selected`, over budgets at every model's cost.
 
-    For each budget the best affordable value of all models is compared with the best affordable
-    value of the selected ones; where none of them is affordable, the lowest value of all stands
-    in. Zero means that the selection loses nothing at any budget; NaN that there is no model.
+    For each budget, the best affordable value of all models is compared with the best affordable
+    value of the selected ones. If none of those is affordable, the lowest value of all models is used
+    instead. Zero means that the selection loses nothing at any budget. NaN means that there are no models.
     """
     cost, value = _vectors(costs, values)
     known = np.isfinite(cost) & np.isfinite(value)
@@ -103,8 +103,8 @@ def regret(selected: ArrayLike, costs: ArrayLike, values: ArrayLike) -> float:
 def score(predicted: ArrayLike, true: ArrayLike) -> FrontierScore:
     """Return precision, recall and F1 of a `predicted` frontier mask against the `true` one.
 
-    An empty prediction has no precision, an empty truth no recall: NaN, as is F1 then; where the
-    two frontiers share nothing F1 is 0.
+    Precision is NaN for an empty prediction and recall is NaN for an empty truth; F1 is then NaN too. If the
+    two frontiers have no model in common, F1 is 0.
     """
     guess, truth = np.asarray(predicted, dtype=np.bool_), np.asarray(true, dtype=np.bool_)
     if guess.shape != truth.shape:
@@ -128,7 +128,7 @@ def _vectors(costs: ArrayLike, values: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _worth_sorting(cost: Floats, value: Floats) -> Integers:
-    """Return the points that no strictly cheaper slice of the cost axis beats: O(n), and few are left of a cloud."""
+    """Return the points not beaten by a strictly cheaper slice of the cost axis: O(n), and usually few remain."""
     span = np.ptp(cost) if cost.size >= _WORTH_THINNING else 0.0
     if not 0 < span < np.inf:
         return np.arange(cost.size)

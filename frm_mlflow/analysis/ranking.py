@@ -1,4 +1,4 @@
-"""The leaderboard of each configuration by FRM, and how far its order hangs on choices (paper eq. 1-4, 3.3, 3.4)."""
+"""The leaderboard of each configuration by FRM, and its sensitivity to choices (paper eq. 1-4, 3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SUBSETS: tuple[tuple[str, ...], ...] = (
     ("latency",),
     ("memory",),
 )
-"""What is left of FRM when one component, or two, are taken out."""
+"""Subsets of FRM with one or two components removed."""
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Rank the models of every configuration, under each baseline, component subset and doubled FLOPs count."""
+    """Rank the models of every configuration, for each baseline, component subset and doubled FLOPs count."""
     del rng
     fleet = selection.fleet
     board = leaderboard(fleet, options)
@@ -45,9 +45,9 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
-    """Return one row a benchmark: FRM, FRM_E, ratios, rank, FRM under other baselines, and the frontier.
+    """Return one row per benchmark: FRM, FRM_E, ratios, rank, FRM under other baselines, and the frontier.
 
-    `frm_common` relates to the baseline in the widest precision of the device (`common_baseline`).
+    `frm_common` is relative to the baseline in the widest precision of the device (`common_baseline`).
     """
     frm = fleet.frm()
     cells = np.nonzero(fleet.measured)
@@ -88,7 +88,7 @@ def configuration_frontiers(costs: Floats, top1: Floats, options: AnalysisOption
 
 
 def baseline_agreement(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
-    """Compare the rankings under each pair of baselines, and the rank stability under each (paper 3.4)."""
+    """Compare the rankings under each pair of baselines, and return the rank stability under each (paper 3.4)."""
     frm = {name: fleet.frm(name) for name in dict.fromkeys([fleet.baseline, *options.baselines])}
     rows = []
     for one, other in combinations(frm, 2):
@@ -132,10 +132,10 @@ def component_sensitivity(fleet: Fleet, options: AnalysisOptions) -> pd.DataFram
 
 
 def counter_sensitivity(fleet: Fleet) -> pd.DataFrame:
-    """Return how many ranks each model moves where a counter gives it double or half the FLOPs.
+    """Return how many ranks each model moves if a counter doubles or halves its FLOPs.
 
-    Doubling is what separates counting operations from multiply-accumulates, and what the
-    paper's Table 9 does to DeiT-Tiny alone.
+    A factor of two is the difference between counting operations and multiply-accumulates, and is applied to
+    DeiT-Tiny alone in the paper's Table 9.
     """
     frm = fleet.frm_order()
     base = ranks(frm)
@@ -196,7 +196,7 @@ def _stability(values: Floats, options: AnalysisOptions) -> float:
 
 
 def _same_best(one: Floats, other: Floats) -> Floats:
-    """Return 1 for each configuration on which some model is first by both, 0 on the others, NaN without models."""
+    """Return 1 for each configuration with the same first model by both, 0 for the others, NaN without models."""
     known = (np.where(np.isfinite(v), v, np.inf) for v in (one, other))
     first = [v == v.min(axis=1, keepdims=True) for v in known]
     return np.where(np.isfinite(one).any(axis=1), (first[0] & first[1]).any(axis=1), np.nan)

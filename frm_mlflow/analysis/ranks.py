@@ -1,9 +1,9 @@
-"""Ranks and rank correlations of whole matrices at once, with models missing here and there.
+"""Ranks and rank correlations of whole matrices at once, with some models missing.
 
-Two rankings are compared over the models that both have. The trick that does it without a
-loop: a model's centred rank among any subset is half the sum of the signs of its differences
-to the subset's members, so one matrix product of sign matrices with masks ranks every
-configuration within every other one's models. Ties get average ranks, as in SciPy.
+Two rankings are compared over the models that both have. This is done without a loop:
+a model's centred rank within any subset is half the sum of the signs of its differences
+to the subset's members, so one matrix product of sign matrices and masks ranks every
+configuration within the models of every other one. Ties get average ranks, as in SciPy.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from scipy.stats import rankdata
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Signs
 
 _BLOCK_CELLS = 8_000_000
-"""Cells of the largest temporary array; 32 MB in single precision."""
+"""Number of cells of the largest temporary array; 32 MB in single precision."""
 _SIGN_MODELS = 256
-"""Sign matrices cost models², sorting each pair of rows models·log(models): with more models sorting wins."""
+"""Sign matrices cost models², sorting each pair of rows models·log(models): above this size sorting is faster."""
 
 
 def ranks(values: Floats) -> Floats:
-    """Return average ranks along the last axis, 1 for the lowest; NaN stays NaN and takes no rank."""
+    """Return average ranks along the last axis, 1 for the lowest; NaN stays NaN and does not take a rank."""
     missing = np.isnan(values)
     ranked = rankdata(np.where(missing, np.inf, values), axis=-1)
     return np.where(missing, np.nan, ranked)
 
 
 def mean_percent_ranks(values: Floats) -> Floats:
-    """Return each model's mean rank over the rows of (C, M), as a share: (rank - 1/2) / n of a row with n models.
+    """Return each model's mean rank over the rows of (C, M) as a share: (rank - 1/2) / n for a row with n models.
 
-    The means are added as fractions and rounded once. Equal means are therefore equal numbers, and no order of
-    rows splits a tie. NaN for a model that no row has.
+    The means are added as fractions and rounded once, so equal means are equal numbers and the order of the
+    rows cannot split a tie. NaN for a model that is missing from every row.
     """
     known = ~np.isnan(values)
     twice = np.where(known, np.rint(2 * ranks(values) - 1), 0).astype(np.int64)
@@ -52,10 +52,10 @@ def mean_percent_ranks(values: Floats) -> Floats:
 
 
 def spearman(x: Floats, y: Floats, *, min_models: int) -> tuple[Floats, Integers]:
-    """Return Spearman's rho of every row of `x` with every row of `y`, and their common models.
+    """Return Spearman's rho of every row of `x` with every row of `y`, and the number of their common models.
 
-    Shapes (A, M) and (B, M) give (A, B). Each pair is ranked over its own common models; NaN
-    where they are fewer than `min_models`, or where a ranking is all ties.
+    Shapes (A, M) and (B, M) give (A, B). Each pair is ranked over its common models. The result is NaN
+    if there are fewer than `min_models`, or if all values of a ranking are tied.
     """
     has_x, has_y = np.isfinite(x), np.isfinite(y)
     if has_x.all() and has_y.all():
@@ -83,20 +83,20 @@ def kendall_tau_b(x: Floats, y: Floats, *, min_models: int) -> Floats:
 
 
 def signs(values: Floats) -> Signs:
-    """Return sign(v_i - v_j) for all pairs in each row, shape (C, M, M); 0 where either is missing."""
+    """Return sign(v_i - v_j) for all pairs in each row, shape (C, M, M); 0 if either is missing."""
     known = np.where(np.isfinite(values), values, np.nan)
     one, other = known[:, :, None], known[:, None, :]
     return np.subtract(one > other, one < other, dtype=np.float32)
 
 
 def pairs(matrix: Floats, keep: Mask | None = None) -> Floats:
-    """Return the entries above the diagonal of a square matrix that are known (and kept)."""
+    """Return the finite entries above the diagonal of a square matrix, limited to `keep` if given."""
     wanted = np.triu(np.isfinite(matrix) if keep is None else keep & np.isfinite(matrix), 1)
     return matrix[wanted]
 
 
 def blocks(n_rows: int, cells_a_row: int) -> Iterator[slice]:
-    """Return slices over `n_rows` whose temporary arrays stay within the memory limit."""
+    """Return slices over `n_rows` that keep temporary arrays within the memory limit."""
     step = max(1, _BLOCK_CELLS // max(1, cells_a_row))
     return (slice(start, start + step) for start in range(0, n_rows, step))
 
@@ -118,7 +118,7 @@ def row_spearman(x: Floats, y: Floats, *, min_models: int) -> Floats:
 
 
 def _centred(ranked: Floats) -> Floats:
-    """Return ranks less their mean, 0 where there is none; the mean of n average ranks is (n + 1) / 2."""
+    """Return ranks minus their mean, 0 for a missing rank; the mean of n average ranks is (n + 1) / 2."""
     known = np.isfinite(ranked)
     return np.where(known, ranked - (known.sum(axis=1, keepdims=True) + 1) / 2, 0.0)
 

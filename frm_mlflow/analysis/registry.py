@@ -48,12 +48,12 @@ ANALYSES: MappingProxyType[str, Analysis] = MappingProxyType(
 """The nine analyses in the paper's order, and the paper's own tables."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with an analysis's name, its place (from 0) and how many there are."""
+"""Called with an analysis's name, its index (from 0) and the number of analyses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnalysisReport:
-    """What `run_all` found: results by name, refusals with their reason, and what the rows were."""
+    """Output of `run_all`: results by name, refused analyses with their reason, and a description of the rows."""
 
     options: AnalysisOptions
     selection: Selection
@@ -67,7 +67,7 @@ class AnalysisReport:
 
     @property
     def digest(self) -> str:
-        """Hash of the runs used and of their metrics: equal digests mean that the same rows were analysed."""
+        """Hash of the runs used and their metrics: equal digests mean that the same rows were analysed."""
         columns = ["run_id", *KEY_COLUMNS, MODEL.column, *METRIC_COLUMNS]
         rows = self.selection.rows[columns].sort_values(["run_id", *KEY_COLUMNS, MODEL.column], kind="stable")
         return content_hash(rows.to_csv(index=False))
@@ -83,15 +83,15 @@ def run_all(
 ) -> AnalysisReport:
     """Run the named analyses (`all` for every one) on a tidy frame.
 
-    An analysis that the data cannot answer is refused with its reason and the others go on. Each
-    has a random stream of its own, so its numbers do not depend on which others run.
+    An analysis that the data does not support is refused with its reason, and the others continue. Each
+    has a separate random stream, so its numbers do not depend on which others are run.
 
     Raises
     ------
     ConfigError
-        Where a name is unknown; the message lists the known ones.
+        If a name is unknown; the message lists the valid ones.
     DataError
-        Where no row can be analysed at all.
+        If no row can be analysed at all.
     """
     chosen = chosen_analyses(names)
     selection = select_fleet(frame, options)
@@ -112,7 +112,7 @@ def run_all(
 
 
 def chosen_analyses(names: Sequence[str]) -> list[Analysis]:
-    """Return the analyses of these names, once each, in the paper's order."""
+    """Return the analyses with these names, without repeats, in the paper's order."""
     unknown = sorted(set(names) - {"all", *ANALYSES})
     if unknown or not names:
         raise ConfigError(f"unknown analysis {', '.join(unknown) or '(none)'}; choose from all, {', '.join(ANALYSES)}")

@@ -1,4 +1,4 @@
-"""What every analysis returns: tables, and sentences that say what they show."""
+"""Return type of every analysis: tables, and sentences that describe what they show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frm_mlflow.analysis.selection import Selection
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """Tables by name and a summary in sentences; the first is the finding, or what stands in for tiers and chips."""
+    """Tables by name and a summary in sentences; the first is the finding, or a note on substitutes for tiers and chips."""
 
     tables: Mapping[str, pd.DataFrame]
     sentences: tuple[str, ...]
@@ -27,10 +27,10 @@ Compute: TypeAlias = Callable[[Selection, AnalysisOptions, np.random.Generator],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
-    """One analysis: its name on the command line, what it asks, where the paper does, and how it is computed.
+    """One analysis: its name on the command line, its question, its section in the paper, and its computation.
 
-    `compute` raises `DataError` where the data cannot answer (too few models, nothing to compare); the
-    message is reported in place of a number.
+    `compute` raises `DataError` if the data is insufficient (too few models, nothing to compare). The
+    message is then reported in place of a number.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Analysis:
     paper: str
     compute: Compute
     compares_sides: bool = False
-    """Whether it carries results between tiers or chips, or what stands in for them."""
+    """Whether it transfers results between tiers or chips, or their substitutes."""
 
 
 def interval_cells(interval: Interval) -> dict[str, float | int]:
-    """Return an interval as the cells `low`, `high` and `chips` of a table's row."""
+    """Return an interval as the cells `low`, `high` and `chips` of a table row."""
     return {"low": interval.low, "high": interval.high, "chips": interval.n_clusters}
 
 
@@ -56,18 +56,18 @@ def spread_cells(repeats: np.ndarray[tuple[int], np.dtype[np.float64]], confiden
 
 
 def keyed(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[tuple[str, ...], float]:
-    """Return one column of a table as numbers, by the words in its `keys` columns."""
+    """Return one column of a table as numbers, keyed by the text in its `keys` columns."""
     words = table[list(keys)].astype(str).itertuples(index=False, name=None)
     return dict(zip(words, table[value].astype(float), strict=True))
 
 
 def with_ends(table: pd.DataFrame, place: int, value: str) -> str:
-    """Return a number of a table's row with its interval, as words."""
+    """Return a number from a table row with its interval, as text."""
     number, low, high = (float(table[name].iloc[place]) for name in (value, "low", "high"))
     ends = f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "too few chips for an interval"
     return f"{number:.3f} ({ends})"
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage with one digit, a dash where it is not known."""
+    """Return a share as a percentage with one decimal, or a dash if it is unknown."""
     return f"{100 * share:.1f} %" if np.isfinite(share) else "–"

@@ -1,12 +1,12 @@
-"""Which rows of the tidy frame are analysed, and which are left out and why.
+"""Chooses the rows of the tidy frame to analyse, and records which are left out and why.
 
-Missing data is counted, never filled; what does not compare is split into configurations of
-its own or refused, never mixed:
+Missing data is counted, never filled. Rows that are not comparable are split into separate configurations
+or refused, never mixed:
 
-- FLOPs conventions: the commonest one stays, other rows are refused.
-- Latency statistics (median, mean) and memory definitions: part of the configuration, so every
-  ratio has the same kind of number above and below the line.
-- Input sizes: at one resolution, a model's commonest input size stays.
+- FLOPs conventions: the most common one is kept, other rows are refused.
+- Latency statistics (median, mean) and memory definitions: part of the configuration, so the
+  numerator and denominator of every ratio are of the same kind.
+- Input sizes: at one resolution, a model's most common input size is kept.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from frm_mlflow.schema import (
 )
 
 KEY_COLUMNS: tuple[str, ...] = (*CONFIGURATION_COLUMNS, LATENCY_STATISTIC.column, MEMORY_DEFINITION.column)
-"""What must be equal for two numbers to stand in one ratio."""
+"""Columns that must be equal for two numbers to be used in one ratio."""
 
 Keep = pd.Series
-"""Boolean, aligned with the frame: which rows stay."""
+"""Boolean series aligned with the frame: true for rows to keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Rows that an analysis does not see, with the reason and what they were."""
+    """Rows that an analysis does not use, with the reason and a description."""
 
     reason: str
     rows: int
@@ -59,7 +59,7 @@ class LeftOut:
 
 
 def usable_rows(frame: pd.DataFrame, options: AnalysisOptions) -> tuple[pd.DataFrame, list[LeftOut]]:
-    """Return the rows that can be compared, each benchmark once, and what was left out.
+    """Return the comparable rows, each benchmark once, and what was left out.
 
     The result is tidy, with the columns of `KEY_COLUMNS` as strings. `frame` is not changed.
     """
@@ -76,7 +76,7 @@ def usable_rows(frame: pd.DataFrame, options: AnalysisOptions) -> tuple[pd.DataF
 
 
 def missing_metrics(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each metric that some row has, how many rows lack it or hold an infinite value."""
+    """Return, for each metric present in any row, how many rows lack it or have an infinite value."""
     values = rows.reindex(columns=[metric.column for metric in METRICS])
     counts = {"missing": values.isna().sum(), "infinite": np.isinf(values).sum()}
     table = pd.DataFrame(counts).rename_axis("metric").reset_index()
@@ -85,9 +85,9 @@ def missing_metrics(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_device_a_job(rows: pd.DataFrame) -> Keep:
-    """Return which rows stay when a job that stands under several device names counts once.
+    """Return the rows to keep so that a job published under several device names counts once.
 
-    It stays under the device that ran it, or else the one that has the most rows, so that one
+    It is kept under the device that ran it, or else the one with the most rows, so that one
     device keeps its whole set of models.
     """
     device, ran_on = rows[DEVICE.column], rows[MEASURED_ON.column]
@@ -100,7 +100,7 @@ def one_device_a_job(rows: pd.DataFrame) -> Keep:
 
 
 def _with_model_facts(rows: pd.DataFrame, options: AnalysisOptions, left_out: list[LeftOut]) -> pd.DataFrame:
-    """Return the rows with one value per model for each fact; values that were replaced are counted."""
+    """Return the rows with one value per model for each fact; replaced values are counted."""
     changed, replaced = one_per_model(rows, quantised=options.quantised_accuracy)
     for fact, mask in replaced.items():
         if not mask.any():
@@ -174,7 +174,7 @@ _RULES: tuple[tuple[str, str, Callable[[pd.DataFrame], Keep]], ...] = (
 
 
 def _with_key_words(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows whose key columns are strings; a row without memory takes the definition of its neighbours."""
+    """Return rows whose key columns are strings; a row without memory takes the memory definition of its neighbours."""
     words = words_of(rows, KEY_COLUMNS)
     definition = words[MEMORY_DEFINITION.column].where(np.isfinite(rows[MEMORY_PEAK.column]))
     others = [words[name] for name in KEY_COLUMNS if name != MEMORY_DEFINITION.column]
@@ -184,7 +184,7 @@ def _with_key_words(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one_a_cell(rows: pd.DataFrame, rule: str) -> Keep:
-    """Return which rows stay when one model on one configuration counts once."""
+    """Return the rows to keep so that one model on one configuration counts once."""
     cell = rows.groupby([*KEY_COLUMNS, MODEL.column], sort=False).ngroup()
     latency = rows[LATENCY_P50.column]
     keys = {"newest": rows["end_time"], "best": -latency, "median": latency}
@@ -200,6 +200,6 @@ def _last_of(rows: pd.DataFrame, cell: pd.Series, key: pd.Series) -> Keep:
 
 
 def _sorted_cells(rows: pd.DataFrame, cell: pd.Series, key: pd.Series) -> pd.DataFrame:
-    """Return the cells in the order of `key`; latency and run break ties, not the order of the rows."""
+    """Return the cells in the order of `key`; ties are broken by latency and run, not by the order of the rows."""
     table = pd.DataFrame({"cell": cell, "key": key, "latency": rows[LATENCY_P50.column], "run_id": rows["run_id"]})
     return table.sort_values(list(table.columns), kind="stable", na_position="first")

@@ -1,4 +1,4 @@
-"""From a tidy frame to the configurations that an analysis may compare, with every loss counted."""
+"""From a tidy frame to the configurations that an analysis may compare, with all omissions counted."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from frm_mlflow.schema import BATCH_SIZE, RESOLUTION
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Selection:
-    """What a frame holds: all configurations, those that compare with each other, and what was left out."""
+    """Contents of a frame: all configurations, the comparable ones, and what was left out."""
 
     fleet: Fleet
     comparable: Fleet
     stand_in: str
-    """What stands in for tiers and chips in `comparable`, as a sentence; "" where nothing has to."""
+    """Sentence on what replaces tiers and chips in `comparable`; "" if nothing does."""
     rows: pd.DataFrame
     left_out: pd.DataFrame
     missing: pd.DataFrame
 
 
 def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
-    """Build the fleet from a tidy frame and say what was left out.
+    """Build the fleet from a tidy frame and report what was left out.
 
     Raises
     ------
     DataError
-        Where no row is left; the message says which rule removed how many.
+        If no rows are left; the message lists how many each rule removed.
     """
     rows, left_out = usable_rows(frame, options)
     if rows.empty:
@@ -61,7 +61,7 @@ def select_fleet(frame: pd.DataFrame, options: AnalysisOptions) -> Selection:
 
 
 def _note_baseless(fleet: Fleet, left_out: list[LeftOut]) -> None:
-    """Count the configurations that have no FRM for want of the baseline; their ranks need none."""
+    """Count the configurations without FRM because the baseline is missing; their ranks do not need it."""
     lost = ~fleet.has_baseline
     if not lost.any():
         return
@@ -77,7 +77,7 @@ def _note_baseless(fleet: Fleet, left_out: list[LeftOut]) -> None:
 
 
 def _require_components(fleet: Fleet) -> None:
-    """Refuse a component that no benchmark has."""
+    """Raise an error if a component is missing from every benchmark."""
     costs = {"flops": fleet.gmacs, "latency": fleet.latency_ms, "memory": fleet.memory_mib, "energy": fleet.energy_mj}
     absent = [name for name in fleet.components if not np.isfinite(costs[name]).any() and name == "energy"]
     if absent:
@@ -93,7 +93,7 @@ def _without_near_duplicates(fleet: Fleet, options: AnalysisOptions, left_out: l
 
 
 def _one_stratum(fleet: Fleet, options: AnalysisOptions, left_out: list[LeftOut]) -> Fleet:
-    """Return the configurations of one batch size and resolution; the others are not compared with them."""
+    """Return the configurations of one batch size and resolution; others are not comparable with them."""
     for column, wanted in ((BATCH_SIZE.column, options.batch_size), (RESOLUTION.column, options.resolution)):
         values = fleet.configurations[column].to_numpy(dtype=object)
         weight = pd.Series(fleet.measured.sum(axis=1)).groupby(values).sum()

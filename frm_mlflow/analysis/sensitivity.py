@@ -1,7 +1,7 @@
-"""What else moves a ranking: batch size, precision, input size, release, sustained load (paper 7.3, open there).
+"""Other influences on a ranking: batch size, precision, input size, release, sustained load (open in paper 7.3).
 
-Each axis compares configurations that differ in it and in nothing else. Sustained load compares a
-configuration with itself, at the end of runs of minutes (`measure=sustained`).
+Each axis compares configurations that differ only in it. Sustained load compares a
+configuration with itself, at the end of runs that last minutes (`measure=sustained`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def fresh_and_loaded(fleet: Fleet) -> Fleet:
-    """Return the configurations that have a sustained run twice: as measured, and at the end of that run."""
+    """Return the configurations with a sustained run twice: as measured, and at the end of that run."""
     held = fleet.select(np.flatnonzero(np.isfinite(fleet.sustained_drop).any(axis=1)))
     loaded = held.under_load()
     both = stacked(held, loaded)
@@ -91,9 +91,9 @@ def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.ran
 
 
 def model_moves(fleet: Fleet, axis: str) -> pd.DataFrame:
-    """Return how each model moves along an axis: mean ranks by latency and by FRM, and its latency against the others'.
+    """Return each model's movement along an axis: mean ranks by latency and FRM, and its latency relative to the others.
 
-    `relative_latency` is the model's change of latency over the median model's: 2 is twice as much slower.
+    `relative_latency` is the model's latency ratio between the levels, divided by the median model's ratio.
     """
     matched = matched_pairs(fleet.configurations, axis)
     if not matched.a.size:
@@ -123,10 +123,10 @@ def model_moves(fleet: Fleet, axis: str) -> pd.DataFrame:
 
 
 def batch_aware_frm(fleet: Fleet) -> pd.DataFrame:
-    """Return FRM per sample: latency and memory over the batch size, against the baseline at the smallest batch.
+    """Return FRM per sample: latency and memory per batch item, relative to the baseline at the smallest batch size.
 
-    Plain FRM divides by the baseline at the same batch size, so a gain that all models share by
-    batching cancels. Here it stays visible.
+    Plain FRM divides by the baseline at the same batch size, so a gain from batching that all models
+    share cancels out. Here it stays visible.
     """
     batch = fleet.configurations[BATCH_SIZE.column]
     others = [name for name in fleet.configurations.columns if name not in (BATCH_SIZE.column, "label", "source")]

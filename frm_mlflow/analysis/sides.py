@@ -1,8 +1,8 @@
-"""What stands in for tiers and chips where all benchmarks are of one: one machine's runtimes, or its precisions.
+"""Substitutes for tiers and chips if all benchmarks share one: the runtimes of one machine, or its precisions.
 
-The paper carries results between tiers and counts a chip once. A user's first catalogue has one tier and one
-chip; what it can answer is whether a runtime's ranking holds for another, and a sentence says that no more is
-answered.
+The paper transfers results between tiers and counts a chip once. A user's first catalogue has one tier and one
+chip. It can show whether a ranking holds from one runtime to another, and a sentence states that it shows no
+more than that.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _STAND_INS = (RUNTIME, PRECISION)
 
 
 def with_stand_ins(fleet: Fleet) -> tuple[Fleet, str]:
-    """Return the fleet with the sides that it has, and a sentence on what stands in for what; "" where nothing does.
+    """Return the fleet with the available sides, and a sentence on what replaces what; "" if nothing is replaced.
 
-    With two tiers nothing changes. In one tier the sides are its runtimes, with one runtime its precisions. Pairs
-    of configurations are to differ in their chip as long as there are two chips; of one chip, in their side. What
-    intervals draw stays the chip, so of one chip there is none.
+    With two tiers nothing changes. With one tier the sides are its runtimes, and with one runtime its precisions.
+    Pairs of configurations must differ in their chip if there are at least two chips, otherwise in their side.
+    Intervals always resample chips, so a single chip has no interval.
     """
     tiers = set(fleet.tiers)
     if len(tiers) > 1:

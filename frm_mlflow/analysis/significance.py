@@ -1,4 +1,4 @@
-"""Tests and corrections: exact where samples are small, and honest where they are too small."""
+"""Tests and corrections: exact for small samples, and explicit about samples that are too small."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from frm_mlflow.analysis.arrays import Floats, Integers
 
 _EXACT_VALUES = 60
 _EXACT_MODELS = 8
-"""Up to 8 models all orders (40,320) are looked at; above, Student's t is close."""
+"""Up to 8 models, all orders (40,320) are enumerated; above that, Student's t is close."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MannWhitney:
-    """Two-sided Mann-Whitney U test, with what the sample sizes could have shown at best."""
+    """Two-sided Mann-Whitney U test, with the best result that the sample sizes could have shown."""
 
     u: float
     p: float
@@ -30,7 +30,7 @@ class MannWhitney:
     cliffs_delta: float
     """P(a > b) - P(a < b): -1 to 1."""
     smallest_p: float
-    """The lowest p that these values can give, however they fall to the samples."""
+    """The lowest p that these values can give, however they are divided between the samples."""
 
     @property
     def largest_u(self) -> int:
@@ -40,22 +40,22 @@ class MannWhitney:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRanks:
-    """Two-sided Wilcoxon signed-rank test of pairs, with what as many pairs could have shown at best."""
+    """Two-sided Wilcoxon signed-rank test of pairs, with the best result that this number of pairs could have shown."""
 
     statistic: float
     """Sum of the ranks of pairs with a > b."""
     p: float
     n: int
     share_above: float
-    """Share of pairs with a > b less that with a < b: -1 to 1."""
+    """Share of pairs with a > b minus the share with a < b: -1 to 1."""
     smallest_p: float
 
 
 def mann_whitney(a: ArrayLike, b: ArrayLike) -> MannWhitney:
-    """Compare two independent samples, NaN ignored: exact up to 60 values, with ties too; above, scipy's.
+    """Compare two independent samples, NaN ignored: exact up to 60 values, also with ties; above that, SciPy's test.
 
-    `smallest_p` is of these very values, since ties leave fewer different results. An empty sample gives
-    NaN for U, p and delta.
+    `smallest_p` is computed for these exact values, because ties reduce the number of possible results. An empty
+    sample gives NaN for U, p and delta.
     """
     one, other = (_known(v) for v in (a, b))
     n_a, n_b = one.size, other.size
@@ -73,10 +73,10 @@ def mann_whitney(a: ArrayLike, b: ArrayLike) -> MannWhitney:
 
 
 def signed_ranks(a: ArrayLike, b: ArrayLike) -> SignedRanks:
-    """Compare two figures of the same chips by Wilcoxon's signed-rank test, pairs with a NaN ignored.
+    """Compare two figures of the same chips by Wilcoxon's signed-rank test; pairs with a NaN are ignored.
 
-    Exact up to 60 pairs, with ties too; above, scipy's. Pairs that do not differ have no sign and are left
-    out (Wilcoxon 1945); if none differs, p is 1. Without a pair it is NaN.
+    Exact up to 60 pairs, also with ties; above that, SciPy's test. Pairs that do not differ have no sign and are
+    left out (Wilcoxon 1945). If no pair differs, p is 1. Without any pair it is NaN.
     """
     difference = _known(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64))
     if not difference.size:
@@ -94,7 +94,7 @@ def signed_ranks(a: ArrayLike, b: ArrayLike) -> SignedRanks:
 
 
 def _rank_sums(ranks: Floats, size: int) -> Floats:
-    """Return the probability of each sum of `size` of the ranks, in steps of a half, if all choices are alike."""
+    """Return the probability of each sum of `size` ranks, in steps of a half, if all subsets are equally likely."""
     steps = np.rint(2 * ranks).astype(np.intp)
     ways = np.zeros((size + 1, steps.sum() + 1))
     ways[0, 0] = 1.0
@@ -105,7 +105,7 @@ def _rank_sums(ranks: Floats, size: int) -> Floats:
 
 
 def _signed_sums(ranks: Floats) -> Floats:
-    """Return the probability of each sum of the positive ranks, in steps of a half, if all signs are alike."""
+    """Return the probability of each sum of the positive ranks, in steps of a half, if all signs are equally likely."""
     steps = np.rint(2 * ranks).astype(np.intp)
     share = np.zeros(steps.sum() + 1)
     share[0] = 1.0
@@ -139,14 +139,14 @@ def spearman_p(rho: float, x: ArrayLike, y: ArrayLike) -> float:
 
 
 def bonferroni(p_values: ArrayLike) -> Floats:
-    """Return p times the number of (known) tests, at most 1."""
+    """Return p times the number of tests with a finite p, at most 1."""
     p = np.asarray(p_values, dtype=np.float64)
     adjusted: Floats = np.minimum(p * np.isfinite(p).sum(), 1.0)
     return adjusted
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Return Holm's step-down adjusted p-values; NaN stays NaN and is no test."""
+    """Return Holm's step-down adjusted p-values; NaN stays NaN and does not count as a test."""
     p = np.asarray(p_values, dtype=np.float64)
     known = np.flatnonzero(np.isfinite(p))
     order = known[np.argsort(p[known], kind="stable")]

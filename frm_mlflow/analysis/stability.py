@@ -1,4 +1,4 @@
-"""How alike a metric ranks the models on different devices (paper Table 5, 4.4), and how much of that is free."""
+"""How similarly a metric ranks models on different devices (paper Table 5, 4.4), and how much of that is trivial."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
 
 
 def different_chips(fleet: Fleet) -> Mask:
-    """Return which pairs of configurations stand on different chips, or on what stands in for them."""
+    """Return a mask of the pairs of configurations on different chips, or on different substitutes for chips."""
     code = np.unique(fleet.units.astype(str), return_inverse=True)[1]
     apart: Mask = code[:, None] != code[None, :]
     return apart
@@ -56,7 +56,7 @@ def different_chips(fleet: Fleet) -> Mask:
 def shuffled_stability(
     fleet: Fleet, components: tuple[str, ...], options: AnalysisOptions, rng: np.random.Generator
 ) -> Floats:
-    """Return, for each repeat, the rank stability of FRM whose `components` were shuffled across models."""
+    """Return, for each repeat, the rank stability of FRM with `components` shuffled across models."""
     sample = fleet.select(control_sample(fleet, rng))
     apart = different_chips(sample)
     repeats = [
@@ -67,9 +67,9 @@ def shuffled_stability(
 
 
 def variation(fleet: Fleet) -> pd.DataFrame:
-    """Return how much each quantity varies between configurations: mean over models of sd / mean, and of the log's sd.
+    """Return each quantity's variation between configurations: mean over models of sd / mean, and of the log's sd.
 
-    The last rows are a control: FRM is a cube root, and the cube root alone shrinks a spread to about a third.
+    The last rows are a control: FRM is a cube root, and taking a cube root alone shrinks a spread to about a third.
     """
     ratios = fleet.ratios()
     quantities = {
@@ -121,7 +121,7 @@ def _metric_table(
 def _differences(
     fleet: Fleet, correlations: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Compare FRM with the others pair by pair; intervals draw chips, U and p take pairs as independent (paper 4.4)."""
+    """Compare FRM with the others pair by pair; intervals resample chips, U and p assume independent pairs (paper 4.4)."""
     others = [name for name in (LATENCY, MEMORY, ACCURACY) if np.isfinite(correlations[name]).any()]
     apart = different_chips(fleet)
     found = _intervals(fleet, [correlations[FRM] - correlations[name] for name in others], options, rng)
@@ -169,7 +169,7 @@ def _by_side(fleet: Fleet, correlations: dict[str, Floats]) -> pd.DataFrame:
 
 
 def _histogram(samples: dict[str, Floats]) -> pd.DataFrame:
-    """Return how the pairs' correlations are spread, in bins of 0.05."""
+    """Return the distribution of the pairs' correlations, in bins of 0.05."""
     edges = np.linspace(-1, 1, 41)
     counts = {name: np.histogram(rho, bins=edges)[0] for name, rho in samples.items()}
     return pd.DataFrame({"rho_from": edges[:-1].round(2), "rho_to": edges[1:].round(2), **counts})
@@ -200,7 +200,7 @@ def _sentences(tables: dict[str, pd.DataFrame], explained: Floats) -> list[str]:
 
 
 def coefficient_of_variation(values: Floats) -> Floats:
-    """Return each model's sd over mean across configurations; NaN with fewer than two."""
+    """Return each model's sd / mean across configurations; NaN with fewer than two."""
     with np.errstate(invalid="ignore", divide="ignore"):
         cv: Floats = _sd(values) / column_means(values)
     return cv

@@ -1,8 +1,8 @@
-"""Made-up fleets with a known truth: for tests, benchmarks and trying the analyses without a device.
+"""Synthetic fleets with a known truth: for tests, benchmarks and trying the analyses without a device.
 
-Log latency is a device's speed, plus the tier's own view of each model, plus a chip's, plus
-noise. With all spreads at zero every ranking is the same everywhere, and what the analyses
-must return is known without computing it.
+Log latency is the sum of a device's speed, a tier effect and a chip effect for each model, and
+noise. With all spreads at zero every ranking is the same everywhere, so the correct results of the
+analyses are known in advance.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ PAPER_MODELS: tuple[tuple[str, float, float, str, float], ...] = (
     ("squeezenet1_1", 1.24, 0.352, "efficient", 58.2),
 )
 PAPER_TIERS: dict[str, int] = {"gpu": 8, "cpu": 4, "edge": 94}
-"""106 devices; the paper names eight GPUs and four CPUs, so 94 are left for the edge."""
+"""106 devices; the paper names eight GPUs and four CPUs, which leaves 94 for the edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetRecipe:
-    """How a fleet is made up; spreads are standard deviations of log latency (or log memory)."""
+    """Parameters of a synthetic fleet; spreads are standard deviations of log latency (or log memory)."""
 
     devices: dict[str, int]
-    """Devices a tier."""
+    """Number of devices per tier."""
     n_models: int = 13
-    """The paper's 13 first, then variations of them."""
+    """Number of models: the paper's 13 first, then variations of them."""
     runtimes: tuple[str, ...] = ("onnxruntime",)
     precisions: tuple[str, ...] = ("fp32",)
     devices_a_chip: int = 1
@@ -50,16 +50,16 @@ class FleetRecipe:
     noise: float = 0.05
     memory_spread: float = 0.3
     missing: float = 0.0
-    """Share of benchmarks that were never made; the baseline always is."""
+    """Share of benchmarks that are missing; the baseline is never missing."""
 
 
 def paper_fleet(rng: np.random.Generator) -> pd.DataFrame:
-    """Return a made-up fleet of the paper's size: 13 models on 106 devices, 1,378 benchmarks."""
+    """Return a synthetic fleet of the paper's size: 13 models on 106 devices, 1,378 benchmarks."""
     return made_up_fleet(FleetRecipe(devices=PAPER_TIERS), rng)
 
 
 def made_up_fleet(recipe: FleetRecipe, rng: np.random.Generator) -> pd.DataFrame:
-    """Return a tidy frame of a made-up fleet."""
+    """Return a tidy frame of a synthetic fleet."""
     models = _models(recipe.n_models, rng)
     size = len(models)
     rows: list[pd.DataFrame] = []
@@ -99,7 +99,7 @@ def _configuration(
     runtime: str,
     precision: str,
 ) -> pd.DataFrame:
-    """Return one configuration's rows: latency grows with the 0.8th power of GMACs, memory with the parameters."""
+    """Return one configuration's rows: latency grows with GMACs to the power of 0.8, memory with the parameters."""
     time = pd.Timestamp("2026-01-01", tz="UTC")
     return models.assign(
         latency_ms=10 * models["gmacs"] ** 0.8 * np.exp(log_latency),

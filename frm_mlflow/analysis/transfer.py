@@ -1,4 +1,4 @@
-"""Does a ranking made here hold there: between tiers, devices, runtimes and precisions (paper Table 4, 4.3)."""
+"""Does a ranking from one place hold in another: tiers, devices, runtimes and precisions (paper Table 4, 4.3)."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def source_ranking(values: Floats) -> Floats:
 def side_transfer(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return one row a source side, target side, predictor and what it predicts.
+    """Return one row per source side, target side, predictor and predicted metric.
 
     The source's mean ranking by `predictor` is correlated with the ranking on each configuration
-    of the target, by the same metric (`itself`, as in the paper), by FRM and by latency: a control
-    is only a control on the same question. The interval draws target chips; the source is held.
+    of the target: by the same metric (`itself`, as in the paper), by FRM and by latency, because a control
+    is only valid for the same question. The interval resamples target chips; the source is fixed.
     """
     rows: list[dict[str, object]] = []
     for source, target in permutations(fleet.side_names, 2):
@@ -99,7 +99,7 @@ def side_transfer(
 
 
 def shuffled_transfer(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Return what FRM with shuffled latency and memory still predicts, mean and interval over repeats."""
+    """Return the correlations that FRM with shuffled latency and memory still reaches, with mean and interval."""
     sample = fleet.select(control_sample(fleet, rng))
     truth = metrics(sample)
     directions = list(permutations(sample.side_names, 2))
@@ -132,7 +132,7 @@ def shuffled_transfer(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gen
 def device_transfer(
     fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return, for each device as the only source, how well it ranks each side's other chips."""
+    """Return, for each device as the only source, how well it ranks the other chips of each side."""
     rows: list[dict[str, object]] = []
     for predictor, wanted in ((FRM, ITSELF), (LATENCY, ITSELF), (FRM, LATENCY), (FLOPS, LATENCY)):
         truth = values[predictor if wanted == ITSELF else wanted]
@@ -159,7 +159,7 @@ def device_transfer(
 
 
 def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
-    """Correlate configurations that differ in `axis` only (paper: framework invariance), by pair of levels."""
+    """Correlate configurations that differ only in `axis` (paper: framework invariance), by pair of levels."""
     matched = matched_pairs(fleet.configurations, axis)
     levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b], names=[axis, "other"])
     values = metrics(fleet)
@@ -185,7 +185,7 @@ def matched_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.
 
 
 def device_matrix(fleet: Fleet, values: Floats, options: AnalysisOptions) -> pd.DataFrame:
-    """Return the mean rank correlation between devices, square; of more than 150 those with the most benchmarks."""
+    """Return the square matrix of mean rank correlations between devices, at most the 150 with the most benchmarks."""
     rho, _ = spearman(values, values, min_models=options.min_models)
     np.fill_diagonal(rho, np.nan)
     names, by_row = _mean_over_rows(rho, fleet.devices)
@@ -200,19 +200,19 @@ def device_matrix(fleet: Fleet, values: Floats, options: AnalysisOptions) -> pd.
 
 
 def _level_test(ranking: Floats, truth: Floats, options: AnalysisOptions) -> dict[str, float]:
-    """Correlate the two sides' mean rankings; its p is what is corrected for multiple comparisons."""
+    """Correlate the two sides' mean rankings; its p is corrected for multiple comparisons."""
     rho = float(spearman(ranking[None], truth[None], min_models=options.min_models)[0][0, 0])
     return {"rho_of_mean_rankings": rho, "p": spearman_p(rho, ranking, truth)}
 
 
 def _corrected(table: pd.DataFrame) -> pd.DataFrame:
-    """Add Bonferroni's and Holm's p over all transfers of one question (predictor and what it predicts)."""
+    """Add Bonferroni's and Holm's p over all transfers of one question (predictor and predicted metric)."""
     question = table.groupby(["predictor", "predicts"], sort=False)["p"]
     return table.assign(p_bonferroni=question.transform(bonferroni), p_holm=question.transform(holm))
 
 
 def _mean_over_rows(matrix: Floats, names: Words) -> tuple[Words, Floats]:
-    """Return the names once each and the mean of the rows that carry each name, NaN ignored."""
+    """Return the distinct names and the mean of the rows with each name, ignoring NaN."""
     unique, code = np.unique(names.astype(str), return_inverse=True)
     member = (np.arange(unique.size)[:, None] == code[None, :]).astype(np.float64)
     known = np.isfinite(matrix)
