@@ -42,7 +42,7 @@ class Scores:
 
 
 def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance: str) -> Iterator[Transferred]:
-    """Yield the frontiers of (accuracy, `predictor`) from sources and the targets' frontiers of (accuracy, `objective`).
+    """Yield frontiers of (accuracy, `predictor`) from sources, with the targets' frontiers of (accuracy, `objective`).
 
     All arrays are (C, M), NaN for missing values. Frontiers are taken over the models that the two have in common.
     Both use the target's accuracies: only the order of costs is transferred (paper, Algorithm 1).

@@ -91,7 +91,7 @@ def axis_transfer(fleet: Fleet, axis: str, options: AnalysisOptions, rng: np.ran
 
 
 def model_moves(fleet: Fleet, axis: str) -> pd.DataFrame:
-    """Return each model's movement along an axis: mean ranks by latency and FRM, and its latency relative to the others.
+    """Return each model's movement along an axis: mean ranks by latency and FRM, and latency relative to the others.
 
     `relative_latency` is the model's latency ratio between the levels, divided by the median model's ratio.
     """

@@ -121,7 +121,7 @@ def _metric_table(
 def _differences(
     fleet: Fleet, correlations: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Compare FRM with the others pair by pair; intervals resample chips, U and p assume independent pairs (paper 4.4)."""
+    """Compare FRM with the others by pairs; intervals resample chips, U and p assume independent pairs (paper 4.4)."""
     others = [name for name in (LATENCY, MEMORY, ACCURACY) if np.isfinite(correlations[name]).any()]
     apart = different_chips(fleet)
     found = _intervals(fleet, [correlations[FRM] - correlations[name] for name in others], options, rng)
