@@ -16,7 +16,7 @@ from frm_mlflow.analysis.selection import Selection
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """Tables by name and a summary in sentences; the first is the finding, or names the substitutes for tiers and chips."""
+    """Tables by name and a summary in sentences; the first is the finding, or a note on substituted tiers and chips."""
 
     tables: Mapping[str, pd.DataFrame]
     sentences: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What to expect of a model on a device that nobody measured it on. Pure: frames and arrays in, frozen results out."""
+"""Predictions for a model on a device where it was not measured. Pure: frames and arrays in, frozen results out."""
 
 from frm_mlflow.prediction.evaluation import Evaluation, evaluate
 from frm_mlflow.prediction.options import Constraints, EvaluationOptions, PlanOptions, PredictionOptions, Target

@@ -1,4 +1,4 @@
-"""How much a measurement would tell: the variance of frontier membership, and of latency, that it explains."""
+"""Value of a measurement: how much of the variance of frontier membership and of latency it explains."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask
 
 LATENCY_SHARE = 1.0
-"""Weight of what a measurement tells of latencies, beside one for what it tells of the frontier."""
+"""Weight of the information about latencies, relative to 1 for the information about the frontier."""
 
 
 def next_models(
     draws: Floats, members: Mask, allowed: Mask, *, n: int, latency_share: float = LATENCY_SHARE
 ) -> Integers:
-    """Return up to `n` models whose measurement, together, is expected to tell most.
+    """Return up to `n` models whose measurements together are expected to be most informative.
 
-    `draws` (D, M) of log latency and `members` (D, M), the frontiers of those draws. A
-    measurement explains the share of a variance that is linear in it; what earlier picks explain
-    is taken out before the next pick (forward selection on draws).
+    `draws` (D, M) are draws of log latency and `members` (D, M) the frontiers of those draws. A
+    measurement explains the share of a variance that is linear in it. What earlier picks explain
+    is removed before the next pick (forward selection on draws).
     """
     latency = draws - draws.mean(axis=0)
     member = members - members.mean(axis=0, dtype=np.float64)
@@ -36,12 +36,12 @@ def next_models(
 
 
 def frontier_doubt(probability: Floats) -> float:
-    """Return how many models are expected to stand on the wrong side of the frontier if each goes by its odds."""
+    """Return the expected number of models on the wrong side of the frontier if each takes its more probable side."""
     return float(np.minimum(probability, 1 - probability).sum())
 
 
 def _gain(latency: Floats, member: Floats, usable: Integers, latency_share: float) -> Floats:
-    """Return each usable model's gain: explained variance of members and of latencies, each over its largest."""
+    """Return each usable model's gain: explained variance of members and of latencies, each relative to its largest."""
     spread = np.maximum(np.linalg.norm(latency[:, usable], axis=0), 1e-12)
     unit = latency[:, usable] / spread
     undecided = member.any(axis=0)
@@ -52,10 +52,10 @@ def _gain(latency: Floats, member: Floats, usable: Integers, latency_share: floa
 
 
 def _cut(unit: Floats, values: Floats) -> Floats:
-    """Return the logarithm by which each direction cuts the variance of `values`.
+    """Return the logarithm of the factor by which each direction reduces the variance of `values`.
 
-    The logarithm keeps the first anchor honest: nearly all variance is the device's own level, which
-    any model tells, and what matters is how little is left.
+    The logarithm matters for the first anchor: nearly all variance is the device's overall level, which
+    any model reveals, so what matters is how little variance remains.
     """
     total = float((values**2).sum())
     if total == 0:

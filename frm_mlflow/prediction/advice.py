@@ -1,4 +1,4 @@
-"""When to trust the transfer and when to measure: the paper's section 7.2, decided by the data at hand."""
+"""When to trust the transfer and when to measure: the paper's section 7.2, decided from the available data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from frm_mlflow.prediction.scene import Scene
 
 _CONTRADICTION = 0.01
 _TROUBLED = 1.5
-"""A family whose left-out error is this many times the others' is to be validated first."""
+"""A family whose left-out error is this many times that of the others should be validated first."""
 _MIN_FAMILY_VALUES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advice:
-    """Sentences for the user, one flag text a model ("" for none) and how families fared on left-out chips."""
+    """Sentences for the user, one flag text per model ("" for none), and the errors of families on left-out chips."""
 
     sentences: tuple[str, ...]
     flags: Words
@@ -28,9 +28,9 @@ class Advice:
 
 
 def advice_of(scene: Scene, learnt: Learnt, surprise: float) -> Advice:
-    """Return what to mind about a prediction.
+    """Return the warnings about a prediction.
 
-    `surprise` is the probability of anchors at least as odd as the ones given.
+    `surprise` is the probability of anchors at least as unusual as the given ones.
     """
     families = family_errors(scene.sources, learnt, scene)
     troubled = tuple(families.loc[families["validate_first"], "family"])
@@ -54,7 +54,7 @@ def advice_of(scene: Scene, learnt: Learnt, surprise: float) -> Advice:
 
 
 def family_errors(sources: History, learnt: Learnt, scene: Scene) -> pd.DataFrame:
-    """Return the median relative error of each family on left-out chips given the same anchors."""
+    """Return the median relative error of each family on left-out chips, given the same anchors."""
     errors = learnt.errors(scene.anchors)
     rows = []
     for family in np.unique(sources.families):

@@ -1,4 +1,4 @@
-"""What was measured on the target itself."""
+"""Measurements on the target itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from frm_mlflow.analysis.arrays import Floats, Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Anchors:
-    """Models measured on the target: their positions (K,) and the logarithms of what was measured (K,)."""
+    """Models measured on the target: their positions (K,) and the logarithms of the measured values (K,)."""
 
     positions: Integers
     log_values: Floats
@@ -23,7 +23,7 @@ class Anchors:
 
     @classmethod
     def of_row(cls, row: Floats, positions: Integers) -> Anchors:
-        """Return the anchors among `positions` that `row` (M,) has a value for."""
+        """Return the anchors among `positions` for which `row` (M,) has a value."""
         known = positions[np.isfinite(row[positions])]
         return cls(positions=known, log_values=row[known])
 

@@ -1,4 +1,4 @@
-"""What joint draws say of ranks, of ratios to the baseline and of FRM."""
+"""Ranks, ratios to the baseline and FRM, derived from joint draws."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Bands:
 def frm_draws_of(
     sources: History, draws: Floats, memory: Belief | None, baseline: int, rng: np.random.Generator
 ) -> Floats:
-    """Return draws of log FRM (paper eq. 1), (D, M); NaN where FLOPs or memory are not known."""
+    """Return draws of log FRM (paper eq. 1), (D, M); NaN if FLOPs or memory are unknown."""
     if memory is None:
         return np.full(draws.shape, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,9 +1,9 @@
-"""What is believed of one quantity of every model on one device: a multivariate t distribution.
+"""The belief about one quantity of every model on one device: a multivariate t distribution.
 
-Location, a low-rank factor and a diagonal describe it, so that thousands of models need no
-matrix of models by models. The t (not the normal) distribution is what a shrunk covariance of
-a dozen devices warrants, and its scale follows the anchors: a device on which five anchors
-surprise is believed to surprise elsewhere too.
+It is described by a location, a low-rank factor and a diagonal, so that thousands of models do not need a
+models-by-models matrix. The t distribution is used instead of the normal because the shrunk covariance of
+a dozen devices is uncertain. Its scale follows the anchors: if five anchors on a device
+are surprising, the rest of that device is expected to be surprising too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Belief:
 
     `location` (M,), `factor` (M, R) and `diagonal` (M,) describe all models; `dof` are the
     degrees of freedom (infinite: Gaussian). `measured` marks models whose value is known.
-    `absolute` says whether the level is known, not only how models compare.
-    A model without a prediction has the location NaN.
+    `absolute` is true if the level is known, and false if only ratios between models are.
+    A model without a prediction has location NaN.
     """
 
     location: Floats
@@ -38,17 +38,17 @@ class Belief:
 
     @property
     def scale(self) -> Floats:
-        """Scale of each model's own t distribution, (M,)."""
+        """Scale of each model's marginal t distribution, (M,)."""
         spread: Floats = np.sqrt(np.einsum("mr,mr->m", self.factor, self.factor) + self.diagonal)
         return spread
 
     def scaled(self, by: float) -> Belief:
-        """Return the belief with every scale multiplied, measured models excepted."""
+        """Return the belief with every scale multiplied by `by`, except those of measured models."""
         factor = np.where(self.measured, 1.0, by)
         return replace(self, factor=self.factor * factor[:, None], diagonal=self.diagonal * factor**2)
 
     def interval(self, confidence: float) -> tuple[Floats, Floats]:
-        """Return each model's central interval, (M,) and (M,)."""
+        """Return the ends of each model's central interval, (M,) and (M,)."""
         half = half_width(confidence, self.dof) * self.scale
         return self.location - half, self.location + half
 
@@ -74,7 +74,7 @@ class Belief:
         return drawn
 
     def given(self, anchors: Integers, values: Floats, *, noise_sd: float) -> Belief:
-        """Return the belief after `values` of the models `anchors` were measured.
+        """Return the belief after `values` were measured for the models `anchors`.
 
         The conditional multivariate t in closed form (Ding, 2016): the Gaussian update with the
         scale multiplied by (dof + surprise) / (dof + anchors). All anchors must be given at once.
@@ -102,9 +102,9 @@ class Belief:
         )
 
     def surprise(self, anchors: Integers, values: Floats, *, noise_sd: float) -> float:
-        """Return the probability that anchors agree with the history even less than `values` do.
+        """Return the probability of anchors that agree with the history even less than `values` do.
 
-        Under the belief the squared Mahalanobis distance over k follows F(k, dof).
+        Under the belief, the squared Mahalanobis distance divided by k follows F(k, dof).
         """
         distance = _Update(self, anchors, values, noise_sd).surprise / len(anchors)
         dof = 1e9 if np.isinf(self.dof) else self.dof
@@ -118,7 +118,7 @@ def half_width(confidence: float, dof: float) -> float:
 
 
 class _Update:
-    """The Gaussian algebra of conditioning on k anchors; k by k systems only."""
+    """The Gaussian algebra of conditioning on k anchors; solves only k by k systems."""
 
     def __init__(self, belief: Belief, anchors: Integers, values: Floats, noise_sd: float) -> None:
         self._belief = belief
@@ -133,7 +133,7 @@ class _Update:
         return self._belief.location + shift
 
     def factor(self) -> Floats:
-        """Return the factor times the root of I - A' S^-1 A, which leaves all but k directions as they are."""
+        """Return the factor times the root of I - A' S^-1 A, which changes only k directions."""
         whitened = solve_triangular(self._system[0], self._rows, lower=True)
         _, strength, directions = np.linalg.svd(whitened, full_matrices=False)
         kept = np.sqrt(np.maximum(1 - strength**2, 0.0))

@@ -1,4 +1,4 @@
-"""`evaluate`: what the predictions are worth on this very history, by strict protocols."""
+"""`evaluate`: how accurate the predictions are on this history, by strict protocols."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "mape": _POSITIVE,
     "given_up": _POSITIVE,
 }
-"""What a score cannot pass; the others are shares."""
+"""Limits of the scores; the others are shares."""
 _BINS = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """Scores of every predictor on every held-out configuration; one row each in `scores`.
+    """Scores of every predictor on every held-out configuration, one row each in `scores`.
 
-    `budgets`, `families` and `reliability` hold what Tables 7 and 8 and the figures are made of;
-    `new_models` is the protocol that hides models; `refused` says which protocols the history
-    cannot answer, and why.
+    `budgets`, `families` and `reliability` have the data for Tables 7 and 8 and the figures.
+    `new_models` is the protocol that hides models. `refused` lists the protocols that the history
+    does not support, and why.
     """
 
     scores: pd.DataFrame
@@ -68,7 +68,7 @@ class Evaluation:
     seed: int
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return every table; means are over chips, intervals from a bootstrap over chips."""
+        """Return every table; means are over chips, and intervals are bootstrap intervals over chips."""
         tables = {
             "scores": self.score_table(),
             "table_7": self.table_7(),
@@ -107,18 +107,18 @@ class Evaluation:
         return table
 
     def table_8(self) -> pd.DataFrame:
-        """Return the paper's Table 8: share of models whose frontier membership is wrong, by family and predictor."""
+        """Return the paper's Table 8: share of models with wrong frontier membership, by family and predictor."""
         if not len(self.families):
             return pd.DataFrame()
         sums = self.families.groupby([*_KEYS, "family"])[["models", "failures"]].sum().reset_index()
         return sums.assign(failure_rate=sums["failures"] / sums["models"])
 
     def budget_table(self) -> pd.DataFrame:
-        """Return, by protocol, how often a latency budget is broken and how much accuracy is given up.
+        """Return, by protocol, how often a latency budget is exceeded and how much accuracy is given up.
 
-        Each predictor picks by its point prediction, `auto` and `transfer` also with confidence.
-        `same_violations_factor` is the smallest fixed safety factor that breaks budgets no more
-        often than picking with confidence, and `same_violations_given_up` what it costs.
+        Each predictor picks by its point prediction, and `auto` and `transfer` also with confidence.
+        `same_violations_factor` is the smallest fixed safety factor that exceeds budgets no more
+        often than picking with confidence, and `same_violations_given_up` is the accuracy it gives up.
         """
         rows = []
         for (protocol, predictor), group in self.budgets.groupby(["protocol", "predictor"], sort=False):
@@ -131,7 +131,7 @@ class Evaluation:
         return pd.DataFrame(rows)
 
     def plan_gain(self) -> pd.DataFrame:
-        """Return by how much planned anchors beat as many random ones, on the same configurations."""
+        """Return how much better planned anchors are than equally many random ones, on the same configurations."""
         random = self.scores[self.scores["plan"] == RANDOM]
         if not len(random):
             return pd.DataFrame()
@@ -156,7 +156,7 @@ class Evaluation:
         return table.reset_index()
 
     def summary(self) -> tuple[str, ...]:
-        """Return the finding for each protocol, then what could not be answered."""
+        """Return the finding for each protocol, then the unsupported protocols."""
         table = self.score_table()
         sentences = [
             _sentence(row) for _, row in table.iterrows() if row["plan"] == PLANNED and row["predictor"] == AUTO
@@ -175,11 +175,11 @@ class Evaluation:
         }
 
     def _rng(self) -> np.random.Generator:
-        """Return a fresh generator, so that a table does not depend on which was asked for first."""
+        """Return a fresh generator, so that a table does not depend on the order in which tables are requested."""
         return np.random.default_rng(self.seed)
 
     def _means(self, by_chip: pd.DataFrame) -> list[Interval]:
-        """Return the mean of each score over chips with its 95 % interval, within what the score can be."""
+        """Return the mean of each score over chips with its 95 % interval, within the score's limits."""
         lowest, highest = ([_BOUNDS.get(name, SHARE)[end] for name in by_chip.columns] for end in (0, 1))
         settings: dict[str, Any] = {"resamples": self.resamples, "bounds": (lowest, highest)}
         return mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), **settings)
@@ -202,14 +202,14 @@ def evaluate(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Return how well the configurations of `frame` are predicted from the others.
+    """Return how well each configuration of `frame` is predicted from the others.
 
-    `progress` is called with the number of configurations done and to do.
+    `progress` is called with the number of configurations done and the total.
 
     Raises
     ------
     DataError
-        Where the history can answer none of the protocols.
+        If the history does not support any of the protocols.
     """
     history = history_of(frame)
     work, refused = _work(history, evaluation)
@@ -254,7 +254,7 @@ def _frame(trials: Sequence[Trial], name: str) -> pd.DataFrame:
 
 
 def _by_chip(budgets: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean violation and accuracy given up by safety factor and chip; configurations weigh alike."""
+    """Return the mean violation and accuracy given up by safety factor and chip; configurations have equal weight."""
     weighted = budgets.assign(
         violated=budgets["violated"] * budgets["weight"], given_up=budgets["given_up"] * budgets["weight"]
     )

@@ -1,4 +1,4 @@
-"""Chips of the history that stand in for the target, each left out in turn with all that is known of it."""
+"""Chips of the history that act as the target, each left out in turn with all its data."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from frm_mlflow.prediction.history import History
 from frm_mlflow.prediction.predictors import Quantity
 
 MAX_LEFT_OUT = 24
-"""Configurations that are left out in turn at most: the target's own group first, then others evenly."""
+"""Maximum number of configurations left out in turn: the target's group first, then others evenly spaced."""
 MIN_TRUTHS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Twin:
-    """A configuration of the history in the target's place: the history without its chip."""
+    """A configuration of the history that acts as the target, and the history without its chip."""
 
     chip: object
     group: Words
@@ -28,7 +28,7 @@ class Twin:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fold:
-    """A history that has not seen the target of `group`, with the target's twins."""
+    """A history without the target of `group`, with the target's twins."""
 
     history: History
     group: Words
@@ -37,7 +37,7 @@ class Fold:
 
 
 def fold_of(history: History, group: Words, quantity: Quantity) -> Fold:
-    """Return the fold of a target; predictors that are compared share it."""
+    """Return the fold of a target; predictors to be compared share it."""
     values = history.log_latency if quantity == "latency" else history.log_memory
     twins = [
         Twin(
@@ -52,9 +52,9 @@ def fold_of(history: History, group: Words, quantity: Quantity) -> Fold:
 
 
 def left_out_rows(history: History, values: Floats, group: Words) -> Integers:
-    """Return the configurations that stand in for the target, at most `MAX_LEFT_OUT`.
+    """Return the configurations that act as the target, at most `MAX_LEFT_OUT`.
 
-    Those of the target's own group first, then others evenly spread; none where there is one chip only.
+    Those of the target's group come first, then others evenly spaced. There are none if there is only one chip.
     """
     if len(set(history.chips[np.isfinite(values).any(axis=1)])) < 2:
         return np.zeros(0, dtype=np.intp)
@@ -67,9 +67,9 @@ def left_out_rows(history: History, values: Floats, group: Words) -> Integers:
 
 
 def departures(belief: Belief, truth: Floats) -> Floats:
-    """Return log errors (M,) of models that are neither anchors nor missing; NaN elsewhere.
+    """Return log errors (M,) of models that are neither anchors nor missing; NaN for the rest.
 
-    Where the belief does not know the device's level, errors are taken from their mean.
+    If the belief does not include the device's level, errors are relative to their mean.
     """
     error = np.where(belief.measured, np.nan, truth - belief.location)
     if belief.absolute or not np.isfinite(error).any():

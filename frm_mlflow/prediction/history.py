@@ -1,8 +1,8 @@
-"""The history that a prediction rests on: what is known of every model on every configuration.
+"""The history that a prediction is based on: all data about every model on every configuration.
 
-Log latency and log memory as dense matrices, configurations by models; a cell that was not
-measured is NaN and stays NaN. A published job that stands under several device names belongs to
-the device that ran it, so that no device is predicted from a copy of its own measurement.
+Log latency and log memory are dense matrices, configurations by models; a cell that was not
+measured is NaN and stays NaN. A published job that appears under several device names belongs to
+the device that ran it, so that a device is never predicted from a copy of its own measurement.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from frm_mlflow.schema import (
 )
 
 GROUP_COLUMNS: tuple[str, ...] = (TIER.column, RUNTIME.column, PRECISION.column, COMPUTE_UNIT.column)
-"""Configurations that share these rank models most alike; more shared columns, more alike."""
+"""Configurations that share these columns rank models most similarly; the more they share, the more similar."""
 MIN_ROW_MODELS = 3
-"""A configuration with fewer models says nothing of how models compare on it."""
+"""A configuration with fewer models carries no information on how models compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class History:
     """C configurations by M models: natural logarithms of latency in ms and peak memory in MiB.
 
-    `configurations` has the columns of a configuration with `tier`, `generation` and `label`;
-    `groups` are its `GROUP_COLUMNS` (C, 4), `chips` the chip or, where that is unknown, the device.
-    `gmacs`, `params_m`, `activations_m` and `top1` are one number a model, NaN where unknown.
-    `dropped` says which rows of the frame were not used, and why.
+    `configurations` has the columns of a configuration with `tier`, `generation` and `label`.
+    `groups` are its `GROUP_COLUMNS` (C, 4), `chips` the chip or, if it is unknown, the device.
+    `gmacs`, `params_m`, `activations_m` and `top1` have one number per model, NaN if unknown.
+    `dropped` lists which rows of the frame were not used, and why.
     """
 
     models: tuple[str, ...]
@@ -83,7 +83,7 @@ class History:
         return len(self.log_latency)
 
     def select(self, rows: Integers | Mask) -> History:
-        """Return the history of some configurations only; the models are kept."""
+        """Return the history with only the given configurations; all models are kept."""
         kept = np.arange(self.n_configurations)[rows]
         return replace(
             self,
@@ -92,7 +92,7 @@ class History:
         )
 
     def only_models(self, columns: Integers | Mask) -> History:
-        """Return the history of some models only."""
+        """Return the history with only the given models."""
         kept = np.arange(len(self.models))[columns]
         parts = {name: getattr(self, name)[kept] for name in ("families", *_FACTS)}
         return replace(
@@ -103,7 +103,7 @@ class History:
         )
 
     def with_accuracy_of(self, precision: str) -> History:
-        """Return the history with `top1` the median of a model's cells of this precision, where it has any."""
+        """Return the history with `top1` set to the median of a model's cells of this precision, if it has any."""
         same = (self.configurations[PRECISION.column] == precision).to_numpy()
         own = _column_medians(self.top1_cells[same])
         return replace(self, top1=np.where(np.isfinite(own), own, self.top1))
@@ -114,7 +114,7 @@ class History:
         Raises
         ------
         DataError
-            Where one is not in the history; the message names those that are closest in name.
+            If one is not in the history; the message lists the most similar names.
         """
         where = {name: index for index, name in enumerate(self.models)}
         unknown = [name for name in models if name not in where]
@@ -132,14 +132,14 @@ _BY_CONFIGURATION = ("groups", "chips", *_CELLS)
 
 
 def history_of(frame: pd.DataFrame) -> History:
-    """Return the history that a tidy frame holds, each benchmark once.
+    """Return the history contained in a tidy frame, each benchmark once.
 
-    Rows of another batch size or resolution than the commonest are left out.
+    Rows whose batch size or resolution is not the most common one are left out.
 
     Raises
     ------
     DataError
-        Where no usable benchmark is left.
+        If no usable benchmark remains.
     """
     rows, left_out = usable_rows(by_runner(frame), AnalysisOptions())
     dropped = [f"{item.rows} rows: {item.reason}" for item in left_out]
@@ -155,7 +155,7 @@ def history_of(frame: pd.DataFrame) -> History:
 
 
 def by_runner(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with each republished row under the device, chip and generation that ran its job."""
+    """Return the frame with each republished row assigned to the device, chip and generation that ran its job."""
     rows = tidy(frame)
     elsewhere = rows[MEASURED_ON.column] != ""
     rows.loc[elsewhere, DEVICE.column] = rows.loc[elsewhere, MEASURED_ON.column]
@@ -213,7 +213,7 @@ def _from_rows(rows: pd.DataFrame) -> History:
 
 
 def _float_accuracy(top1: Floats, quantised: Mask) -> Floats:
-    """Return each model's accuracy in floating point, or in whatever it was measured if that is all there is."""
+    """Return each model's accuracy in floating point, or in any other precision if that is all there is."""
     in_float = _column_medians(np.where(quantised[:, None], np.nan, top1))
     return np.where(np.isfinite(in_float), in_float, _column_medians(top1))
 
@@ -225,7 +225,7 @@ def _logarithm(values: Floats) -> Floats:
 
 
 def _column_medians(cells: Floats) -> Floats:
-    """Return the median of each column's known cells, NaN where there are none."""
+    """Return the median of each column's known cells, NaN if there are none."""
     medians = np.full(cells.shape[1], np.nan)
     known = np.isfinite(cells).any(axis=0)
     medians[known] = np.nanmedian(cells[:, known], axis=0)

@@ -1,11 +1,11 @@
-"""A predictor with its own record: how it does on chips of the history that are left out in turn.
+"""A predictor with its track record: its errors on chips of the history that are left out in turn.
 
-The record serves twice. It sets the width of intervals (conformal, pooled by chip), and it
-chooses between predictors (nested leave-one-chip-out). The left-out chips get the very anchors
-that the target has, so what is learnt holds for those anchors.
+The record is used twice. It sets the width of intervals (conformal, pooled by chip), and it
+selects between predictors (nested leave-one-chip-out). The left-out chips get the same anchors
+as the target, so the record applies to those anchors.
 
-What pooling assumes: the target departs from its prediction, in units of its own predicted
-spread, as the history's chips do, each chip counting once and models within a chip counted as
+Pooling assumes that the target departs from its prediction, in units of its predicted
+spread, as the history's chips do. Each chip counts once and models within a chip are treated as
 exchangeable. With a dozen chips the stricter guarantee (a new chip, all its models at once)
 would only give infinite intervals.
 """
@@ -28,26 +28,26 @@ from frm_mlflow.prediction.prior import Shrinkage
 
 AUTO = "auto"
 CHOICES = ("transfer", "ridge", "mean_of_sources", "static", "flops")
-"""What the automatic choice chooses from, the most trusted first; the other predictors are controls only."""
+"""Candidates of the automatic choice, the most trusted first; the other predictors are controls only."""
 _WIDENING = (0.5, 4.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LeftOut:
-    """A configuration of the history, and the predictor that has seen no benchmark of its chip."""
+    """A configuration of the history, and a predictor trained without any benchmark of its chip."""
 
     chip: object
     truth: Floats
     model: Model
 
     def belief(self, anchors: Anchors) -> Belief:
-        """Return the belief given what this configuration has of the anchors."""
+        """Return the belief given the anchors that were measured on this configuration."""
         return self.model.beliefs(Anchors.of_row(self.truth, anchors.positions))[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """By how much intervals were widened so that left-out chips are covered as promised."""
+    """Factor by which intervals were widened to reach the promised coverage on left-out chips."""
 
     widening: float
     chips: int
@@ -56,19 +56,19 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Learnt:
-    """A predictor that has seen the whole history, and the same one for each chip left out."""
+    """A predictor trained on the whole history, and the same predictor for each left-out chip."""
 
     name: str
     model: Model
     left_out: tuple[LeftOut, ...]
 
     def belief(self, anchors: Anchors, confidence: float) -> tuple[Belief, Calibration]:
-        """Return the calibrated belief; of a predictor with several sources the first one's."""
+        """Return the calibrated belief; for a predictor with several sources, that of the first one."""
         calibration = self.calibration(anchors, confidence)
         return self.model.beliefs(anchors)[0].scaled(calibration.widening), calibration
 
     def calibration(self, anchors: Anchors, confidence: float) -> Calibration:
-        """Return the widening under which left-out chips, one vote each, are covered with `confidence`."""
+        """Return the widening at which left-out chips, each with equal weight, are covered with `confidence`."""
         found = [(str(item.chip), self._ratios(item, anchors, confidence)) for item in self.left_out]
         found = [(chip, own) for chip, own in found if own.size]
         if not found:
@@ -83,11 +83,11 @@ class Learnt:
         )
 
     def frontier_f1(self, anchors: Anchors, values: Floats) -> Floats:
-        """Return the F1 of the frontier on each left-out configuration; NaN where it cannot be judged."""
+        """Return the F1 of the frontier on each left-out configuration; NaN if it cannot be judged."""
         return np.array([self._f1(item, anchors, values) for item in self.left_out])
 
     def errors(self, anchors: Anchors) -> Floats:
-        """Return log errors (left-out, M) of models that are neither anchors nor missing; NaN elsewhere."""
+        """Return log errors (left-out, M) of models that are neither anchors nor missing; NaN for the rest."""
         return np.array([departures(item.belief(anchors), item.truth) for item in self.left_out])
 
     @staticmethod
@@ -107,7 +107,7 @@ class Learnt:
 
 
 def frontier_score(predicted: Floats, truth: Floats, values: Floats) -> float:
-    """Return F1 of the predicted accuracy-cost frontier over the models that have all three numbers."""
+    """Return the F1 of the predicted accuracy-cost frontier over the models that have all three numbers."""
     known = np.isfinite(predicted) & np.isfinite(truth) & np.isfinite(values)
     if known.sum() < MIN_TRUTHS:
         return float("nan")
@@ -116,13 +116,13 @@ def frontier_score(predicted: Floats, truth: Floats, values: Floats) -> float:
 
 
 def learn(name: str, fold: Fold, *, settings: Shrinkage, noise_sd: float) -> Learnt:
-    """Return the predictor after it has seen the history, with its left-out twins."""
+    """Return the predictor trained on the history, with its left-out twins."""
     predictor = predictor_named(name, settings=settings, noise_sd=noise_sd)
     left_out = []
     for twin in fold.twins:
         try:
             model = predictor(twin.history, twin.group, fold.quantity)
-        except DataError:  # without this chip the history has none of what the predictor needs
+        except DataError:  # without this chip, the history lacks what the predictor needs
             continue
         left_out.append(LeftOut(chip=twin.chip, truth=twin.truth, model=model))
     return Learnt(name=name, model=predictor(fold.history, fold.group, fold.quantity), left_out=tuple(left_out))
@@ -130,7 +130,7 @@ def learn(name: str, fold: Fold, *, settings: Shrinkage, noise_sd: float) -> Lea
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which predictor was taken and how the candidates did on left-out chips."""
+    """The selected predictor, and the scores of all candidates on left-out chips."""
 
     name: str
     f1: dict[str, float]
@@ -140,8 +140,8 @@ class Choice:
 def choose(candidates: dict[str, Learnt], anchors: Anchors, values: Floats) -> Choice:
     """Return the first candidate that no other beats by more than two standard errors of the difference.
 
-    Judged by the F1 of the accuracy-latency frontier of left-out configurations, all given the
-    target's anchors. The order of the candidates is that of trust, so noise does not choose.
+    Candidates are judged by the F1 of the accuracy-latency frontier of left-out configurations, all given the
+    target's anchors. They are ordered by trust, so that noise does not decide.
     """
     f1 = {name: learnt.frontier_f1(anchors, values) for name, learnt in candidates.items()}
     names = list(candidates)
@@ -164,9 +164,9 @@ def _beats(one: Floats, other: Floats) -> bool:
 def corrected_level(ratios: Floats, weights: Floats, chips: Words, confidence: float) -> float:
     """Return the level of the quantile that covers a new device with `confidence`: split conformal's (n + 1) / n.
 
-    n is how many independent values the ratios are worth. It follows from how much the share that is
-    covered differs between chips: as many as there are chips where a chip is covered as a whole or
-    not at all, more where its models miss on their own.
+    n is the effective number of independent values among the ratios. It follows from how much coverage
+    differs between chips: it is the number of chips if each chip is covered as a whole or
+    not at all, and larger if models are missed independently of each other.
     """
     names = np.unique(chips)
     inside = (ratios <= weighted_quantile(ratios, weights, confidence)).astype(np.float64)
@@ -177,7 +177,7 @@ def corrected_level(ratios: Floats, weights: Floats, chips: Words, confidence: f
 
 
 def weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
-    """Return the smallest value below or at which at least `level` of the weight lies."""
+    """Return the smallest value such that at least `level` of the weight is at or below it."""
     order = np.argsort(values)
     share = np.cumsum(weights[order]) / weights.sum()
     index = min(int(np.searchsorted(share, level - 1e-12)), len(values) - 1)

@@ -1,4 +1,4 @@
-"""Frontiers of draws: how probable it is that a model is on the frontier, and who its rivals are."""
+"""Frontiers of draws: each model's probability of being on the frontier, and its rivals."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TIE = (0.2, 0.8)
 def memberships(log_costs: Floats, values: Floats) -> Mask:
     """Return which models are Pareto-optimal in each draw (paper eq. 5), (D, M).
 
-    `log_costs` is (D, M), `values` (M,); a model with a NaN value or cost is on no frontier.
+    `log_costs` is (D, M), `values` (M,); a model with a NaN value or cost is never on a frontier.
     """
     known = np.flatnonzero(np.isfinite(values) & np.isfinite(log_costs).all(axis=0))
-    known = known[np.argsort(values[known], kind="stable")]  # of equal costs the less accurate comes first and stays
+    known = known[np.argsort(values[known], kind="stable")]  # among equal costs the less accurate is first and stays
     order = np.argsort(log_costs[:, known], axis=1, kind="stable")
     sorted_values = values[known][order]
     cheaper_best = np.maximum.accumulate(sorted_values, axis=1)[:, :-1]
@@ -39,8 +39,8 @@ def point_frontier(log_costs: Floats, values: Floats) -> Mask:
 def rivals(draws: Floats, values: Floats, probability: Floats) -> list[tuple[int, int, float]]:
     """Return near-ties (model, rival, probability that the rival is cheaper) among undecided models.
 
-    The rival is at least as accurate, and the draws do not settle which of the two is cheaper;
-    of several the one closest to even odds. Only models whose place on the frontier is undecided
+    The rival is at least as accurate, and the draws do not settle which of the two is cheaper.
+    If there are several, it is the one closest to even odds. Only models whose frontier membership is undecided
     have one.
     """
     undecided = np.flatnonzero((probability > _UNDECIDED[0]) & (probability < _UNDECIDED[1]))

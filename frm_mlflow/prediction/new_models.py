@@ -1,4 +1,4 @@
-"""The protocol that hides models: one that the target has not run, and one that nobody has."""
+"""The protocol that hides models: one not run on the target, and one not run anywhere."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _MOST_ROWS = 16
 
 
 def new_model_rows(history: History, options: PredictionOptions, *, min_models: int) -> pd.DataFrame:
-    """Return the errors of a model that is new on a known device, by what else is known of it.
+    """Return the errors for a model that is new on a known device, by what other data about it is available.
 
-    `elsewhere`: every other model was measured on the target, this one on other chips only.
-    `nowhere`: this model was never run; GMACs, parameters and family are all there is.
+    `elsewhere`: every other model was measured on the target, this one only on other chips.
+    `nowhere`: this model was never run; only GMACs, parameters and family are available.
     """
     rows = np.flatnonzero(np.isfinite(history.log_latency).sum(axis=1) >= min_models)
     rows = rows[np.linspace(0, len(rows) - 1, min(_MOST_ROWS, len(rows))).astype(np.intp)]

@@ -1,4 +1,4 @@
-"""What a user can choose about predictions; mirrors `conf/predictor/` and is checked once."""
+"""User options of predictions; mirrors `conf/predictor/` and is validated once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROTOCOLS = ("device", "chip", "generation", "tier", "model")
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The device to predict for. What is empty is filled from the history, and the prediction says so."""
+    """The device to predict for. Empty facts are filled from the history, with a note in the prediction."""
 
     device: str
     chip: str = ""
@@ -22,7 +22,7 @@ class Target:
     precision: str = ""
     compute_unit: str = ""
     note: str = ""
-    """How empty facts were filled before the history was read; repeated among the notes of a prediction."""
+    """How empty facts were filled before the history was read; included in the notes of a prediction."""
 
     def __post_init__(self) -> None:
         if not self.device:
@@ -36,11 +36,11 @@ class PredictionOptions:
     predictor: str = AUTO
     """auto, or one of `predictors.PREDICTORS`."""
     baseline: str = "resnet50"
-    """Reference model of the ratios."""
+    """Baseline model of the ratios."""
     confidence: float = 0.9
-    """Share of true values that intervals are to cover."""
+    """Share of true values that intervals should cover."""
     draws: int = 1000
-    """Joint draws from the posterior for frontier and rank probabilities."""
+    """Number of joint draws from the posterior for frontier and rank probabilities."""
     measurement_sd: float = 0.02
     """Relative noise of one measured latency."""
 
@@ -59,15 +59,15 @@ class PredictionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """What the recommended model must keep to."""
+    """Limits that the recommended model must satisfy."""
 
     max_latency_ms: float | None = None
     min_top1: float | None = None
     max_memory_mib: float | None = None
     confidence: float = 0.9
-    """Probability with which each limit must be kept."""
+    """Required probability that each limit is satisfied."""
     alternatives: int = 5
-    """Runners-up, and closest models where nothing fits."""
+    """Number of runners-up, or of closest models if nothing fits."""
 
     def __post_init__(self) -> None:
         for name in ("max_latency_ms", "max_memory_mib"):
@@ -92,11 +92,11 @@ class PlanOptions:
     """Options of `plan`."""
 
     budget: int = 5
-    """Models to measure at most."""
+    """Maximum number of models to measure."""
     latency_share: float = 1.0
-    """Weight of what a measurement tells of latencies, beside one for what it tells of the frontier."""
+    """Weight of the information about latencies, relative to 1 for the information about the frontier."""
     stop_below: float = 0.1
-    """Stop where fewer models than this are expected on the wrong side of the frontier."""
+    """Stop if fewer models than this are expected on the wrong side of the frontier."""
 
     def __post_init__(self) -> None:
         if self.budget < 1:
@@ -114,12 +114,12 @@ class EvaluationOptions:
     anchors: list[int] = field(default_factory=lambda: [0, 1, 3, 5, 10])
     """Numbers of planned measurements on the held-out device."""
     random_seeds: int = 20
-    """Random sets of as many anchors, beside the planned ones."""
+    """Number of random anchor sets, each of the same size as the planned one."""
     predictors: list[str] = field(default_factory=lambda: [AUTO, *PREDICTORS])
     min_models: int = 20
     """Configurations with fewer models are not held out."""
     resamples: int = 2000
-    """Bootstrap resamples, over chips."""
+    """Number of bootstrap resamples, over chips."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.protocols) - set(PROTOCOLS))

@@ -20,10 +20,10 @@ from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """Models to measure next, the most telling first; empty where more would not change the frontier.
+    """Models to measure next, the most informative first; empty if more would not change the frontier.
 
     `doubt` is the number of models expected on the wrong side of the frontier now, and
-    `doubt_after` once the planned ones are measured (each pick's own and all before it).
+    `doubt_after` the number after each pick and all picks before it are measured.
     """
 
     target: Target
@@ -33,7 +33,7 @@ class Plan:
     doubt_after: Floats
     stopped: bool
     settled: bool
-    """Stopped since few enough models are in doubt, not for want of models to measure."""
+    """True if planning stopped because few enough models are in doubt, and not because no models were left."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ class Plan:
         return tuple(self.prediction.sources.models[index] for index in self.picks)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return `plan`: the picks in order with what each leaves open."""
+        """Return `plan`: the picks in order, with the remaining doubt after each."""
         sources = self.prediction.sources
         table = pd.DataFrame(
             {
@@ -69,7 +69,7 @@ class Plan:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers that a prediction run logs."""
+        """Return the metrics to log to a prediction run."""
         after = float(self.doubt_after[-1]) if len(self.doubt_after) else self.doubt
         return self.prediction.metrics() | {
             "prediction/planned": float(len(self.picks)),
@@ -88,7 +88,7 @@ def plan(
     sources: Sequence[str] | None = None,
     buildable: Collection[str] | None = None,
 ) -> Plan:
-    """Return what to measure next on `target`; `anchors` and `sources` as in `predict`.
+    """Return what to measure next on `target`; `anchors` and `sources` are as in `predict`.
 
     `buildable` are the models that can be built for a benchmark, and only these are proposed. None allows every model.
     """
@@ -115,13 +115,13 @@ def plan(
 
 
 def next_anchor(draws: Floats, top1: Floats, allowed: Mask, *, n: int, latency_share: float) -> Integers:
-    """Return the `allowed` models whose measurement tells most, from joint `draws` (D, M) of log latency."""
+    """Return the `allowed` models whose measurement is most informative, from joint `draws` (D, M) of log latency."""
     members = memberships(draws, top1)
     return next_models(np.where(np.isfinite(draws), draws, 0.0), members, allowed, n=n, latency_share=latency_share)
 
 
 def _runnable(scene: Scene, belief: Belief, buildable: Collection[str] | None) -> Mask:
-    """Return the models that can be built, are not measured yet, and run on a source in this runtime, if any has it."""
+    """Return the unmeasured models that can be built and were run by a source in the target's group, if any exists."""
     alike = (scene.sources.groups == scene.group).all(axis=1)
     seen = np.isfinite(scene.sources.log_latency[alike]).any(axis=0) if alike.any() else True
     runnable: Mask = np.isfinite(belief.location) & ~belief.measured & seen
@@ -149,7 +149,7 @@ _FANTASIES = 12
 
 
 def _doubt_after(belief: Belief, top1: Floats, picks: Integers, drawn: Floats, rng: np.random.Generator) -> float:
-    """Return the doubt expected once `picks` are measured, over a few draws of what they will show."""
+    """Return the expected doubt after `picks` are measured, over a few draws of their results."""
     doubts = []
     for outcome in drawn[:_FANTASIES]:
         unmeasured = picks[~belief.measured[picks]]

@@ -26,11 +26,11 @@ from frm_mlflow.prediction.tuning import chosen_settings
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """What is predicted of M models on `target`.
+    """Predictions for M models on `target`.
 
-    `latency` and `memory` are calibrated beliefs of log values (memory None where no source has
+    `latency` and `memory` are calibrated beliefs of log values (memory is None if no source has
     any). `on_frontier` and `on_frm_frontier` are probabilities of being Pareto-optimal in
-    accuracy and latency, and in accuracy and FRM. `sources` are what it was learnt from.
+    accuracy and latency, and in accuracy and FRM. `sources` are the sources it was learned from.
     """
 
     target: Target
@@ -52,11 +52,11 @@ class Prediction:
 
     @property
     def absolute(self) -> bool:
-        """Whether milliseconds are promised: only with something measured on the target."""
+        """Whether milliseconds are predicted: only if something was measured on the target."""
         return self.latency.absolute
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return `models`, `near_ties`, `families` and, where chosen automatically, `predictors`."""
+        """Return `models`, `near_ties`, `families` and, if the predictor was chosen automatically, `predictors`."""
         names = self.sources.models
         ties = [(names[m], names[r], p) for m, r, p in self.ties]
         tables = {
@@ -93,7 +93,7 @@ class Prediction:
         return interval_words(memory, self.confidence, index, "MiB")
 
     def summary(self) -> tuple[str, ...]:
-        """Return what was predicted, from what, and what to mind."""
+        """Return sentences on the prediction, its sources and its warnings."""
         members = [
             f"{self.sources.models[i]} ({self.latency_words(i)})" for i in np.flatnonzero(self.frontier).tolist()
         ]
@@ -109,7 +109,7 @@ class Prediction:
         )
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers that a prediction run logs."""
+        """Return the metrics to log to a prediction run."""
         return {
             "prediction/anchors": float(len(self.anchors)),
             "prediction/models": float(np.isfinite(self.latency.location).sum()),
@@ -168,14 +168,14 @@ class Prediction:
 
 
 MIN_SHARED_MODELS = 5
-"""With fewer models in common, a chip is not compared with the prediction."""
+"""Minimum number of common models to compare a chip with the prediction."""
 
 
 def nearest_chips(sources: History, latency: Belief, *, limit: int = 3) -> tuple[tuple[str, float], ...]:
     """Return the source chips whose latencies are closest to the prediction, the closest first.
 
     Each comes with the median relative difference over the models that it shares with the
-    prediction; without absolute latencies the common factor is taken out first. A chip counts by its
+    prediction. Without absolute latencies the common factor is removed first. A chip is represented by its
     closest configuration.
     """
     apart = sources.log_latency - latency.location
@@ -206,22 +206,22 @@ def predict(
     anchors: AnchorChoice = None,
     sources: Sequence[str] | None = None,
 ) -> Prediction:
-    """Return what is believed of every model of `frame` on `target`.
+    """Return the belief about every model of `frame` on `target`.
 
     Parameters
     ----------
     frame
-        The tidy frame: history and, in it, what was measured on the target.
+        The tidy frame: the history and the measurements on the target.
     anchors
-        None: everything in the frame on the target's configuration. Names: only those of it. A
-        mapping from model to latency in ms: measured elsewhere, given by hand.
+        None: all measurements in the frame on the target's configuration. Names: only these of them. A
+        mapping from model to latency in ms: measured elsewhere and given directly.
     sources
         Names of the devices to learn from; None: all.
 
     Raises
     ------
     DataError
-        Where there is nothing to learn from, or a name is unknown.
+        If there is nothing to learn from, or a name is unknown.
     """
     return predict_scene(scene_of(frame, target, anchors=anchors, sources=sources), options, rng)
 
@@ -268,7 +268,7 @@ def _learnt(fold: Fold, scene: Scene, settings: Shrinkage, options: PredictionOp
 
 
 def _memory(scene: Scene, options: PredictionOptions) -> Belief | None:
-    """Return the belief of log peak memory, always by `transfer`: tools report memory too coarsely to choose by it."""
+    """Return the belief of log peak memory, always by `transfer`: reported memory is too coarse to choose by it."""
     if not np.isfinite(scene.sources.log_memory).any():
         return None
     fold = fold_of(scene.sources, scene.group, "memory")
@@ -278,14 +278,14 @@ def _memory(scene: Scene, options: PredictionOptions) -> Belief | None:
 
 
 def _baseline(sources: History, latency: Belief, wanted: str) -> int:
-    """Return the position of the reference model; where it is unknown, of the one of median latency."""
+    """Return the position of the baseline model or, if it is unknown, of the model with median latency."""
     if wanted in sources.models and np.isfinite(latency.location[sources.models.index(wanted)]):
         return sources.models.index(wanted)
     return int(np.nanargmin(np.abs(latency.location - np.nanmedian(latency.location))))
 
 
 def _surprise(scene: Scene, settings: Shrinkage, options: PredictionOptions) -> float:
-    """Return how probable anchors as odd as these are, judged by the transfer prior; 1 with fewer than two."""
+    """Return the probability of anchors as unusual as these under the transfer prior; 1 with fewer than two."""
     if len(scene.anchors) < 2:
         return 1.0
     transfer = Transfer(settings=settings, noise_sd=options.measurement_sd)(scene.sources, scene.group, "latency")

@@ -1,7 +1,7 @@
-"""Predictors behind one interface: learn from the history once, then believe given any anchors.
+"""Predictors with a common interface: learn from the history once, then form beliefs given any anchors.
 
-`transfer` is this project's; `ridge` and `static` are its fall-backs; `mean_of_sources`,
-`single_source`, `flops` and `algorithm1` (the paper's) are controls, scored beside it.
+`transfer` is this project's predictor and `ridge` and `static` are its fallbacks. `mean_of_sources`,
+`single_source`, `flops` and `algorithm1` (the paper's) are controls, scored alongside it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from frm_mlflow.prediction.static import fit_static, static_features
 
 Quantity: TypeAlias = Literal["latency", "memory"]
 _POINT_SD = 0.2
-"""Spread of a predictor that has none of its own, before calibration gives it one."""
+"""Spread of a predictor without a spread estimate, before calibration."""
 
 
 class Model(Protocol):
-    """A predictor that has learnt."""
+    """A trained predictor."""
 
     def beliefs(self, anchors: Anchors) -> list[Belief]:
-        """Return what is believed given the anchors; one belief for each source that is used alone."""
+        """Return the beliefs given the anchors; one belief for each source that is used alone."""
 
 
 class Predictor(Protocol):
-    """Learns from a history what a device of `group` (tier, runtime, precision, compute unit) is like."""
+    """Learns from a history how a device of `group` (tier, runtime, precision, compute unit) behaves."""
 
     def __call__(self, history: History, group: Words, quantity: Quantity) -> Model:
-        """Return the predictor after it has seen `history`, in which the target is not."""
+        """Return the predictor trained on `history`, which does not include the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +48,7 @@ class Gaussian:
     noise_sd: float
 
     def beliefs(self, anchors: Anchors) -> list[Belief]:
-        """Return the one posterior."""
+        """Return the single posterior."""
         if not len(anchors):
             return [self.prior]
         return [with_level(self.prior).given(anchors.positions, anchors.log_values, noise_sd=self.noise_sd)]
@@ -56,7 +56,7 @@ class Gaussian:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Points:
-    """Fixed log costs (S, M), one row a source; anchors only set the level."""
+    """Fixed log costs (S, M), one row per source; anchors only set the level."""
 
     locations: Floats
 
@@ -67,13 +67,13 @@ class Points:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FewShot:
-    """Ridge regression of the anchors' departures from the mean profile on how sources depart."""
+    """Ridge regression of the anchors' departures from the mean profile on the sources' departures."""
 
     location: Floats
     features: Floats
 
     def beliefs(self, anchors: Anchors) -> list[Belief]:
-        """Return the one regression."""
+        """Return the single regression."""
         return [point_belief(few_shot(self.location, self.features, anchors), anchors)]
 
 
@@ -92,7 +92,7 @@ class Transfer:
 
 
 def ridge(history: History, group: Words, quantity: Quantity) -> FewShot:
-    """Few-shot ridge: linear in the sources' profiles and in what is known without running."""
+    """Few-shot ridge: linear in the sources' profiles and in the static facts about models."""
     profiles = profiles_of(history, quantity)
     weights = profiles.weights(group, Shrinkage().kin)
     profile, level = mean_profile(profiles.values, weights)
@@ -105,14 +105,14 @@ def ridge(history: History, group: Words, quantity: Quantity) -> FewShot:
 
 
 def static(history: History, group: Words, quantity: Quantity) -> Points:
-    """Regression on GMACs, parameters, activations and family alone; knows no model by name."""
+    """Regression on GMACs, parameters, activations and family alone; does not use model names."""
     profiles = profiles_of(history, quantity)
     profile, level = mean_profile(profiles.values, profiles.weights(group, Shrinkage().kin))
     return Points(locations=(fit_static(static_features(history), profile).location + level.mean())[None])
 
 
 def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Points:
-    """Mean log cost over the configurations most like the target, each at its own level."""
+    """Mean log cost over the configurations most like the target, each relative to its level."""
     profiles = profiles_of(history, quantity)
     alike = profiles.select(_nearest(profiles, group))
     profile, level = mean_profile(alike.values, alike.weights(group, 1.0))
@@ -120,7 +120,7 @@ def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Point
 
 
 def single_source(history: History, group: Words, quantity: Quantity) -> Points:
-    """Each one of the configurations most like the target, alone."""
+    """Each of the configurations most like the target, used alone."""
     profiles = profiles_of(history, quantity)
     return Points(locations=profiles.values[_nearest(profiles, group)])
 
@@ -133,10 +133,10 @@ def flops(history: History, group: Words, quantity: Quantity) -> Points:
 
 
 def algorithm1(history: History, group: Words, quantity: Quantity) -> Points:
-    """Rank the target by FRM on one source device, each source alone (paper, Algorithm 1).
+    """Rank the target by FRM on one source device, with each source alone (paper, Algorithm 1).
 
-    Log FRM up to a constant a device, which no rank and no frontier sees: the mean of the logs
-    of FLOPs, latency and memory (paper eq. 1).
+    Log FRM is computed up to a constant per device, which does not affect any rank or frontier: the mean of the
+    logs of FLOPs, latency and memory (paper eq. 1).
     """
     del quantity
     nearest = _nearest(profiles_of(history, "latency"), group)
@@ -157,18 +157,18 @@ PREDICTORS: dict[str, Predictor | Callable[[History, Words, Quantity], Model]] =
     "flops": flops,
     "algorithm1": algorithm1,
 }
-"""By name, the most trusted first: between equals the automatic choice takes the earlier."""
+"""By name, the most trusted first: the automatic choice prefers the earlier of two equal ones."""
 
 
 def predictor_named(
     name: str, *, settings: Shrinkage, noise_sd: float
 ) -> Predictor | Callable[[History, Words, Quantity], Model]:
-    """Return a predictor.
+    """Return the predictor with this name.
 
     Raises
     ------
     ConfigError
-        Where there is none of that name.
+        If there is no predictor with that name.
     """
     if name not in PREDICTORS:
         raise ConfigError(f"predictor must be auto or one of {', '.join(PREDICTORS)}, got '{name}'")
@@ -176,12 +176,12 @@ def predictor_named(
 
 
 def profiles_of(history: History, quantity: Quantity) -> Profiles:
-    """Return latency or memory of the configurations that have any, as profiles.
+    """Return latency or memory of the configurations that have it, as profiles.
 
     Raises
     ------
     DataError
-        Where no configuration has it.
+        If no configuration has it.
     """
     values = history.log_latency if quantity == "latency" else history.log_memory
     known = np.isfinite(values).any(axis=1)
@@ -191,7 +191,7 @@ def profiles_of(history: History, quantity: Quantity) -> Profiles:
 
 
 def point_belief(location: Floats, anchors: Anchors) -> Belief:
-    """Return a belief of independent models around `location`, its level set by the anchors."""
+    """Return a belief with independent models around `location` and the level set by the anchors."""
     known = np.isfinite(location[anchors.positions])
     shift = float(np.mean((anchors.log_values - location[anchors.positions])[known])) if known.any() else 0.0
     placed = location + shift

@@ -1,15 +1,15 @@
-"""What the history says of a device before anything is measured on it: an empirical-Bayes prior.
+"""The belief about a device before anything is measured on it: an empirical-Bayes prior.
 
-Every configuration of the history is a device's own level plus a profile over models. Profiles
-of configurations that share tier, runtime, precision and compute unit with the target weigh
-fully, others less. The prior's location is the weighted mean profile. Its covariance is that of
-the devices' departures from the mean of their own group, shrunk towards one in which models of
-a family, and models of a size, depart together:
+Every configuration of the history is modelled as a device level plus a profile over models. Profiles
+of configurations that share tier, runtime, precision and compute unit with the target have full
+weight, others less. The prior's location is the weighted mean profile. Its covariance is that of
+the devices' departures from their group's mean, shrunk towards one in which models of
+the same family, and models of similar size, depart together:
 
     covariance = (1 - shrink) * sample + shrink * structured
 
-A dozen devices cannot tell the covariance of forty models, let alone two thousand. How much other
-groups weigh and how much is shrunk is chosen on the history (`tuning`).
+A dozen devices cannot determine the covariance of forty models, let alone two thousand. The weight of other
+groups and the amount of shrinkage are chosen on the history (`tuning`).
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.static import StaticFit, fit_static
 
 _FAMILY, _SIZE, _SLOPE, _OWN = 0.25, 0.25, 0.17, 0.33
-"""Shares of the structured covariance: a family's, a size's, a slope in size, the model's own."""
+"""Shares of the structured covariance: family, size, slope in size, individual model."""
 _SIZE_REACH = 0.7
 """Models whose log latencies differ by this much still depart together."""
 _LEVEL_SD = 2.0
-"""Spread of a device's level: a factor of seven either way, so that one anchor settles it."""
+"""Spread of a device's level: a factor of seven in either direction, so that one anchor determines it."""
 _LONE_SD = 0.25
-"""Departure assumed where no two chips are there to show one."""
+"""Departure assumed if fewer than two chips are available to estimate it."""
 _SWEEPS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrinkage:
-    """Settings of the prior; the first two are chosen on the history (`tuning`) where it has enough chips."""
+    """Settings of the prior; the first two are chosen on the history (`tuning`) if it has enough chips."""
 
     kin: float = 0.1
-    """Weight of a configuration for each of tier, runtime, precision and compute unit that differs."""
+    """Factor on a configuration's weight for each of tier, runtime, precision and compute unit that differs."""
     shrink: float = 0.5
-    """Share of the structured covariance; also how far variances are drawn to their mean."""
+    """Share of the structured covariance, and how far variances are shrunk to their mean."""
     dof: float = 5.0
-    """Degrees of freedom of the t distribution: how much devices differ in how far they depart."""
+    """Degrees of freedom of the t distribution: how much the size of departures varies between devices."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,18 +64,18 @@ class Profiles:
         return self.select(self.chips != chip)
 
     def select(self, rows: Mask | Integers) -> Profiles:
-        """Return some configurations."""
+        """Return the given configurations."""
         return Profiles(values=self.values[rows], groups=self.groups[rows], chips=self.chips[rows])
 
     def weights(self, group: Words, kin: float) -> Floats:
-        """Return each configuration's weight for a target of `group`; a chip counts once a group."""
+        """Return each configuration's weight for a target of `group`; a chip counts once per group."""
         alike = kin ** (self.groups != group).sum(axis=1)
         weights: Floats = alike / self._twins
         return weights
 
     @cached_property
     def _twins(self) -> Integers:
-        """How many configurations share each one's chip and group."""
+        """Number of configurations with the same chip and group as each one."""
         keys = np.array(["|".join(map(str, [chip, *own])) for chip, own in zip(self.chips, self.groups, strict=True)])
         _, code, counts = np.unique(keys, return_inverse=True, return_counts=True)
         twins: Integers = counts[code]
@@ -83,10 +83,10 @@ class Profiles:
 
 
 def mean_profile(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return the weighted mean profile (M,) and each row's level (C,), missing entries left out.
+    """Return the weighted mean profile (M,) and each row's level (C,), ignoring missing entries.
 
-    The profile has mean zero over its models; a model that no row has is NaN. Weighted least
-    squares of value = level + profile, by alternating means.
+    The profile has mean zero over its models; a model missing from every row is NaN. This is the weighted
+    least-squares fit of value = level + profile, by alternating means.
     """
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
@@ -107,9 +107,9 @@ def mean_profile(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
-    """What the configurations say before anything is shrunk: location (M,), departures (M, C) and their variance (M,).
+    """Estimates from the configurations before shrinkage: location (M,), departures (M, C) and their variance (M,).
 
-    `unseen` (M,) is the variance of what the regression on static facts leaves, for models that no profile has.
+    `unseen` (M,) is the residual variance of the regression on static facts, for models without a profile.
     """
 
     location: Floats
@@ -119,7 +119,7 @@ class Moments:
     families: Words
 
     def shrunk(self, settings: Shrinkage) -> Belief:
-        """Return the belief of a device that is in no way in the history; its level is not believed yet."""
+        """Return the belief about a device that is not in the history; its level is not included yet."""
         shrink = settings.shrink
         variance = (1 - shrink) * self.variance + shrink * self.variance.mean()
         structured = np.sqrt(variance)[:, None] * self._alike
@@ -137,15 +137,15 @@ class Moments:
 
 
 def fit_prior(profiles: Profiles, group: Words, features: Floats, families: Words, settings: Shrinkage) -> Belief:
-    """Return the belief of a device of `group` that is in no way in `profiles`.
+    """Return the belief about a device of `group` that is not in `profiles`.
 
-    `features` (M, P) serve models that no profile has; one without features has the location NaN.
+    `features` (M, P) are used for models without a profile; one without features has location NaN.
     """
     return moments_of(profiles, group, features, families, kin=settings.kin).shrunk(settings)
 
 
 def moments_of(profiles: Profiles, group: Words, features: Floats, families: Words, *, kin: float) -> Moments:
-    """Return location and departures for a device of `group`, other groups weighing `kin` for each difference."""
+    """Return location and departures for a device of `group`, with other groups weighted by `kin` per difference."""
     weights = profiles.weights(group, kin)
     profile, level = mean_profile(profiles.values, weights)
     static = _for_unseen(features, profile)
@@ -160,7 +160,7 @@ def moments_of(profiles: Profiles, group: Words, features: Floats, families: Wor
 
 
 def with_level(belief: Belief) -> Belief:
-    """Return the belief with the device's own level unknown, as it is before the first anchor."""
+    """Return the belief with an unknown device level, as it is before the first anchor."""
     ones = np.full((belief.location.size, 1), _LEVEL_SD)
     return Belief(
         location=belief.location,
@@ -198,13 +198,13 @@ def _departures(profiles: Profiles, weights: Floats, kin: float) -> tuple[Floats
 
 
 def _small_sample(weights: Floats) -> float:
-    """Return what the departures from a mean that they helped to make must be multiplied by."""
+    """Return the factor that corrects departures from a mean to which they themselves contributed."""
     effective = weights.sum() ** 2 / (weights**2).sum()
     return float(np.sqrt(effective / max(effective - 1, 1.0)))
 
 
 def _alike(location: Floats, families: Words) -> Floats:
-    """Return a factor of the correlation in which like models depart together, each model's own share left out."""
+    """Return a factor of the correlation in which similar models depart together, without individual models' shares."""
     size = np.nan_to_num(location - np.nanmean(location))
     slope = size / max(float(np.sqrt(np.mean(size**2))), 1e-9)
     member = (families[:, None] == np.unique(families)[None, :]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What is held out together: strict protocols on whatever history is there."""
+"""Data that is held out together: strict protocols for any history."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from frm_mlflow.schema import DEVICE, GENERATION, TIER
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HeldOut:
-    """One configuration to predict, and which configurations may be learnt from."""
+    """One configuration to predict, and the configurations that may be used for training."""
 
     protocol: str
     part: str
-    """What was held out, or for tiers "source to target"."""
+    """The held-out part, or for tiers "source to target"."""
     row: int
     training: Mask
 
@@ -27,16 +27,16 @@ class HeldOut:
 def held_out(history: History, protocol: str, *, min_models: int) -> Iterator[HeldOut]:
     """Yield the configurations to predict, each with at least `min_models` models.
 
-    - `chip` (and `device`): all devices and runtimes of the chip are held out; a chip that is not
-      known counts as its device, and `device` differs only where one chip stands under several.
-    - `generation`: all chips of the chip generation; where it is unknown, of the chip.
-    - `tier`: learnt from each other tier alone, in which no chip of the target is.
-    - `model`: as `chip`; the caller hides models instead.
+    - `chip` (and `device`): all devices and runtimes of the chip are held out. A chip that is not
+      known is replaced by its device. `device` differs only if one chip is listed under several devices.
+    - `generation`: all chips of the chip generation or, if it is unknown, only the chip.
+    - `tier`: trained on each other tier alone, without the target's chip.
+    - `model`: as `chip`, but the caller hides models instead.
 
     Raises
     ------
     DataError
-        Where the history has no second part to learn from.
+        If the history has no second part to learn from.
     """
     parts = _parts(history, protocol)
     enough = np.isfinite(history.log_latency).sum(axis=1) >= min_models

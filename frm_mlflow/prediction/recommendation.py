@@ -1,4 +1,4 @@
-"""`recommend`: the most accurate model that keeps to the limits with the wanted confidence."""
+"""`recommend`: the most accurate model that satisfies the limits with the required confidence."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from frm_mlflow.prediction.prediction import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recommendation:
-    """The model to ship, or the closest ones where nothing fits.
+    """The model to ship, or the closest ones if nothing fits.
 
-    `probability` (M,) is that of keeping all limits; `order` ranks all candidates, the pick
-    first. `picked` is None where no model keeps the limits with the wanted confidence.
-    `flops_pick` is what FLOPs alone choose (paper section 6): the least of them among models
+    `probability` (M,) is the probability of satisfying all limits. `order` ranks all candidates, the pick
+    first. `picked` is None if no model satisfies the limits with the required confidence.
+    `flops_pick` is the choice by FLOPs alone (paper section 6): the lowest FLOPs among models
     that are accurate enough.
     """
 
@@ -33,12 +33,12 @@ class Recommendation:
 
     @property
     def to_check(self) -> tuple[str, ...]:
-        """The pick, or the closest model if nothing fits; empty if that was measured on the target already."""
+        """The pick, or the closest model if nothing fits; empty if it was already measured on the target."""
         best = self.order[:1]
         return tuple(self.prediction.sources.models[i] for i in best if not self.prediction.latency.measured[i])
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return `candidates`: the pick and its runners-up, or the closest models where nothing fits."""
+        """Return `candidates`: the pick and its runners-up, or the closest models if nothing fits."""
         shown = self.order[: self.constraints.alternatives + 1]
         latency, sources = self.prediction.latency, self.prediction.sources
         low, high = latency.interval(self.prediction.confidence)
@@ -60,11 +60,11 @@ class Recommendation:
         return {"candidates": table}
 
     def summary(self) -> tuple[str, ...]:
-        """Return the advice, what it costs to be wrong, and what FLOPs alone would have picked."""
+        """Return the advice, the cost of being wrong, and the pick by FLOPs alone."""
         return (*self._pick(), *self._flops(), *self.prediction.summary()[1:])
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers that a prediction run logs."""
+        """Return the metrics to log to a prediction run."""
         found = {"prediction/feasible_models": float((self.probability >= self.constraints.confidence).sum())}
         if self.picked is not None:
             found["prediction/picked_top1"] = float(self.prediction.sources.top1[self.picked])
@@ -88,7 +88,7 @@ class Recommendation:
         return first, *self._if_wrong(self.picked), *self._more_accurate(self.picked)
 
     def _cost(self, index: int) -> str:
-        """Return latency and limited memory, each with its limit, and the probability of keeping all limits."""
+        """Return latency and limited memory, each with its limit, and the probability of satisfying all limits."""
         asked = self.constraints
         words = self.prediction.latency_words(index)
         if asked.max_latency_ms is not None:
@@ -128,7 +128,7 @@ class Recommendation:
 
 
 def limits(constraints: Constraints) -> str:
-    """Return the limits in words."""
+    """Return the limits as text."""
     words = []
     if constraints.max_latency_ms is not None:
         words.append(f"{constraints.max_latency_ms:g} ms")
@@ -140,13 +140,13 @@ def limits(constraints: Constraints) -> str:
 
 
 def recommend(prediction: Prediction, constraints: Constraints) -> Recommendation:
-    """Return the most accurate model that keeps every limit with `constraints.confidence`.
+    """Return the most accurate model that satisfies every limit with `constraints.confidence`.
 
     Raises
     ------
     DataError
-        Where a limit is in ms or MiB and nothing was measured on the target: how models compare
-        is known then, milliseconds are not. Also where no model has an accuracy.
+        If a limit is in ms or MiB and nothing was measured on the target: in that case the ratios between
+        models are known, but not milliseconds. Also if no model has an accuracy.
     """
     if constraints.max_latency_ms is not None and not prediction.absolute:
         raise DataError(_REFUSAL.format(what="milliseconds", device=prediction.target.device))
@@ -176,7 +176,7 @@ _REFUSAL = (
 
 
 def ranked(probability: Floats, top1: Floats, excess: Floats, confidence: float) -> Integers:
-    """Return candidates in order: those that fit by accuracy, then the others by how far they are from fitting."""
+    """Return candidates in order: those that fit by accuracy, then the others by their distance from fitting."""
     known = np.flatnonzero(np.isfinite(top1) & np.isfinite(probability))
     fits = probability[known] >= confidence
     key = np.where(fits, -top1[known], excess[known])
@@ -186,7 +186,7 @@ def ranked(probability: Floats, top1: Floats, excess: Floats, confidence: float)
 
 
 def _excess(prediction: Prediction, constraints: Constraints) -> Floats:
-    """Return how far each model is expected beyond the limits: log latency, log memory, tens of points of accuracy."""
+    """Return each model's expected excess over the limits: log latency, log memory, tens of points of accuracy."""
     excess = np.zeros(prediction.latency.location.size)
     if constraints.max_latency_ms is not None:
         excess += np.maximum(prediction.latency.location - np.log(constraints.max_latency_ms), 0)
@@ -198,7 +198,7 @@ def _excess(prediction: Prediction, constraints: Constraints) -> Floats:
 
 
 def _probability(prediction: Prediction, constraints: Constraints) -> Floats:
-    """Return each model's probability of keeping all limits; latency and memory taken as independent."""
+    """Return each model's probability of satisfying all limits; latency and memory are treated as independent."""
     probability = np.where(_accurate(prediction, constraints), 1.0, 0.0)
     if constraints.max_latency_ms is not None:
         probability = probability * prediction.latency.probability_below(float(np.log(constraints.max_latency_ms)))
@@ -214,7 +214,7 @@ def _accurate(prediction: Prediction, constraints: Constraints) -> Mask:
 
 
 def _overshoot(prediction: Prediction, constraints: Constraints) -> Floats:
-    """Return by which share the latency limit is broken on average, where it is (relative, (M,))."""
+    """Return the average relative excess over the latency limit when it is exceeded, (M,)."""
     if constraints.max_latency_ms is None:
         return np.full(prediction.latency.location.size, np.nan)
     levels = np.linspace(0.5 / 200, 1 - 0.5 / 200, 200)

@@ -9,14 +9,14 @@ from frm_mlflow.prediction.anchors import Anchors
 
 _STRENGTHS = np.logspace(-1, 3, 9)
 MIN_ANCHORS = 3
-"""With fewer anchors than this only the level is corrected."""
+"""With fewer anchors, only the level is corrected."""
 
 
 def few_shot(location: Floats, features: Floats, anchors: Anchors) -> Floats:
     """Return log costs (M,): `location` plus a ridge regression of the anchors' departures from it.
 
-    `features` is (M, P). The strength is chosen by leave-one-anchor-out in closed form; the
-    strongest one leaves all but the level to `location`.
+    `features` is (M, P). The strength is chosen by leave-one-anchor-out in closed form. The
+    strongest one takes everything except the level from `location`.
     """
     if len(anchors) < MIN_ANCHORS:
         return location.copy()
@@ -32,7 +32,7 @@ def few_shot(location: Floats, features: Floats, anchors: Anchors) -> Floats:
 
 
 def _dual_ridge(rows: Floats, departure: Floats, everything: Floats) -> Floats:
-    """Return the ridge prediction at `everything` from K `rows`, intercept unpenalised."""
+    """Return the ridge prediction at `everything` from K `rows`, with an unpenalised intercept."""
     level = departure.mean()
     centre = rows.mean(axis=0)
     gram = (rows - centre) @ (rows - centre).T

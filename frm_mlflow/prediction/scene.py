@@ -1,4 +1,4 @@
-"""From a tidy frame and a target's name to what a predictor needs: sources, group and anchors."""
+"""Turns a tidy frame and a target's name into the inputs of a predictor: sources, group and anchors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from frm_mlflow.schema import CHIP, DEVICE
 
 AnchorChoice = Mapping[str, float] | Sequence[str] | None
 _WHOLE = 0.8
-"""Share of the models from which on a target counts as measured."""
+"""Minimum share of models for a target to count as measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scene:
-    """What is known when a prediction is asked for.
+    """The information available for a prediction.
 
-    `sources` is the history without the target's own row; `group` its tier, runtime, precision
-    and compute unit; `row` all that was measured on it (log latency, NaN elsewhere), of which
+    `sources` is the history without the target's row. `group` is its tier, runtime, precision
+    and compute unit. `row` has all its measurements (log latency, NaN if missing), of which
     `anchors` are used. `notes` are sentences for the user.
     """
 
@@ -46,7 +46,7 @@ def scene_of(
     Raises
     ------
     DataError
-        Where no source is left, or a source or an anchor is unknown.
+        If no source is left, or a source or an anchor is unknown.
     """
     history = history_of(frame)
     notes = [target.note] if target.note else []
@@ -71,7 +71,7 @@ def scene_of(
 
 
 def _completed(target: Target, history: History, notes: list[str]) -> Target:
-    """Return the target with empty facts filled from its own rows, else from the commonest configuration."""
+    """Return the target with empty facts filled from its rows, or else from the most common configuration."""
     table = history.configurations
     own = (table[DEVICE.column] == target.device).to_numpy()
     chip = target.chip or (str(table[CHIP.column][own].iloc[0]) if own.any() else "")

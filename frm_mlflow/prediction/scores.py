@@ -1,4 +1,4 @@
-"""How good one belief turned out to be, once the truth of the held-out configuration is shown."""
+"""Scores of one belief, given the truth of the held-out configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def score_belief(belief: Belief, truth: Truth, *, confidence: float, rng: np.ran
     """Return the scores of a calibrated belief of log latency against the truth; NaN where undefined.
 
     Frontiers and ranks are judged over all models that have the truth, a prediction and an
-    accuracy, anchors included (that is what the user has); errors and coverage over the models
+    accuracy, including anchors, because the user has those too. Errors and coverage are over the models
     that were not measured.
     """
     judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
@@ -83,7 +83,7 @@ def _rank_scores(predicted: Floats, true: Floats) -> dict[str, float]:
 
 
 def _error_scores(belief: Belief, truth: Truth, confidence: float) -> dict[str, float]:
-    """Return coverage of intervals and, where milliseconds are promised, the mean absolute relative error."""
+    """Return coverage of intervals and, if milliseconds are predicted, the mean absolute relative error."""
     error = departures(belief, truth.log_latency)
     known = np.isfinite(error)
     if not known.any():
@@ -97,7 +97,7 @@ def _error_scores(belief: Belief, truth: Truth, confidence: float) -> dict[str, 
 
 
 def reliability(belief: Belief, truth: Truth, rng: np.random.Generator) -> tuple[Floats, Mask]:
-    """Return each judged unmeasured model's frontier probability and whether it is on the true frontier."""
+    """Return the frontier probability of each judged unmeasured model, and whether it is on the true frontier."""
     judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
     top1 = truth.top1[judged]
     probability = memberships(belief.draws(_DRAWS, rng)[:, judged], top1).mean(axis=0)
@@ -106,11 +106,11 @@ def reliability(belief: Belief, truth: Truth, rng: np.random.Generator) -> tuple
 
 
 def budget_rows(belief: Belief, truth: Truth, *, confidence: float) -> list[dict[str, float]]:
-    """Return, for budgets at quartiles of the true latency, what the pick costs.
+    """Return the cost of the pick for budgets at quartiles of the true latency.
 
-    `violated`: the pick breaks the budget; `given_up`: points of accuracy below the best that
-    keeps it. One row a budget for picking with confidence (`factor` 0) and one for each fixed
-    safety factor on the point prediction (1: none). No pick: the least accurate model stands in.
+    `violated`: the pick exceeds the budget. `given_up`: points of accuracy below the best model
+    within it. One row per budget for picking with confidence (`factor` 0) and one for each fixed
+    safety factor on the point prediction (1: none). Without a pick, the least accurate model is used.
     """
     judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
     latency, top1 = truth.log_latency[judged], truth.top1[judged]

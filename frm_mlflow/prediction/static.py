@@ -1,4 +1,4 @@
-"""Regression of a model's cost on what is known of it without running it anywhere."""
+"""Regression of a model's cost on facts about it that are available without running it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from frm_mlflow.prediction.history import History
 
 _STRENGTHS = np.logspace(-2, 2, 9)
 MIN_TRAINING_MODELS = 5
-"""Fewer models than this do not tell a slope from chance."""
+"""Fewer models than this cannot distinguish a slope from chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StaticFit:
-    """Fitted log costs (M,), NaN where facts are missing, and the spread of what the regression leaves."""
+    """Fitted log costs (M,), NaN if facts are missing, and the residual spread of the regression."""
 
     location: Floats
     residual_sd: float
@@ -26,8 +26,8 @@ class StaticFit:
 def static_features(history: History) -> Floats:
     """Return standardised log GMACs, parameters and activations with the family as columns, (M, P).
 
-    A fact that is unknown for some model that has GMACs is left out as a whole; a model without
-    the remaining facts has NaN.
+    A fact that is unknown for any model with GMACs is left out entirely. A model without
+    the remaining facts is NaN.
     """
     facts = np.column_stack([history.gmacs, history.params_m, history.activations_m])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -43,10 +43,10 @@ def static_features(history: History) -> Floats:
 
 
 def fit_static(features: Floats, log_costs: Floats) -> StaticFit:
-    """Return the ridge regression of `log_costs` (M,) on `features` (M, P); its strength by leave-one-out.
+    """Return the ridge regression of `log_costs` (M,) on `features` (M, P); its strength is chosen by leave-one-out.
 
-    Models without a cost are predicted from the others. Where fewer than `MIN_TRAINING_MODELS`
-    have both, nothing is predicted: all NaN.
+    Models without a cost are predicted from the others. If fewer than `MIN_TRAINING_MODELS`
+    have both, all predictions are NaN.
     """
     usable = np.isfinite(features).all(axis=1)
     training = usable & np.isfinite(log_costs)

@@ -26,7 +26,7 @@ from frm_mlflow.prediction.tuning import chosen_settings
 PLANNED, RANDOM = "planned", "random"
 _PLAN_DRAWS = 500
 BUDGET_ANCHORS = 5
-"""Budgets and random anchors are scored with so many anchors, or the most that are evaluated below that."""
+"""Number of anchors for scoring budgets and random anchors, or the highest evaluated number below it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +93,7 @@ def run_trial(
 
 
 def truth_of(history: History, row: int) -> Truth:
-    """Return what was measured on a configuration; log FRM up to a constant (paper eq. 1)."""
+    """Return the measurements on a configuration; log FRM is up to a constant (paper eq. 1)."""
     gmacs = np.full(len(history.models), np.nan)
     np.log(history.gmacs, out=gmacs, where=history.gmacs > 0)
     latency = history.log_latency[row]
@@ -101,7 +101,7 @@ def truth_of(history: History, row: int) -> Truth:
 
 
 def planned_sequence(learnt: Learnt, row: Floats, top1: Floats, n: int, rng: np.random.Generator) -> Integers:
-    """Return up to `n` anchors as `plan` picks them one by one, each after the measurement before it."""
+    """Return up to `n` anchors as picked by `plan` one by one, each after the previous measurement."""
     chosen = np.zeros(0, dtype=np.intp)
     while len(chosen) < n:
         belief = learnt.model.beliefs(Anchors.of_row(row, chosen))[0]
@@ -116,7 +116,7 @@ def planned_sequence(learnt: Learnt, row: Floats, top1: Floats, n: int, rng: np.
 
 
 def _learn_all(fold: Fold, options: PredictionOptions, evaluation: EvaluationOptions) -> dict[str, Learnt]:
-    """Return every predictor that is asked for or that the automatic choice needs, as far as the history allows."""
+    """Return every predictor that is requested or needed by the automatic choice, if the history supports it."""
     wanted = set(evaluation.predictors) - {AUTO} | {"transfer"}
     wanted |= set(CHOICES) if AUTO in evaluation.predictors else set()
     settings = chosen_settings(fold, noise_sd=options.measurement_sd)
@@ -125,7 +125,7 @@ def _learn_all(fold: Fold, options: PredictionOptions, evaluation: EvaluationOpt
         if name in wanted:
             try:
                 learnt[name] = learn(name, fold, settings=settings, noise_sd=options.measurement_sd)
-            except DataError:  # this predictor needs what this history does not have
+            except DataError:  # this history lacks data that the predictor needs
                 continue
     return learnt
 
@@ -151,7 +151,7 @@ def _score(
     plan: str,
     rng: np.random.Generator,
 ) -> None:
-    """Append the mean over the predictor's sources of every score."""
+    """Append the mean of every score over the predictor's sources."""
     confidence = setting.options.confidence
     widening = learnt.calibration(anchors, confidence).widening if plan == PLANNED else 1.0
     beliefs = [belief.scaled(widening) for belief in learnt.model.beliefs(anchors)]
@@ -202,7 +202,7 @@ def _log_frm(setting: _Setting, belief: Belief) -> Floats:
 
 
 def _memory_location(training: History, group: np.ndarray[tuple[int], np.dtype[np.object_]]) -> Floats:
-    """Return the memory that `transfer` expects without anchors, NaN where the history has none."""
+    """Return the memory that `transfer` predicts without anchors, NaN if the history has none."""
     try:
         return Transfer()(training, group, "memory").prior.location
     except DataError:
@@ -210,7 +210,7 @@ def _memory_location(training: History, group: np.ndarray[tuple[int], np.dtype[n
 
 
 def _family_rows(belief: Belief, setting: _Setting) -> Iterator[dict[str, object]]:
-    """Yield, for each family, the share of its models whose frontier membership is wrong (paper Table 8)."""
+    """Yield, for each family, the share of its models with wrong frontier membership (paper Table 8)."""
     truth = setting.truth
     judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
     top1 = truth.top1[judged]

@@ -1,8 +1,8 @@
-"""How far to trust other groups and single models' departures: chosen on the history at hand.
+"""How far to trust other groups and individual models' departures: chosen on the history.
 
-Every setting of a small grid foretells the chips of the history that are left out in turn, from
-a few measurements on each. The setting with the smallest error is taken. Nothing of the target
-is in it, so what is reported of held-out chips (`evaluate`) is blind to the choice.
+Every setting of a small grid predicts the chips of the history that are left out in turn, from
+a few measurements on each. The setting with the smallest error is used. The choice does not use any data of
+the target, so reported results on held-out chips (`evaluate`) are independent of it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ KINS = (0.02, 0.05, 0.1, 0.3)
 SHRINKS = (0.1, 0.3, 0.5, 0.7)
 TRIED_ANCHORS = 5
 MAX_TRIED = 12
-"""Left-out configurations that the choice looks at; those of the target's own group come first."""
+"""Maximum number of left-out configurations used for the choice; those of the target's group come first."""
 MIN_CHIPS = 3
-"""With fewer chips the defaults of `Shrinkage` stand: two chips say nothing of how chips differ."""
+"""With fewer chips the defaults of `Shrinkage` are used: two chips do not show how chips differ."""
 
 
 def chosen_settings(fold: Fold, *, noise_sd: float) -> Shrinkage:
-    """Return the settings with the smallest mean error of log values on left-out chips, each chip one vote."""
+    """Return the settings with the smallest mean error of log values on left-out chips, weighted equally by chip."""
     twins = fold.twins[:MAX_TRIED]
     if len({twin.chip for twin in twins}) < MIN_CHIPS:
         return Shrinkage()
@@ -47,10 +47,10 @@ def chosen_settings(fold: Fold, *, noise_sd: float) -> Shrinkage:
 
 
 def _errors(twin: Twin, quantity: Quantity, kins: Sequence[float], noise_sd: float) -> list[float]:
-    """Return the mean absolute log error on one left-out configuration under each setting, NaN where it has none."""
+    """Return the mean absolute log error on one left-out configuration for each setting, NaN if it has none."""
     try:
         profiles = profiles_of(twin.history, quantity)
-    except DataError:  # without this chip nobody has this quantity
+    except DataError:  # without this chip, no other configuration has this quantity
         return [np.nan] * len(kins) * len(SHRINKS)
     features = static_features(twin.history)
     errors = []
@@ -62,7 +62,7 @@ def _errors(twin: Twin, quantity: Quantity, kins: Sequence[float], noise_sd: flo
 
 
 def _spread_models(truth: Floats, location: Floats) -> Integers:
-    """Return models from fast to slow, evenly spread, that were measured; at most half of them."""
+    """Return measured models from fast to slow, evenly spaced; at most half of them."""
     known = np.flatnonzero(np.isfinite(truth) & np.isfinite(location))
     order = known[np.argsort(location[known], kind="stable")]
     count = min(TRIED_ANCHORS, len(order) // 2)

@@ -1,4 +1,4 @@
-"""An analysis report as files: tables as CSV and JSON, figures as HTML and PNG, a summary in Markdown."""
+"""Writes an analysis report to files: tables as CSV and JSON, figures as HTML and PNG, a summary in Markdown."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from frm_mlflow.report.paper_page import paper_page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """The files that were written, and what could not be (no browser for PNG, say), each said once."""
+    """The files that were written, and one note for each kind that could not be (for example PNG without a browser)."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
 
 
 def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rendered:
-    """Write a folder per result, and beside them pages, a summary and what the rows were.
+    """Write a folder per result, together with pages, a summary and a description of the rows.
 
     The files are `figures.html`, `paper.html` (the paper's tables), `summary.md`, `left_out.csv`, `missing.csv` and
     `runs.json`.
 
-    All figures stand on one self-contained page, which draws without network: plotly.js is five
-    megabytes, and a page an analysis would hold it nine times (docs/adr/0083). In its folder each
-    figure is a PNG, where a Chrome is installed.
+    All figures are on one self-contained page, which works without network access. plotly.js is five
+    megabytes, and one page per analysis would contain it nine times (docs/adr/0083). In its folder, each
+    figure is a PNG if Chrome is installed.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
@@ -67,7 +67,7 @@ def write_tables(result: Result, folder: Path) -> list[Path]:
 
 
 def result_json(name: str, result: Result) -> str:
-    """Return a result as JSON: what was asked, the sentences and the tables; what is not known is null."""
+    """Return a result as JSON: the question, the sentences and the tables; unknown values are null."""
     analysis = ANALYSES[name]
     tables = {key: _records(table) for key, table in result.tables.items()}
     content = {
@@ -81,7 +81,7 @@ def result_json(name: str, result: Result) -> str:
 
 
 def summary_markdown(report: AnalysisReport) -> str:
-    """Return the report in sentences: each analysis's findings, what was refused, which rows were left out and why."""
+    """Return the report as sentences: findings of each analysis, refusals, and the rows left out and why."""
     selection = report.selection
     fleet = selection.fleet
     lines = [
@@ -104,7 +104,7 @@ def summary_markdown(report: AnalysisReport) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text that neither Markdown nor HTML acts on, on one line."""
+    """Return text on one line in which neither Markdown nor HTML has special characters."""
     return escape.markdown_sentence(text)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the nine analyses, drawn from their tables; nothing is computed here that a table does not hold."""
+"""Figures of the nine analyses, drawn from their tables; only values in a table are shown."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _WORDS = {
     "mobile_cnn": "mobile CNN",
     "cnn": "CNN",
 }
-"""What readers call predictors, metrics and families; others are called by their own name."""
+"""Display names of predictors, metrics and families; others are shown by their key."""
 _HEAT_ROWS = 80
 _FLIPS_SHOWN = 25
 _DIRECTIONS_SHOWN = 6
-"""As many as three tiers have; the lines of more could not be told apart."""
+"""The number that three tiers have; with more lines, they could not be distinguished."""
 
 
 def figures_of(name: str, tables: Tables) -> dict[str, Figure]:
-    """Return the figures of one analysis by file name; a table without rows draws none."""
+    """Return the figures of one analysis by file name; an empty table does not give a figure."""
     drawn = {file: draw(tables) for file, draw in _FIGURES[name].items()}
     return {file: figure for file, figure in drawn.items() if figure is not None}
 
 
 def frm_heat_map(tables: Tables) -> Figure | None:
-    """FRM of each model on each configuration, in log colour."""
+    """Draw FRM of each model on each configuration, on a log colour scale."""
     board = tables["leaderboard"].dropna(subset=["frm"])
     if board.empty:
         return None
@@ -50,7 +50,7 @@ def frm_heat_map(tables: Tables) -> Figure | None:
 
 
 def accuracy_frm(tables: Tables) -> Figure | None:
-    """Accuracy against FRM, every benchmark, colour by tier; frontier members are filled."""
+    """Draw accuracy against FRM for every benchmark, coloured by tier; frontier members are filled."""
     board = tables["leaderboard"].dropna(subset=["frm", "top1"])
     if board.empty:
         return None
@@ -76,7 +76,7 @@ def accuracy_frm(tables: Tables) -> Figure | None:
 
 
 def disagreement_bars(tables: Tables) -> Figure | None:
-    """How many cases promote and penalise each model."""
+    """Draw how many cases promote and penalise each model."""
     table = tables["by_model"][tables["by_model"]["cases"] > 0]
     if table.empty:
         return None
@@ -89,7 +89,7 @@ def disagreement_bars(tables: Tables) -> Figure | None:
 
 
 def disagreement_slopes(tables: Tables) -> Figure | None:
-    """Mean ranks gained by family, each disagreement's size against its model."""
+    """Draw mean ranks gained by family, and the size of each disagreement by model."""
     cases = tables["cases"]
     if cases.empty:
         return None
@@ -102,7 +102,7 @@ def disagreement_slopes(tables: Tables) -> Figure | None:
 
 
 def transfer_bars(tables: Tables) -> Figure | None:
-    """How well each predictor carries FRM and latency ranks from one side to the other, with the shuffled control."""
+    """Draw how well each predictor transfers FRM and latency ranks between sides, with the shuffled control."""
     if tables["sides"].empty:
         return None
     measured = tables["sides"].rename(columns={"rho": "mean"})
@@ -115,7 +115,7 @@ def transfer_bars(tables: Tables) -> Figure | None:
 
 
 def concordance_lines(tables: Tables) -> Figure | None:
-    """Share of right decisions by how far apart two models are on the target; of many directions, the mean."""
+    """Draw right decisions by how far apart two models are on the target; the mean if there are many directions."""
     table = tables["concordance"]
     if table.empty:
         return None
@@ -145,17 +145,17 @@ def concordance_lines(tables: Tables) -> Figure | None:
 
 
 def matrix_frm(tables: Tables) -> Figure | None:
-    """Rank correlation of FRM between devices, alike devices side by side."""
+    """Draw the rank correlation of FRM between devices, with similar devices next to each other."""
     return _matrix(tables["matrix_frm"], "FRM: rank correlation between devices")
 
 
 def matrix_latency(tables: Tables) -> Figure | None:
-    """Rank correlation of latency between devices, alike devices side by side."""
+    """Draw the rank correlation of latency between devices, with similar devices next to each other."""
     return _matrix(tables["matrix_latency"], "Latency: rank correlation between devices")
 
 
 def stability_bars(tables: Tables) -> Figure | None:
-    """Rank stability of every metric, with the shuffled controls beside FRM."""
+    """Draw the rank stability of every metric, with the shuffled controls next to FRM."""
     measured = tables["metrics"].rename(columns={"rho": "mean"})
     table = pd.concat([measured, tables["shuffled"]], ignore_index=True).dropna(subset=["mean"])
     if table.empty:
@@ -167,7 +167,7 @@ def stability_bars(tables: Tables) -> Figure | None:
 
 
 def stability_pairs(tables: Tables) -> Figure | None:
-    """How the pairs' rank correlations are spread."""
+    """Draw the distribution of the pairs' rank correlations."""
     table = tables["pairs"]
     figure = go.Figure()
     for index, name in enumerate(("frm", "latency", "memory", "accuracy")):
@@ -187,7 +187,7 @@ def stability_pairs(tables: Tables) -> Figure | None:
 
 
 def interaction_dumbbells(tables: Tables) -> Figure | None:
-    """Each model's median latency ratio on two sides, chips counted once."""
+    """Draw each model's median latency ratio on two sides, with chips counted once."""
     table = tables["tests"][tables["tests"]["unit"] == "chip"].dropna(subset=["ratio", "ratio_other"])
     if table.empty:
         return None
@@ -219,7 +219,7 @@ def interaction_dumbbells(tables: Tables) -> Figure | None:
 
 
 def pareto_bars(tables: Tables) -> Figure | None:
-    """F1 of transferred frontiers by predictor, with the shuffled control."""
+    """Draw the F1 of transferred frontiers by predictor, with the shuffled control."""
     if tables["sides"].empty:
         return None
     table = pd.concat([tables["sides"].rename(columns={"f1": "mean"}), tables["shuffled"]], ignore_index=True)
@@ -228,7 +228,7 @@ def pareto_bars(tables: Tables) -> Figure | None:
 
 
 def failure_bars(tables: Tables) -> Figure | None:
-    """Failure rate by family, for each pair of sides and frontier."""
+    """Draw the failure rate by family, for each pair of sides and frontier."""
     table = tables["by_family"].dropna(subset=["failure_rate"])
     if table.empty:
         return None
@@ -238,7 +238,7 @@ def failure_bars(tables: Tables) -> Figure | None:
 
 
 def flip_bars(tables: Tables) -> Figure | None:
-    """Pairs of models whose latency order flips most often."""
+    """Draw the pairs of models whose latency order flips most often."""
     table = tables["flips"]
     table = (
         table[table["metric"] == "latency"].sort_values("flipped", ascending=False, kind="stable").head(_FLIPS_SHOWN)
@@ -255,7 +255,7 @@ def flip_bars(tables: Tables) -> Figure | None:
 
 
 def sensitivity_bars(tables: Tables) -> Figure | None:
-    """Rank correlation along each axis."""
+    """Draw the rank correlation along each axis."""
     table = tables["axes"].dropna(subset=["rho"])
     if table.empty:
         return None
@@ -266,7 +266,7 @@ def sensitivity_bars(tables: Tables) -> Figure | None:
 
 
 def cost_bars(tables: Tables) -> Figure | None:
-    """Full grid of runs against those of one reference."""
+    """Draw the runs of the full grid against those of one reference."""
     table = tables["summary"]
     figure = go.Figure()
     for index, (column, name) in enumerate((("full_runs", "every one"), ("reference_runs", "one reference"))):
@@ -346,7 +346,7 @@ def _heat_map(
 
 
 def _alike_side_by_side(similarity: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[int]:
-    """Return an order in which each device follows the one most like it among those that are left."""
+    """Return an order in which each device is followed by the most similar of the remaining ones."""
     known = np.nan_to_num(similarity, nan=-1.0)
     order = [int(np.argmin(known.mean(axis=0)))]
     left = set(range(len(known))) - set(order)

@@ -1,7 +1,7 @@
-"""One configuration's models as columns: what its chart and its table show, on the page and in the report.
+"""One configuration's models as columns: the data of its chart and table, on the page and in the report.
 
-The results are plain data, with None where nothing was measured. Text in them is text: whoever
-shows it escapes it.
+The results are plain data, with None for everything that was not measured. Text is not escaped: the
+code that displays it must escape it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ METRIC_NAMES: dict[str, str] = {
     ENERGY.column: "Energy per inference (mJ)",
     FRM_E.column: "FRM with energy",
 }
-"""Costs that can be set against accuracy, as people read them."""
+"""Costs that can be plotted against accuracy, with their display names."""
 STYLES: dict[str, dict[str, str]] = {
     family: {"colour": colour(index), "symbol": symbol} for index, (family, symbol) in enumerate(FAMILY_SYMBOLS.items())
 }
@@ -57,12 +57,12 @@ STYLES: dict[str, dict[str, str]] = {
 
 FRM_IN_WORDS = "FRM: geometric mean of the FLOPs, latency and memory ratios to the baseline; lower is cheaper."
 MANY_UNSTABLE = 0.25
-"""Share of a configuration's rows with a flagged ratio from which on a warning stands above them."""
+"""Minimum share of a configuration's rows with a flagged ratio for which a warning is shown above them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonBaseline:
-    """The baseline in a device's widest precision, and what FRM is multiplied by to relate to it."""
+    """The baseline in a device's widest precision, and the factor that makes FRM relative to it."""
 
     factor: float
     name: str
@@ -71,9 +71,9 @@ class CommonBaseline:
 def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBaseline | None = None) -> Json:
     """Return the models of one configuration, sorted by name, and a sentence on their frontier.
 
-    `rows` are usable benchmarks of one configuration (`report.snapshot`), `metric` a key of
-    `METRIC_NAMES`: the cost that ranks and frontier go by. `low` and `high` are the ends of the
-    cost's 95 % interval, if the measurement has one. With `common`, `frm_common` is FRM against it.
+    `rows` are usable benchmarks of one configuration (`report.snapshot`). `metric` is a key of
+    `METRIC_NAMES`: the cost used for ranks and the frontier. `low` and `high` are the ends of the
+    cost's 95 % interval, if the measurement has one. With `common`, `frm_common` is FRM relative to it.
     `warning` is a sentence if many rows are flagged as unstable, else "".
     """
     fleet = fleet_from_rows(rows, baseline=baseline)
@@ -108,7 +108,7 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBasel
 
 
 def unstable_warning(reasons: Sequence[str]) -> str:
-    """Return the sentence on rows whose ratio to the baseline is uncertain; "" if they are less than a quarter.
+    """Return a sentence on rows with an uncertain ratio to the baseline; "" if they are less than a quarter.
 
     >>> unstable_warning(["", "drift", "drift"])[:53]
     '2 of 3 rows are flagged as unstable (frm.unstable): t'
@@ -124,10 +124,10 @@ def unstable_warning(reasons: Sequence[str]) -> str:
 
 
 def pick_sentence(label: str, shown: Json, baseline: str) -> str:
-    """Return which model to take on a configuration: the cheapest that is at least as accurate as the baseline.
+    """Return the recommended model on a configuration: the cheapest that is at least as accurate as the baseline.
 
-    If the baseline's accuracy is not known, it is the most accurate model on the frontier. `shown` is a `board` by FRM;
-    "" if its frontier is empty.
+    If the baseline's accuracy is unknown, it is the most accurate model on the frontier. `shown` is a `board` by FRM.
+    The result is "" if its frontier is empty.
     """
     columns = shown["columns"]
     best = [at for at, on in enumerate(columns["frontier"]) if on]
@@ -162,7 +162,7 @@ def all_costs(fleet: Fleet) -> dict[str, Floats]:
 
 
 def number(value: float) -> float | None:
-    """Return a number with six digits, None where it is not known: JSON has no NaN."""
+    """Return a number rounded to six digits, or None if it is unknown, because JSON has no NaN."""
     return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
@@ -181,14 +181,14 @@ def count(number: int, noun: str) -> str:
 
 
 def _slope_ranks(costs: dict[str, Floats]) -> dict[str, list[float | None]]:
-    """Return the places by FLOPs, FRM and latency among the models that have all three."""
+    """Return the ranks by FLOPs, FRM and latency among the models that have all three."""
     names = (GMACS.column, FRM.column, LATENCY_P50.column)
     comparable = np.isfinite([costs[name] for name in names]).all(axis=0)
     return {f"rank_{name}": numbers(ranks(np.where(comparable, costs[name], np.nan))) for name in names}
 
 
 def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
-    """Return the ends of the 95 % interval that the measurements carry, of latency and of FRM."""
+    """Return the ends of the measured 95 % interval, for latency and for FRM."""
     nothing = np.full(len(rows), np.nan)
     if metric == LATENCY_P50.column:
         return _column(rows, LATENCY_P50_LOW.column), _column(rows, LATENCY_P50_HIGH.column)

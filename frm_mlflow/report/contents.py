@@ -1,6 +1,6 @@
-"""What the report says, before it is a page: sections of sentences, figures and tables.
+"""The contents of the report before it becomes a page: sections of sentences, figures and tables.
 
-Nothing is computed here; results of `analysis` and `prediction` are put in order and in words.
+Nothing is computed here; results of `analysis` and `prediction` are ordered and put into words.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from frm_mlflow.schema import DEVICE, FRM, MODEL, UNSTABLE
 
 MOST_BOARDS = 400
 MOST_PICKS = 3
-"""Devices that the first screen names a model for."""
+"""Number of devices for which the first screen recommends a model."""
 MOST_BOARD_ROWS = 20_000
-"""Configurations and rows of the explorer: what keeps the page a few megabytes."""
+"""Maximum numbers of configurations and rows in the explorer, so that the page stays within a few megabytes."""
 _HEADINGS: Mapping[str, str] = MappingProxyType(
     {
         "frm": "FRM on every configuration",
@@ -47,7 +47,7 @@ _HEADINGS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A heading with its question, sentences, figures by caption and tables by caption."""
+    """A heading with its question and sentences, and figures and tables by caption."""
 
     id: str
     heading: str
@@ -59,14 +59,14 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """All that the page shows."""
+    """Everything that the page shows."""
 
     title: str
     made_at: datetime
     picks: tuple[str, ...]
-    """Which model to take, a sentence for each of the devices with the most models."""
+    """Recommended models: one sentence for each of the devices with the most models."""
     summary: tuple[tuple[str, str], ...]
-    """Sentences, each with the id of the section that shows more; the first stands for the whole."""
+    """Sentences, each with the id of the section that shows more; the first summarises the whole report."""
     boards: tuple[Json, ...]
     boards_left_out: int
     baseline: str
@@ -86,9 +86,9 @@ def contents_of(
     options: Mapping[str, object],
     predictions: Sequence[Section] = (),
 ) -> Contents:
-    """Put results in order: the summary in sentences, the explorer's boards, one section an analysis.
+    """Arrange the results: the summary in sentences, the explorer's boards, one section per analysis.
 
-    `predictions` are sections of their own; `options` what the analyses were run with.
+    Each of `predictions` becomes a section; `options` are those the analyses were run with.
     """
     analyses = [_section(name, report) for name in ANALYSES if name in report.results or name in report.refused]
     sections = (*analyses, *predictions)
@@ -167,7 +167,7 @@ def _findings(sections: Sequence[Section], report: AnalysisReport) -> list[tuple
 
 
 def _chosen_boards(snapshot: Snapshot, baseline: str) -> list[str]:
-    """Return the configurations that have an FRM, those with the most models first, up to what a page carries."""
+    """Return the configurations with an FRM, those with the most models first, up to the limit of the page."""
     with_baseline = snapshot.rows[MODEL.column] == baseline
     keys = [key for key, index in snapshot.positions.items() if with_baseline.to_numpy()[index].any()]
     table = snapshot.configurations.loc[keys]
@@ -178,7 +178,7 @@ def _chosen_boards(snapshot: Snapshot, baseline: str) -> list[str]:
 
 
 def _picks(snapshot: Snapshot, boards: Mapping[str, Json], baseline: str) -> tuple[str, ...]:
-    """Return which model to take on each of the main devices, by its configuration with the most models."""
+    """Return the recommended model for each of the main devices, on its configuration with the most models."""
     main = snapshot.configurations.loc[list(boards), DEVICE.column].drop_duplicates().index
     sentences = (pick_sentence(str(boards[key]["label"]), boards[key], baseline) for key in main)
     return tuple(sentence for sentence in sentences if sentence)[:MOST_PICKS]

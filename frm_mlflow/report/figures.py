@@ -1,4 +1,4 @@
-"""What all figures share: colours, layout, and self-contained HTML that draws without network."""
+"""Shared by all figures: colours, layout, and self-contained HTML that works without network access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from frm_mlflow.errors import install_command
 Figure: TypeAlias = go.Figure
 
 COLOURS: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#000000")
-"""Okabe and Ito's palette without its yellow: told apart by colour-blind readers and on white."""
+"""Okabe and Ito's palette without its yellow: distinguishable for colour-blind readers and on white."""
 FAMILY_SYMBOLS: dict[str, str] = {
     "cnn": "circle",
     "mobile_cnn": "square",
@@ -27,7 +27,7 @@ FAMILY_SYMBOLS: dict[str, str] = {
     "other": "x",
 }
 _PNG_WIDTH, _PNG_HEIGHT = 1000, 600
-"""Size of a PNG in pixels; a figure that sets its own height keeps it, so that a tall one keeps its labels."""
+"""Size of a PNG in pixels; a figure that sets its height keeps it, so that tall figures keep their labels."""
 
 _STYLE = (
     "body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}h1{font-size:1.3rem}"
@@ -55,7 +55,7 @@ def titled(figure: Figure, title: str, *, x: str, y: str) -> Figure:
 
 
 def to_html(figure: Figure) -> str:
-    """Return a page that holds the figure and plotly.js itself: it draws offline and in a sandboxed frame."""
+    """Return a page that includes the figure and plotly.js: it works offline and in a sandboxed frame."""
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
     return page
 
@@ -67,9 +67,9 @@ def write_html(figure: Figure, path: Path) -> Path:
 
 
 def page_of(title: str, sections: Mapping[str, Mapping[str, Figure]]) -> str:
-    """Return one self-contained page with the figures of each section below its heading; plotly.js is in it once.
+    """Return a self-contained page with each section's figures below its heading; plotly.js is included once.
 
-    It draws without network and inside a sandboxed frame, where a script beside it would not load.
+    It works without network access and inside a sandboxed frame, which would not load a separate script file.
     """
     shown = {heading: figures for heading, figures in sections.items() if figures}
     body = "".join(_section(heading, figures, at=place) for place, (heading, figures) in enumerate(shown.items()))
@@ -94,9 +94,9 @@ def _section(heading: str, figures: Mapping[str, Figure], *, at: int) -> str:
 
 
 def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """Write figures as PNG; return the paths written and, where that is not possible, one note that says why.
+    """Write figures as PNG; return the paths written and, if that is not possible, one note with the reason.
 
-    Needs the extra `figures` (kaleido) and an installed Chrome or Chromium; HTML needs neither.
+    Requires the extra `figures` (kaleido) and an installed Chrome or Chromium; HTML requires neither.
     """
     if not figures:
         return (), ()

@@ -1,4 +1,4 @@
-"""A gate's verdict for people (Markdown) and for CI (JUnit XML)."""
+"""A gate's verdict for readers (Markdown) and for CI (JUnit XML)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.UNDECIDED: "❔"}
 
 @dataclass(frozen=True, kw_only=True)
 class GateResult:
-    """What a gate found: on which device, from which numbers, and each check.
+    """Outcome of a gate: the device, the source of the numbers, and each check.
 
-    `reasons` say why nothing could be measured, or why to read the numbers with care.
+    `reasons` explain why nothing could be measured, or why the numbers need caution.
     """
 
     model: str
@@ -29,12 +29,12 @@ class GateResult:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict over all checks; undecided without any."""
+        """The verdict over all checks; undecided if there are none."""
         return overall(self.checks) if self.checks else Verdict.UNDECIDED
 
 
 def markdown(result: GateResult) -> str:
-    """Return the summary that a pull request shows."""
+    """Return the summary to show in a pull request."""
     against = f" against {result.against}" if result.against else ""
     lines = [
         f"## {_MARKS[result.verdict]} {result.model}: {result.verdict.value}",
@@ -60,7 +60,7 @@ def _row(check: Check) -> str:
 
 
 def junit(result: GateResult) -> str:
-    """Return JUnit XML: a test case a check; a failed one is a failure, an undecided one an error."""
+    """Return JUnit XML with one test case per check; a failed check is a failure, an undecided one an error."""
     checks = result.checks
     counts = {verdict: _count(checks, verdict) for verdict in Verdict}
     blank = not checks
@@ -90,7 +90,7 @@ def _count(checks: Sequence[Check], verdict: Verdict) -> int:
 
 
 def as_json(result: GateResult) -> str:
-    """Return the result for machines: the verdict, and each check with its figure, interval, limit and verdict."""
+    """Return the result as JSON: the verdict, and each check with its figure, interval, limit and verdict."""
     checks = [
         {
             "name": check.name,

@@ -68,19 +68,19 @@ _HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M
 _TOLD_APART_BY = tuple(name for name in CONFIGURATION_COLUMNS if name not in (*_SHOWN_CONFIGURATION, "chip"))
 _LEGEND = "* on the accuracy-FRM frontier   ≈ interval overlaps a neighbour's   ! ratio uncertain, see frm.unstable"
 TOP1_FLOAT = "top1_float"
-"""Column: the accuracy that the run carries, which for a quantised network can be the float network's."""
+"""Column: the accuracy recorded in the run, which for a quantised network can be that of the float network."""
 _FRM, _TOP1, _MODEL = FRM.column, TOP1.column, MODEL.column
 
 
 def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the benchmarks of a tidy frame, ranked by FRM within each configuration.
 
-    `rank` is 1 for the lowest FRM (ties share the better rank; NaN has none) and `frontier` says
-    whether the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). `close` marks models whose
-    FRM interval overlaps that of the row before or after: their order may be chance. `frm_common` is FRM
-    against the baseline in the widest precision of the device (`common_baseline`), `top1` the accuracy of the network
-    in its own precision, and `top1_float` the figure that the run carries. Rows without FRM
-    stay, at the end of their configuration. The input is not changed.
+    `rank` is 1 for the lowest FRM (ties share the better rank, NaN has no rank). `frontier` is true
+    if the model is Pareto-optimal in accuracy and FRM there (paper eq. 5). `close` marks models whose
+    FRM interval overlaps that of the row before or after, so that their order may be chance. `frm_common` is FRM
+    relative to the baseline in the widest precision of the device (`common_baseline`), `top1` is the accuracy of the
+    network in its precision, and `top1_float` the accuracy recorded in the run. Rows without FRM
+    are kept at the end of their configuration. The input is not changed.
     """
     board = frame.reindex(
         columns=[
@@ -113,7 +113,7 @@ def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _overlaps(board: pd.DataFrame) -> pd.Series:
-    """Return which rows, sorted by configuration and FRM, have an interval that overlaps a neighbour's."""
+    """Return a mask of the rows, sorted by configuration and FRM, whose interval overlaps a neighbour's."""
     low, high = (board[metric.column] for metric in (FRM_LOW, FRM_HIGH))
     beside_last = (board["_group"] == board["_group"].shift()) & (high.shift() >= low)
     return beside_last | beside_last.shift(-1, fill_value=False)
@@ -126,7 +126,7 @@ def _against_common_baseline(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against FRM") -> Figure:
-    """Return the accuracy-FRM scatter of a `leaderboard`, one colour and one frontier line a configuration."""
+    """Return the accuracy-FRM scatter of a `leaderboard`, with one colour and one frontier line per configuration."""
     figure = go.Figure()
     for index, (name, rows) in enumerate(board.groupby("configuration", sort=False)):
         known = rows.dropna(subset=[_FRM, _TOP1])
@@ -143,7 +143,7 @@ def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against F
 
 
 def terminal_table(board: pd.DataFrame) -> Group:
-    """Return the leaderboard for a terminal, one table a configuration; a star marks the accuracy-FRM frontier."""
+    """Return the leaderboard for a terminal, one table per configuration; a star marks the accuracy-FRM frontier."""
     tables: list[RenderableType] = [
         _terminal_configuration(str(name), rows) for name, rows in board.groupby("configuration", sort=False)
     ]
@@ -151,7 +151,7 @@ def terminal_table(board: pd.DataFrame) -> Group:
 
 
 def markdown(board: pd.DataFrame, failures: Mapping[str, str] | None = None, *, top: int = 10) -> str:
-    """Return a summary for a run's description: the `top` models by configuration and every failure with its reason."""
+    """Return a summary for a run's description: the `top` models per configuration and each failure with its reason."""
     lines: list[str] = []
     for name, rows in board.groupby("configuration", sort=False):
         lines += [f"**{_plain(str(name))}**", "", _row(_HEADINGS), _row(["---:", "---", *["---:"] * 7])]
@@ -168,7 +168,7 @@ def markdown(board: pd.DataFrame, failures: Mapping[str, str] | None = None, *, 
 
 
 def _readable(words: pd.DataFrame) -> list[str]:
-    """Name each row's configuration by what people call it, and by more only where that is ambiguous."""
+    """Return a short name for each row's configuration, with more detail only if that is ambiguous."""
     shown = list(_SHOWN_CONFIGURATION)
     for extra in _TOLD_APART_BY:
         if words.groupby(shown)[extra].nunique().gt(1).any():
@@ -224,7 +224,7 @@ def _records(rows: pd.DataFrame) -> Sequence[Mapping[str, object]]:
 
 
 def _cells(row: Mapping[str, object]) -> list[str]:
-    """Format one row under `_HEADINGS`: numbers with fixed digits, a dash where one is not known."""
+    """Format one row for `_HEADINGS`: numbers with fixed digits, a dash for unknown values."""
     signs = {"*": row["frontier"], "≈": row["close"], "!": _text(row[UNSTABLE.column])}
     marks = "".join(sign for sign, applies in signs.items() if applies)
     digits = {FRM: 3, LATENCY_P50: 2, MEMORY_PEAK: 1, GMACS: 3, PARAMS_M: 2, TOP1: 2}
@@ -233,7 +233,7 @@ def _cells(row: Mapping[str, object]) -> list[str]:
 
 
 def _protocol(row: Mapping[str, object]) -> str:
-    """Name the measuring protocol with its launches: default, 5 launches."""
+    """Return the measurement protocol with its launches: default, 5 launches."""
     launches = _number(row[LATENCY_LAUNCHES.column], 0)
     counted = "" if launches == "–" else f"{launches} launch{'' if launches == '1' else 'es'}"
     return ", ".join(part for part in (_text(row[PROTOCOL.column]), counted) if part) or "–"
@@ -253,5 +253,5 @@ def _text(value: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Escape what Markdown or HTML would act on."""
+    """Escape characters that are special in Markdown or HTML."""
     return markdown_sentence(text)

@@ -1,6 +1,6 @@
-"""The report as one HTML file: opens offline, prints, and draws inside MLflow's sandboxed artifact viewer.
+"""The report as one HTML file: opens offline, prints, and works inside MLflow's sandboxed artifact viewer.
 
-plotly.js is in it once; the content security policy in its head forbids every request. Figures
+plotly.js is included once. The content security policy in the page's head forbids all requests. Figures
 are drawn by the same scripts as on the /frm page, in the reader's light or dark theme.
 """
 
@@ -58,14 +58,14 @@ def _static(name: str) -> str:
 
 
 def _bundle(names: Iterable[str]) -> str:
-    """Return the modules as one: they import by name only, so that imports and exports can be dropped."""
+    """Return the modules as one script: they import by name only, so imports and exports can be removed."""
     modules = "\n".join(_static(name) for name in names)
     without_imports = re.sub(r"^import \{[^}]*\} from .*;\n", "", modules, flags=re.MULTILINE)
     return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
 
 
 def _data(contents: Contents, figures: Mapping[str, Figure]) -> str:
-    """Return what the scripts draw as JSON in which no character can end the script element."""
+    """Return the data for the scripts as JSON in which no character can end the script element."""
     drawn = {key: _drawing(figure) for key, figure in figures.items()}
     names = {FRM.column: METRIC_NAMES[FRM.column]}
     data = {"boards": contents.boards, "baseline": contents.baseline, "figures": drawn, "styles": STYLES}

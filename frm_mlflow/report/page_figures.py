@@ -1,4 +1,4 @@
-"""Figures that only the report page has: places on a heat map beside the ratios."""
+"""Figures that only the report page has: a heat map of ranks next to that of the ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_ROWS = 80
 
 
 def rank_heat_map(board: pd.DataFrame) -> Figure | None:
-    """Return each model's place by FRM on each configuration, from the `frm` analysis's leaderboard."""
+    """Return each model's rank by FRM on each configuration, from the `frm` analysis's leaderboard."""
     ranked = board.dropna(subset=["rank"])
     if ranked.empty:
         return None

@@ -79,7 +79,7 @@ td.words{white-space:normal}tbody td:first-child{min-width:6.5rem;max-width:9rem
 
 
 def paper_page(report: AnalysisReport) -> str:
-    """Return the page of the paper's tables, the paper's figures beside ours."""
+    """Return the page with the paper's tables, showing the paper's figures next to ours."""
     result = report.results["paper"]
     tables = {key: result.tables[key] for key in TITLES if key in result.tables}
     links = "".join(f"<a href='#{key}'>{escape(_label(key, tables))}</a>" for key in tables)
@@ -123,7 +123,7 @@ def _section(key: str, table: pd.DataFrame) -> str:
 
 
 def _html(table: pd.DataFrame) -> str:
-    """Return a table with the paper's columns and ours under two headings; ± and ranges join their number."""
+    """Return a table with the paper's columns and ours under two headings; ± and range ends join their number."""
     columns = _merged([str(name) for name in table.columns])
     groups = [_group(head) for head, _ in columns]
     first = "".join(
@@ -160,7 +160,7 @@ def _runs(groups: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _merged(names: list[str]) -> list[tuple[str, str]]:
-    """Return each column with the one that holds its spread (`X ±`) or its upper end (`X to`), "" without one."""
+    """Return each column with the name of its spread column (`X ±`) or upper-end column (`X to`), "" if it has none."""
     spreads = {name for name in names if _bare(name).endswith((" ±", " to"))}
     found = []
     for name in names:

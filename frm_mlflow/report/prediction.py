@@ -1,4 +1,4 @@
-"""Predictions, recommendations, plans and evaluations as files: CSV, Markdown and self-contained figures."""
+"""Writes predictions, recommendations, plans and evaluations to files: CSV, Markdown and self-contained figures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from frm_mlflow.prediction import Evaluation, Plan, Prediction, Recommendation
 from frm_mlflow.report.figures import Figure, colour, page_of, titled
 
 POSSIBLE = 0.1
-"""Models that are on the frontier with a lower probability are not listed in the terminal."""
+"""Minimum frontier probability for a model to be listed in the terminal."""
 MOST_ROWS = 20
 
 PredictionResult: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
 
 def render(result: PredictionResult, directory: Path) -> list[Path]:
-    """Write every table as CSV, `summary.md` and, where there is one to draw, `figures.html`."""
+    """Write every table as CSV, `summary.md` and, if there is a figure to draw, `figures.html`."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, table in result.tables().items():
@@ -43,7 +43,7 @@ def render(result: PredictionResult, directory: Path) -> list[Path]:
 
 
 def terminal_table(result: PredictionResult) -> Table | None:
-    """Return the models of an answer for a terminal, or None for an evaluation, which the sentences describe."""
+    """Return the models of a result for a terminal, or None for an evaluation, which is described in sentences."""
     if isinstance(result, Evaluation | Plan):
         return None
     prediction = result if isinstance(result, Prediction) else result.prediction
@@ -63,7 +63,7 @@ def terminal_table(result: PredictionResult) -> Table | None:
 
 
 def _shown(result: Prediction | Recommendation) -> pd.DataFrame:
-    """Return the rows for a terminal: the candidates, or the models that may be on the frontier, the fastest first."""
+    """Return the rows for a terminal: the candidates, or the models that may be on the frontier, fastest first."""
     if isinstance(result, Recommendation):
         return result.tables()["candidates"]
     models = result.tables()["models"]
@@ -82,7 +82,7 @@ def figures_of(result: PredictionResult) -> Mapping[str, Figure]:
 
 
 def frontier_figure(models: pd.DataFrame, *, absolute: bool) -> Figure:
-    """Return accuracy over predicted latency (or its ratio to the baseline) with intervals, shaded by frontier odds."""
+    """Return accuracy over predicted latency (or its ratio to the baseline) with intervals, shaded by probability."""
     cost = "latency_ms" if absolute else "ratio_latency"
     low, high = ("latency_low_ms", "latency_high_ms") if absolute else ("ratio_latency_low", "ratio_latency_high")
     known = models.dropna(subset=[cost, "top1"])

@@ -1,7 +1,7 @@
 """The benchmarks of some experiments, prepared once for each version of the data.
 
-What the page asks for is then a selection of rows: a filter change reads no run and computes
-no configuration again.
+Page requests then only select rows: changing a filter does not read any run or recompute
+any configuration.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ Positions: TypeAlias = NDArray[np.intp]
 class Snapshot:
     """One version of the data.
 
-    `rows` are the usable benchmarks, each model once a configuration. `configurations` has a row
-    for each configuration: the columns of `KEY_COLUMNS`, `tier`, `source`, `label`, `models` and,
+    `rows` are the usable benchmarks, each model once per configuration. `configurations` has one row
+    per configuration: the columns of `KEY_COLUMNS`, `tier`, `source`, `label`, `models` and,
     as its index, a key that stays the same when more benchmarks arrive.
     """
 
@@ -44,7 +44,7 @@ class Snapshot:
         return self.rows.iloc[self.positions[key]]
 
     def counts(self) -> str:
-        """Return how much the snapshot holds, in words: the page and the report both show this."""
+        """Return the size of the snapshot as text, which both the page and the report show."""
         measured = int((self.rows[SOURCE.column] == SOURCE_MEASURED).sum())
         return (
             f"{count(len(self.rows), 'benchmark')} ({measured} measured here, {len(self.rows) - measured} imported) of "
@@ -54,7 +54,7 @@ class Snapshot:
         )
 
     def common_baselines(self, baseline: str) -> dict[str, CommonBaseline]:
-        """Return, by configuration, the baseline in the device's widest precision; configurations in it are absent."""
+        """Return the baseline in the device's widest precision for each configuration except those already in it."""
         is_baseline = (self.rows[MODEL.column] == baseline).to_numpy()
         places = {
             key: int(index[is_baseline[index]][0]) for key, index in self.positions.items() if is_baseline[index].any()
@@ -72,8 +72,8 @@ class Snapshot:
 def prepare(frame: pd.DataFrame, *, digest: str) -> Snapshot:
     """Return the snapshot of a tidy frame.
 
-    Devices that republish a sibling's job keep their rows: on the page somebody looks for the
-    device by its name, and nothing is averaged over devices.
+    Devices that republish a sibling's job keep their rows, because users look for a
+    device by its name on the page, and nothing is averaged over devices.
     """
     rows, left_out = usable_rows(frame, AnalysisOptions(count_duplicates=True))
     rows = rows.iloc[np.argsort(rows[MODEL.column].to_numpy(dtype=str), kind="stable")]
