@@ -1,4 +1,4 @@
-"""The joints: each module runs one command's stages, from checked settings to logged results.
+"""Connects the other packages: each module runs one command's stages, from validated settings to logged results.
 
-Only this package sees all the others; they do not see each other.
+Only this package imports all the others. They do not import each other.
 """

@@ -1,4 +1,4 @@
-"""`accuracy=measured`: the images are checked before anything is timed, and run through what was timed."""
+"""`accuracy=measured`: images are checked before anything is timed and run through the timed exported model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFERENCE_PRECISION = "fp32"
 
 @dataclass(frozen=True)
 class MeasuredAccuracy:
-    """Accuracy of the timed artefact and, in another precision than fp32, what was lost against that."""
+    """Accuracy of the timed exported model and, in precisions other than fp32, the loss relative to fp32."""
 
     accuracy: Accuracy
     reference: Accuracy | None
@@ -35,18 +35,18 @@ class MeasuredAccuracy:
 
 
 def has_own_weights(model: ModelConfig) -> bool:
-    """Whether the model comes with weights of its own; the zoo's are random and have no accuracy."""
+    """Return whether the model has its own weights; the zoo's are random and have no meaningful accuracy."""
     by_default = "own" if model.source == "target" or model.source in FILE_SOURCES else "random"
     return (model.weights or by_default) == "own"
 
 
 def images_for(plan: BenchmarkPlan, artefact: Path) -> LabelledImages | None:
-    """Return the images that the plan's accuracy is to be measured on, None where it is published.
+    """Return the images for measuring the plan's accuracy; None if the published one is used.
 
     Raises
     ------
     ConfigError
-        Where the images do not fit the model, or the model's weights are random.
+        If the images do not fit the model, or the model's weights are random.
     """
     config = plan.settings.accuracy
     if config.mode == "published" or (plan.is_baseline and not has_own_weights(plan.settings.model)):

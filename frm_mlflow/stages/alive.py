@@ -1,4 +1,4 @@
-"""Which process runs a sweep, so that resuming leaves one that is still at it alone."""
+"""Identifies the process that runs a sweep, so that resuming does not interfere with one that is still running."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from frm_mlflow.tracking.lease import is_alive
 
 
 def runner_tags() -> dict[str, str]:
-    """Return the tags by which this process is recognised as the one that runs a sweep."""
+    """Return the tags that identify this process as the one running a sweep."""
     pid = os.getpid()
     return {schema.HOST.key: platform.node(), schema.PROCESS.key: f"{pid} {psutil.Process(pid).create_time():.2f}"}
 
 
 def refuse_if_alive(run_id: str, *, host: str, process: str) -> None:
-    """Refuse to take over a sweep whose process still runs on this host.
+    """Refuse to take over a sweep whose process is still running on this host.
 
     Raises
     ------
     ConfigError
-        With the process; nothing has been touched then.
+        If it is running; the message names the process, and nothing has been changed.
     """
     if host == platform.node() and is_alive(process):
         pid = process.partition(" ")[0]

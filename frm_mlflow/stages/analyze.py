@@ -1,4 +1,4 @@
-"""`frm-mlflow analyze`: query, compute, and log one analysis run with all that was found."""
+"""`frm-mlflow analyze`: query, compute, and log one analysis run with all results."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class AnalyzeConfig:
 
     @property
     def names(self) -> list[str]:
-        """The analyses by name."""
+        """Return the names of the analyses."""
         return listed(self.analysis)
 
 
 def analyze(config: DictConfig) -> None:
-    """Run the analyses that `config` names and log them to one run.
+    """Run the analyses in `config` and log them to one run.
 
     Raises
     ------
     ConfigError
-        For an unknown analysis or option.
+        If an analysis or option is unknown.
     DataError
-        Where there is nothing to analyse, or none of the analyses could be answered.
+        If there is nothing to analyse, or none of the analyses could be computed.
     """
     settings = checked(AnalyzeConfig, config, where="analyze")
     names = settings.names

@@ -1,4 +1,4 @@
-"""`frm-mlflow cache`: what is in the cache of exported models, and making room."""
+"""`frm-mlflow cache`: lists the cache of exported models and frees space in it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from frm_mlflow.export.cache import ArtefactCache, CacheEntry
 
 
 def show(*, as_json: bool) -> int:
-    """List the exports, newest use first."""
+    """List the exports, most recently used first."""
     entries = ArtefactCache().entries()
     _print(entries, title=f"{len(entries)} exports, {decimal(sum(e.bytes for e in entries))}", as_json=as_json)
     return 0
 
 
 def prune(*, older_than_days: float, as_json: bool) -> int:
-    """Remove the exports that were not used for `older_than_days`, and list them."""
+    """Remove the exports not used for `older_than_days`, and list them."""
     age = timedelta(days=older_than_days)
     removed = ArtefactCache().prune(older_than=age, now=datetime.now(timezone.utc))
     _print(removed, title=f"removed {len(removed)}, {decimal(sum(e.bytes for e in removed))}", as_json=as_json)

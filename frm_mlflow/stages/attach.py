@@ -1,4 +1,4 @@
-"""`frm-mlflow attach`: a logged model beside a baseline, logged to its run or below it."""
+"""`frm-mlflow attach`: benchmarks a logged model against a baseline and logs to its run or a child run."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ logger = redact.logger(__name__)
 COMPONENTS = MappingProxyType(
     {"FLOPs": schema.RATIO_FLOPS, "latency": schema.RATIO_LATENCY, "memory": schema.RATIO_MEMORY}
 )
-"""The ratios that FRM is the geometric mean of."""
+"""The ratios whose geometric mean is FRM."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FrmResult:
-    """One benchmark that was logged: its FRM, all metrics and tags by their `schema` keys, and where they went.
+    """One logged benchmark: its FRM, all metrics and tags by their `schema` keys, and where they were logged.
 
-    `frm` is None if a component is missing (FLOPs that cannot be counted, say); `seconds` is what the benchmark took.
+    `frm` is None if a component is missing (such as FLOPs that cannot be counted). `seconds` is how long it took.
     """
 
     frm: float | None
@@ -64,7 +64,7 @@ class FrmResult:
 
     @property
     def missing(self) -> str:
-        """Why there is no FRM: the components that it lacks."""
+        """Return why there is no FRM: the missing components."""
         lacking = [name for name, ratio in COMPONENTS.items() if ratio.key not in self.metrics]
         uncounted = self.tags.get(schema.UNCOUNTED_OPS.key)
         reason = f": operators that are not counted: {uncounted}" if uncounted and "FLOPs" in lacking else ""
@@ -73,7 +73,7 @@ class FrmResult:
 
 @dataclass(frozen=True)
 class Benchmarked:
-    """A record with the files that go with it, and the measurement that it was made from."""
+    """A record with its files and the measurement that it was created from."""
 
     record: BenchmarkRecord
     attachments: Attachments
@@ -81,16 +81,16 @@ class Benchmarked:
 
 
 def attach(config: DictConfig) -> None:
-    """Benchmark the logged model that `config` names and log the result to its run, or to one below it.
+    """Benchmark the logged model in `config` and log the result to its run, or to a child run.
 
     Raises
     ------
     ConfigError
-        For settings or a model that cannot be used.
+        If the settings or the model cannot be used.
     TrackingError
-        Where the server does not answer or refuses; nothing is measured where it does not answer.
+        If the server does not respond or rejects a request; nothing is measured if it does not respond.
     FrmError
-        Where the benchmark fails.
+        If the benchmark fails.
     """
     asked = checked(AttachConfig, config, where="attach")
     client = server.connect(asked.tracking.uri)
@@ -131,19 +131,19 @@ def attach(config: DictConfig) -> None:
 
 
 def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *, scratch: Path) -> Benchmarked:
-    """Measure `subject` and `baseline` in turns on this machine.
+    """Measure `subject` and `baseline` alternately on this machine.
 
     Parameters
     ----------
     config
         Settings with `device`, `runtime`, `precision`, `measure`, `tracking` and `batch_size`.
     scratch
-        Directory for the subject's own exports, which are not kept.
+        Directory for the exports of the subject, which are not kept.
 
     Raises
     ------
     FrmError
-        Where the device is another one, the export is refused or the benchmark fails.
+        If the device is a different one, the export is rejected or the benchmark fails.
     """
     plan = plan_of(subject, baseline, config)
     with devices.opened(config.device) as host:
@@ -160,7 +160,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
 
 
 def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> BenchmarkPlan:
-    """Return the plan of one benchmark; a user's file counts by its content, wherever it lies."""
+    """Return the plan of one benchmark; a user's file is identified by its content, not by its path."""
     chosen = BenchConfig(
         model=subject,
         device=config.device,
@@ -180,7 +180,7 @@ def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> Benchma
 def result_of(
     record: BenchmarkRecord, run_id: str | None, model_id: str | None, *, seconds: float | None = None
 ) -> FrmResult:
-    """Return the result of a benchmark that was logged to `run_id`, None if it is kept on disk."""
+    """Return the result of a benchmark that was logged to `run_id`; None if it is kept on disk."""
     return FrmResult(
         frm=record.metrics.get(schema.FRM.key),
         metrics=MappingProxyType(dict(record.metrics)),

@@ -1,4 +1,4 @@
-"""`frm-mlflow bench`: plan and check everything first, then run the sweep under one parent run."""
+"""`frm-mlflow bench`: plans and checks everything first, then runs the sweep under one parent run."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from frm_mlflow.tracking.views import print_links
 from frm_mlflow.zoo.recipe import check_name
 
 LONGEST_NAME = 120
-"""Characters of a run's name; what it sweeps is in the parameters in full."""
+"""Maximum length of a run's name; the parameters contain the full sweep."""
 
 SHARED_SWEEP: ContextVar[OpenSweep | None] = ContextVar("SHARED_SWEEP", default=None)
 """The parent run that all jobs of a Hydra multirun log under."""
 
 
 def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence[str] = ()) -> None:
-    """Benchmark what `config` names and log it.
+    """Run the benchmarks in `config` and log them.
 
     Parameters
     ----------
     overrides
-        The command line's overrides that led to `config`.
+        The command-line overrides from which `config` was composed.
     search_path
-        Overrides of `hydra.searchpath` among them: where a user's own groups are found.
+        Those overrides that set `hydra.searchpath`, where a user's own groups are found.
 
     Raises
     ------
     ConfigError
-        For settings, names or a device that cannot be used; nothing is measured or logged then.
+        If settings, names or a device cannot be used; nothing is measured or logged then.
     TransportError
-        Where a device elsewhere cannot be reached or lacks something; nothing is measured then.
+        If a remote device cannot be reached or lacks a requirement; nothing is measured then.
     TrackingError
-        Where the tracking server does not answer; nothing is measured then.
+        If the tracking server does not respond; nothing is measured then.
     SweepError
-        At the end, where a benchmark FAILED.
+        At the end, if a benchmark FAILED.
     """
     compose = composer(search_path)
     plans = plan_benchmarks(config, overrides, compose)
@@ -70,7 +70,7 @@ def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence
 
 
 def find_user_code(models: Iterable[ModelConfig]) -> None:
-    """Put the working directory on the path of this process and its workers, after the libraries, for a user's code."""
+    """Append the working directory to the module path of this process and its workers, to find a user's code."""
     directory = str(Path.cwd())
     if any(model.source == "target" for model in models) and directory not in sys.path:
         sys.path.append(directory)
@@ -79,7 +79,7 @@ def find_user_code(models: Iterable[ModelConfig]) -> None:
 def _with_runtime_of(
     device: Device, host: Host, config: DictConfig, overrides: Sequence[str], compose: Compose
 ) -> tuple[BenchmarkPlan, ...]:
-    """Return the plans with the runtime that `runtime=auto` stands for on this GPU, and print which and why."""
+    """Return the plans with `runtime=auto` resolved for this GPU, and print the chosen runtime and the reason."""
     kept = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
 
     def settings(name: str) -> RuntimeConfig:
@@ -110,8 +110,8 @@ def _bench_on(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> Non
 
 
 def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
-    """Run a sweep of its own: with a plan before it, and a leaderboard and analyses after it."""
-    # Imported here: a fleet's job logs under another process's sweep, and does without what this costs.
+    """Run a standalone sweep: show the plan before it, and the leaderboard and analyses after it."""
+    # Imported here because a fleet's job logs under another process's sweep and need not pay for this import.
     from frm_mlflow.stages.publish import publish
     from frm_mlflow.stages.schedule import read_past, schedule, show
 
@@ -134,15 +134,15 @@ def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
 
 
 def composer(search_path: Sequence[str] = ()) -> Compose:
-    """Return what composes the configuration of a benchmark within a Hydra application."""
+    """Return a function that composes the configuration of a benchmark within a Hydra application."""
     return lambda words: hydra.compose("bench", overrides=[*search_path, *words])
 
 
 @contextmanager
 def shared_sweep(config: DictConfig) -> Iterator[None]:
-    """Open one parent run for all jobs of a multirun; when they are done, publish its leaderboard, and analyse.
+    """Open one parent run for all jobs of a multirun; when they are done, publish its leaderboard and run analyses.
 
-    With `dry_run` nothing is opened: each job, or the launcher for all of them, shows what would run.
+    With `dry_run` no run is opened: each job, or the launcher for all of them, shows what would run.
     """
     from frm_mlflow.stages.publish import publish
 
@@ -177,14 +177,14 @@ def shared_sweep(config: DictConfig) -> Iterator[None]:
 
 
 def multirun_name(config: DictConfig) -> str:
-    """Return the name of a multirun's parent: what it sweeps, as `multirun · model=resnet18,levit_128s · runtime=…`."""
+    """Return the name of a multirun's parent, with its sweeps: `multirun · model=resnet18,levit_128s · runtime=…`."""
     swept = [w for w in config.hydra.overrides.task if "," in w.partition("=")[2] and not is_of_the_sweep(w)]
     name = " · ".join(["multirun", *swept])
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def multirun_hash(config: DictConfig) -> str:
-    """Return what tells a multirun from others: all that was asked for, in any order, but how it is run and logged."""
+    """Return a hash that identifies a multirun: all settings in any order, except how it is run and logged."""
     return content_hash({"multirun": sorted(w for w in config.hydra.overrides.task if not is_of_the_sweep(w))})
 
 
@@ -209,9 +209,9 @@ def _opened(
 
 
 def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *, resume: bool) -> str | None:
-    """Return the run to go on with: the one that is configured, else the newest unfinished one of the same sweep.
+    """Return the run to continue: the configured one, else the newest unfinished one of the same sweep.
 
-    What waits on disk for this server is sent first: it is measured, and is not measured again.
+    Results spooled on disk for this server are sent first, so that they are not measured again.
     """
     if resume:
         log.resend(only=client.tracking_uri)
@@ -222,18 +222,18 @@ def _resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *,
 
 
 def refuse_running(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
-    """Refuse to resume a sweep whose process still runs here, also one of an earlier version, which has no lease."""
+    """Refuse to resume a sweep whose process still runs here, even one of an earlier version without a lease."""
     if resume and parent is not None:
         host, process = log.runner_of(client, parent)
         refuse_if_alive(parent, host=host, process=process)
 
 
 def analyze_after(sweep: OpenSweep, names: Any, *, baseline: str) -> None:
-    """Run the analyses that are asked for over the sweep's experiment, whatever became of its benchmarks.
+    """Run the requested analyses over the sweep's experiment, whether or not its benchmarks succeeded.
 
-    Ratios are taken to the sweep's own `baseline`.
+    Ratios are relative to the sweep's `baseline`.
 
-    What they cannot answer is said and does not hide how the sweep itself ended.
+    Failed analyses are reported and do not hide the outcome of the sweep itself.
     """
     from frm_mlflow.stages.analyze import analyze
     from frm_mlflow.stages.history import listed

@@ -1,4 +1,4 @@
-"""Settings composed by Hydra for a caller who is no Hydra application, or is one of their own."""
+"""Composes settings with Hydra for a caller that is not a Hydra application, or is a different one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from frm_mlflow.stages.plan import with_model
 
 
 def composed(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the configuration `conf/NAME.yaml` under these overrides."""
+    """Return the configuration `conf/NAME.yaml` with these overrides."""
     with _own_hydra():
         return compose(name, overrides=list(overrides))
 
 
 def zoo_model(name: str) -> ModelConfig:
-    """Return the settings of a network by its name in the zoo, or by `timm:NAME` or `torchvision:NAME`.
+    """Return the settings of a network by its zoo name, or by `timm:NAME` or `torchvision:NAME`.
 
     Raises
     ------
     ConfigError
-        For a name that no library could have; Hydra's own error lists the names of the zoo.
+        If no library can have such a name; Hydra's error lists the names in the zoo.
     """
     return checked(BenchConfig, composed("bench", with_model([], name)), where="bench").model
 
 
 @contextmanager
 def _own_hydra() -> Iterator[None]:
-    """Use Hydra with our configuration and leave the caller's own Hydra application as it was."""
+    """Use Hydra with our configuration and leave the caller's Hydra application unchanged."""
     outer, base = GlobalHydra.instance().hydra, VersionBase.instance().version_base
     GlobalHydra.instance().clear()
     try:

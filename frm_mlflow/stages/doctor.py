@@ -1,4 +1,4 @@
-"""`frm-mlflow doctor`: what hardware, runtimes, meters and server are here, and what is missing for more."""
+"""`frm-mlflow doctor`: reports available hardware, runtimes, meters and server, and what is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from frm_mlflow.worker.energy import energy_meter
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked for: whether it is there, what was found, and what to do for it."""
+    """Result of one check: whether the item is available, details, and how to get it."""
 
     subject: str
     present: bool
@@ -34,7 +34,7 @@ class Finding:
 _ASK_S = 20.0
 _AT_ONCE = 4
 _SAME_START = {"torch_export": "torch", "torchscript": "torch"}
-"""Runtimes whose tiny network is another one's."""
+"""Runtimes that use another runtime's tiny network."""
 _PROCESSOR = devices.Device("cpu", "cpu", "cpu", "", "cpu")
 RUNTIME_PACKAGES = {
     "torch": ("torch", "bench"),
@@ -47,11 +47,11 @@ RUNTIME_PACKAGES = {
     "litert": ("ai-edge-litert", "litert"),
     "executorch": ("executorch", "executorch"),
 }
-"""The distribution that runs each runtime's artefacts, and the extra that installs it."""
+"""Distribution that runs each runtime's exported models, and the extra that installs it."""
 
 
 def examine() -> dict[str, Any]:
-    """Return all findings by section, as plain containers."""
+    """Return all findings by section, as plain dicts and lists."""
     hardware = devices.probe()
     auto = DeviceConfig(name="auto", tier=None, kind="auto")
     device = devices.resolve(auto, hardware=hardware, known=devices.known_devices())
@@ -67,7 +67,7 @@ def examine() -> dict[str, Any]:
 
 
 def show(findings: dict[str, Any]) -> None:
-    """Print the findings for a person."""
+    """Print the findings in human-readable form."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for section, rows in findings.items():
         table.add_row("", f"[bold]{section}[/]")
@@ -146,7 +146,7 @@ def _ssh() -> Finding:
 
 
 def _adb() -> Finding:
-    """Say which phones adb sees; its server is started by that, as by any use of adb."""
+    """Return the phones that adb detects; as with any use of adb, this starts its server."""
     found = shutil.which("adb")
     if found is None:
         return Finding("adb", False, "no adb", "apt install adb, for device=phone")

@@ -1,4 +1,4 @@
-"""The catalogue's networks as MLflow's external models, so that its Models page compares them across devices."""
+"""Registers the catalogue's networks as MLflow external models, so that its Models page compares them by device."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ logger = redact.logger(__name__)
 
 
 def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:
-    """Let a logged benchmark of a catalogue's network belong to the experiment's external model of that name.
+    """Link a logged benchmark of a catalogue network to the experiment's external model with that name.
 
-    A benchmark that waits on disk is not linked. Whatever goes wrong here, the run is complete all
-    the same: a warning says so, and the benchmark counts as finished.
+    A benchmark that is spooled on disk is not linked. If anything fails here, the run is still
+    complete: a warning is logged, and the benchmark counts as finished.
     """
     facts = facts_for(model)
     if outcome.kept is not None or outcome.run_id is None or facts is None:
@@ -28,5 +28,5 @@ def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig
         link(sweep.client, outcome.run_id, model_id, record)
     except TrackingError as error:
         logger.warning("the benchmark is logged, but not linked to a model: %s", error)
-    except Exception:  # the result is on the server already: nothing may turn it into a failure
+    except Exception:  # the result is already on the server, so nothing may turn it into a failure
         logger.warning("the benchmark is logged, but not linked to a model", exc_info=True)

@@ -1,4 +1,4 @@
-"""`frm-mlflow gate`: may this model be shipped to this device? By interval, with an exit code for CI."""
+"""`frm-mlflow gate`: decides by interval whether a model may be shipped to a device, with an exit code for CI."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ from frm_mlflow.tracking.models import StoredModel
 logger = redact.logger(__name__)
 
 GITHUB_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""GitHub Actions shows what is appended to the file that this variable names."""
+"""Environment variable with the path of a file; GitHub Actions displays the text appended to it."""
 
 
 class GateFailedError(FrmError):
-    """The candidate is beyond a limit."""
+    """Raised if the candidate exceeds a limit."""
 
     exit_code = 1
 
 
 class GateUndecidedError(FrmError):
-    """What is known does not decide."""
+    """Raised if the evidence is not sufficient for a decision."""
 
     exit_code = 2
 
 
 def gate(config: DictConfig) -> None:
-    """Decide about `config.candidate`, write the summaries, mark the version, and raise unless it passes.
+    """Decide on `config.candidate`, write the summaries, mark the version, and raise unless it passes.
 
     Raises
     ------
     GateFailedError
-        Where a limit is exceeded (exit code 1).
+        If a limit is exceeded (exit code 1).
     GateUndecidedError
-        Where an interval reaches over its limit, nothing could be measured, the server does not answer, or
-        the registry does not let the account read the model or mark it (exit code 2).
+        If an interval includes its limit, nothing could be measured, the server does not respond, or
+        the account has no permission in the registry to read or mark the model (exit code 2).
     ConfigError
-        For settings that cannot be used (exit code 2).
+        If the settings cannot be used (exit code 2).
     """
     asked = checked(GateConfig, config, where="gate")
     try:
@@ -64,17 +64,17 @@ def gate(config: DictConfig) -> None:
 
 
 def decide(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = None) -> GateResult:
-    """Return the verdict over what can be measured or is known; an error in between leaves it undecided.
+    """Return the verdict on the available evidence; an error along the way leaves it undecided.
 
     Parameters
     ----------
     scratch
-        Folder for exports; by default one that is removed.
+        Folder for exports; by default a temporary one.
 
     Raises
     ------
     ConfigError
-        For settings that cannot be used.
+        If the settings cannot be used.
     """
     try:
         found = gathered(asked, client, scratch=scratch)
@@ -82,7 +82,7 @@ def decide(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = No
         raise
     except FrmError as error:
         found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
-    except Exception as error:  # left alone it would end the process with 1, which says that the candidate fails
+    except Exception as error:  # otherwise the process would exit with 1, which means that the candidate fails
         logger.error("the gate met an error that it does not know\n%s", traceback.format_exc())  # noqa: TRY400
         said = redact.text(f"{type(error).__name__}: {error}")
         found = Evidence(source="none", device=asked.device.name, reasons=(said,))
@@ -111,7 +111,7 @@ def _write(asked: GateConfig, result: GateResult) -> None:
 
 
 def _marked(client: MlflowClient, asked: GateConfig, candidate: StoredModel | None, result: GateResult) -> str:
-    """Set tag and alias on a registered candidate; return why that could not be done, "" where it was."""
+    """Set tag and alias on a registered candidate; return why this failed, or "" on success."""
     if candidate is None or candidate.version is None:
         wants_alias = asked.alias and result.verdict is Verdict.PASS
         return (
@@ -128,7 +128,7 @@ def _marked(client: MlflowClient, asked: GateConfig, candidate: StoredModel | No
 
 
 def _raise_unless_passed(result: GateResult, unmarked: str) -> None:
-    """Raise for the verdict; a candidate that passes but cannot be marked as the caller asked is no pass either."""
+    """Raise unless the verdict is a pass; a candidate that cannot be marked as requested does not pass either."""
     decisive = [check.sentence for check in result.checks if check.verdict is result.verdict]
     said = "; ".join([*(decisive or result.reasons), *([unmarked] if unmarked else [])])
     if result.verdict is Verdict.FAIL:

@@ -1,4 +1,4 @@
-"""What is known of a gate's candidate: measured in turns on this machine, tracked on the server, or predicted."""
+"""Evidence about a gate's candidate: measured alternately on this machine, tracked on the server, or predicted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of a candidate: latency, FRM and its latency over the other model's, where asked for."""
+    """Evidence about a candidate: latency, FRM and its latency relative to the other model, if requested."""
 
     source: str
     device: str
@@ -41,7 +41,7 @@ class Evidence:
     reasons: tuple[str, ...] = ()
 
     def checks(self, asked: GateConfig) -> tuple[Check, ...]:
-        """Return each limit that was asked for with what is known of its figure."""
+        """Return each requested limit with the evidence about its value."""
         missing = f"no {self.source} number" if self.source != "measured" else "a component could not be counted"
         wanted = (
             ("latency", asked.max_latency_ms, self.latency_ms, "ms"),
@@ -56,14 +56,14 @@ class Evidence:
 
 
 def gathered(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = None) -> Evidence:
-    """Return the numbers that `asked.numbers` wants; `auto` measures where this machine is the device.
+    """Return the numbers that `asked.numbers` selects; `auto` measures if this machine is the device.
 
-    Exports go to `scratch`, else to a folder that ends with the call.
+    Exports are written to `scratch`, else to a temporary folder that is removed after the call.
 
     Raises
     ------
     FrmError
-        Where they cannot be had.
+        If they are not available.
     """
     if asked.numbers in OF_THE_SERVER:
         return OF_THE_SERVER[asked.numbers](asked, client)
@@ -77,11 +77,11 @@ def gathered(asked: GateConfig, client: MlflowClient, *, scratch: Path | None = 
 
 
 def _measured(asked: GateConfig, client: MlflowClient, scratch: Path | None) -> Evidence:
-    """Measure until each verdict is clear, for `rounds` rounds at most.
+    """Measure until each verdict is clear, for at most `rounds` rounds.
 
-    A round measures the candidate in turns with the other model, and with the baseline where FRM
-    or nothing but latency is asked for. Each look at the numbers gets its share of the error that
-    `confidence` leaves, so that all of them together err no more often.
+    A round measures the candidate alternately with the other model, and with the baseline if FRM
+    or only latency is requested. Each check of the numbers gets its share of the error that
+    `confidence` allows, so that the total error of all checks does not exceed it.
     """
     device = _device_name(asked)
     confidence = 1 - (1 - asked.confidence) / asked.rounds
@@ -103,7 +103,7 @@ def _measured(asked: GateConfig, client: MlflowClient, scratch: Path | None) -> 
 
 
 def _evidence(against: list[Benchmarked], beside: list[Benchmarked], *, device: str, confidence: float) -> Evidence:
-    """Return what the rounds against the other model and beside the baseline say together."""
+    """Return the combined evidence of the rounds against the other model and against the baseline."""
     to_other, to_baseline = ([one.measurement for one in done] for done in (against, beside))
     frm = _frm(beside[-1].record.metrics, to_baseline, confidence=confidence) if beside else None
     return Evidence(
@@ -156,7 +156,7 @@ def _tracked(asked: GateConfig, client: MlflowClient) -> Evidence:
 
 
 def _predicted(asked: GateConfig, client: MlflowClient) -> Evidence:
-    """Predict both models on the device from what was measured of them, and of others, elsewhere."""
+    """Predict both models on the device from measurements of them, and of other models, on other devices."""
     asked_of = [uri for uri in (asked.candidate, asked.against) if uri is not None]
     stored = {uri: stored_model(client, uri) for uri in asked_of}
     names = {uri: found.name if found is not None else uri for uri, found in stored.items()}
@@ -191,13 +191,13 @@ def _predicted(asked: GateConfig, client: MlflowClient) -> Evidence:
 
 
 def _device_name(asked: GateConfig) -> str:
-    """Return the name of the device that is at hand; raise `DeviceMismatchError` where it is not the one asked for."""
+    """Return the name of the local device; raise `DeviceMismatchError` if it is not the requested one."""
     with devices.opened(asked.device) as host:
         return devices.resolve(asked.device, hardware=host.hardware, known=devices.known_devices()).name
 
 
 def _subject(client: MlflowClient, uri: str, scratch: Path, asked: GateConfig) -> ModelConfig:
-    """Return the model behind a URI, a file's path or a name of the zoo."""
+    """Return the model for a URI, a file path or a name in the zoo."""
     scratch.mkdir(exist_ok=True)
     stored = stored_model(client, uri)
     if stored is not None:
@@ -212,7 +212,7 @@ def _subject(client: MlflowClient, uri: str, scratch: Path, asked: GateConfig) -
 
 
 def stored_model(client: MlflowClient, uri: str) -> StoredModel | None:
-    """Return the model behind a URI of the server; None for a file and for a name of the zoo."""
+    """Return the model for a URI on the server; None for a file or a name in the zoo."""
     return models.find_model(client, uri) if uri.startswith(("models:/", "runs:/")) else None
 
 

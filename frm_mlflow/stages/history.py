@@ -1,4 +1,4 @@
-"""The benchmarks that the tracking server holds, read once for every command that needs them."""
+"""Reads the benchmarks on the tracking server, for all commands that need them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from frm_mlflow.tracking.query import BenchmarkFrame, benchmarks
 
 
 def listed(value: Any) -> list[str]:
-    """Return a setting that is one name, several separated by commas, or a list, as a list; null is no name."""
+    """Return a setting (one name, a comma-separated string or a list) as a list; null gives an empty list."""
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     return [str(name) for name in value or () if name is not None]
 
 
 def experiments_of(client: MlflowClient, asked: Any, tracking: TrackingConfig) -> list[str]:
-    """Return the experiments to read: those asked for, else the one of `mlflow run`, else the configured one."""
+    """Return the experiments to read: the requested ones, else that of `mlflow run`, else the configured one."""
     return listed(asked) or [project_experiment(client) or server.experiment_name(client, tracking.experiment)]
 
 
 def read_history(
     client: MlflowClient, experiments: Sequence[str], *, where: str, refresh: bool, out: Console
 ) -> BenchmarkFrame:
-    """Return the benchmark runs of `experiments` as a tidy frame, through the local cache unless `refresh`.
+    """Return the benchmark runs of `experiments` as a tidy frame, using the local cache unless `refresh` is set.
 
     Raises
     ------
     DataError
-        Where there are none, with what each filter removed.
+        If there are none; the message lists how many each filter removed.
     """
     with counting("reading benchmarks", out=out) as progress:
         return benchmarks(

@@ -1,4 +1,4 @@
-"""`frm-mlflow ingest`: a source's rows become benchmark runs below one parent run."""
+"""`frm-mlflow ingest`: logs a source's rows as benchmark runs below one parent run."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from frm_mlflow.tracking.bulk import BulkReport, log_records
 from frm_mlflow.tracking.views import print_links
 
 SHOWN = 12
-"""Rows of a count that a terminal shows."""
+"""Maximum number of rows per count shown in a terminal."""
 LISTED = 10_000
-"""Rows that were left out and that `json=true` lists one by one; the run's table has them all."""
+"""Maximum number of skipped rows listed individually with `json=true`; the run's table has all of them."""
 
 
 def ingest(config: DictConfig) -> None:
-    """Import the source that `config` names and log each of its benchmarks once.
+    """Import the source in `config` and log each of its benchmarks once.
 
     Raises
     ------
     ImportFileError
-        Where the file is broken, hostile or not what its name says; nothing is logged then.
+        If the file is corrupt, malicious or not of the type that its name indicates; nothing is logged then.
     DataError
-        No row of the source can be imported, or some could not be logged; the same command again logs the rest.
+        If no row can be imported, or some could not be logged; running the command again logs the rest.
     """
     settings = checked(IngestConfig, config, where="ingest")
     out = console()
@@ -124,12 +124,12 @@ def _sentences(imported: Import, logged: BulkReport | None) -> list[str]:
 
 
 def asdict_of(item: LeftOut) -> dict[str, str]:
-    """Return a row that was left out as a row of a table."""
+    """Return a skipped row as a row of a table."""
     return {"file": item.file, "row": item.row, "reason": item.reason}
 
 
 def _left_out_sentences(imported: Import) -> list[str]:
-    """Return a sentence per reason with the number of rows and the first of them; at most `SHOWN`."""
+    """Return one sentence per reason with the number of rows and the first of them; at most `SHOWN` sentences."""
     lines = []
     for reason, number in list(imported.reasons.items())[:SHOWN]:
         first = next(item for item in imported.left_out if item.reason == reason)

@@ -1,4 +1,4 @@
-"""How a Hydra job ends: one sentence and an exit code, without Hydra's own lines around it."""
+"""Ends a Hydra job with one sentence and an exit code, without Hydra's own output around it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLACES = "TMPDIR, XDG_CACHE_HOME, XDG_DATA_HOME or FRM_CACHE_DIR"
 
 @contextmanager
 def hydra_job() -> Iterator[None]:
-    """End the process with the error's message and exit code; in a multirun let Hydra go on with the next job."""
+    """End the process with the error's message and exit code; in a multirun let Hydra continue with the next job."""
     try:
         yield
     except Exception as error:
@@ -35,14 +35,14 @@ def hydra_job() -> Iterator[None]:
 
 
 def is_explained(error: BaseException) -> bool:
-    """Whether a sentence tells a person what to do about `error`: a traceback would only hide it."""
+    """Return whether the message of `error` explains how to fix it, so that a traceback would only hide it."""
     if isinstance(error, (FrmError, HydraException, OmegaConfBaseException)):
         return True
     return _is_of_a_place(error) or _is_of_the_server(error) or _missing_extra(error) is not None
 
 
 def sentence(error: BaseException) -> str:
-    """Return what a person needs of `error`: without Hydra's search path, its grammar's address and its advice."""
+    """Return the useful part of `error`: without Hydra's search path, the link to its grammar and its advice."""
     if _is_of_a_place(error):
         return redact.text(f"{error}. Make room there, or set {_PLACES} to a folder that can be written.")
     if _is_of_the_server(error):
@@ -66,19 +66,19 @@ def _no_such_name(error: MissingConfigException) -> str:
 
 
 def _missing_extra(error: BaseException) -> str | None:
-    """Return the extra that installs what could not be imported."""
+    """Return the extra that installs the missing package."""
     return extra_of(error.name or "") if isinstance(error, ModuleNotFoundError) else None
 
 
 def exit_code(error: BaseException) -> int:
-    """Return the exit code: an FrmError's own, 2 for a refused configuration or a missing extra, else 1."""
+    """Return the exit code: that of an FrmError, 2 for an invalid configuration or a missing extra, else 1."""
     if isinstance(error, FrmError):
         return error.exit_code
     return 2 if isinstance(error, (HydraException, OmegaConfBaseException, ModuleNotFoundError)) else 1
 
 
 def _is_of_a_place(error: BaseException) -> bool:
-    """Whether a folder is full, read-only or not ours."""
+    """Return whether the cause is a folder that is full, read-only or not accessible to us."""
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return True
     return isinstance(error, OSError) and error.errno in _PLACE_ERRORS

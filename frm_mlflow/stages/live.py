@@ -1,4 +1,4 @@
-"""`log_frm`: a model that lives in this process beside a baseline, logged to a run that exists."""
+"""`log_frm`: benchmarks a model in this process against a baseline and logs to an existing run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from frm_mlflow.tracking import server
 from frm_mlflow.tracking.join import find_run
 
 LONGEST_REASON = 200
-"""Characters of a converter's reason that reach the user."""
+"""Maximum length of a converter's error that is shown to the user."""
 
 
 def log_frm(
@@ -43,14 +43,14 @@ def log_frm(
     model_id: str | None = None,
     overrides: Sequence[str] = (),
 ) -> FrmResult | None:
-    """Benchmark a live model beside a baseline on this machine and log the result to the active run.
+    """Benchmark a live model against a baseline on this machine and log the result to the active run.
 
-    In distributed training rank 0 does, and the result on the other ranks is None.
+    In distributed training only rank 0 does so, and the result on the other ranks is None.
 
-    The model is not changed: it is exported as it is in eval mode, and the export is measured in
-    processes of its own. A model that cannot be exported (a detector, say) is measured in eager
-    torch instead, and a line says so. Its mode, device and gradients and the random states of
-    Python, NumPy and torch stay as they are. One line on stderr gives FRM and what the benchmark took.
+    The model is not changed. It is exported in eval mode, and the export is measured in
+    separate processes. A model that cannot be exported (such as a detector) is measured in eager
+    torch instead, and a line reports it. The model's mode, device and gradients and the random states of
+    Python, NumPy and torch are preserved. One line on stderr reports FRM and how long the benchmark took.
 
     Parameters
     ----------
@@ -59,38 +59,38 @@ def log_frm(
         or not) or an ONNX `ModelProto`.
     example_input
         Arguments of one call: a tensor or array, a tuple of arguments, or a dict of keyword
-        arguments. Not needed for ONNX. The shapes that it has are the shapes that are measured.
+        arguments. Not needed for ONNX. Its shapes are the ones that are measured.
     device
-        A name of `conf/device/`; `auto` recognises this machine.
+        A name in `conf/device/`; `auto` recognises this machine.
     baseline
-        Reference model of the ratios, by its name in the zoo.
+        Reference model for the ratios, by its name in the zoo.
     runtime
-        What the export runs in: onnxruntime, torch_export, torchscript, openvino, ...
+        Runtime that runs the export: onnxruntime, torch_export, torchscript, openvino, ...
     measure
-        The protocol, by its name in `conf/measure/`: quick (seconds), default, paper, rigorous.
+        Name of the protocol in `conf/measure/`: quick (seconds), default, paper, rigorous.
     batch_size
-        Samples in one call; the example is cut or repeated to it.
+        Number of samples per call; the example is truncated or repeated to this size.
     name
-        What the result calls the model; by default its class.
+        Name of the model in the result; by default its class.
     prefix
-        Put before every metric and tag key.
+        Prefix of every metric and tag key.
     step
-        Step of the metrics, for a model that is benchmarked again and again.
+        Step of the metrics, for a model that is benchmarked repeatedly.
     run_id
         The run to log to; by default the active one.
     model_id
-        MLflow's LoggedModel that the metrics belong to as well.
+        MLflow LoggedModel to which the metrics also belong.
     overrides
-        Further settings as on the command line: ["measure.runs=50", "runtime.threads=1"].
+        Additional settings as on the command line: ["measure.runs=50", "runtime.threads=1"].
 
     Raises
     ------
     ConfigError
-        Without an active run or an example input, for a setting that does not exist or a model
-        that cannot be measured; the message says what to do.
+        If there is no active run or no example input, a setting does not exist, or a model
+        cannot be measured; the message explains how to fix it.
     FrmError
-        Where the export or the benchmark fails, or the server does not take the result: then it is kept on disk, the
-        message says where, and `frm-mlflow resend` logs it to the run later.
+        If the export or the benchmark fails, or the server does not accept the result. In the last case
+        it is kept on disk, the message says where, and `frm-mlflow resend` logs it to the run later.
 
     Examples
     --------
@@ -118,13 +118,13 @@ def log_frm(
 
 
 def is_other_rank() -> bool:
-    """Whether this process is a rank of torch's distributed training other than 0."""
+    """Return whether this process is a rank other than 0 in torch's distributed training."""
     distributed = sys.modules.get("torch.distributed")
     return bool(distributed and distributed.is_available() and distributed.is_initialized() and distributed.get_rank())
 
 
 def sentence(result: FrmResult) -> str:
-    """Return the one line that a training script prints about a benchmark that was logged."""
+    """Return the line that a training script prints about a logged benchmark."""
     name, cost = result.record.model, f"{result.seconds or 0:.0f} s"
     if result.frm is not None:
         return f"FRM {result.frm:.4g} of '{name}' was logged to run {result.run_id} ({cost})."
@@ -135,14 +135,14 @@ def sentence(result: FrmResult) -> str:
 
 
 def say(line: str) -> None:
-    """Print one line beside whatever the script prints; no setting of the loggers hides it."""
+    """Print one line among the script's output; logger settings cannot hide it."""
     sys.stderr.write(" ".join(line.split()) + "\n")
     sys.stderr.flush()
 
 
 @contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Put the random states of Python, NumPy and torch back as they were."""
+    """Restore the random states of Python, NumPy and torch on exit."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that scripts seed
     torch = sys.modules.get("torch")
     cpu = torch.get_rng_state() if torch else None
@@ -164,7 +164,7 @@ def random_state_kept() -> Iterator[None]:
 def _benchmark(
     model: Any, example: Any, scratch: Path, config: AttachConfig, *, name: str | None, baseline: str
 ) -> Benchmarked:
-    """Measure a live model beside a baseline: in the chosen runtime, or in eager torch if it cannot be exported."""
+    """Measure a live model against a baseline: in the chosen runtime, or in eager torch if it cannot be exported."""
     reference = zoo_model(baseline)
     try:
         subject = live_model(model, example, scratch, name=name, batch_size=config.batch_size)
@@ -180,7 +180,7 @@ def _benchmark(
 
 
 def pickled_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:
-    """Return a live module as a pickle for our own workers, which run it as Python does.
+    """Return a live module as a pickle for our own workers, which run it as ordinary Python code.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def active_run_id() -> str:
     Raises
     ------
     ConfigError
-        Where there is none.
+        If there is none.
     """
     run = mlflow.active_run()
     if run is None:
@@ -219,24 +219,24 @@ def settings(
     measure: str = "default",
     overrides: Sequence[str] = (),
 ) -> AttachConfig:
-    """Return the settings under these names of `conf/`, checked.
+    """Return the validated settings with these names in `conf/`.
 
     Raises
     ------
     ConfigError
-        For an unknown key; Hydra's own error for an unknown name lists the known ones.
+        If a key is unknown; for an unknown name, Hydra's error lists the valid ones.
     """
     chosen = [f"device={device}", f"baseline={baseline}", f"runtime={runtime}", f"measure={measure}"]
     return checked(AttachConfig, composed("attach", [*chosen, *overrides]), where="settings")
 
 
 def live_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:
-    """Return a model of the caller's process as settings that can be exported, its file in `scratch`.
+    """Return a model from the caller's process as settings that can be exported, with its file in `scratch`.
 
     Raises
     ------
     ConfigError
-        For anything but a torch module or an ONNX model.
+        If it is neither a torch module nor an ONNX model.
     """
     if hasattr(model, "SerializeToString"):
         from frm_mlflow.export.onnx_file import saved_inputs

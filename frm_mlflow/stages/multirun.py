@@ -1,7 +1,7 @@
-"""One parent run for all jobs of a Hydra multirun, and no launcher that would make them disturb each other.
+"""Opens one parent run for all jobs of a Hydra multirun, and rejects launchers that make jobs disturb each other.
 
-Hydra calls a job at a time and skips `on_multirun_end` where a job failed, so the parent is
-opened by a callback and closed by the command line, whatever happened in between.
+Hydra calls one job at a time and skips `on_multirun_end` if a job failed, so the parent is
+opened by a callback and closed by the command line, whatever happens in between.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OURS = "hydra_plugins.frm_mlflow_launchers."
 
 FOLDER_PREFIX = "frm-multirun-"
 FOLDER_VARIABLE = "FRM_MLFLOW_MULTIRUN"
-"""Where Hydra writes its `multirun.yaml` (conf/hydra_quiet.yaml)."""
+"""Environment variable with the folder of Hydra's `multirun.yaml` (conf/hydra_quiet.yaml)."""
 
 _SCOPE: ContextVar[ExitStack | None] = ContextVar("_SCOPE", default=None)
 
@@ -45,13 +45,13 @@ class SweepCallback(Callback):
             refuse_side_by_side(config.hydra.launcher)
             if scope is not None:
                 scope.enter_context(shared_sweep(config))
-        except FrmError as error:  # of which Hydra would make a warning, and go on
+        except FrmError as error:  # Hydra would turn it into a warning and continue
             sys.stderr.write(f"frm-mlflow: {sentence(error)}\n")
             raise SystemExit(exit_code(error)) from error
 
 
 def refuse_side_by_side(launcher: DictConfig) -> None:
-    """Raise `ConfigError` for a launcher that runs jobs at the same time without regard to their devices."""
+    """Raise `ConfigError` for a launcher that runs jobs in parallel without regard to their devices."""
     target = str(launcher.get("_target_"))
     if target not in ONE_AT_A_TIME and not target.startswith(OURS):
         name = target.split(".")[1].removeprefix("hydra_").removesuffix("_launcher") if "." in target else target
@@ -64,10 +64,10 @@ def refuse_side_by_side(launcher: DictConfig) -> None:
 
 @contextmanager
 def scope() -> Iterator[None]:
-    """Close, when it is left, the parent run that a multirun opened within.
+    """Close, on exit, the parent run that a multirun opened inside this scope.
 
-    Hydra writes its `multirun.yaml`, which holds the whole configuration, to a folder that nobody else can read
-    and that ends with the scope.
+    Hydra writes its `multirun.yaml`, which contains the full configuration, to a folder that no other user can read
+    and that is removed with the scope.
     """
     with signals_as_interrupt(), ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))

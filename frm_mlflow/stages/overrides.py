@@ -1,7 +1,7 @@
-"""The words of a command line, made into overrides that Hydra's grammar accepts.
+"""Converts the words of a command line to overrides that Hydra's grammar accepts.
 
-A path or a name is taken as the shell gives it, whatever characters it holds: quoting is done here, by the type that
-the settings declare for the key. Lists, dictionaries, sweeps, interpolations and quotes written for Hydra still work.
+A path or a name is used as the shell passes it, whatever characters it contains. It is quoted here by the type that
+the settings declare for the key. Lists, dictionaries, sweeps, interpolations and quotes meant for Hydra still work.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ SETTINGS: Mapping[str, str] = {
 }
 """The class that declares each command's settings."""
 OTHER_NAMES: Mapping[str, Mapping[str, str]] = {"gate": {"model": "candidate"}}
-"""Keys that a command takes under another name."""
+"""Keys that a command accepts under another name."""
 DEEPEST = 20
-"""Brackets within brackets that a value may have."""
+"""Maximum nesting depth of brackets in a value."""
 
 TAKE_A_VALUE = frozenset(
     "--cfg -c --package -p --config-path -cp --config-name -cn --config-dir -cd --info -i".split()  # noqa: SIM905
 )
-"""Hydra's own options that a value follows."""
+"""Hydra's options that are followed by a value."""
 HYDRAS_OWN = TAKE_A_VALUE | {"--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun"}
 ALONE = {"--run": "--run", "-r": "--run", "--multirun": "--multirun", "-m": "--multirun"}
 ALONE |= {"--cfg": "--cfg", "-c": "--cfg", "--info": "--info", "-i": "--info"}
-"""Options of which Hydra takes one at a time, by how they may be written."""
+"""Mutually exclusive options of Hydra, by their possible spellings."""
 COMPLETION = ("--shell-completion", "-sc")
 
 _KEY = re.compile(
@@ -56,7 +56,7 @@ _OPTION = re.compile(r"--(?P<key>[A-Za-z_][\w./@-]*)(=(?P<value>.*))?", re.DOTAL
 
 
 class Kind(Enum):
-    """What a key's value is."""
+    """Type of a key's value."""
 
     GROUP = "a name of a group"
     TEXT = "text"
@@ -68,7 +68,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Word:
-    """One override as it was typed: `+model.kwargs.width=3`."""
+    """One override as typed: `+model.kwargs.width=3`."""
 
     prefix: str
     key: str
@@ -80,16 +80,16 @@ class Word:
 
 
 def overrides_of(command: str, arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command as Hydra's: its options first, then overrides that its grammar accepts.
+    """Return a command's arguments in Hydra's form: its options first, then overrides that its grammar accepts.
 
-    `--key value`, `--key=value` and `--flag` stand for `key=value` and `flag=true`: `mlflow run` passes parameters
+    `--key value`, `--key=value` and `--flag` mean `key=value` and `flag=true`, because `mlflow run` passes parameters
     that way.
 
     Raises
     ------
     ConfigError
-        For a word that sets nothing, a key that the command does not have, or a value that no setting of its kind
-        can have.
+        If a word sets nothing, the command does not have a key, or a value is not valid for the type of
+        its setting.
     """
     if any(word in COMPLETION for word in arguments):
         return list(arguments)
@@ -105,7 +105,7 @@ def prepared(command: str, words: Sequence[str]) -> list[str]:
 
 
 def _sorted_out(command: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return Hydra's own options, with their values, and all else as `key=value` words."""
+    """Return Hydra's options with their values, and all other arguments as `key=value` words."""
     options: list[str] = []
     words: list[str] = []
     rest = list(arguments)
@@ -134,7 +134,7 @@ def _refuse_together(options: Sequence[str]) -> None:
 
 
 def _option_value(command: str, key: str, rest: list[str]) -> str:
-    """Take the value of `--key` from the words that follow; a flag needs none."""
+    """Return the value of `--key`, removed from the remaining words; a flag needs none."""
     kind = kinds(command).get(key)
     if kind is Kind.FLAG:
         return rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
@@ -224,7 +224,7 @@ def _is_of_hydra(key: str) -> bool:
 
 
 def _prefix(word: Word, keys: Mapping[str, Kind], key: str) -> str:
-    """Return the prefix by which Hydra takes the word: entries of a dictionary are added, all else is replaced."""
+    """Return the prefix that Hydra needs for the word: dictionary entries are added, everything else is replaced."""
     if word.prefix == "~":
         return "~"
     return "" if key in keys else "++"
@@ -258,7 +258,7 @@ def _without_value(command: str, text: str) -> str:
 
 
 def options_of(group: str) -> list[str]:
-    """Return the names that a configuration group has."""
+    """Return the names in a configuration group."""
     files = resources.files("frm_mlflow.conf").joinpath(group).iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
@@ -318,7 +318,7 @@ def _other(key: str, value: str) -> str:
 
 
 def _pairs(key: str, value: str) -> str | None:
-    """Return a dictionary or list of which an item breaks the grammar with that item quoted; None if it is neither."""
+    """Return a dictionary or list with the items quoted that violate the grammar; None if it is neither."""
     inner, ends = value.strip()[1:-1], (value.strip()[:1], value.strip()[-1:])
     if ends == ("[", "]"):
         return f"[{','.join(_other(key, part.strip()) for part in _parts(inner))}]"
@@ -331,7 +331,7 @@ def _pairs(key: str, value: str) -> str | None:
 
 
 def _is_hydras(value: str) -> bool:
-    """Return whether Hydra reads a text as it is: a plain one, one in quotes for Hydra, or an interpolation."""
+    """Return whether Hydra can read a text unchanged: plain text, text quoted for Hydra, or an interpolation."""
     override = parsed(value)
     if override is None or override.is_sweep_override():
         return False
@@ -340,7 +340,7 @@ def _is_hydras(value: str) -> bool:
 
 
 def parsed(value: str) -> Override | None:
-    """Return a value as Hydra reads it; None if its grammar does not allow it."""
+    """Return a value as parsed by Hydra; None if its grammar does not allow it."""
     if _depth(value) > DEEPEST:
         return None
     try:
@@ -350,7 +350,7 @@ def parsed(value: str) -> Override | None:
 
 
 def _parts(value: str) -> list[str]:
-    """Return the parts of a value between its commas, leaving alone those within brackets and quotes."""
+    """Split a value at its commas, ignoring commas inside brackets and quotes."""
     parts, depth, within = [""], 0, ""
     for before, letter in zip(" " + value, value, strict=False):
         if within:
@@ -377,7 +377,7 @@ def _depth(value: str) -> int:
 
 
 def quoted(text: str) -> str:
-    """Return `text` as the value of an override, whatever characters it holds.
+    """Return `text` quoted as the value of an override, whatever characters it contains.
 
     Hydra reads backslashes literally, except those before a quote.
     """

@@ -1,7 +1,7 @@
-"""What a sweep will run: every model on every runtime and precision, the baseline first.
+"""Plans what a sweep will run: every model on every runtime and precision, the baseline first.
 
-Each benchmark gets the very configuration that Hydra would have composed had it been asked for
-alone, so a child run's config artifact is a command line that repeats it.
+Each benchmark gets exactly the configuration that Hydra would have composed if it had been requested
+on its own, so a child run's config artifact is a command line that repeats it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ LIBRARIES = ("torchvision", "timm")
 OF_THE_SWEEP = ("resume", "json", "dry_run", "analysis", "max_drift")
 """Settings that concern a sweep as a whole."""
 SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
-"""Names that stand for several models."""
+"""Names for sets of several models."""
 
 AUTO, DEFAULT_RUNTIME = "auto", "onnxruntime"
-"""`runtime=auto` follows the device; this is what it stands for on a processor."""
+"""`runtime=auto` depends on the device; on a CPU it means the default runtime."""
 
 Compose = Callable[[list[str]], DictConfig]
 
 
 @dataclass(frozen=True)
 class BenchmarkPlan:
-    """One benchmark to run: its checked settings and the same as plain containers."""
+    """One benchmark to run: its validated settings, and the same settings as plain dicts and lists."""
 
     settings: BenchConfig
     resolved: dict[str, Any]
@@ -40,20 +40,20 @@ class BenchmarkPlan:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is the reference model's own benchmark."""
+        """Return whether this is the benchmark of the reference model."""
         return self.settings.model == self.baseline
 
     @property
     def label(self) -> str:
-        """`model · runtime · precision`, for progress and messages."""
+        """Return `model · runtime · precision`, for progress and messages."""
         s = self.settings
         return f"{s.model.name} · {s.runtime.name} · {s.precision.name}"
 
     def config_hash(self, *, device: str, chip: str) -> str:
-        """Hash of all that decides what is measured; a resumed sweep skips by it."""
+        """Return a hash of everything that determines what is measured; a resumed sweep skips finished runs by it."""
         keys = ("model", "runtime", "precision", "measure", "accuracy", "baseline")
         settings = {key: self.resolved[key] for key in keys}
-        # What 0.1.0 did not have counts only if it is set, so that its unfinished sweeps can be resumed.
+        # Settings that 0.1.0 did not have count only if they are set, so that its unfinished sweeps can be resumed.
         settings["model"] = {k: v for k, v in settings["model"].items() if v or k not in ("inputs", "axes", "example")}
         return content_hash({"device": device, "chip": chip} | settings)
 
@@ -61,23 +61,23 @@ class BenchmarkPlan:
 def plan_benchmarks(
     config: DictConfig, overrides: Sequence[str], compose: Compose, *, automatic: str = DEFAULT_RUNTIME
 ) -> tuple[BenchmarkPlan, ...]:
-    """Return the benchmarks that `config` asks for, grouped by runtime and precision, baseline first.
+    """Return the benchmarks in `config`, grouped by runtime and precision, baseline first.
 
     Parameters
     ----------
     config
         The composed `bench` configuration.
     overrides
-        The command line's overrides that led to it.
+        The command-line overrides from which it was composed.
     compose
         Composes the `bench` configuration for a list of overrides (`hydra.compose`).
     automatic
-        The runtime that `runtime=auto` stands for.
+        The runtime that `runtime=auto` resolves to.
 
     Raises
     ------
     ConfigError
-        For an unknown key, or a name that is in no group (Hydra's own error lists the valid ones).
+        If a key is unknown or a name is in no group (Hydra's error lists the valid ones).
     """
     asked = checked(BenchConfig, config, where="bench")
     kept = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
@@ -93,12 +93,12 @@ def plan_benchmarks(
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """Return `names` with the sets (`paper`, `catalogue`) spelled out, each model once."""
+    """Return `names` with the sets (`paper`, `catalogue`) expanded, each model once."""
     return list(dict.fromkeys(model for name in names for model in SETS.get(name, (name,))))
 
 
 def is_of_the_sweep(override: str) -> bool:
-    """Whether an override says how a sweep is run and logged, not what is measured."""
+    """Return whether an override affects how a sweep is run and logged, not what is measured."""
     return key_of(override) in OF_THE_SWEEP or key_of(override).split(".")[0] == "tracking"
 
 
@@ -113,7 +113,7 @@ def _choose(overrides: Sequence[str], **groups: str) -> list[str]:
 
 
 def with_model(overrides: Sequence[str], name: str) -> list[str]:
-    """Choose the model `name`; of the model's own settings only the input's size and the seed carry over."""
+    """Replace the model with `name`; of the model settings, only the input size and the seed are kept."""
     carried = {"model.input_size", "model.seed"}
     rest = [
         o for o in overrides if key_of(o) != "model" and (not key_of(o).startswith("model.") or key_of(o) in carried)
@@ -126,7 +126,7 @@ def with_model(overrides: Sequence[str], name: str) -> list[str]:
 
 
 def _plans(configs: Sequence[DictConfig]) -> list[BenchmarkPlan]:
-    """Plan the benchmarks of one runtime and precision, each once; the first is the baseline's."""
+    """Plan the benchmarks of one runtime and precision, each once; the first is that of the baseline."""
     baseline = checked(BenchConfig, configs[0], where="bench").model
     once: dict[str, DictConfig] = {}
     for config in configs:

@@ -1,4 +1,4 @@
-"""`frm-mlflow predict`, `recommend` and `plan`: read the history, compute, log one prediction run."""
+"""`frm-mlflow predict`, `recommend` and `plan`: read the history, compute, and log one prediction run."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ Answer: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
 @dataclass(frozen=True)
 class QuestionConfig:
-    """What `predict`, `recommend` and `plan` share: the target, the history to read and the options."""
+    """Settings shared by `predict`, `recommend` and `plan`: the target, the history to read and the options."""
 
     tracking: TrackingConfig
     target: str
     chip: str = ""
     tier: str = ""
     target_runtime: str = ""
-    """Not `runtime`, which is a group of Hydra's."""
+    """Runtime on the target; not called `runtime`, which is a Hydra group."""
     target_precision: str = ""
     compute_unit: str = ""
     sources: Any = None
@@ -80,7 +80,7 @@ class RecommendConfig(QuestionConfig):
     """The settings of `frm-mlflow recommend` (`conf/recommend.yaml`)."""
 
     constraints: Constraints = field(default_factory=Constraints)
-    """Takes the limits from the four keys below, which are short to type."""
+    """Filled from the four keys below, which are shorter to type."""
     max_latency_ms: float | None = None
     min_top1: float | None = None
     max_memory_mib: float | None = None
@@ -92,7 +92,7 @@ class PlanConfig(QuestionConfig):
     """The settings of `frm-mlflow plan` (`conf/plan.yaml`)."""
 
     plan: PlanOptions = field(default_factory=PlanOptions)
-    """Takes the budget from the key below, which is short to type."""
+    """Filled from the key below, which is shorter to type."""
     budget: int = 5
 
 
@@ -105,7 +105,7 @@ def predict(config: DictConfig) -> None:
     Raises
     ------
     DataError
-        Where the history cannot answer; the message says what is missing.
+        If the history is not sufficient; the message lists what is missing.
     """
     settings = checked(PredictConfig, config, where="predict")
     if settings.evaluate:
@@ -115,12 +115,12 @@ def predict(config: DictConfig) -> None:
 
 
 def recommend(config: DictConfig) -> None:
-    """Name the most accurate model that keeps the limits on the target with the confidence asked for.
+    """Recommend the most accurate model that meets the limits on the target with the requested confidence.
 
     Raises
     ------
     DataError
-        Where the history cannot answer; the message says what is missing.
+        If the history is not sufficient; the message lists what is missing.
     """
     settings = checked(RecommendConfig, config, where="recommend")
     _answer(
@@ -131,12 +131,12 @@ def recommend(config: DictConfig) -> None:
 
 
 def plan(config: DictConfig) -> None:
-    """Say which models to measure next on the target, as a command that measures them.
+    """Select the models to measure next on the target, and give the command that measures them.
 
     Raises
     ------
     DataError
-        Where the history cannot answer; the message says what is missing.
+        If the history is not sufficient; the message lists what is missing.
     """
     settings = checked(PlanConfig, config, where="plan")
 
@@ -157,7 +157,7 @@ def plan(config: DictConfig) -> None:
 
 
 def target_of(settings: QuestionConfig, frame: pd.DataFrame) -> Target:
-    """Return the target with the facts of the device catalogue, and what it can run from devices like it."""
+    """Return the target with facts from the device catalogue, and with what it can run, based on similar devices."""
     known = find(settings.target)
     given = Target(
         device=settings.target,
@@ -173,7 +173,7 @@ def target_of(settings: QuestionConfig, frame: pd.DataFrame) -> Target:
 
 
 def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
-    """Return the anchors: model to ms given by hand, names of models measured there, or None for all of these."""
+    """Return the anchors: latencies in ms by model, names of models measured there, or None for all of the latter."""
     if isinstance(value, Mapping):
         return {str(model): float(latency_ms) for model, latency_ms in value.items()}
     return None if value is None else listed(value)
@@ -219,7 +219,7 @@ def _answer(settings: QuestionConfig, what: str, compute: Compute) -> None:
 
 
 def _how_to_measure(answer: Answer) -> tuple[str, ...]:
-    """Return the command that checks a recommendation or carries out a plan, and what it needs."""
+    """Return the command that verifies a recommendation or carries out a plan, and its requirements."""
     if isinstance(answer, Plan):
         target, models, purpose = answer.target, answer.models, "Measure them"
     elif isinstance(answer, Recommendation):

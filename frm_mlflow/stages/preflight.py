@@ -1,4 +1,4 @@
-"""Before the first export: each runtime and precision of a sweep runs a tiny network on the device, or is refused."""
+"""Checks before the first export that each runtime and precision of a sweep can run a tiny network on the device."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from frm_mlflow.export import RUNTIMES
 from frm_mlflow.stages.plan import DEFAULT_RUNTIME
 
 ON_CUDA = (DEFAULT_RUNTIME, "torch")
-"""What `runtime=auto` tries on a GPU, in this order."""
+"""Runtimes that `runtime=auto` tries on a GPU, in this order."""
 
 _TIMEOUT_S = 120.0
 _proved_here: dict[str, Placed] = {}
-"""What this process has proved on this machine: a multirun asks once per runtime, not once per job."""
+"""Results of checks by this process on this machine: a multirun checks once per runtime, not once per job."""
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The runtime that `runtime=auto` stands for on a device, and why."""
+    """The runtime that `runtime=auto` resolves to on a device, and why."""
 
     runtime: str
     reason: str
 
 
 def refuse_what_cannot_run(host: Host, device: Device, pairs: Sequence[tuple[RuntimeConfig, PrecisionConfig]]) -> None:
-    """Raise for the runtimes and precisions that cannot run on the device; nothing was exported yet.
+    """Raise for the runtimes and precisions that cannot run on the device, before anything is exported.
 
     Raises
     ------
     ConfigError
-        With a sentence for each that cannot run: what was found, and the command that fixes it.
+        If any cannot run, with one sentence for each: the problem, and the command that fixes it.
     TransportError
         If the device cannot be reached.
     """
@@ -64,7 +64,7 @@ def prove(host: Host, device: Device, runtime: RuntimeConfig, precision: str) ->
     Raises
     ------
     DeviceMismatchError
-        If it ran elsewhere.
+        If it ran on a different device.
     WorkerError
         If it did not run; the message begins with the runtime's reason.
     MissingExtraError
@@ -84,7 +84,7 @@ def prove(host: Host, device: Device, runtime: RuntimeConfig, precision: str) ->
 
 
 def choose(host: Host, device: Device, settings: Callable[[str], RuntimeConfig], precision: str = "fp32") -> Choice:
-    """Return what `runtime=auto` stands for: on a GPU the first runtime that runs there, else ONNX Runtime.
+    """Return the runtime for `runtime=auto`: on a GPU the first one that works there, else ONNX Runtime.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def choose(host: Host, device: Device, settings: Callable[[str], RuntimeConfig],
     Raises
     ------
     ConfigError
-        If no runtime runs on the GPU, with the reason of each.
+        If no runtime works on the GPU, with the reason for each.
     """
     if device.kind != CUDA:
         return Choice(DEFAULT_RUNTIME, f"it is the default on {device.kind}")
@@ -115,7 +115,7 @@ def choose(host: Host, device: Device, settings: Callable[[str], RuntimeConfig],
 
 
 def reason_of(error: FrmError) -> str:
-    """Return the first line of an error; of a worker's, its own sentence."""
+    """Return the first line of an error; for a worker's error, the worker's own message."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, WorkerError):
         line = line.removesuffix(" (at 'preflight').").partition("preflight worker ")[2] or line

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a bar in a terminal, one line a benchmark elsewhere."""
+"""Progress display of a sweep: a bar in a terminal, otherwise one line per benchmark."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from rich.progress import (
 )
 
 Update = Callable[[str], None]
-"""Takes what is being done now."""
+"""Called with a description of the current step."""
 
 
 PIPE_WIDTH = 120
-"""Columns where nobody's terminal says how many there are."""
+"""Width in columns if the output is not a terminal."""
 
 
 def console() -> Console:
-    """Return the console for people: stderr, so that stdout stays for `json=true`."""
+    """Return the console for human-readable output: stderr, so that stdout is reserved for `json=true`."""
     out = Console(stderr=True)
     return out if out.is_terminal else Console(stderr=True, width=PIPE_WIDTH)
 
@@ -47,7 +47,7 @@ class SweepProgress:
 
     @contextmanager
     def running(self) -> Iterator[SweepProgress]:
-        """Show the bar, in a terminal, until the body is left."""
+        """Show the bar, if in a terminal, until the body is left."""
         if not self.out.is_terminal:
             yield self
             return
@@ -60,7 +60,7 @@ class SweepProgress:
                 self._bar = None
 
     def start(self, label: str) -> Update:
-        """Begin a benchmark; returns what reports the steps within it."""
+        """Begin a benchmark; return the function that reports its steps."""
         self._started = self.clock()
 
         def update(step: str) -> None:
@@ -71,7 +71,7 @@ class SweepProgress:
         return update
 
     def finish(self, line: str, *, seconds: float | None = None) -> None:
-        """End a benchmark with one line that stays; `seconds` where another process took them, 0 for none at all."""
+        """End a benchmark with a permanent line; `seconds` if another process ran it, 0 if it took no time at all."""
         self._done += 1
         took = self.clock() - self._started if seconds is None else seconds
         if self._bar is not None and self._task is not None:
@@ -82,16 +82,16 @@ class SweepProgress:
 
 
 Count = Callable[..., None]
-"""Takes how many are done, of how many, and optionally what is being done."""
+"""Called with the number done, the total, and optionally a description of the current step."""
 
 
 def _uncounted(*_: object) -> None:
-    """Take the place of a bar where nobody watches."""
+    """Do nothing, in place of a bar outside a terminal."""
 
 
 @contextmanager
 def counting(label: str, *, out: Console) -> Iterator[Count]:
-    """Show a bar with the time left, in a terminal, for work that counts its steps."""
+    """Show a bar with the remaining time, if in a terminal, for work that counts its steps."""
     if not out.is_terminal:
         yield _uncounted
         return

@@ -1,4 +1,4 @@
-"""What came of a sweep: its leaderboard, with all that is FINISHED below the parent run, and how its baseline moved."""
+"""Results of a sweep: a leaderboard of all FINISHED runs below the parent run, and the drift of its baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from frm_mlflow.tracking.query import benchmarks
 
 
 def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
-    """Print the leaderboard of all that is FINISHED; the parent run gets it, with figure and summary, when it ends."""
+    """Print the leaderboard of all FINISHED benchmarks; add it, a figure and a summary to the parent run at its end."""
     finished = finished_benchmarks(sweep)
     board = leaderboard.leaderboard(finished)
     failures = {outcome.name: outcome.reason for outcome in sweep.run.failures}
@@ -39,10 +39,10 @@ def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
 
 
 def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
-    """Return the sweep's finished benchmarks as a tidy frame: those on the server, whoever measured them, and ours.
+    """Return the sweep's finished benchmarks as a tidy frame: those on the server, from any process, and ours.
 
-    What an earlier part of a resumed sweep or a job on another host has measured is on the server only; what
-    waits on disk because the server does not answer is here only.
+    Measurements from an earlier part of a resumed sweep or a job on another host are only on the server. Those
+    spooled to disk because the server does not respond are only here.
     """
     here = frame.from_records(sweep.records, run_ids=sweep.run_ids)
     below = tag_is(MLFLOW_PARENT_RUN_ID, sweep.run.run_id)
@@ -60,7 +60,7 @@ def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
 def _summary(
     board: pd.DataFrame, failures: Mapping[str, str], drift: pd.DataFrame, moved: Sequence[str]
 ) -> log.Summary:
-    """Return what the parent run says: leaderboard and figure, how the baseline moved, whether it moved too far."""
+    """Return the parent run's summary: leaderboard and figure, the baseline's drift, whether it is too large."""
     tables = {"leaderboard": board, "drift": drift}
     return log.Summary(
         leaderboard.markdown(board, failures),
@@ -72,7 +72,7 @@ def _summary(
 
 
 def _moved(drift: pd.DataFrame, max_drift: float) -> list[str]:
-    """Say of each configuration whose baseline moved by more than `max_drift` by how much."""
+    """Return a sentence for each configuration whose baseline drifted by more than `max_drift`."""
     return [
         f"{row.baseline} on {row.device} · {row.runtime} · {row.precision} moved by {row.drift:+.0%} from the first of "
         f"{row.benchmarks} benchmarks to the last ({row.first_ms:.4g} ms, {row.last_ms:.4g} ms)"

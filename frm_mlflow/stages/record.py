@@ -1,4 +1,4 @@
-"""From a measurement to the record that is logged: ratios, FRM, accuracy and what they stand on."""
+"""Converts a measurement to the record that is logged: ratios, FRM, accuracy and the data behind them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COST_FACTS = {
     schema.PARAMS_M: "params_m",
     schema.ACTIVATIONS_M: "activations_m",
 }
-"""What an exporter counted, by the metric that carries it."""
+"""Maps each metric to the exporter's count that it reports."""
 
 
 _RATIO_RANGES = (
@@ -36,15 +36,15 @@ _RATIO_RANGES = (
     (schema.RATIO_MEMORY, schema.RATIO_MEMORY_LOW, schema.RATIO_MEMORY_HIGH),
 )
 LONGEST_RESOLUTION = 80
-"""Characters of the inputs' shapes in a configuration; longer ones are cut and end in their hash."""
+"""Maximum length of the input shapes in a configuration; longer ones are truncated and end in their hash."""
 DEFAULT_SIDE = 224
 NOT_OF_ONE_BENCHMARK = ("models", "runtimes", "precisions", *OF_THE_SWEEP)
-"""Settings of the sweep around a benchmark."""
+"""Settings that belong to the sweep, not to a single benchmark."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One finished measurement with the artefacts that it ran."""
+    """One finished measurement with the exported models that it ran."""
 
     measurement: Measurement
     artefact: Artefact
@@ -52,13 +52,13 @@ class Measured:
     start_time: datetime
     end_time: datetime
     accuracy: MeasuredAccuracy | None = None
-    """None where the accuracy is the published one."""
+    """None if the published accuracy is used."""
 
 
 def configuration_of(
     plan: BenchmarkPlan, device: Device, *, precision: str, version: str = "", inputs: Sequence[TensorSpec] = ()
 ) -> Configuration:
-    """Return the configuration that `plan` runs on; `precision` and `inputs` are what really runs."""
+    """Return the configuration that `plan` runs on; `precision` and `inputs` are the ones actually used."""
     settings = plan.settings
     return Configuration(
         device=device.name,
@@ -76,7 +76,7 @@ def configuration_of(
 def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> BenchmarkRecord:
     """Return the record of one measured benchmark.
 
-    Ratios to the baseline and FRM are there only where the baseline was measured beside it.
+    Ratios to the baseline and FRM are present only if the baseline was measured with it.
     """
     model = plan.settings.model
     version = measured.measurement.runtime_version
@@ -102,10 +102,10 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
 
 
 def resolution_of(model: ModelConfig, inputs: Sequence[TensorSpec] = ()) -> str:
-    """Return what the model was fed: `native`, a picture's side in pixels, or the shape of one sample.
+    """Return the model's input: `native`, the side of an image in pixels, or the shape of one sample.
 
-    A library's network has a size of its own, and so has a user's that takes pictures of 224 pixels, the default.
-    Whatever else a user's network takes is a choice, such as the length of a sequence: `1x16000`, or
+    The input is native if a library's network has its default size or a user's takes images of 224 pixels, the default.
+    Any other input of a user's network is spelled out, such as the length of a sequence: `1x16000`, or
     `ids=128,mask=128` for several inputs.
     """
     if model.input_size is not None:
@@ -197,7 +197,7 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
 
 
 def _float_nodes(artefact: Artefact) -> str:
-    """Say how much of a quantised network stayed in floating point; "" where nothing was quantised."""
+    """Return how much of a quantised network stayed in floating point; "" if nothing was quantised."""
     facts = artefact.facts
     if artefact.precision != "int8" or not facts.get("compute_nodes"):
         return ""

@@ -1,4 +1,4 @@
-"""`frm-mlflow device`: what a device elsewhere is, and making room on it."""
+"""`frm-mlflow device`: describes a remote device and frees space on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DAY_S = 86400.0
 
 
 def probe(overrides: Sequence[str], *, as_json: bool) -> int:
-    """Print what the device tells of itself, and the name that its runs would carry."""
+    """Print what the device reports about itself, and the device name that its runs would have."""
     config = _settings(overrides)
     with devices.opened(config) as host:
         found = devices.resolve(config, hardware=host.hardware, known=devices.known_devices())
@@ -39,7 +39,7 @@ def probe(overrides: Sequence[str], *, as_json: bool) -> int:
 
 
 def prune(overrides: Sequence[str], *, older_than_days: float, as_json: bool) -> int:
-    """Remove what was copied to the device and not used for so long."""
+    """Remove copies on the device that have not been used for `older_than_days`."""
     config = _settings(overrides)
     if config.transport == "local":
         raise ConfigError("device prune needs a device elsewhere; `frm-mlflow cache prune` removes exports here")

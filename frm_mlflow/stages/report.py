@@ -54,14 +54,14 @@ class ReportConfig:
 
 
 def report(config: DictConfig) -> None:
-    """Write the report that `config` describes, and log it to a run of its own.
+    """Write the report described by `config`, and log it to a separate run.
 
     Raises
     ------
     ConfigError
-        Where the output's folder does not exist.
+        If the output folder does not exist.
     DataError
-        Where there is no benchmark to report on.
+        If there are no benchmarks to report on.
     """
     settings = checked(ReportConfig, config, where="report")
     output = Path(settings.output)

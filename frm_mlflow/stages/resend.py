@@ -1,4 +1,4 @@
-"""`frm-mlflow resend`: logs what was kept on disk while the tracking server was away."""
+"""`frm-mlflow resend`: logs the results kept on disk while the tracking server was unavailable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from frm_mlflow.tracking import spool
 
 
 def resend(*, uri: str | None, as_json: bool = False) -> int:
-    """Log every waiting result exactly once; the exit code is 1 if some still wait or had to be set aside."""
+    """Log every pending result exactly once; return exit code 1 if some are still pending or were set aside."""
     report = spool.resend(uri=uri)
     if as_json:
         answer: dict[str, object] = {"sent": report.sent, "present": report.present}

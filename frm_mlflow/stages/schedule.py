@@ -1,4 +1,4 @@
-"""Plan first: what a sweep will run, what is done already, and how long it takes by past runs on this server."""
+"""The schedule of a sweep: what will run, what is already done, and the estimated time based on past runs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SAME_DEVICE = "other models on the device"
 
 @dataclass(frozen=True)
 class Step:
-    """One benchmark of a sweep before it runs."""
+    """One planned benchmark of a sweep."""
 
     label: str
     device: str
     done: str = ""
-    """The run that has measured it already below the sweep's parent; "" where it is to run."""
+    """The run below the sweep's parent that has already measured it; "" if it still has to run."""
     seconds: float | None = None
-    """Median of what it took in the past; None where the server knows nothing like it."""
+    """Median duration of comparable past runs; None if the server has none."""
     basis: str = ""
-    """What the past runs have in common with it."""
+    """What those past runs have in common with it."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class Schedule:
 
     steps: tuple[Step, ...]
     units: Mapping[str, float] = field(default_factory=dict)
-    """How many of a device there are; devices run at the same time, one is assumed where none is named."""
+    """Number of units per device, which run at the same time; one is assumed if a device is not listed."""
     side_by_side: bool = False
-    """Whether devices run at the same time (a fleet) or after each other."""
+    """Whether devices run at the same time (a fleet) or one after the other."""
 
     @property
     def to_run(self) -> list[Step]:
-        """The steps that are not done."""
+        """Return the steps that are not done."""
         return [step for step in self.steps if not step.done]
 
     @property
     def unknown(self) -> int:
-        """How many of those no past run gives an estimate for."""
+        """Return how many of those have no estimate from a past run."""
         return sum(step.seconds is None for step in self.to_run)
 
     def seconds_by_device(self) -> dict[str, float]:
-        """Return what is left on each device, as far as past runs tell."""
+        """Return the estimated remaining time per device, as far as past runs allow."""
         totals: dict[str, float] = {}
         for step in self.to_run:
             share = (step.seconds or 0.0) / max(1.0, self.units.get(step.device, 1.0))
@@ -66,12 +66,12 @@ class Schedule:
 
     @property
     def seconds(self) -> float:
-        """What is left until the sweep ends, as far as past runs tell."""
+        """Return the estimated time until the sweep ends, as far as past runs allow."""
         totals = list(self.seconds_by_device().values())
         return (max if self.side_by_side else sum)(totals) if totals else 0.0
 
     def sentence(self) -> str:
-        """Say in one sentence what will happen."""
+        """Return one sentence that summarises the schedule."""
         left, done = len(self.to_run), len(self.steps) - len(self.to_run)
         parts = [f"{len(self.steps)} benchmarks: {done} done already, {left} to run"]
         if left > self.unknown:
@@ -82,7 +82,7 @@ class Schedule:
 
 
 class Past:
-    """What the tracking server knows of benchmarks that have finished."""
+    """Facts about finished benchmarks from the tracking server."""
 
     def __init__(self, finished: pd.DataFrame, *, parent_run_id: str | None = None) -> None:
         measured = finished[finished["source"] == schema.SOURCE_MEASURED]
@@ -95,7 +95,7 @@ class Past:
         self._done = dict(zip(below["config_hash"], below["run_id"], strict=True))
 
     def step(self, plan: BenchmarkPlan, device: str) -> Step:
-        """Return the step that `plan` is on `device`, whichever of the chips seen under that name it has."""
+        """Return the step of `plan` on `device`, whichever of the chips recorded under that name it has."""
         settings = plan.settings
         label = f"{plan.label} · {device}"
         hashes = [plan.config_hash(device=device, chip=chip) for chip in self._chips.get(device, ())]
@@ -113,11 +113,11 @@ class Past:
 
 
 def read_past(client: MlflowClient, experiment: str, *, parent_run_id: str | None) -> Past:
-    """Return what the experiment's finished runs tell; an experiment that is new tells nothing."""
+    """Return facts about the experiment's finished runs; empty for a new experiment."""
     try:
         finished = benchmarks(client, [experiment]).frame
     except (DataError, TrackingError):
-        # No experiment yet, or none of its benchmarks has finished; a server that is away is noticed by what follows.
+        # No experiment yet, or no finished benchmarks. An unreachable server is detected by later steps.
         finished = frame.from_runs([])
     return Past(finished, parent_run_id=parent_run_id)
 
@@ -129,14 +129,14 @@ def schedule(
     units: Mapping[str, float] | None = None,
     side_by_side: bool = False,
 ) -> Schedule:
-    """Return the schedule of (device, plan) pairs, each benchmark once."""
+    """Return the schedule of (device, plan) pairs, with each benchmark once."""
     once = {(device, plan.config_hash(device=device, chip="")): (plan, device) for device, plan in plans}
     steps = tuple(past.step(plan, device) for plan, device in once.values())
     return Schedule(steps, units or {}, side_by_side)
 
 
 def show(found: Schedule, *, out: Console, as_json: bool = False, in_full: bool = False) -> None:
-    """Print the schedule's sentence and, `in_full`, every step; as JSON on standard output."""
+    """Print the schedule's sentence and, with `in_full`, every step; with `as_json` as JSON on standard output."""
     if as_json and in_full:
         answer = {"seconds": found.seconds, "unknown": found.unknown, "steps": [asdict(step) for step in found.steps]}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")

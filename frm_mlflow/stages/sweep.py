@@ -1,6 +1,6 @@
 """Runs a sweep's benchmarks one after the other under an open parent run.
 
-A benchmark that fails ends as a FAILED child with its reason; the sweep goes on.
+A benchmark that fails is logged as a FAILED child with its reason, and the sweep continues.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from frm_mlflow.zoo.catalogue import family_of
 
 
 class SweepError(FrmError):
-    """At least one benchmark of a sweep FAILED; the others are logged."""
+    """Raised if at least one benchmark of a sweep FAILED; the others are logged."""
 
 
 class ResultsKeptError(FrmError):
-    """Everything was measured, but some of it is only on disk: `frm-mlflow resend` logs it."""
+    """Raised if everything was measured but some results are only on disk: `frm-mlflow resend` logs them."""
 
     exit_code = 3
 
@@ -54,35 +54,35 @@ class OpenSweep:
     run_ids: list[str] = field(default_factory=list)
 
     def finished(self, run_id: str | None, record: BenchmarkRecord) -> None:
-        """Remember a benchmark that was measured (`run_id` is None where it waits on disk)."""
+        """Record a measured benchmark (`run_id` is None if it is spooled on disk)."""
         self.records.append(record)
         self.run_ids.append(run_id or "")
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where benchmarks run: the recognised device, its machine, what surrounds it, and the exports."""
+    """Where benchmarks run: the recognised device, its machine, the machine's environment, and the exports."""
 
     device: Device
     environment: Mapping[str, object]
     cache: ArtefactCache
     own_cache: ArtefactCache | None = None
-    """For the user's own files, where they are measured once and not kept."""
+    """Cache for the user's own files, if they are measured once and not kept."""
     host: Host = field(default_factory=LocalHost)
     """The machine that the workers run on."""
 
     @classmethod
     def on(cls, device: Device, host: Host) -> Bench:
-        """Return the bench on `device`, which is what was found at `host`."""
+        """Return the bench on `device`, as recognised on `host`."""
         return cls(device, host.environment(device), ArtefactCache(), host=host)
 
     def turn(self, plan: BenchmarkPlan, *, holder: str) -> AbstractContextManager[None]:
-        """Have the device to itself: no other process of this program exports or measures there meanwhile."""
+        """Lock the device: no other process of this program exports or measures there in the meantime."""
         return self.host.turn(self.device, holder=holder, wait_s=plan.settings.device.wait_s, tell=_tell)
 
 
 def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> None:
-    """Run every plan that is not FINISHED yet under the parent of `sweep`."""
+    """Run every plan that is not yet FINISHED under the parent of `sweep`."""
     done = log.completed(sweep.run.client, sweep.run.experiment_id, parent_run_id=sweep.run.run_id)
     progress = SweepProgress(total=len(plans), out=console())
     unmeasurable: set[str] = set()
@@ -99,21 +99,21 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
                 progress.finish(_line(plan, record))
             except log.LeaseLostError:
                 raise
-            except Exception as error:  # whatever ends one benchmark is logged with it; the sweep goes on
+            except Exception as error:  # any error of a benchmark is logged with it, and the sweep continues
                 if plan.is_baseline:
                     unmeasurable.add(_group(plan))
                 progress.finish(f"{plan.label}: FAILED: {redact.text(_first_line(error))}")
 
 
 def raise_for_failures(run: log.Sweep) -> None:
-    """Raise for what a sweep leaves to be done.
+    """Raise if a sweep left anything incomplete.
 
     Raises
     ------
     SweepError
-        If a benchmark FAILED, naming each with its reason (exit code 1).
+        If a benchmark FAILED; the message lists each with its reason (exit code 1).
     ResultsKeptError
-        If all were measured and something is only on disk (exit code 3).
+        If all were measured but some results are only on disk (exit code 3).
     """
     kept = ""
     if run.kept or run.end_kept:
@@ -144,7 +144,7 @@ def _run(
     with ExitStack() as stack:
         try:
             stack.enter_context(bench.turn(plan, holder=f"the sweep {sweep.run.run_id}"))
-        except FrmError as error:  # a device that is busy or cannot be reached: the reason of the run
+        except FrmError as error:  # the device is busy or cannot be reached, which becomes the reason of the run
             refused = error
         run = stack.enter_context(sweep.run.benchmark(name=name, tags=tags))
         if refused is not None:
@@ -158,7 +158,7 @@ def _run(
 
 
 def _attachments(measurement: Measurement, bench: Bench, config: str) -> log.Attachments:
-    """Return the files of a run: every sample, what surrounded it, how it was configured, the sustained series."""
+    """Return the files of a run: every sample, the environment, the configuration, the sustained series."""
     series = measurement.sustained
     return log.Attachments(
         samples=measurement.samples,
@@ -169,7 +169,7 @@ def _attachments(measurement: Measurement, bench: Bench, config: str) -> log.Att
 
 
 def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline: bool) -> Measured:
-    """Export the plan's model and its baseline and measure them in turns; the baseline is left out where asked."""
+    """Export the plan's model and its baseline and measure them alternately; without the baseline if requested."""
     settings = plan.settings
     started = datetime.now(timezone.utc)
 
@@ -206,7 +206,7 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
 def _measurement(
     plan: BenchmarkPlan, bench: Bench, artefact: Path, baseline: Path | None, update: Update
 ) -> Measurement:
-    """Measure by workers that take turns, or by shots in turn where the device is a phone."""
+    """Measure with alternating workers, or with alternating shots if the device is a phone."""
     settings = plan.settings
     if isinstance(bench.host, Phone):
         return benchmark_by_shots(

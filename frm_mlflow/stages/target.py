@@ -1,4 +1,4 @@
-"""The device that a prediction is for: its facts, what it can run, and the command that measures models on it."""
+"""The target device of a prediction: its facts, what it can run, and the command that measures models on it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from frm_mlflow.near import did_you_mean
 from frm_mlflow.prediction import Target
 
 VENDOR_OF_RUNTIME = {"qnn": "Qualcomm", "precompiled_qnn": "Qualcomm", "tensorrt": "NVIDIA", "coreml": "Apple"}
-"""Runtimes that exist for one maker's chips, by how their names begin."""
+"""Runtimes that exist for one vendor's chips only, by prefix of their name."""
 FILLED = {"tier": "tier", "runtime": "target_runtime", "precision": "target_precision", "compute_unit": "compute_unit"}
-"""Facts of a target → the settings that give them."""
+"""Maps facts about a target to the settings that provide them."""
 
 
 @dataclass(frozen=True)
 class MeasuringCommand:
-    """The command that benchmarks models on a target, or the reason why there is none."""
+    """The command that benchmarks models on a target, or the reason why it is not possible."""
 
     command: str = ""
     remark: str = ""
 
 
 def completed(target: Target, frame: pd.DataFrame) -> Target:
-    """Return the target with empty facts filled from configurations of `frame` that such a device can have.
+    """Return the target with missing facts filled in from configurations in `frame` that such a device can have.
 
-    A device with benchmarks of its own is returned as it is. Otherwise the nearest relatives decide: the same chip,
-    the same generation, the same tier. A vendor's runtime or an NPU is never assumed for another maker's chip.
+    A device that has benchmarks is returned unchanged. Otherwise the most similar devices decide: the same chip,
+    the same generation, the same tier. A vendor's runtime or NPU is never assumed for another vendor's chip.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def completed(target: Target, frame: pd.DataFrame) -> Target:
 
 
 def _matching(frame: pd.DataFrame, target: Target) -> pd.DataFrame:
-    """Return the rows that have the facts which the user gave, the tier excepted if no row has it."""
+    """Return the rows that match the user's facts, ignoring the tier if no row has it."""
     rows = frame
     for name in FILLED:
         given = getattr(target, name)
@@ -75,7 +75,7 @@ def _matching(frame: pd.DataFrame, target: Target) -> pd.DataFrame:
 
 
 def _relatives(rows: pd.DataFrame, facts: DeviceFacts) -> tuple[pd.DataFrame, str]:
-    """Return the rows of the nearest relatives that say what the device can run, and how they are related."""
+    """Return the rows of the most similar devices that show what the device can run, and how they are related."""
     possible = rows[
         [_can_have(facts, *cells) for cells in rows[["device", "runtime", "compute_unit"]].itertuples(index=False)]
     ]

@@ -1,8 +1,8 @@
-"""What a gate takes from measurements: wall time, or what is left of it where other programs held the processor.
+"""What a gate uses from measurements: wall time, corrected if other programs occupied the CPU.
 
-A benchmark reports wall time and flags contention. A gate must decide all the same, and rather not
-than wrongly: where a measurement on a processor is contended, its CPU time, which other programs
-hardly touch, has a say. A gate looks again where it cannot decide: its rounds are one sample of
+A benchmark reports wall time and flags contention. A gate must decide anyway, and no decision is better
+than a wrong one. If a measurement on a CPU is contended, its CPU time, which other programs
+hardly affect, is also used. A gate measures again if it cannot decide, and its rounds form one sample of
 launches.
 """
 
@@ -25,19 +25,19 @@ Rounds = Sequence[Measurement]
 Floats = NDArray[np.float64]
 
 LARGEST_WAIT = 1.05
-"""Wall over CPU time of one thread's calls, above which it did not have its core for itself."""
+"""Ratio of wall to CPU time of single-threaded calls above which the thread had to share its core."""
 
 
 def is_contended(rounds: Rounds) -> bool:
-    """Whether wall time of either model is not explained by its CPU time."""
+    """Return whether the wall time of either model is not explained by its CPU time."""
     return any("contention" in remark for one in rounds for remark in one.remarks) or _waited(rounds)
 
 
 def ratio(rounds: Rounds, *, confidence: float) -> Range:
-    """Return the latency ratio over the launches of all rounds: of wall time; under contention of CPU time.
+    """Return the latency ratio over the launches of all rounds, from wall time or, under contention, CPU time.
 
-    With several threads CPU time does not tell how well they share the work: then the range
-    holds both intervals.
+    With several threads, CPU time does not show how well they share the work. In that case the range
+    contains both intervals.
     """
     wall = _ratio(rounds, "wall_ns", confidence)
     if not is_contended(rounds):
@@ -49,7 +49,7 @@ def ratio(rounds: Rounds, *, confidence: float) -> Range:
 
 
 def latency_ms(rounds: Rounds, *, confidence: float) -> Range:
-    """Return the median latency; under contention it may be as low as its CPU time, spread over the threads."""
+    """Return the median latency; under contention it may be as low as the CPU time divided by the threads."""
     launches = [launch / 1e6 for launch in _launches(rounds, MODEL, "wall_ns")]
     found = _range(median_over_launches(launches, confidence=confidence))
     if not is_contended(rounds):
@@ -67,7 +67,7 @@ def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Range:
 
 
 def reasons(rounds: Rounds) -> tuple[str, ...]:
-    """Say why to read the numbers with care, and which clock decided."""
+    """Return the reasons for caution with the numbers, and which clock was used."""
     unstable = list(dict.fromkeys(reason for one in rounds for reason in one.unstable))
     said = [f"the ratio is uncertain: {', '.join(unstable)}"] if unstable else []
     if is_contended(rounds):
@@ -86,19 +86,19 @@ def wall_frm(metrics: Metrics) -> Range | None:
 
 
 def has_intervals(metrics: Metrics) -> bool:
-    """Whether a run carries the interval of its latency and, if it has an FRM, of that."""
+    """Return whether a run has an interval for its latency and, if it has an FRM, for that."""
     return schema.LATENCY_P50_LOW.key in metrics and (schema.FRM.key not in metrics or schema.FRM_LOW.key in metrics)
 
 
 def _logged(metrics: Metrics, value: schema.Metric, low: schema.Metric, high: schema.Metric) -> Range:
-    """Return a figure with its interval; runs of one launch have none, and FRM of runs before 0.2 neither."""
+    """Return a value with its interval; missing for runs of one launch, and for FRM of runs before 0.2."""
     if low.key not in metrics or high.key not in metrics:
         return anything(metrics[value.key])
     return Range(metrics[value.key], metrics[low.key], metrics[high.key])
 
 
 def _waited(rounds: Rounds) -> bool:
-    """Whether calls of one thread on a processor took longer than their CPU time."""
+    """Return whether single-threaded calls on a CPU took longer than their CPU time."""
     samples = pd.concat([one.samples for one in rounds])
     on_device = "device_ns" in samples and samples["device_ns"].notna().any()
     if _threads(rounds) != 1 or on_device or not (samples["cpu_ns"] > 0).all():
