@@ -49,8 +49,8 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, first: i
 def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, float], str]:
     """Return the memory metrics and the definition of the peak; values that no meter reported are absent.
 
-    On a CPU the peak is the process's resident memory minus what it used before the model was loaded. On a GPU it is
-    minus what the warm runtime used there, by the best definition that works on the machine: the runtime's allocator,
+    On a CPU the peak is the process's resident memory minus what it used before the model was loaded. On a GPU the
+    usage of the warm runtime is subtracted, by the best definition that works on the machine: the runtime's allocator,
     the process as reported by NVML, or the whole GPU while the other worker is idle (in containers).
     """
     if kind != "cuda":

@@ -143,7 +143,7 @@ def say(line: str) -> None:
 @contextmanager
 def random_state_kept() -> Iterator[None]:
     """Restore the random states of Python, NumPy and torch on exit."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that scripts seed
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state seeded by scripts
     torch = sys.modules.get("torch")
     cpu = torch.get_rng_state() if torch else None
     cuda = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else None

@@ -21,7 +21,7 @@ _KILLED_FIRST = "1000"
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies, and to choose it first when memory runs out.
 
-    On other systems than Linux, an idle worker ends when standard input ends.
+    On systems other than Linux, an idle worker ends when standard input ends.
     """
     if not sys.platform.startswith("linux"):
         return

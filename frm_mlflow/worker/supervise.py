@@ -1,4 +1,4 @@
-"""Supervises a worker at the remote end of a connection, which ends with the connection whatever it is doing.
+"""Supervises a worker at the remote end of a connection: the worker ends with it, whatever it is doing.
 
 The watcher and the worker share standard input. The worker reads it. The watcher only asks the
 system whether the other end has closed and how much memory the worker uses.

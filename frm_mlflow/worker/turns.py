@@ -1,6 +1,6 @@
 """Lock for measuring on a device: one process at a time, on the machine that has the device.
 
-The lock is a file lock (`flock`), which the system releases however its process ends. All users and homes
+The lock is a file lock (`flock`), which the system releases when its process ends for any reason. All users and homes
 on a machine share the file.
 """
 
@@ -17,7 +17,7 @@ if sys.platform != "win32":
     import fcntl
 
 FOLDER_VARIABLE = "FRM_MLFLOW_LOCKS"
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the file's name is fixed so that all users meet there  # nosec B108
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a fixed name, so that all users share the lock  # nosec B108
 _LONGEST_NAME = 500
 
 

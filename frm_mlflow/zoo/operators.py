@@ -111,7 +111,7 @@ def qualified_name(func: Any) -> str:
     return name if func.namespace == "aten" else f"{func.namespace}.{name}"
 
 
-def _recurrent_layer(args: tuple[Any, ...], output: Any) -> float:  # noqa: ARG001 - one signature for all formulas
+def _recurrent_layer(args: tuple[Any, ...], output: Any) -> float:  # noqa: ARG001 - same signature for all formulas
     """Return the cost of one direction of one layer: every step multiplies input and state by their weights."""
     x, input_weight, state_weight = args[:3]
     return float(math.prod(x.shape[:-1]) * (input_weight.numel() + state_weight.numel()))
