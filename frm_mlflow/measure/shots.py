@@ -229,7 +229,7 @@ def _ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
 
 
 def _memory_ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
-    """Return the ratio of peak memory; the baseline's first shot has no shot of the model before it and is left out."""
+    """Return the ratio of peak memory, without the baseline's first shot, which no shot of the model precedes."""
     own, beside = (one.values(schema.MEMORY_PEAK)[-len(model.printed) :].tolist() for one in (model, baseline))
     return memory_ratio(own, beside, confidence=config.confidence)
 
@@ -241,7 +241,7 @@ def _unstable(ratio: Interval, config: MeasureConfig) -> tuple[str, ...]:
 
 
 def _remarks(shots: Sequence[_Shots], facts: dict[str, Any]) -> tuple[str, ...]:
-    """Return what disturbed the measured times: shots that differ, and heat."""
+    """Return what disturbed the measured times: differences between shots, and heat."""
     found = []
     for one in reversed(shots):
         cv = estimate.block_cv(one.values(schema.LATENCY_P50))

@@ -48,6 +48,6 @@ def sustain(
 
 
 def drop_of(medians: np.ndarray) -> float:
-    """Return how much higher the last tenth's median is than the first's, as a share of the first's."""
+    """Return the increase of the median from the first tenth to the last, as a share of the first tenth's."""
     tenth = max(1, math.ceil(len(medians) * END_SHARE))
     return float(np.median(medians[-tenth:]) / np.median(medians[:tenth]) - 1)

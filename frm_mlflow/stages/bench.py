@@ -33,7 +33,7 @@ LONGEST_NAME = 120
 """Maximum length of a run's name; the parameters contain the full sweep."""
 
 SHARED_SWEEP: ContextVar[OpenSweep | None] = ContextVar("SHARED_SWEEP", default=None)
-"""The parent run that all jobs of a Hydra multirun log under."""
+"""The parent run for all jobs of a Hydra multirun."""
 
 
 def bench(config: DictConfig, *, overrides: Sequence[str], search_path: Sequence[str] = ()) -> None:

@@ -36,7 +36,7 @@ class SweepCallback(Callback):
     """Opens the parent run when a multirun starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Open the parent run that every job of this multirun logs under."""
+        """Open the parent run for all jobs of this multirun."""
         from frm_mlflow.stages.bench import shared_sweep
 
         scope = _SCOPE.get()

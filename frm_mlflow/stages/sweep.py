@@ -47,7 +47,7 @@ class ResultsKeptError(FrmError):
 
 @dataclass
 class OpenSweep:
-    """A parent run with what has been measured under it so far."""
+    """A parent run with the measurements made under it so far."""
 
     run: log.Sweep
     records: list[BenchmarkRecord] = field(default_factory=list)

@@ -202,7 +202,7 @@ class Worker:
         return {"calls": len(calls)}
 
     def warm_up(self, *, runs: int, seconds: float, agreement: float, max_seconds: float) -> Reply:
-        """Warm the model up."""
+        """Warm up the model."""
         result = warm_up(
             self._loaded(),
             runs=runs,
