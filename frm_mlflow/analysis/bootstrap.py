@@ -3,7 +3,7 @@
 Benchmarks on one chip are not independent, so whole chips are resampled, never rows. A statistic
 here is a ratio of sums over clusters, which makes a resample a weighted sum, so all resamples
 are computed by one matrix product. Intervals are BCa, widened to allow for the small number of chips, and
-are at least as wide as Student's interval with the jackknife's standard error. A plain bootstrap of 5 to
+extend at least as far as Student's interval with the jackknife's standard error. A plain bootstrap of 5 to
 15 chips covers 0.75 to 0.9 instead of 0.95 (docs/explanation/uncertainty.md has the simulation).
 """
 
@@ -25,7 +25,7 @@ ANY_NUMBER = (-np.inf, np.inf)
 SHARE = (0.0, 1.0)
 CORRELATION = (-1.0, 1.0)
 MIN_CLUSTERS = 5
-"""With fewer clusters an interval would say more about the number of clusters than about the data."""
+"""With fewer clusters, an interval would reflect the number of clusters more than the data."""
 _NO_SPREAD = 1e-12
 """Spread, relative to the estimate, that is only rounding error."""
 
@@ -39,7 +39,7 @@ class Interval:
     high: float
     n_clusters: int
     method: str
-    """bca, percentile, or none."""
+    """Method of the interval: bca, percentile, or none."""
 
     def __str__(self) -> str:
         if np.isnan(self.low):

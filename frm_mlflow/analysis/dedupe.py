@@ -1,4 +1,4 @@
-"""Detects one device that appears under two names, from its measurements and not from its names."""
+"""Detection of devices that appear under two names, from their measurements and not from their names."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Fleet:
 
     @property
     def clusters(self) -> Words:
-        """Chip of each configuration as a number in a string, derived from its measurements and not from its name.
+        """Chip of each configuration as a number (in text form), derived from its measurements and not from its name.
 
         Bootstraps resample these, so renaming a device or chip does not change an interval.
         """

@@ -69,7 +69,7 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
 
 
 def observations(fleet: Fleet, values: Floats, unit: str) -> pd.DataFrame:
-    """Return the median of each model for each observation, indexed by side, chip and configuration.
+    """Return each model's median per observation, indexed by side, chip and configuration.
 
     A configuration is named by everything except its side, so the same chip in two runtimes is matched across sides.
     With chips as observations the name is empty.

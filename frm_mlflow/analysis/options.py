@@ -46,9 +46,9 @@ class AnalysisOptions:
     price_per_device_hour: float | None = None
     """Price of one hour on one device, in any currency (paper 5.4); null omits prices."""
     case_target: str | None = None
-    """Target device of the case study (section 6); null uses the Galaxy S21, or the fullest edge device."""
+    """Target device of the case study (section 6); null uses the Galaxy S21 or the edge device with the most models."""
     case_reference: str | None = None
-    """Device whose FRM the case study picks by; null uses the RTX 4090, or the fullest device of another tier."""
+    """Device whose FRM the case study picks by; null uses the RTX 4090 or the one with the most models in another tier."""
     case_max_latency_ms: float = 100.0
     """Latency limit of the case study."""
     dominance: str = "strict"

@@ -484,7 +484,7 @@ def _float_top1(fleet: Fleet) -> Floats:
 
 
 def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
-    """Choose the configurations of the case study: the paper's devices, those from the options, or the fullest ones."""
+    """Choose the case study's configurations: the paper's devices, those from the options, or the most complete ones."""
     wanted = [model in printed.CANDIDATES for model in fleet.models]
     count = fleet.measured[:, wanted].sum(axis=1) * 1000 + fleet.measured.sum(axis=1)
     comparable = np.isfinite(fleet.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
@@ -504,7 +504,7 @@ def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
 
 
 def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str) -> int | None:
-    """Return the fullest configuration of the chosen device, of the paper's device, or of the usual ones."""
+    """Return the configuration of highest `weight` on the chosen device, else the paper's, else among the usual ones."""
     if chosen is not None and chosen not in set(fleet.devices):
         names = ", ".join(sorted(set(fleet.devices))[:8])
         raise DataError(f"options.{setting}: no benchmark on '{chosen}'; there are {names}")
@@ -725,4 +725,4 @@ PAPER_ANALYSIS = Analysis(
     paper="Tables 1 to 9, Algorithm 1, 5.4, 6",
     compute=compute,
 )
-"""The tenth analysis."""
+"""The tenth analysis: the paper's tables."""

@@ -1,4 +1,4 @@
-"""All analyses by name, and the one function that runs them."""
+"""All analyses by name, and the function that runs them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ANALYSES: MappingProxyType[str, Analysis] = MappingProxyType(
         )
     }
 )
-"""The nine analyses in the paper's order, and the paper's own tables."""
+"""The nine analyses in the paper's order, and the tables of the paper."""
 
 Progress = Callable[[str, int, int], None]
 """Called with an analysis's name, its index (from 0) and the number of analyses."""

@@ -90,7 +90,7 @@ def variation(fleet: Fleet) -> pd.DataFrame:
 
 
 def explained_by_flops(fleet: Fleet) -> Floats:
-    """Return, for each configuration, the share of the variance of log FRM that log FLOPs explain (R²)."""
+    """Return, for each configuration, the share of the variance of log FRM that is explained by log FLOPs (R²)."""
     frm, flops = np.log(fleet.frm_order()), np.log(fleet.gmacs)
     both = np.isfinite(frm) & np.isfinite(flops)
     means = [column_means(np.where(both, values, np.nan).T)[:, None] for values in (frm, flops)]

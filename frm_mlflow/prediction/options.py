@@ -34,7 +34,7 @@ class PredictionOptions:
     """Options of `predict`, shared by `plan` and `evaluate`."""
 
     predictor: str = AUTO
-    """auto, or one of `predictors.PREDICTORS`."""
+    """Name of the predictor: auto, or one of `predictors.PREDICTORS`."""
     baseline: str = "resnet50"
     """Baseline model of the ratios."""
     confidence: float = 0.9
@@ -110,14 +110,14 @@ class EvaluationOptions:
     """Options of `evaluate`: what is held out, what is scored and how often."""
 
     protocols: list[str] = field(default_factory=lambda: ["chip", "generation", "tier", "model"])
-    """What is held out together: device, chip, generation, tier or model."""
+    """Units that are held out as a whole: device, chip, generation, tier or model."""
     anchors: list[int] = field(default_factory=lambda: [0, 1, 3, 5, 10])
-    """Numbers of planned measurements on the held-out device."""
+    """Numbers of planned measurements on the held-out device to evaluate."""
     random_seeds: int = 20
     """Number of random anchor sets, each of the same size as the planned one."""
     predictors: list[str] = field(default_factory=lambda: [AUTO, *PREDICTORS])
     min_models: int = 20
-    """Configurations with fewer models are not held out."""
+    """Minimum number of models for a configuration to be held out."""
     resamples: int = 2000
     """Number of bootstrap resamples, over chips."""
 

@@ -79,7 +79,7 @@ class FewShot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """The predictor `transfer`."""
+    """The predictor `transfer`, with the settings of its prior."""
 
     settings: Shrinkage = field(default_factory=Shrinkage)
     noise_sd: float = 0.02
@@ -112,7 +112,7 @@ def static(history: History, group: Words, quantity: Quantity) -> Points:
 
 
 def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Points:
-    """Mean log cost over the configurations most like the target, each relative to its level."""
+    """Use the mean log cost over the configurations most like the target, each relative to its level."""
     profiles = profiles_of(history, quantity)
     alike = profiles.select(_nearest(profiles, group))
     profile, level = mean_profile(alike.values, alike.weights(group, 1.0))
@@ -120,13 +120,13 @@ def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Point
 
 
 def single_source(history: History, group: Words, quantity: Quantity) -> Points:
-    """Each of the configurations most like the target, used alone."""
+    """Use each of the configurations most like the target alone."""
     profiles = profiles_of(history, quantity)
     return Points(locations=profiles.values[_nearest(profiles, group)])
 
 
 def flops(history: History, group: Words, quantity: Quantity) -> Points:
-    """FLOPs as the cost."""
+    """Use FLOPs as the cost."""
     del group, quantity
     with np.errstate(invalid="ignore", divide="ignore"):
         return Points(locations=np.log(history.gmacs)[None])

@@ -27,7 +27,7 @@ from frm_mlflow.prediction.static import StaticFit, fit_static
 _FAMILY, _SIZE, _SLOPE, _OWN = 0.25, 0.25, 0.17, 0.33
 """Shares of the structured covariance: family, size, slope in size, individual model."""
 _SIZE_REACH = 0.7
-"""Models whose log latencies differ by this much still depart together."""
+"""Length scale: models whose log latencies differ by this much still depart together."""
 _LEVEL_SD = 2.0
 """Spread of a device's level: a factor of seven in either direction, so that one anchor determines it."""
 _LONE_SD = 0.25
@@ -198,7 +198,7 @@ def _departures(profiles: Profiles, weights: Floats, kin: float) -> tuple[Floats
 
 
 def _small_sample(weights: Floats) -> float:
-    """Return the factor that corrects departures from a mean to which they themselves contributed."""
+    """Return the small-sample factor for departures from a mean to which they themselves contribute."""
     effective = weights.sum() ** 2 / (weights**2).sum()
     return float(np.sqrt(effective / max(effective - 1, 1.0)))
 

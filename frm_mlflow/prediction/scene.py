@@ -1,4 +1,4 @@
-"""Turns a tidy frame and a target's name into the inputs of a predictor: sources, group and anchors."""
+"""From a tidy frame and a target's name to the inputs of a predictor: sources, group and anchors."""
 
 from __future__ import annotations
 

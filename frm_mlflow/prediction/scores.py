@@ -106,7 +106,7 @@ def reliability(belief: Belief, truth: Truth, rng: np.random.Generator) -> tuple
 
 
 def budget_rows(belief: Belief, truth: Truth, *, confidence: float) -> list[dict[str, float]]:
-    """Return the cost of the pick for budgets at quartiles of the true latency.
+    """Return the outcome of the pick for budgets at quartiles of the true latency.
 
     `violated`: the pick exceeds the budget. `given_up`: points of accuracy below the best model
     within it. One row per budget for picking with confidence (`factor` 0) and one for each fixed

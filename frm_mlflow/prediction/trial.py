@@ -1,4 +1,4 @@
-"""One held-out configuration: every predictor, every number of anchors, every score."""
+"""Evaluation of one held-out configuration: every predictor, every number of anchors, every score."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _WORDS = {
 _HEAT_ROWS = 80
 _FLIPS_SHOWN = 25
 _DIRECTIONS_SHOWN = 6
-"""The number that three tiers have; with more lines, they could not be distinguished."""
+"""Number of directions drawn separately, as many as three tiers have; more lines could not be distinguished."""
 
 
 def figures_of(name: str, tables: Tables) -> dict[str, Figure]:

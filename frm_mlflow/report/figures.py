@@ -41,7 +41,7 @@ def colour(index: int) -> str:
 
 
 def titled(figure: Figure, title: str, *, x: str, y: str) -> Figure:
-    """Return `figure` with a title, axis titles (with units) and the house layout."""
+    """Return `figure` with a title, axis titles (with units) and the shared layout."""
     figure.update_layout(
         title={"text": title, "x": 0.02},
         template="plotly_white",
