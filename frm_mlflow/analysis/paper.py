@@ -484,7 +484,7 @@ def _float_top1(fleet: Fleet) -> Floats:
 
 
 def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
-    """Choose the case study's configurations: the paper's devices, those from the options, or the most complete ones."""
+    """Choose the case study's configurations: the paper's devices, those from the options, or the most complete."""
     wanted = [model in printed.CANDIDATES for model in fleet.models]
     count = fleet.measured[:, wanted].sum(axis=1) * 1000 + fleet.measured.sum(axis=1)
     comparable = np.isfinite(fleet.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
@@ -504,7 +504,7 @@ def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
 
 
 def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str) -> int | None:
-    """Return the configuration of highest `weight` on the chosen device, else the paper's, else among the usual ones."""
+    """Return the configuration of highest `weight` on the chosen device, else on the paper's, else on a usual one."""
     if chosen is not None and chosen not in set(fleet.devices):
         names = ", ".join(sorted(set(fleet.devices))[:8])
         raise DataError(f"options.{setting}: no benchmark on '{chosen}'; there are {names}")
