@@ -17,7 +17,7 @@ _MEDIAN_DIFFERENCE = 0.01
 def near_duplicates(
     configurations: pd.DataFrame, latency_ms: NDArray[np.float64], *, min_models: int
 ) -> NDArray[np.bool_]:
-    """Return a mask of configurations that repeat another one: same numbers, different device name.
+    """Return which configurations repeat another one, with the same numbers under a different device name.
 
     Two configurations are near-duplicates if their chip is known and equal, everything else except the device
     is equal and, over at least `min_models` common models, their latency ranks agree completely and the

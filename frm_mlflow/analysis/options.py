@@ -48,7 +48,7 @@ class AnalysisOptions:
     case_target: str | None = None
     """Target device of the case study (section 6); null uses the Galaxy S21 or the edge device with the most models."""
     case_reference: str | None = None
-    """Device whose FRM the case study uses; null uses the RTX 4090 or the fullest non-edge device."""
+    """Device whose FRM the case study uses; null uses the RTX 4090 or the non-edge device with the most models."""
     case_max_latency_ms: float = 100.0
     """Latency limit of the case study."""
     dominance: str = "strict"

@@ -1,4 +1,4 @@
-"""Chooses the rows of the tidy frame to analyse, and records which are left out and why.
+"""Choice of the rows of the tidy frame to analyse, with a record of which are left out and why.
 
 Missing data is counted, never filled. Rows that are not comparable are split into separate configurations
 or refused, never mixed:

@@ -1,4 +1,4 @@
-"""Writes an analysis report to files: tables as CSV and JSON, figures as HTML and PNG, a summary in Markdown."""
+"""An analysis report as files: tables as CSV and JSON, figures as HTML and PNG, a summary in Markdown."""
 
 from __future__ import annotations
 

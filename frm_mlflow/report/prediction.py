@@ -1,4 +1,4 @@
-"""Writes predictions, recommendations, plans and evaluations to files: CSV, Markdown and self-contained figures."""
+"""Predictions, recommendations, plans and evaluations as files: CSV, Markdown and self-contained figures."""
 
 from __future__ import annotations
 
