@@ -1,4 +1,4 @@
-"""MLflow's own basic-auth server, on which nobody may do what was not granted."""
+"""MLflow's basic-auth server, on which users have only the permissions that were granted."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ADMIN, PASSWORD = "admin", "long enough 5678"
 
 @dataclass(frozen=True)
 class Accounts:
-    """A server with its users; `database` is where it keeps its runs."""
+    """A server with its users; `database` stores its runs."""
 
     uri: str
     database: str
 
     def add(self, *names: str) -> None:
-        """Make users who may do nothing."""
+        """Create users without any permissions."""
         with acting_as(ADMIN):
             for name in names:
                 self._service().create_user(name, PASSWORD)
 
     def grant(self, user: str, kind: str, name: str, permission: str = "READ") -> None:
-        """Let `user` do something with an experiment or a registered model, under the API of new and of old servers."""
+        """Grant `user` a permission on an experiment or a registered model, with the API of new and of old servers."""
         with acting_as(ADMIN):
             service = self._service()
             if hasattr(service, "grant_user_permission"):
@@ -45,7 +45,7 @@ class Accounts:
 
 @contextmanager
 def guarded_server(folder: Path) -> Iterator[Accounts]:
-    """Yield the accounts of a server, the /frm page on it, that lives as long as the block."""
+    """Yield the accounts of a server with the /frm page, which runs until the block ends."""
     pytest.importorskip("flask_wtf", reason="MLflow's basic-auth server needs flask-wtf")
     settings = folder / "auth.ini"
     settings.write_text(
@@ -65,13 +65,13 @@ def guarded_server(folder: Path) -> Iterator[Accounts]:
 
 @contextmanager
 def acting_as(user: str) -> Iterator[None]:
-    """Let MLflow's client be `user` within the block."""
+    """Make MLflow's client act as `user` within the block."""
     with pytest.MonkeyPatch.context() as patch:
         log_in(patch, user)
         yield
 
 
 def log_in(patch: pytest.MonkeyPatch, user: str, password: str = PASSWORD) -> None:
-    """Let MLflow's client be `user` until `patch` is undone."""
+    """Make MLflow's client act as `user` until `patch` is undone."""
     patch.setenv("MLFLOW_TRACKING_USERNAME", user)
     patch.setenv("MLFLOW_TRACKING_PASSWORD", password)

@@ -1,4 +1,4 @@
-"""Debian's chromium against real servers, with everything that a browser complains about collected."""
+"""Debian's chromium against real servers; everything that the browser complains about is collected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEPT = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 """Where screenshots are kept unless `FRM_MLFLOW_SCREENSHOTS` names another folder; git ignores it."""
 
 PATIENCE_MS = 60_000
-"""A busy machine may take long; no test depends on how long."""
+"""Generous, since a busy machine may be slow; no test depends on the time taken."""
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def browser() -> Iterator[object]:
 
 @dataclass
 class Seen:
-    """What a page did that it must not do."""
+    """Forbidden actions of a page."""
 
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
@@ -47,7 +47,7 @@ class Seen:
 
 @dataclass
 class Tab:
-    """A browser page with what it did."""
+    """A browser page and its forbidden actions."""
 
     page: object
     seen: Seen
@@ -72,7 +72,7 @@ def open_tab(browser: object) -> Iterator[Callable[..., Tab]]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """The folder that CI keeps: what a browser showed can be looked at afterwards."""
+    """The folder that CI keeps, so that the browser's output can be inspected afterwards."""
     folder = Path(os.environ.get("FRM_MLFLOW_SCREENSHOTS") or KEPT)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -82,7 +82,7 @@ def screenshots() -> Path:
 def frm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of `mlflow server --app-name frm` that holds measured and imported runs, and odd experiments.
 
-    These are: an empty one, one device only, one model only, and 3,000 models.
+    The odd experiments are an empty one, one with a single device, one with a single model, and one with 3,000 models.
     """
     folder = tmp_path_factory.mktemp("frm_server")
     database = f"sqlite:///{folder}/mlflow.db"

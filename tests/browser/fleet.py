@@ -40,7 +40,7 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def log_fleet(uri: str, *, experiment: str = "frm") -> None:
-    """Log the fleet to an experiment, and make an empty one."""
+    """Log the fleet to an experiment, and create an empty experiment."""
     client = MlflowClient(uri)
     report = log_records(client, experiment, fleet())
     assert (report.added, report.failed) == (len(NETWORKS) * len(DEVICES), 0)
@@ -49,7 +49,7 @@ def log_fleet(uri: str, *, experiment: str = "frm") -> None:
 
 
 def log_odd_experiments(uri: str) -> None:
-    """Log one device only, one model only, and 3,000 models, an experiment each."""
+    """Log a single device, a single model and 3,000 models, each to a separate experiment."""
     client = MlflowClient(uri)
     device, model = next(iter(DEVICES)), "resnet50"
     log_records(client, "one device", [each for each in fleet() if each.configuration.device == device])
@@ -58,7 +58,7 @@ def log_odd_experiments(uri: str) -> None:
 
 
 def fleet() -> list[BenchmarkRecord]:
-    """Return a benchmark of every network on every device; the order of latencies differs between devices."""
+    """Return a benchmark of every network on every device; the latency ranking differs between devices."""
     return [_record(model, place, device) for device in DEVICES for place, model in enumerate(NETWORKS)]
 
 

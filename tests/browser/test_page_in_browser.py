@@ -1,4 +1,4 @@
-"""The /frm page in a real browser, beside the real MLflow UI."""
+"""The /frm page in a real browser, together with the real MLflow UI."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_frontier_is_drawn_listed_and_safe(frm_server: str, open_tab: OpenTa
     tab = ready(open_tab(), f"{frm_server}/frm")
     assert set(models_in(tab)) == set(NETWORKS)
     expect(tab.page.locator("#frontier .plot .main-svg").first).to_be_visible()
-    # A family is drawn for each that is there, one point a model.
+    # One trace per model family that is present, one point per model.
     assert tab.page.locator("#frontier .plot .scatterlayer .points path").count() == len(NETWORKS)
     tab.page.screenshot(path=screenshots / "page-frontier.png", full_page=True)
     assert tab.seen.complaints == []
@@ -315,7 +315,7 @@ def test_mlflows_own_table_offers_the_saved_comparisons(frm_server: str, open_ta
         expect(page.get_by_text(view.name, exact=True)).to_be_visible()
     page.get_by_text("Cheapest first", exact=True).click()
     expect(page.get_by_role("button", name="Sort: frm")).to_be_visible()
-    # Of the view's columns MLflow shows those that the runs have: these were not measured beside a baseline.
+    # MLflow shows only the view's columns that the runs have: these were not measured along with a baseline.
     expect(page.get_by_role("columnheader", name="accuracy/top1").first).to_be_visible()
     expect(page.get_by_role("columnheader", name="latency/p50_ms")).to_have_count(0)
     expect(page.get_by_text("resnet18 · Raspberry Pi", exact=False).first).to_be_visible()

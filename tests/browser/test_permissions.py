@@ -1,4 +1,4 @@
-"""The page on MLflow's basic-auth server: who may not read an experiment sees nothing of it."""
+"""The page on MLflow's basic-auth server: users without read permission see nothing of an experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN, SECRET = "open", "secret <i>plans</i>"
 
 @dataclass(frozen=True)
 class Guarded:
-    """A basic-auth server below a path prefix, with an experiment that `reader` may read and a secret one."""
+    """A basic-auth server below a path prefix, with one experiment that `reader` may read and one secret experiment."""
 
     uri: str
     page: str

@@ -51,7 +51,7 @@ def frame_of(records: Iterable[BenchmarkRecord]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the paper's fleet, simulated, and of a few benchmarks with nasty names."""
+    """The report of a simulation of the paper's fleet, and of a few benchmarks with malicious names."""
     frame = pd.concat([paper_fleet(np.random.default_rng(0)), frame_of(fleet())], ignore_index=True)
     return write_report(frame, tmp_path_factory.mktemp("report") / "report.html")
 
@@ -110,7 +110,7 @@ def test_a_configuration_is_chosen_by_keyboard(report_file: Path, open_tab: Call
 
 
 def test_it_draws_in_a_sandboxed_frame(report_file: Path, open_tab: Callable[..., Tab], tmp_path: Path) -> None:
-    # MLflow's artifact viewer puts an HTML artifact into a frame with scripts and nothing else.
+    # MLflow's artifact viewer puts an HTML artifact into a frame that allows only scripts.
     viewer = tmp_path / "viewer.html"
     source = escape(report_file.read_text(encoding="utf-8"), quote=True)
     viewer.write_text(f'<iframe sandbox="allow-scripts" width="1200" height="800" srcdoc="{source}"></iframe>')

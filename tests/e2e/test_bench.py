@@ -1,4 +1,4 @@
-"""`frm-mlflow bench` when things go wrong: what finished is kept, what did not says why."""
+"""`frm-mlflow bench` when things go wrong: finished results are kept, and failures give the reason."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def cannot_be_built():
 
 
 def bench(*arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own that is forked with the imports done; some tests load the script."""
+    """Run the command in a separate process, forked after the imports; some tests load the script instead."""
     preload()
     with tempfile.TemporaryDirectory() as scratch:
         folder, out, errors = Path(scratch), Path(scratch, "out"), Path(scratch, "errors")
@@ -113,7 +113,7 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
     assert process.returncode == 130
     statuses = _statuses(mlflow_server)
     assert statuses.count("FINISHED") >= 1
-    # An interrupt that comes while a finished benchmark is being logged lets it be logged.
+    # An interrupt while a finished benchmark is being logged does not stop the logging.
     assert set(statuses) <= {"FINISHED", "KILLED"}
     parents = MlflowClient(mlflow_server).search_runs(
         [MlflowClient(mlflow_server).get_experiment_by_name("interrupted").experiment_id],
@@ -129,7 +129,7 @@ def test_ctrl_c_closes_what_runs_as_killed_and_keeps_what_finished(
 
 
 def _heed_interrupts() -> None:
-    """A shell starts its background jobs with SIGINT ignored, which a test run in one would hand down."""
+    """Restore SIGINT: shells start background jobs with it ignored, and child processes would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -143,7 +143,7 @@ def _statuses(uri: str, experiment: str = "interrupted") -> list[str]:
 def test_kill_9_then_resume_runs_only_what_is_missing_and_a_living_sweep_is_left_alone(
     mlflow_server: str, environment: dict[str, str]
 ) -> None:
-    """The whole process group dies at once: nothing can close a run, the resume has to."""
+    """The whole process group dies at once: nothing can close the runs, so the resume has to."""
     own = (*SMALL, "models=[mobilenet_v3_small]", "runtime.threads=1", "tracking.experiment=killed")
     command = [FRM_MLFLOW, "bench", *own]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
@@ -153,7 +153,7 @@ def test_kill_9_then_resume_runs_only_what_is_missing_and_a_living_sweep_is_left
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.1)
-        process.send_signal(signal.SIGSTOP)  # it lives, and gets no further while the other looks
+        process.send_signal(signal.SIGSTOP)  # it stays alive but makes no progress while the other process checks
         refused = bench(*own, "resume=true", environment=environment)
         assert refused.returncode == 2
         assert f"still running here as process {process.pid}" in refused.stderr

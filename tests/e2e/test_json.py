@@ -1,4 +1,4 @@
-"""Machines read stdout: every command answers `--json` with JSON and nothing else there."""
+"""With `--json`, every command prints JSON to stdout and nothing else, so that machines can read it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ELSEWHERE = {
     "device": "tests/fleet/test_device_command.py",
     "fleet": "tests/fleet/test_ray_fleet.py",
 }
-"""Commands whose JSON is read where their model or their device is at hand."""
+"""Commands whose JSON is tested elsewhere, where their model or their device is available."""
 QUICK = ["options.resamples=100", "options.shuffles=10"]
 COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "bench": (
@@ -78,5 +78,5 @@ def test_stdout_holds_json_alone(
     shown = capfd.readouterr()
     answer = json.loads(shown.out)
     assert not keys - set(answer if isinstance(answer, dict) else ())
-    # Nobody's terminal: neither bars nor colours.
+    # Not a terminal: no progress bars and no colours.
     assert "\x1b[" not in shown.err

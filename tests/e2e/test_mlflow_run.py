@@ -1,4 +1,4 @@
-"""The README's main command, run as a user runs it: `mlflow run .` in this checkout."""
+"""The README's main command, run like a user runs it: `mlflow run .` in this checkout."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ QUICK = ("-P", "measure=paper", "--experiment-name", "e2e")
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A machine without pyenv, and a prepared environment as `make setup` leaves it."""
+    """A machine without pyenv, with an environment prepared by `make setup`."""
     beside = Path(sys.executable).parent
     folders = [f for f in os.environ["PATH"].split(os.pathsep) if not shutil.which("pyenv", path=f)]
     prepared = os.environ | {

@@ -1,8 +1,8 @@
 """The fault campaign: `python -m tests.faults.campaign --faults 200 --seed 0`.
 
-Each fault hits a real sweep (real server, real inference) at a moment that its seed draws; then the sweep is
-recovered as the documentation says, and the server and the disk are asked what is there. Results accumulate in a
-file, so a campaign can be interrupted and goes on; `--write` puts the table into docs/reliability.md.
+Each fault hits a real sweep (real server, real inference) at a random moment drawn with its seed. Then the sweep is
+recovered as documented, and the contents of the server and the disk are checked. Results accumulate in a
+file, so an interrupted campaign can be continued; `--write` puts the table into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tests.faults.world import ROOT, World, running_world
 
 Result = dict[str, Any]
 TRIES = 4
-"""Moments that are drawn for one fault before it is given up: a sweep may end before the moment comes."""
+"""Number of moments drawn for one fault before giving up: a sweep may end before the moment comes."""
 
 
 def inject(world: World, fault: Fault, number: int, *, seed: int) -> Result | None:
-    """Inject one fault, recover and judge; None where the sweep was always over before the fault could hit."""
+    """Inject one fault, recover and judge; None if every sweep ended before the fault could hit."""
     for attempt in range(TRIES):
         rng = random.Random(f"{seed}/{fault.name}/{number}/{attempt}")
         case = world.case(fault.name, number * TRIES + attempt)
@@ -42,7 +42,7 @@ def inject(world: World, fault: Fault, number: int, *, seed: int) -> Result | No
             world.fair()
             case.recover()
             verdict = judge(case).to_dict()
-        except Exception:  # the campaign goes on, and says so in its table
+        except Exception:  # the campaign continues, and its table shows the failure
             world.fair()
             done, verdict = "the case itself failed", _broken(traceback.format_exc())
         seconds = time.monotonic() - started
@@ -63,7 +63,7 @@ def _broken(reason: str) -> Result:
 def campaign(
     world: World, faults: Sequence[Fault], results: list[Result], *, wanted: int, seed: int, deadline: float
 ) -> Iterator[Result]:
-    """Yield the result of each fault, a round of all cases after the other, until there are `wanted`."""
+    """Yield the result of each fault, in rounds over all cases, until there are `wanted` results."""
     known = {(result["case"], result["number"]) for result in results}
     total, number = len(results), 0
     while total < wanted:
@@ -80,9 +80,9 @@ def campaign(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the campaign, print each fault and the sum; the exit code is 1 where anything was wrong."""
+    """Run the campaign, print each fault and the summary; the exit code is 1 if anything was wrong."""
     options = _options(arguments)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that nothing is left running
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no process is left running
     path = Path(options.results)
     path.parent.mkdir(parents=True, exist_ok=True)
     results: list[Result] = json.loads(path.read_text()) if path.exists() else []

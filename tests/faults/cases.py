@@ -1,7 +1,7 @@
-"""The faults: each is injected into a sweep that runs, at a moment that is drawn.
+"""The faults: each is injected into a running sweep at a random moment.
 
-A case gets its surroundings and a generator, and returns what it did, or None where the sweep was over before
-the fault could hit. Recovery and judgement are the campaign's.
+A case gets its environment and a random generator, and returns what it did, or None if the sweep ended before
+the fault could hit. The campaign does the recovery and the judgement.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PORTALS = (
     _OK + b'Content-Type: application/json\r\n\r\n{"status": "login required"}',
     _OK + b'Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{"runs": [',
 )
-"""What comes when a network wants its user to log in."""
+"""The response of a captive portal, when a network requires its user to log in."""
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 """Debian's package libfaketime."""
 
@@ -36,7 +36,7 @@ def worker_killed(case: Case, rng: random.Random) -> str | None:
 
 
 def worker_stopped(case: Case, rng: random.Random) -> str | None:
-    """A worker is alive and answers nothing any more."""
+    """A worker is alive but no longer replies."""
     case.arguments.append("measure.timeout_s=8")
     return _to_worker(case, rng, signal.SIGSTOP)
 
@@ -52,7 +52,7 @@ def _to_worker(case: Case, rng: random.Random, number: signal.Signals) -> str | 
 
 
 def worker_out_of_memory(case: Case, rng: random.Random) -> str | None:
-    """A worker gets no memory any more."""
+    """A worker runs out of memory."""
     sweep = case.sweep()
     hit = None
     if moment(case, rng, sweep) and (worker := sweep.worker(until_s=5)):
@@ -64,7 +64,7 @@ def worker_out_of_memory(case: Case, rng: random.Random) -> str | None:
 
 
 def launcher_killed(case: Case, rng: random.Random) -> str | None:
-    """The sweep's own process is killed; in one of four cases, its resumption too."""
+    """The sweep's process is killed; in one of four cases, so is the process that resumes it."""
     sweep = case.sweep()
     hit = "SIGKILL to the sweep" if moment(case, rng, sweep) and sweep.send(signal.SIGKILL) else None
     case.ended(sweep)
@@ -77,7 +77,7 @@ def launcher_killed(case: Case, rng: random.Random) -> str | None:
 
 
 def launcher_interrupted(case: Case, rng: random.Random) -> str | None:
-    """Ctrl-C, or the SIGTERM of a scheduler."""
+    """The sweep gets Ctrl-C, or SIGTERM from a scheduler."""
     number = rng.choice((signal.SIGINT, signal.SIGTERM))
     sweep = case.sweep()
     hit = f"{number.name} to the sweep" if moment(case, rng, sweep) and sweep.send(number) else None
@@ -86,7 +86,7 @@ def launcher_interrupted(case: Case, rng: random.Random) -> str | None:
 
 
 def resend_killed(case: Case, rng: random.Random) -> str | None:
-    """The server is away for all of a sweep, and the command that sends its results is killed."""
+    """The server is down for the whole sweep, and the command that then sends its results is killed."""
     sweep = case.sweep()
     while sweep.running and not case.world.runs(case.name):
         time.sleep(0.05)
@@ -129,7 +129,7 @@ def server_restarted(case: Case, rng: random.Random) -> str | None:
 
 
 def database_locked(case: Case, rng: random.Random) -> str | None:
-    """Another program holds the server's database, or the database that the sweep logs to without a server."""
+    """Another program locks the server's database, or the database to which the sweep logs without a server."""
     sweep = case.sweep()
     hit = moment(case, rng, sweep)
     seconds = rng.uniform(1.0, 7.0)
@@ -145,7 +145,7 @@ def database_locked(case: Case, rng: random.Random) -> str | None:
 
 
 def artifacts_read_only(case: Case, rng: random.Random) -> str | None:
-    """The server takes numbers, but no files."""
+    """The server accepts metrics but no files."""
     sweep = case.sweep()
     hit = moment(case, rng, sweep)
     with case.world.artifact_disk.read_only():
@@ -154,7 +154,7 @@ def artifacts_read_only(case: Case, rng: random.Random) -> str | None:
 
 
 def client_disk_full(case: Case, rng: random.Random) -> str | None:
-    """No byte is left where results are kept and where temporary files lie."""
+    """The disk is full where results and temporary files are stored."""
     sweep = case.sweep()
     hit = moment(case, rng, sweep)
     with case.world.client_disk.full():
@@ -163,7 +163,7 @@ def client_disk_full(case: Case, rng: random.Random) -> str | None:
 
 
 def server_disk_full(case: Case, rng: random.Random) -> str | None:
-    """No byte is left for the server's database, or for its artifacts."""
+    """The disk is full for the server's database, or for its artifacts."""
     chosen = rng.choice((case.world.server_disk, case.world.artifact_disk))
     sweep = case.sweep()
     hit = moment(case, rng, sweep)
@@ -173,7 +173,7 @@ def server_disk_full(case: Case, rng: random.Random) -> str | None:
 
 
 def cache_corrupted(case: Case, rng: random.Random) -> str | None:
-    """A file of an export is cut, changed or deleted while the sweep runs."""
+    """A file of an export is truncated, changed or deleted while the sweep runs."""
     case.cache = case.world.folder / "own-artefacts" / case.name
     shutil.copytree(case.world.cache, case.cache)
     sweep = case.sweep()
@@ -200,7 +200,7 @@ def _damage(path: Path, rng: random.Random) -> str:
 
 
 def two_sweeps(case: Case, rng: random.Random) -> str | None:
-    """The same sweep twice at once: one server, one cache, one spool."""
+    """The same sweep runs twice at the same time: one server, one cache, one spool."""
     case.sweeps = 2
     first = case.sweep()
     time.sleep(rng.uniform(0.0, 1.0))
@@ -223,7 +223,7 @@ def launcher_hung_up(case: Case, rng: random.Random) -> str | None:
 
 
 def two_resumes(case: Case, rng: random.Random) -> str | None:
-    """A sweep is killed, and two resume it at once: on one host, or on two with homes of their own."""
+    """A sweep is killed, and two processes resume it at once: on one host, or on two with separate homes."""
     sweep = case.sweep()
     hit = moment(case, rng, sweep) and sweep.send(signal.SIGKILL)
     case.ended(sweep)
@@ -238,7 +238,7 @@ def two_resumes(case: Case, rng: random.Random) -> str | None:
 
 
 def second_sweep(case: Case, rng: random.Random) -> str | None:
-    """Another sweep, of another home and server folder, wants the device meanwhile: it waits its turn."""
+    """Another sweep, with another home and server folder, needs the device meanwhile: it waits its turn."""
     case.sweeps = 2
     first = case.sweep()
     moment(case, rng, first, within_s=case.world.sweep_seconds / 2)
@@ -250,7 +250,7 @@ def second_sweep(case: Case, rng: random.Random) -> str | None:
 
 
 def captive_portal(case: Case, rng: random.Random) -> str | None:
-    """Something else answers in the server's place: a login page, an empty body, foreign JSON, or half of an answer."""
+    """Something else replies instead of the server: a login page, an empty body, other JSON, or half a response."""
     case.world.proxy.weather.content = rng.choice(PORTALS)
     return _weather("wrong")(case, rng)
 

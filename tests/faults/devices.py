@@ -1,4 +1,4 @@
-"""Faults of devices that are elsewhere: over ssh through a real server on loopback, over adb through a stand-in."""
+"""Faults of remote devices: over ssh through a real server on loopback, over adb through a stand-in."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.fleet.phone import FakePhone, perf_test, program
 from tests.fleet.sshd import Sshd, key, overrides
 
 SLOWER = 1.5
-"""A sweep on a device elsewhere takes longer than one here."""
+"""A sweep on a remote device takes longer than a local one."""
 SHOT_S = 0.15
 
 
 def _over_ssh(case: Case) -> Sshd:
-    """Let the case's sweep measure on a host that is reached over ssh: this one, through a real server."""
+    """Make the case's sweep measure over ssh: on this host, through a real server."""
     sshd = case.world.sshd
     assert sshd is not None
     case.device_folder = case.world.device_disk.folder / case.name
@@ -52,7 +52,7 @@ def connection_cut(case: Case, rng: random.Random) -> str | None:
 
 
 def host_key_changed(case: Case, rng: random.Random) -> str | None:
-    """The device has another key than the known one, from some moment of the sweep on."""
+    """The device's host key changes at some moment of the sweep."""
     sshd = _over_ssh(case)
     known = sshd.known_hosts.read_text()
     where = known.split()[0]
@@ -69,7 +69,7 @@ def host_key_changed(case: Case, rng: random.Random) -> str | None:
 
 
 def device_disk_full(case: Case, rng: random.Random) -> str | None:
-    """No byte is left on the device that is reached over ssh."""
+    """The disk of the device that is reached over ssh is full."""
     _over_ssh(case)
     sweep = case.sweep()
     hit = _moment(case, rng, sweep)
@@ -80,7 +80,7 @@ def device_disk_full(case: Case, rng: random.Random) -> str | None:
 
 @contextmanager
 def _phone(case: Case) -> Iterator[FakePhone]:
-    """Let the case's sweep measure on a phone; whatever happens in the block, it is plugged in again afterwards."""
+    """Make the case's sweep measure on a phone; it is always plugged in again after the block."""
     folder = case.world.folder / "phones" / case.name
     storage = case.world.device_disk.folder / case.name
     for needed in (folder, storage):
@@ -119,7 +119,7 @@ def _phone_becomes(state: str) -> Inject:
 
 
 def adb_killed(case: Case, rng: random.Random) -> str | None:
-    """The system kills an `adb` in the middle of what it does."""
+    """The system kills a running `adb`."""
     with _phone(case):
         sweep = case.sweep()
         hit = None
@@ -132,7 +132,7 @@ def adb_killed(case: Case, rng: random.Random) -> str | None:
 
 
 def _running_adb(sweep: Command, *, until_s: float = 5.0) -> psutil.Process | None:
-    """Return the sweep's `adb`, waiting for the next where none runs; None where the sweep ends before."""
+    """Return the sweep's `adb`, waiting for the next one if none is running; None if the sweep ends first."""
     deadline = time.monotonic() + until_s
     while time.monotonic() < deadline and sweep.running:
         with suppress(psutil.NoSuchProcess):
@@ -145,7 +145,7 @@ def _running_adb(sweep: Command, *, until_s: float = 5.0) -> psutil.Process | No
 
 
 def phone_full(case: Case, rng: random.Random) -> str | None:
-    """No byte is left on the phone."""
+    """The phone's storage is full."""
     with _phone(case):
         sweep = case.sweep()
         hit = _moment(case, rng, sweep)

@@ -1,4 +1,4 @@
-"""What a kind of fault is, and the moment at which it hits."""
+"""Kinds of faults, and the moment at which a fault hits."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tests.faults.process import Command
 from tests.faults.world import Case, World
 
 Inject = Callable[[Case, random.Random], str | None]
-"""Injects the fault and returns what it did, or None where the sweep was over before it could hit."""
+"""Injects the fault and returns what it did, or None if the sweep ended before it could hit."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault, and what it needs that not every machine has."""
+    """A kind of fault, and its requirements that not every machine meets."""
 
     name: str
     title: str
     inject: Inject
     missing: Callable[[World], str] = lambda world: ""
-    """Why it cannot be injected here; "" where it can."""
+    """Why it cannot be injected here; "" if it can."""
     every: int = 1
-    """It is injected in each round of the campaign that this divides: what takes long is injected less often."""
+    """It is injected in every `every`-th round of the campaign, so that slow faults are injected less often."""
 
 
 def moment(case: Case, rng: random.Random, command: Command, *, within_s: float | None = None) -> bool:
-    """Wait until a moment of the sweep that is drawn; return whether it still runs.
+    """Wait until a random moment of the sweep; return whether it is still running.
 
-    It is drawn within the time that an undisturbed sweep takes, from its start on.
+    The moment is drawn within the duration of an undisturbed sweep, counted from its start.
     """
     deadline = command.started + rng.uniform(0.0, within_s or case.world.sweep_seconds)
     while command.running and time.monotonic() < deadline:
@@ -39,5 +39,5 @@ def moment(case: Case, rng: random.Random, command: Command, *, within_s: float 
 
 
 def needs_mount(world: World) -> str:
-    """Say what is missing where small disks cannot be mounted."""
+    """Return what is missing if small disks cannot be mounted."""
     return "" if world.client_disk.mounted else "mounting a small disk is denied here"

@@ -1,4 +1,4 @@
-"""Faults of a fleet: a real Ray cluster on loopback, whose node has a spool and a temporary folder of its own."""
+"""Faults of a fleet: a real Ray cluster on loopback, whose node has a separate spool and temporary folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.faults.world import ROOT, Case, World
 
 NODE = "gateway"
 JOB_S = 8.0
-"""Moments are drawn within so many seconds after a job's process has started: its imports, and what it measures."""
+"""Moments are drawn within this time after a job's process starts; it covers the imports and the measurement."""
 SETTINGS = ("hydra/launcher=frm_ray", "hydra.launcher.look_every_s=0.5", "hydra.launcher.grace_s=20")
 TAPPED = Path(__file__).parent / "tapped"
 
 
 def _fleet(world: World) -> Fleet:
-    """Return the campaign's cluster, started when it is first needed."""
+    """Return the campaign's cluster, and start it when it is first needed."""
     if world.fleet is None:
         for folder in (world.node_spool, world.node_tmp):
             folder.mkdir(parents=True)
@@ -51,7 +51,7 @@ def _node_environ(world: World) -> dict[str, str]:
 
 
 def _on_the_fleet(case: Case) -> Fleet:
-    """Let the case's sweep run on the cluster, and what its jobs measure be noted in its journal."""
+    """Make the case's sweep run on the cluster, and its jobs record their measurements in its journal."""
     fleet = _fleet(case.world)
     case.world.node_journal.unlink(missing_ok=True)
     case.world.node_journal.symlink_to(case.journal)
@@ -63,7 +63,7 @@ def _on_the_fleet(case: Case) -> Fleet:
 
 
 def _moment(case: Case, rng: random.Random, sweep: Command) -> bool:
-    """Wait for the sweep's job, and then until a moment that is drawn; return whether the sweep still runs."""
+    """Wait for the sweep's job, then until a random moment; return whether the sweep is still running."""
     while sweep.running and not jobs_of_the_fleet(case.world.folder):
         time.sleep(0.1)
     deadline = time.monotonic() + rng.uniform(0.0, JOB_S)
@@ -73,7 +73,7 @@ def _moment(case: Case, rng: random.Random, sweep: Command) -> bool:
 
 
 def node_killed(case: Case, rng: random.Random) -> str | None:
-    """A node dies with all that it runs; it comes back when the sweep has ended."""
+    """A node dies with all its processes; it comes back when the sweep has ended."""
     fleet = _on_the_fleet(case)
     sweep = case.sweep()
     hit = _moment(case, rng, sweep)
@@ -101,7 +101,7 @@ def job_killed(case: Case, rng: random.Random) -> str | None:
 
 
 def launcher_killed(case: Case, rng: random.Random) -> str | None:
-    """The process that launched the sweep is killed; in one of four cases, its resumption too."""
+    """The process that launched the sweep is killed; in one of four cases, so is the one that resumes it."""
     _on_the_fleet(case)
     sweep = case.sweep()
     hit = "SIGKILL to the launcher" if _moment(case, rng, sweep) and sweep.send(signal.SIGKILL) else None
@@ -115,7 +115,7 @@ def launcher_killed(case: Case, rng: random.Random) -> str | None:
 
 
 def launcher_interrupted(case: Case, rng: random.Random) -> str | None:
-    """Ctrl-C, or the SIGTERM of a scheduler, to the process that launched the sweep."""
+    """The process that launched the sweep gets Ctrl-C, or SIGTERM from a scheduler."""
     number = rng.choice((signal.SIGINT, signal.SIGTERM))
     _on_the_fleet(case)
     sweep = case.sweep()

@@ -1,4 +1,4 @@
-"""What a sweep has really measured, written down apart from everything that is under test."""
+"""Journal of what a sweep really measured, written independently of everything under test."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ MEASURED, WRITTEN = "measured", "written"
 
 @dataclass(frozen=True)
 class Truth:
-    """Record ids of what was measured, and of what had reached the disk as well, each with its median latency."""
+    """Record ids of the measurements, and of those that also reached the disk, each with its median latency."""
 
     measured: dict[str, float]
     written: frozenset[str]
 
 
 def read(path: Path) -> Truth:
-    """Return what the journal says."""
+    """Return the journal's contents."""
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     measured = {line["record"]: line["latency"] for line in lines if line["what"] == MEASURED}
     return Truth(measured, frozenset(line["record"] for line in lines if line["what"] == WRITTEN))
 
 
 def tap(path: Path) -> None:
-    """Note in `path` every measurement that ends, and every one that is on disk, of this process."""
+    """Record in `path` every measurement that this process finishes, and every one that it writes to disk."""
     from frm_mlflow.stages import sweep as stage
     from frm_mlflow.tracking import sweep as tracking
 
@@ -56,7 +56,7 @@ def _noting(
 
 
 def main() -> None:
-    """Run `frm-mlflow` with the journal that the environment names."""
+    """Run `frm-mlflow` with the journal named in the environment."""
     from frm_mlflow import cli
 
     tap(Path(os.environ["FRM_FAULTS_JOURNAL"]))

@@ -1,4 +1,4 @@
-"""A network's module, imported by its worker: a worker whose id is in a file leaks memory."""
+"""A network's module, imported by its worker: a worker whose process id is in a file leaks memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHUNK = 32 * 2**20
 
 
 def leak_when_named() -> None:
-    """In a worker, start to wait for the file."""
+    """Start waiting for the file, in a worker."""
     if VARIABLE in os.environ and "frm_mlflow.worker" in sys.orig_argv:
         threading.Thread(target=_leak, args=(Path(os.environ[VARIABLE]),), daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Networks that are exported in a second and run in a fraction of a millisecond."""
+"""Networks that take a second to export and a fraction of a millisecond to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep imports sooner or later; the server of forks imports it once."""
+"""Everything that a sweep imports; the fork server imports it once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`frm-mlflow` as a process of its own, without the ten seconds that its imports take.
+"""Run `frm-mlflow` as a separate process, without the ten seconds that its imports take.
 
-A server process imports everything once and forks: what is forked runs the product's own `main`, has its own
-process id and can be killed like any other. Imported by that server, so nothing here may start a thread.
+A server process imports everything once and forks. The forked process runs the product's real `main`, has its own
+process id and can be killed like any other. The server imports this module, so nothing here may start a thread.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import psutil
 FORKS = multiprocessing.get_context("forkserver")
 JOURNAL_VARIABLE = "FRM_FAULTS_JOURNAL"
 CASE_VARIABLE = "FRM_FAULTS_CASE"
-"""Every process that a case starts inherits it: what still runs after the case is found by it."""
+"""Inherited by every process that a case starts, to find those that still run after the case."""
 FLEET_VARIABLE = "FRM_FAULTS_FLEET"
-"""Every process on the campaign's Ray nodes inherits it, with the campaign's folder."""
+"""Inherited by every process on the campaign's Ray nodes; holds the campaign's folder."""
 HOST_VARIABLE = "FRM_FAULTS_HOST"
-"""The host that a command pretends to run on: its processes cannot be looked up from another."""
+"""The host on which a command pretends to run: processes cannot be looked up from another host."""
 EXPIRES_S = 6.0
-"""After which an owner elsewhere is gone; the product's own time would make the tests long."""
+"""Time after which an owner on another host counts as gone; the product's default would make the tests slow."""
 
 
 def preload() -> None:
-    """Let the server of forks import what a sweep imports."""
+    """Make the fork server import what a sweep imports."""
     FORKS.set_forkserver_preload(["tests.faults.preloaded"])
 
 
@@ -59,14 +59,14 @@ def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log
 
 
 def _shorten_leases() -> None:
-    """Renew leases more often, and let them expire sooner: every process of a case must do both."""
+    """Renew leases more often and expire them sooner: every process of a case must do both."""
     from frm_mlflow.tracking import lease
 
     lease.BEAT_S, lease.EXPIRES_S = EXPIRES_S / 12, EXPIRES_S
 
 
 def _pretend(host: str) -> None:
-    """Let this process be one of another host."""
+    """Make this process appear to run on another host."""
     import platform
 
     from frm_mlflow.tracking import lease
@@ -76,7 +76,7 @@ def _pretend(host: str) -> None:
 
 
 class _Loaded(subprocess.Popen[bytes]):
-    """A program with the manners of a fork."""
+    """A program with the interface of a fork."""
 
     @property
     def exitcode(self) -> int | None:
@@ -92,7 +92,7 @@ class _Loaded(subprocess.Popen[bytes]):
 
 @dataclass
 class Command:
-    """One `frm-mlflow` command that runs."""
+    """One running `frm-mlflow` command."""
 
     process: ForkServerProcess | _Loaded
     started: float
@@ -107,7 +107,7 @@ class Command:
         log: Path,
         errors: Path | None = None,
     ) -> Command:
-        """Start `frm-mlflow ARGUMENTS` in `folder`; what it prints goes to `log`, or its errors to a file of theirs."""
+        """Start `frm-mlflow ARGUMENTS` in `folder`; its output goes to `log`, or its errors to a separate file."""
         args = (list(arguments), dict(environ), str(folder), str(log), str(errors or log))
         process = FORKS.Process(target=_main, args=args)
         process.start()
@@ -115,7 +115,7 @@ class Command:
 
     @classmethod
     def load(cls, arguments: Sequence[str], *, environ: Mapping[str, str], folder: Path, log: Path) -> Command:
-        """Start it as a program that is loaded anew."""
+        """Start it as a new program rather than a fork."""
         with log.open("ab") as file:
             command = [sys.executable, "-m", "tests.faults.journal", *arguments]
             process = _Loaded(command, env=dict(environ), cwd=folder, stdout=file, stderr=file, start_new_session=True)
@@ -123,17 +123,17 @@ class Command:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the command."""
         assert self.process.pid is not None
         return self.process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the command is still running."""
         return self.process.is_alive()
 
     def send(self, number: int) -> bool:
-        """Send a signal; return whether it was there to receive it."""
+        """Send a signal; return whether the process still existed."""
         if not self.running:
             return False
         try:
@@ -143,7 +143,7 @@ class Command:
         return True
 
     def wait(self, timeout_s: float = 180.0) -> int:
-        """Return the exit code; a command that hangs is the product's fault, so it is killed and raised."""
+        """Return the exit code; kill a command that hangs and raise, since that is a bug in the product."""
         self.process.join(timeout_s)
         if self.process.is_alive():
             self.process.kill()
@@ -152,7 +152,7 @@ class Command:
         return int(self.process.exitcode or 0)
 
     def worker(self, *, until_s: float) -> psutil.Process | None:
-        """Return one of its workers, waiting for the next where there is none; None where it ends before."""
+        """Return one of its workers, waiting for the next one if there is none; None if the command ends first."""
         deadline = time.monotonic() + until_s
         while time.monotonic() < deadline and self.running:
             try:
@@ -166,7 +166,7 @@ class Command:
 
 
 def stragglers(case: str) -> list[psutil.Process]:
-    """Return the processes of a case that still run: those that inherited its name, or have it in their command."""
+    """Return the processes of a case that are still running: its name is in their environment or command line."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -181,7 +181,7 @@ def stragglers(case: str) -> list[psutil.Process]:
 
 
 def jobs_of_the_fleet(folder: Path) -> list[psutil.Process]:
-    """Return the processes of the product on this campaign's Ray nodes, those that Ray itself keeps left out."""
+    """Return the product's processes on this campaign's Ray nodes, without those that Ray itself keeps."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""A reverse proxy before a tracking server that can do to requests what networks and servers do."""
+"""A reverse proxy in front of a tracking server that can disturb requests like real networks and servers."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length",
 
 @dataclass
 class Weather:
-    """What happens to requests now, and to how many it has happened.
+    """What happens to requests now, and the number of requests affected so far.
 
-    `kind` is `fair`, `down` (the connection is reset), `slow` (answers take `delay_s`), `error` and `forbidden`
-    (HTTP 500 and 403, the server never sees the request) or `lost` (the server does what it is asked, the answer
-    never comes), or `wrong` (something else answers in the server's place).
+    `kind` is `fair`, `down` (the connection is reset), `slow` (responses take `delay_s`), `error` and `forbidden`
+    (HTTP 500 and 403; the server never gets the request), `lost` (the server handles the request, but the response
+    never arrives), or `wrong` (something else replies instead of the server).
     """
 
     kind: str = "fair"
     delay_s: float = 0.0
     left: float = float("inf")
-    """How many more requests it happens to."""
+    """Number of further requests that it affects."""
     content: bytes = b""
-    """The whole answer, header and all, that every request gets in the weather `wrong`."""
+    """The whole response, including headers, that every request gets in the weather `wrong`."""
     disturbed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def set(self, kind: str, *, delay_s: float = 0.0, requests: float = float("inf")) -> None:
-        """Change the weather for the next `requests` from now on."""
+        """Change the weather for the next `requests`."""
         self.kind, self.delay_s, self.left = kind, delay_s, requests
 
     def answer_with(self, content: bytes) -> None:
-        """Answer every request with these bytes: what a captive portal or another program does."""
+        """Answer every request with these bytes, like a captive portal or another program."""
         self.content = content
         self.set("wrong")
 
     def disturb(self) -> None:
-        """Count one more request that did not go as it should."""
+        """Count one more disturbed request."""
         with self.lock:
             self.disturbed += 1
             self.left -= 1
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _reset(self) -> None:
-        """Cut the connection as a host that dies does."""
+        """Cut the connection like a host that dies."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
         self.connection.close()
@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Nothing:
-    """A file of a connection that is gone."""
+    """The file of a closed connection."""
 
     closed = True
 
@@ -132,7 +132,7 @@ class _Nothing:
 
 
 class Proxy(ThreadingHTTPServer):
-    """The proxy before the server on the port `upstream` of this host."""
+    """The proxy in front of the server on port `upstream` of this host."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -144,16 +144,16 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def uri(self) -> str:
-        """Where clients find it."""
+        """The URI for clients."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is no error of the proxy."""
+        """Ignore clients that disconnected: that is not an error of the proxy."""
 
 
 @contextmanager
 def running_proxy(upstream: int) -> Iterator[Proxy]:
-    """Serve until the block is left."""
+    """Serve until the block ends."""
     proxy = Proxy(upstream)
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""The campaign's results as a line, a table and a sum."""
+"""The campaign's results as lines, a table and a summary."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_good(result: Result) -> bool:
 
 
 def line(result: Result) -> str:
-    """Return one fault in a line."""
+    """Return one fault as a line."""
     words = f"{result['case']}: {result['did']}; codes {result['codes']}; {result['seconds']:.1f} s"
     return words if is_good(result) else f"{words}; BAD {_wrong(result)} (log: {result['log']})"
 
@@ -33,7 +33,7 @@ def _wrong(result: Result) -> str:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """Return a row a case."""
+    """Return a table with one row per case."""
     head = "| fault | injected | measurements | lost | doubled | left RUNNING | other faults found | median s |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
     for fault in FAULTS:
@@ -52,7 +52,7 @@ def _row(title: str, results: Sequence[Result]) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return the sentence that counts."""
+    """Return a sentence with the counts."""
     lost, doubled, running = (sum(result[key] for result in results) for key in ("lost", "doubled", "running"))
     other = sum(len(result["problems"]) for result in results)
     return (
@@ -63,7 +63,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def write(page: Path, results: Sequence[Result], *, seed: int) -> None:
-    """Put the table between the page's marks."""
+    """Put the table between the page's markers."""
     when = f"{datetime.now(timezone.utc):%Y-%m-%d}"
     body = f"{START}\n{summary(results)} ({when}, seed {seed}, {_machine()}).\n\n{markdown(results)}\n{END}"
     text = page.read_text(encoding="utf-8")

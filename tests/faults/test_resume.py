@@ -1,4 +1,4 @@
-"""`kill -9` of a whole sweep: only a resume can close what it left, and it measures only what is missing."""
+"""`kill -9` of a whole sweep: only a resume can close the open runs, and it measures only what is missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_living_sweep_is_left_alone_and_a_killed_one_is_completed(world: World
             assert time.monotonic() < deadline
             assert sweep.running, case.log.read_text()[-2000:]
             time.sleep(0.01)
-        sweep.send(signal.SIGSTOP)  # it lives, and gets no further while the other looks
+        sweep.send(signal.SIGSTOP)  # it stays alive but makes no progress while the other process checks
 
         assert case.ended(case.sweep("resume=true")) == 2
         assert f"as process {sweep.pid}" in case.log.read_text()

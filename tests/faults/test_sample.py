@@ -1,4 +1,4 @@
-"""One fault of every kind that takes seconds; `python -m tests.faults.campaign` injects hundreds."""
+"""One fault of each kind that takes only seconds; `python -m tests.faults.campaign` injects hundreds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.table import is_good, line
 from tests.faults.world import World
 
 IN_CI = {"worker-killed", "launcher-killed", "server-errors", "answers-lost"}
-"""The others take longer, or a machine that lets us mount: `make test-all`."""
+"""The others take longer, or need a machine with permission to mount: `make test-all`."""
 SEED = 1
 
 

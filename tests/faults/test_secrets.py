@@ -1,4 +1,4 @@
-"""Secrets that are planted wherever a user may have some are on no server and in no file."""
+"""Secrets planted wherever users may have some do not reach any server or file."""
 
 from __future__ import annotations
 

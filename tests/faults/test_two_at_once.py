@@ -1,4 +1,4 @@
-"""Two processes that want the same sweep, or the same device, at the same time."""
+"""Two processes that need the same sweep, or the same device, at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TWENTY = [pytest.param(number, marks=[] if number == 0 else pytest.mark.slow) fo
 def test_two_resumes_at_once_measure_nothing_twice(hosts: int, number: int, world: World) -> None:
     case = world.case(f"two-resumes-on-{hosts}", number)
     killed_after_the_first_benchmark(case)
-    if hosts == 2 and number % 2:  # the killed one was on a third host: both must wait for it to expire
+    if hosts == 2 and number % 2:  # the killed process was on a third host: both must wait for its lease to expire
         case.environ |= {HOST_VARIABLE: "here"}
     both = [case.sweep("resume=true"), case.elsewhere("resume=true") if hosts == 2 else case.sweep("resume=true")]
     codes = sorted(each.wait() for each in both)

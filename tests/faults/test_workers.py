@@ -1,4 +1,4 @@
-"""Workers that go wrong in one sweep: each ends its benchmark as FAILED with its reason, and the sweep goes on."""
+"""Workers that fail in a sweep: each benchmark ends as FAILED with the reason, and the sweep continues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.process import Command, stragglers
 from tests.faults.world import CONF, World
 
 TIMEOUT_S = 4
-"""What a worker has for an answer."""
+"""Time that a worker has to reply."""
 LIMIT_MIB = 500
 GARBAGE = b"Segmentation voilation, please reboot\n"
 
@@ -31,7 +31,7 @@ def hangs(worker: psutil.Process, told: Path) -> None:
 
 
 def babbles(worker: psutil.Process, told: Path) -> None:
-    """Write into the pipe that its answers go through, which is neither its input nor its standard error."""
+    """Write to the pipe of its replies, which is neither its input nor its standard error."""
     fds = Path(f"/proc/{worker.pid}/fd")
     others = {(fds / "0").readlink(), (fds / "2").readlink()}
     pipes = {fd: fd.readlink() for fd in fds.iterdir() if str(fd.readlink()).startswith("pipe:")}
@@ -66,7 +66,7 @@ def test_each_ends_as_failed_with_its_reason_and_the_sweep_goes_on(world: World)
     for inject, _ in FAULTS.values():
         worker = workers_in_turn(sweep, seen)
         inject(worker, told)
-        worker.wait(timeout=60)  # the sweep ends it within the time that an answer has
+        worker.wait(timeout=60)  # the sweep ends it within the time allowed for a reply
 
     assert case.ended(sweep) == 1, case.log.read_text()[-3000:]
     runs = sorted(world.runs(case.name), key=lambda run: run.info.start_time)
@@ -82,7 +82,7 @@ def test_each_ends_as_failed_with_its_reason_and_the_sweep_goes_on(world: World)
 
 
 def workers_in_turn(sweep: Command, seen: set[int]) -> psutil.Process:
-    """Return the model's worker of the next pair that takes turns; the baseline's is started before it."""
+    """Return the model's worker of the next interleaved pair; the baseline's worker is started first."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert sweep.running, "the sweep ended before every fault was injected"

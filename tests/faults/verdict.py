@@ -1,4 +1,4 @@
-"""What must hold after a fault, asked of the server and of the disk."""
+"""What must hold after a fault, checked on the server and on the disk."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.faults.process import jobs_of_the_fleet, stragglers
 from tests.faults.world import MODELS, Case
 
 GRACE_S = 5.0
-"""How long a process may take to notice that its parent is gone."""
+"""Time within which a process must notice that its parent is gone."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Counts of what went right and wrong with one fault; `problems` says what in words."""
+    """Counts of what went right and wrong with one fault; `problems` describes the failures."""
 
     finished: int
-    """Measurements that were finished: on disk where the sweep was killed, in memory otherwise."""
+    """Finished measurements: on disk if the sweep was killed, otherwise in memory."""
     lost: int
     doubled: int
     running: int
@@ -40,16 +40,16 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether everything holds."""
+        """Whether all conditions hold."""
         return not (self.lost or self.doubled or self.running or self.problems)
 
     def to_dict(self) -> dict[str, object]:
-        """Return it for JSON."""
+        """Return it as plain data for JSON."""
         return asdict(self) | {"problems": list(self.problems)}
 
 
 def judge(case: Case) -> Verdict:
-    """Look at the server and at the disk after recovery."""
+    """Check the server and the disk after recovery."""
     client = MlflowClient(case.world.server.uri)
     runs = case.world.runs(case.name)
     benchmarks = [run for run in runs if run.data.tags.get(schema.KIND.key) == schema.KIND_BENCHMARK]
@@ -75,7 +75,7 @@ def judge(case: Case) -> Verdict:
 
 
 def _values(client: MlflowClient, finished: list[Run], truth: journal.Truth) -> list[str]:
-    """Each finished run has the number that was measured, and its files."""
+    """Check that each finished run has the measured value and its files."""
     problems = []
     for run in finished:
         record = run.data.tags.get(schema.RECORD_ID.key, "")
@@ -90,7 +90,7 @@ def _values(client: MlflowClient, finished: list[Run], truth: journal.Truth) -> 
 
 
 def _completeness(case: Case, runs: list[Run], finished: list[Run]) -> list[str]:
-    """Each sweep that was asked for has, once, every benchmark FINISHED below it, and is FINISHED itself."""
+    """Check that each requested sweep is FINISHED and has every benchmark FINISHED exactly once below it."""
     parents = [r for r in runs if r.data.tags.get(schema.KIND.key) == schema.KIND_SWEEP]
     done = [p for p in parents if p.info.status == "FINISHED"]
     problems = [] if len(done) == case.sweeps else [f"{len(done)} FINISHED sweeps, not {case.sweeps}"]
@@ -105,7 +105,7 @@ def _completeness(case: Case, runs: list[Run], finished: list[Run]) -> list[str]
 
 
 def _beside(case: Case, finished: list[Run]) -> list[str]:
-    """No benchmark was measured while another was; a clock that was set tells nothing, a fleet has several devices."""
+    """Check that no two benchmarks overlap; impossible if the clock was set, not required of a fleet's devices."""
     if case.on_fleet or case.name.startswith("clock"):
         return []
     spans = sorted((run.info.start_time, run.info.end_time, run.info.run_name) for run in finished)
@@ -119,7 +119,7 @@ def _reasons(runs: list[Run]) -> list[str]:
 
 
 def _leftovers(case: Case) -> list[str]:
-    """Processes, temporary files, results that still wait, locks that are held; here, and where it was measured."""
+    """Return leftover processes, temporary files, pending results and held locks, here and on the device."""
     deadline = time.monotonic() + GRACE_S
     while (problems := _in_passing(case)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -134,12 +134,12 @@ def _leftovers(case: Case) -> list[str]:
 
 
 def _is_hydras(path: Path) -> bool:
-    """Whether it is the private folder of a multirun that was killed."""
+    """Whether `path` is the private folder of a multirun that was killed."""
     return path.name.startswith(FOLDER_PREFIX)
 
 
 def _in_passing(case: Case) -> list[str]:
-    """What may be there for a moment: processes that end, and what they remove then."""
+    """Return short-lived leftovers: processes that are ending, and files that they remove at the end."""
     alive = stragglers(case.name) + (jobs_of_the_fleet(case.world.folder) if case.on_fleet else [])
     left = []
     for process in alive:

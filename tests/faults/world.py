@@ -1,4 +1,4 @@
-"""The surroundings of a fault: a real server behind a proxy, small disks, exports made once."""
+"""The environment of a fault: a real server behind a proxy, small disks, exports made once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = Path(__file__).resolve().parent / "conf"
 MODELS = ("tiny_base", "tiny_a")
 RESULTS_KEPT = 3
-"""Exit code of a sweep that has measured everything, and has something on disk only."""
+"""Exit code of a sweep that measured everything, but has some results only on disk."""
 ARGUMENTS = ("bench", f"--config-dir={CONF}", "models=[tiny_a]", "baseline=tiny_base", "measure=tiny", "device=cpu")
 
 
@@ -39,16 +39,16 @@ class Server:
 
     @property
     def uri(self) -> str:
-        """The server itself, without the proxy."""
+        """URI of the server itself, without the proxy."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it responds."""
         self.process = start_server(self.folder, port=self.port)
         wait_until_healthy(self.uri, self.process)
 
     def kill(self) -> None:
-        """End it and its worker processes without a warning."""
+        """Kill it and its worker processes without warning."""
         assert self.process is not None
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -57,14 +57,14 @@ class Server:
 
 @dataclass
 class Disk:
-    """A small disk of its own, where this machine lets us mount one."""
+    """A small separate disk, if this machine lets us mount one."""
 
     folder: Path
     mounted: bool
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Leave no byte free until the block is left."""
+        """Fill the disk completely until the block ends."""
         ballast = self.folder / ".ballast"
         try:
             with ballast.open("wb", buffering=0) as file:
@@ -79,7 +79,7 @@ class Disk:
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Refuse every write until the block is left."""
+        """Reject every write until the block ends."""
         subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
         try:
             yield
@@ -87,14 +87,14 @@ class Disk:
             subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
 
     def clear(self) -> None:
-        """Remove what lies on it, so that a long campaign does not fill it up."""
+        """Remove its contents, so that a long campaign does not fill it up."""
         for path in self.folder.iterdir():
             shutil.rmtree(path)
 
 
 @contextmanager
 def disk(folder: Path, *, mib: int) -> Iterator[Disk]:
-    """Mount a small disk at `folder`; where mounting is denied it is a plain folder, and says so."""
+    """Mount a small disk at `folder`; if mounting is denied, it is a plain folder and is marked as such."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "none", str(folder)]
     try:
@@ -110,7 +110,7 @@ def disk(folder: Path, *, mib: int) -> Iterator[Disk]:
 
 @dataclass
 class World:
-    """What all cases of a campaign share."""
+    """The environment that all cases of a campaign share."""
 
     folder: Path
     server: Server
@@ -120,18 +120,18 @@ class World:
     client_disk: Disk
     device_disk: Disk
     sshd: Sshd | None
-    """A real server on loopback; None where OpenSSH's is not installed."""
+    """A real server on loopback; None if OpenSSH's server is not installed."""
     cache: Path
     stack: ExitStack
-    """Ends with the campaign what a case starts for all that come after it."""
+    """Closes, at the end of the campaign, whatever a case starts for later cases."""
     sweep_seconds: float = 3.0
-    """How long a sweep takes that nothing disturbs; random moments are drawn within it."""
+    """Duration of an undisturbed sweep; random moments are drawn within it."""
     fleet: Fleet | None = None
     """A Ray cluster, started by the first case that needs it."""
 
     @property
     def node_spool(self) -> Path:
-        """Where results wait for the server on the Ray node."""
+        """Folder on the Ray node with results that wait for the server."""
         return self.folder / "node" / "spool"
 
     @property
@@ -141,21 +141,21 @@ class World:
 
     @property
     def node_journal(self) -> Path:
-        """A link to the journal of the case that is on the Ray node now."""
+        """A link to the journal of the case that runs on the Ray node now."""
         return self.folder / "journals" / "node"
 
     def case(self, name: str, number: int) -> Case:
-        """Return fresh surroundings for one fault."""
+        """Return a fresh environment for one fault."""
         return Case(self, f"{name}-{number}", self.client_disk.folder / f"{name}-{number}", list(ARGUMENTS))
 
     def runs(self, experiment: str) -> list[Run]:
-        """Return every run of an experiment that is not deleted, asked of the server itself."""
+        """Return every run of an experiment that is not deleted, read directly from the server."""
         client = MlflowClient(self.server.uri)
         found = client.get_experiment_by_name(experiment)
         return [] if found is None else list(client.search_runs([found.experiment_id], max_results=1000))
 
     def fair(self) -> None:
-        """End whatever was done to the server."""
+        """Undo whatever was done to the server."""
         self.proxy.weather.set("fair")
         if self.server.process is None or self.server.process.poll() is not None:
             self.server.start()
@@ -163,7 +163,7 @@ class World:
 
 @dataclass
 class Case:
-    """One fault: a sweep of two benchmarks in an experiment of its own, with folders of its own."""
+    """One fault: a sweep of two benchmarks in a separate experiment, with separate folders."""
 
     world: World
     name: str
@@ -173,13 +173,13 @@ class Case:
     environ: dict[str, str] = field(default_factory=dict)
     codes: list[int] = field(default_factory=list)
     sweeps: int = 1
-    """How many sweeps were asked for; each measures both models."""
+    """Number of requested sweeps; each measures both models."""
     killed: bool = False
-    """Whether a process that measures was killed: what had not reached the disk is measured again then."""
+    """Whether a measuring process was killed; results that had not reached the disk are then measured again."""
     device_folder: Path | None = None
-    """The folder on a device that is elsewhere, as this machine sees it."""
+    """The folder on a remote device, as a path on this machine."""
     on_fleet: bool = False
-    """Whether the Ray cluster runs it."""
+    """Whether it runs on the Ray cluster."""
 
     def __post_init__(self) -> None:
         self.cache = self.world.cache
@@ -202,7 +202,7 @@ class Case:
 
     @property
     def spool(self) -> Path:
-        """Where results wait for the server."""
+        """Folder with results that wait for the server."""
         return self.folder / "spool"
 
     @property
@@ -217,21 +217,21 @@ class Case:
 
     @property
     def journal(self) -> Path:
-        """What was measured, on a disk that never fills."""
+        """File with the measurements, on a disk that never fills."""
         return self.world.folder / "journals" / f"{self.name}.jsonl"
 
     @property
     def log(self) -> Path:
-        """What its processes said, on a disk that never fills."""
+        """Output of its processes, on a disk that never fills."""
         return self.world.folder / "logs" / f"{self.name}.log"
 
     def command(self, *arguments: str) -> Command:
-        """Start a command of the product in these surroundings."""
+        """Start a command of the product in this environment."""
         environ = self.environ | {"FRM_CACHE_DIR": str(self.cache)}
         return Command.start(arguments, environ=environ, folder=self.cwd, log=self.log)
 
     def program(self, environ: Mapping[str, str]) -> Command:
-        """Start the sweep as a program that is loaded anew, for what must be there when it is."""
+        """Start the sweep as a new program, for environment variables that must be set when it is loaded."""
         everything = os.environ | self.environ | {"FRM_CACHE_DIR": str(self.cache)} | environ
         words = [*self.arguments, f"tracking.experiment={self.name}"]
         return Command.load(words, environ=everything, folder=self.cwd, log=self.log)
@@ -241,7 +241,7 @@ class Case:
         return self.command(*self.arguments, f"tracking.experiment={self.name}", *more)
 
     def elsewhere(self, *more: str) -> Command:
-        """Start the sweep as another host would: with its own home and spool; its processes are not looked up here."""
+        """Start the sweep as if on another host: with its own home and spool; its processes are not looked up here."""
         home = self.folder / "elsewhere"
         own = {"XDG_DATA_HOME": str(home), "HOME": str(home), HOST_VARIABLE: "elsewhere"}
         own |= {"FRM_MLFLOW_SPOOL": str(home / "spool"), "XDG_CACHE_HOME": str(home / "cache")}
@@ -250,12 +250,12 @@ class Case:
         return Command.start(words, environ=environ, folder=self.cwd, log=self.log)
 
     def ended(self, command: Command) -> int:
-        """Wait for a command and remember how it ended."""
+        """Wait for a command and record its exit code."""
         self.codes.append(command.wait())
         return self.codes[-1]
 
     def recover(self) -> None:
-        """Do what the documentation tells a user to do: resend, and resume what did not end well."""
+        """Follow the user documentation: resend, and resume sweeps that did not end well."""
         for _ in range(4):
             resent = self.command("resend").wait()
             if resent == 0 and self.codes and self.codes[-1] in (0, RESULTS_KEPT):
@@ -266,7 +266,7 @@ class Case:
 
 @contextmanager
 def running_world(folder: Path) -> Iterator[World]:
-    """Start the server and the proxy, make the exports, and see how long an undisturbed sweep takes."""
+    """Start the server and the proxy, create the exports, and time an undisturbed sweep."""
     preload()
     for name in ("journals", "logs"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -21,13 +21,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 @pytest.fixture
 def device_folder(tmp_path: Path) -> Path:
-    """The folder on the device."""
+    """The folder on the device for one test."""
     return tmp_path / "device"
 
 
 @pytest.fixture
 def over_ssh(sshd: Sshd, device_folder: Path) -> Callable[..., DeviceConfig]:
-    """Settings of this machine's processor as it is reached over the server."""
+    """Settings for this machine's CPU, reached through the ssh server."""
 
     def config(**settings: object) -> DeviceConfig:
         own = {"name": "cpu", "tier": "cpu", "kind": "cpu", "python": sys.executable, "folder": str(device_folder)}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An `adb` that replays what the real one prints; what the phone's shell is asked for runs on a folder of its own.
+"""An `adb` that replays what the real one prints; shell commands for the phone run in a local folder.
 
 `FAKE_ADB` names a folder with `scenario.json`:
   devices       what `adb devices -l` prints
@@ -8,11 +8,11 @@
   shot_seconds  how long a shot takes
   ends          word of a shell command → [exit code, standard output, standard error] of the program on the phone
   fail          word of a call → [exit code, standard output, standard error] of adb itself
-Every call is appended to `calls.jsonl`; the phone's files lie in `phone/`. The file `state`, where it is there, says
-how the phone is connected now: `device`, `offline`, `unauthorized` or `gone`; what runs when it changes is cut off.
+Every call is appended to `calls.jsonl`; the phone's files are in `phone/`. The file `state`, if present, holds the
+phone's current connection: `device`, `offline`, `unauthorized` or `gone`. Commands running when it changes are cut off.
 
-The texts of adb's own errors are those of its sources (transport.cpp, file_sync_client.cpp, commandline.cpp). So is
-that a shell which is cut off ends with exit code 0 and says nothing.
+The texts of adb's own errors are those of its sources (transport.cpp, file_sync_client.cpp, commandline.cpp). As in the
+real adb, a shell that is cut off exits with code 0 and prints nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 STATE = Path(os.environ["FAKE_ADB"])
 PHONE = STATE / "phone"
 END = re.compile(r"; end=\$\?; echo; echo (\S+)\$end$")
-"""What the product asks the phone's shell to say last."""
+"""The last command that the product gives the phone's shell."""
 UNAUTHORIZED = (
     "device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\nTry 'adb kill-server' if that seems wrong.\n"
     "Otherwise check for a confirmation dialog on your device."
@@ -73,7 +73,7 @@ def main(words: list[str]) -> int:
 
 
 def state() -> str:
-    """Return how the phone is connected now."""
+    """Return the phone's current connection state."""
     try:
         return (STATE / "state").read_text()
     except FileNotFoundError:
@@ -129,7 +129,7 @@ def shell(script: str, scenario: dict) -> int:
 
 
 def shot(script: str, scenario: dict) -> int:
-    """Print the next text of the model that the command line names; it must be a file that was pushed whole."""
+    """Print the next text for the model on the command line, which must be a completely pushed file."""
     names = [word for word in script.replace("=", " ").split() if "/model-" in word]
     place = PHONE / names[-1].lstrip("/")
     program = PHONE / script.split()[2].lstrip("/")

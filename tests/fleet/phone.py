@@ -1,4 +1,4 @@
-"""A phone behind the fake `adb`: the tools' words as documented (recorded on no phone), a test's own figures."""
+"""A phone behind the fake `adb`: the tools' output format as documented (not recorded on a phone), test figures."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ def text(name: str) -> str:
 
 
 def benchmark_model(median_us: float, *, memory_mb: float = 28.3125) -> str:
-    """Return a log as the tool writes it, with this median."""
+    """Return a log in the tool's format with this median."""
     printed = (DATA / "benchmark_model" / "mobilenet_v2.txt").read_text()
     return printed.replace("median=12931", f"median={median_us:g}").replace("overall=28.3125", f"overall={memory_mb}")
 
 
 def perf_test(median_s: float) -> str:
-    """Return a log as onnxruntime_perf_test writes it, with this median."""
+    """Return a log in onnxruntime_perf_test's format with this median."""
     printed = (DATA / "onnxruntime_perf_test" / "mobilenet_v2.txt").read_text()
     return printed.replace("P50 Latency: 0.00804512 s", f"P50 Latency: {median_s:g} s")
 
 
 @dataclass(frozen=True)
 class FakePhone:
-    """The folder that the fake `adb` replays from."""
+    """The folder from which the fake `adb` replays."""
 
     folder: Path
 
     @classmethod
     def plugged_in(cls, folder: Path, **scenario: Any) -> FakePhone:
-        """Put `adb` into `folder/bin` and a phone behind it."""
+        """Put the fake `adb` into `folder/bin`, with a phone behind it."""
         (folder / "phone" / "data" / "local" / "tmp").mkdir(parents=True, exist_ok=True)
         (folder / "bin").mkdir()
         adb = folder / "bin" / "adb"
@@ -56,7 +56,7 @@ class FakePhone:
         return phone
 
     def replay(self, *, properties: Mapping[str, str] | None = None, **scenario: Any) -> None:
-        """Replay this from now on; `properties` changes what `getprop` says."""
+        """Replay this from now on; `properties` changes the output of `getprop`."""
         getprop = text("getprop_s23")
         for name, value in (properties or {}).items():
             kept = [line for line in getprop.splitlines() if not line.startswith(f"[{name}]")]
@@ -76,28 +76,28 @@ class FakePhone:
         self._write("scenario.json", json.dumps(given))
 
     def connect(self, state: str) -> None:
-        """Let the phone be in this state from now on: `device`, `offline`, `unauthorized` or `gone`."""
+        """Put the phone into this state from now on: `device`, `offline`, `unauthorized` or `gone`."""
         self._write("state", state)
 
     def _write(self, name: str, content: str) -> None:
-        """Write a file that a running `adb` reads before or after, never half."""
+        """Write a file atomically, so that a running `adb` never reads half of it."""
         partial = self.folder / f".{name}"
         partial.write_text(content)
         partial.replace(self.folder / name)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process needs to find this phone."""
+        """Environment variables with which a process finds this phone."""
         return {"FAKE_ADB": str(self.folder), "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
     @property
     def files(self) -> list[str]:
-        """Names of the files that were copied to it."""
+        """Names of the files that were copied to the phone."""
         place = self.folder / "phone" / "data" / "local" / "tmp" / "frm"
         return sorted(path.name for path in place.glob("*")) + sorted(path.name for path in place.glob(".*"))
 
     def calls(self) -> list[list[str]]:
-        """Return the commands that adb was given, without its `-s SERIAL`."""
+        """Return the commands given to adb, without `-s SERIAL`."""
         lines = (self.folder / "calls.jsonl").read_text().splitlines()
         return [words[2:] if words[0] == "-s" else words for words in map(json.loads, lines)]
 
@@ -109,12 +109,12 @@ class FakePhone:
 
 
 def named_on_phone(model: Path) -> str:
-    """Return what a model's file is called on the phone."""
+    """Return the name of a model's file on the phone."""
     return f"model-{sha256_of(model)[:16]}{model.suffix}"
 
 
 def program(folder: Path, name: str = "benchmark_model") -> Path:
-    """Return a file that stands for the tool's binary."""
+    """Return a file that stands in for the tool's binary."""
     path = folder / name
     path.write_bytes(b"\x7fELF for arm64")
     shutil.copymode(sys.executable, path)
@@ -122,5 +122,5 @@ def program(folder: Path, name: str = "benchmark_model") -> Path:
 
 
 def interleaved(model: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """Return each model shot over the geometric mean of the baseline's before and after it, by hand."""
+    """Return each model shot divided by the geometric mean of the baseline shots before and after it, by hand."""
     return [m / (before * after) ** 0.5 for m, before, after in zip(model, baseline, baseline[1:], strict=False)]

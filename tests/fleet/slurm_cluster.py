@@ -1,4 +1,4 @@
-"""A real Slurm on one host: munged, slurmctld and two slurmd, started in a folder of their own as root."""
+"""A real Slurm on one host: munged, slurmctld and two slurmd, started as root in a separate folder."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Cluster:
 
 
 def missing() -> list[str]:
-    """The programs that are not installed, or the rights that are not there."""
+    """Return the missing programs or rights."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
     return [name for name in NEEDED if shutil.which(name, path=path) is None]
 

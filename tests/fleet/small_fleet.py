@@ -1,4 +1,4 @@
-"""What the fleet's tests share: networks that run in microseconds, devices that tell their node, the command line."""
+"""Shared by the fleet tests: networks that run in microseconds, devices that name their node, the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUICK = ("measure=quick", "measure.runs=10", "measure.max_runs=20", "measure.war
 
 @dataclass(frozen=True)
 class Lab:
-    """A folder with networks and devices of a user's own, and the environment of everything that runs."""
+    """A folder with user-defined networks and devices, and the environment of all processes."""
 
     folder: Path
     uri: str
@@ -68,7 +68,7 @@ class Lab:
 
 
 def make_lab(folder: Path, uri: str, *, devices: Sequence[str], models: int) -> Lab:
-    """Write the networks `net0` ... and the devices, whose `index` is what their node's environment says."""
+    """Write the networks `net0` ... and the devices, whose `index` comes from their node's environment."""
     lab = Lab(folder, uri)
     for group in ("model", "device"):
         (lab.conf / group).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A real OpenSSH server on loopback, with a host key, a user's key and an authorized_keys of its own."""
+"""A real OpenSSH server on loopback, with its own host key, user key and authorized_keys."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Sshd:
 
     @property
     def known_hosts(self) -> Path:
-        """A file that holds this server's key."""
+        """A file with this server's host key."""
         return self.folder / "known_hosts"
 
     @property
     def identity(self) -> Path:
-        """A private key that it lets in."""
+        """A private key that it accepts."""
         return self.folder / "identity"
 
     def device(self, **settings: object) -> dict[str, object]:
@@ -46,13 +46,13 @@ class Sshd:
         return psutil.Process(self.process.pid).children()
 
     def cut(self) -> None:
-        """Cut every connection, as a pulled cable does for both ends."""
+        """Cut every connection, like a pulled cable does for both ends."""
         for session in self.sessions():
             session.kill()
 
 
 def overrides(settings: dict[str, object]) -> list[str]:
-    """Return `device.*` settings as they stand on a command line."""
+    """Return `device.*` settings as command-line overrides."""
 
     def written(value: object) -> str:
         return "{" + ",".join(f"{k}:'{v}'" for k, v in value.items()) + "}" if isinstance(value, dict) else str(value)
@@ -61,7 +61,7 @@ def overrides(settings: dict[str, object]) -> list[str]:
 
 
 def key(path: Path) -> str:
-    """Make a key pair and return the public half."""
+    """Create a key pair and return the public key."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
     return path.with_suffix(".pub").read_text()
 

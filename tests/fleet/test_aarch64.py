@@ -1,6 +1,6 @@
-"""A second architecture for real: a worker for aarch64, over ssh, translated by qemu's user mode.
+"""A real second architecture: an aarch64 worker over ssh, translated by qemu's user mode.
 
-It needs qemu-user-static, apt and a package index; its times mean nothing, its outputs do.
+It needs qemu-user-static, apt and a package index; only its outputs are meaningful, not its times.
 """
 
 from __future__ import annotations

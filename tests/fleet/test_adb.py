@@ -1,4 +1,4 @@
-"""A phone over adb, against a fake `adb`: its errors as its sources word them, the rest as documentation has it."""
+"""A phone over adb, against a fake `adb`: errors as worded in adb's sources, the rest as documented."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NO_ROOM = (
 FULL = [1, "model.onnx: 1 file pushed, 0 skipped.\n", NO_ROOM]
 GONE = "adb: device 'R5CW20ABCDE' not found\n"
 CUT_OFF = [0, perf_test(0.01), ""]
-"""All of a shot's figures, but not its end: adb ends with 0 where the phone is unplugged."""
+"""A shot with all its figures but without its last line: adb exits with 0 if the phone is unplugged."""
 FAILED_LOG = (
     "INFO: STARTING!\nINFO: Graph: [/data/local/tmp/frm/model.tflite]\n"
     "ERROR: Op builtin_code out of range: 207. Are you using old TFLite binary with newer model?\n"
@@ -138,7 +138,7 @@ def test_litert_says_which_unit_ran_and_how_much_memory_grew(phone: FakePhone, c
     assert found.memory_definition == "rss_delta"
     assert found.metrics["memory/peak_mib"] == 28.3125
     assert found.metrics["latency/p50_ms"] == pytest.approx(12.951)
-    assert "latency/p95_ms" not in found.metrics  # 78 runs a shot are too few
+    assert "latency/p95_ms" not in found.metrics  # 78 runs per shot are too few
     command = found.facts["commands"]["model"]
     assert {"--num_threads=4", "--num_runs=10", "--warmup_runs=10", "--max_secs=12"} <= set(command)
     with pytest.raises(WorkerError, match=r"ran nothing on its gpu \(cpu=66\)"):

@@ -1,4 +1,4 @@
-"""`frm-mlflow bench device=phone`, end to end: its run carries the phone's name, state and the tool's statistic."""
+"""`frm-mlflow bench device=phone`, end to end: its run has the phone's name and state, and the tool's statistic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`frm-mlflow bench` on a device that is reached over ssh, end to end: its run tells of the device."""
+"""`frm-mlflow bench` on a device over ssh, end to end: its run describes the device."""
 
 from __future__ import annotations
 

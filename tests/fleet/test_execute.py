@@ -1,4 +1,4 @@
-"""A job in a process of its own: its overrides arrive word for word, and however it ends, the reply says so."""
+"""A job in a separate process: its overrides arrive unchanged, and the reply reports how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fleet's launcher knows before anything runs, and what it says of a fleet; no cluster is needed."""
+"""What a fleet's launcher checks before anything runs, and what it reports; no cluster is needed."""
 
 from __future__ import annotations
 

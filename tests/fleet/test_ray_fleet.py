@@ -1,4 +1,4 @@
-"""`hydra/launcher=frm_ray` on three real Ray nodes: the right host, alone on it, and nothing lost when a node dies."""
+"""`hydra/launcher=frm_ray` on three real Ray nodes: right host, one job at a time, nothing lost when a node dies."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, mlflow_server: str) -> Lab:
 
 @pytest.fixture(scope="module")
 def fleet(lab: Lab) -> Iterator[Fleet]:
-    """A head, and a node each for cpu_a and cpu_b; nothing of it outlives the tests."""
+    """A head node, and one node each for cpu_a and cpu_b; all end with the tests."""
     with running_fleet() as fleet:
         for device in ("cpu_a", "cpu_b"):
             _add(fleet, lab, device)
@@ -52,7 +52,7 @@ def test_twelve_jobs_on_two_devices_and_an_absent_one_survive_the_death_of_a_nod
     with subprocess.Popen(
         lab.command(*jobs), env=environ, stderr=subprocess.PIPE, text=True, cwd=lab.folder
     ) as process:
-        # As early as both are busy, so that on a slow machine, too, jobs still wait when the fleet is asked.
+        # As soon as both are busy, so that jobs are still waiting when the fleet is queried, even on a slow machine.
         _wait_for(lambda: all(_has_begun(lab, device, BASELINE) for device in ("cpu_a", "cpu_b")), process)
         shown = json.loads(subprocess.run([FRM_MLFLOW, "fleet", "--json"], env=environ, capture_output=True).stdout)
         _wait_for(lambda: _has_begun(lab, "cpu_b", "net2"), process)
@@ -63,24 +63,24 @@ def test_twelve_jobs_on_two_devices_and_an_absent_one_survive_the_death_of_a_nod
         _, said = process.communicate(timeout=400)
 
     assert process.returncode == 1, said
-    # The fleet's own view of it, while the jobs ran.
+    # The fleet's own report while the jobs ran.
     busy = {device["device"]: device for device in shown["devices"] if device["state"] == "busy"}
     assert set(busy) == {"cpu_a", "cpu_b"}
     assert all(f"on {name}" in device["job"] for name, device in busy.items())
     waiting = [line["label"].split()[0] for line in shown["queue"] if line["device"] == "cpu_a"]
     assert waiting
     assert waiting == list(MODELS[-len(waiting) :])
-    # Who has no device is told at once who has which, and the others' jobs go on.
+    # A job without a device fails at once with a list of who has which, and the other jobs continue.
     refused = [run for run in lab.runs("fleet") if run.data.tags["frm.device"] == "cpu_c"]
     assert [run.info.status for run in refused] == ["FAILED"] * len(MODELS)
     assert all("device_cpu_c" in _reason(run) and "has cpu_a" in _reason(run) for run in refused)
-    # The node's death is its jobs' failure, with the reason, and nobody else's.
+    # When a node dies, only its jobs fail, with the reason.
     runs = lab.runs("fleet")
     assert all("node" in _reason(run) for run in runs if run.info.run_id in victims)
     assert {run.info.status for run in runs if _is_on(run, "cpu_a")} == {"FINISHED"}
     assert "RUNNING" not in {run.info.status for run in runs}
     _assert_placed_and_alone(runs)
-    # Ray by itself would start them in any order, and the plan's is there to keep baselines fresh.
+    # Ray itself would start them in any order, but the plan's order keeps baselines fresh.
     in_time = sorted((run for run in runs if _is_on(run, "cpu_a")), key=lambda run: run.info.start_time)
     assert [_model(run) for run in in_time] == [BASELINE, *MODELS]
 
@@ -119,7 +119,7 @@ def test_another_clusters_token_is_refused(lab: Lab, fleet: Fleet, tmp_path: Pat
 
 
 def test_ray_does_not_take_sigterm_from_the_sweep(fleet: Fleet) -> None:
-    """What ends the sweep as KILLED must still be there when the launcher is connected."""
+    """The handler that ends the sweep as KILLED must still be installed once the launcher is connected."""
     program = """
 import signal
 from frm_mlflow.launcher.ray_cluster import connected
@@ -133,7 +133,7 @@ with connected(address="auto", auth="token"):
 
 
 def _assert_placed_and_alone(runs: list[Run]) -> None:
-    """What a job saw of its node is that node's, and jobs of one device do not overlap in time."""
+    """Check that each job ran on its own node, and that jobs on one device do not overlap in time."""
     measured = [run for run in runs if run.info.status == "FINISHED"]
     for run in measured:
         # Composed on the node itself, from the node's own environment.

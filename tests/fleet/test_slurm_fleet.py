@@ -1,4 +1,4 @@
-"""`hydra/launcher=frm_slurm` on a real Slurm: an array a device, and a node that dies hangs nothing."""
+"""`hydra/launcher=frm_slurm` on a real Slurm: one job array per device, and a node that dies does not hang anything."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_devices_are_arrays_and_a_node_that_dies_hangs_nothing(lab: Lab, cluster
     finished = [run for run in runs if run.info.status == "FINISHED"]
     on_a = sorted(run.data.tags["frm.model"] for run in finished if run.data.tags["frm.device"] == "cpu_a")
     assert on_a == [BASELINE, *MODELS]
-    # What the job itself saw: slurmd tells every job the name of its node.
+    # What the job itself saw: slurmd gives every job the name of its node.
     assert all(run.data.tags[schema.FLEET_NODE.key] == NODE_OF[run.data.tags["frm.device"]] for run in finished)
     spans = sorted(
         (run.info.start_time, run.info.end_time) for run in finished if run.data.tags["frm.device"] == "cpu_a"
@@ -102,7 +102,7 @@ def test_a_job_is_over_when_the_scheduler_says_so(state: str, reason: str, over:
 
 
 def _power_off(cluster: Cluster, node: str) -> None:
-    """End a node's daemon and all that it runs."""
+    """End a node's daemon and all its processes."""
     cluster.stop(node)
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):

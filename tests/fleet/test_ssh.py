@@ -1,4 +1,4 @@
-"""Workers over a real ssh connection: what is copied, what is refused, and what is left when it breaks."""
+"""Workers over a real ssh connection: what is copied, what is rejected, and what remains when it breaks."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def of_this_test(folder: Path) -> list[psutil.Process]:
-    """Every process that works for this folder of a device, on either side."""
+    """Return every process that works for this device folder, on either side."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         if process.pid != os.getpid() and any(str(folder) in word for word in process.info["cmdline"] or ()):
@@ -80,7 +80,7 @@ def of_this_test(folder: Path) -> list[psutil.Process]:
 
 
 def is_clean(folder: Path) -> bool:
-    """Whether nothing runs for the folder, and nothing half copied or temporary is in it."""
+    """Whether no process runs for the folder, and it contains no partial copies or temporary files."""
     whole = all(len(place.name) == 64 for place in (folder / "artefacts").glob("*"))
     programs = [place.name for place in folder.glob("worker-*")]
     return (
@@ -274,7 +274,7 @@ def test_a_runtime_that_is_not_there_is_named(over_ssh: Over, artefact: Path, tm
 
 
 def test_a_worker_of_another_version_is_refused(over_ssh: Over, tmp_path: Path):
-    """A Python that always runs the worker of another version, as a wrong wrapper on a board would."""
+    """A Python that always runs a worker of another version, like a wrong wrapper on a board."""
     old = tmp_path / "old.pyz"
     old.write_bytes(worker_archive().content.replace(b"PROTOCOL_VERSION = ", b"PROTOCOL_VERSION =1"))
     python = tmp_path / "python"

@@ -1,4 +1,4 @@
-"""A process that reads mutated files and prints how each ended: `python -m tests.fuzz.child SEED...`.
+"""A process that reads mutated files and prints each outcome: `python -m tests.fuzz.child SEED...`.
 
 If a file makes it crash, `tests.fuzz.importers` starts another one for the rest.
 """
@@ -29,7 +29,7 @@ MIB_PER_GIB = 1024
 
 
 def main() -> None:
-    """Read the input of each seed in the arguments, one line of JSON before and one after it."""
+    """Read the input for each seed in the arguments; print one line of JSON before and one after each."""
     all_samples = samples()
     base_mib = peak_mib()
     for seed in map(int, sys.argv[1:]):
@@ -51,7 +51,7 @@ def peak_mib() -> float:
 
 
 def outcome(seed: int, all_samples: list[Sample], folder: Path) -> dict[str, object]:
-    """Write the input of `seed`, import it, and return how that ended."""
+    """Write the input for `seed`, import it, and return the outcome."""
     rng = random.Random(seed)
     sample = all_samples[seed % len(all_samples)]
     content = mutated(sample.content, [other.content for other in all_samples], rng)
@@ -77,7 +77,7 @@ def outcome(seed: int, all_samples: list[Sample], folder: Path) -> dict[str, obj
 
 
 def absurd(record: BenchmarkRecord) -> str:
-    """Return what cannot be true of a record: rules written apart from the project's own check."""
+    """Return what cannot be true of a record, by rules written independently of the project's own check."""
     for key, value in record.metrics.items():
         unit = schema.METRIC_BY_KEY[key].unit
         if not math.isfinite(value):

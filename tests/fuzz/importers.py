@@ -1,8 +1,8 @@
 """The importers' fuzzer: `python -m tests.fuzz.importers --inputs 12000` prints a row for docs/reliability.md.
 
-Each input is a sample with seeded mutations, read in a child process: one that dies, hangs or takes
-too much memory ends that child alone, is counted, and the next child goes on after it. `--seed N`
-shows a single input again.
+Each input is a sample with seeded mutations, read in a child process. An input that crashes, hangs or takes
+too much memory ends only that child and is counted, and the next child continues after it. `--seed N`
+repeats a single input.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 MAX_GROWTH_MIB = 1024
 MAX_SECONDS = 20.0
 SILENCE_S = 300.0
-"""Wall time without a line after which a child is taken to hang; the machine may be busy."""
+"""Wall time without output after which a child counts as hanging; long because the machine may be busy."""
 CHUNK = 400
 
 
 @dataclass
 class Tally:
-    """How the inputs ended."""
+    """Counts of the outcomes."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Tally:
 
 
 def fuzz(seeds: Sequence[int]) -> Tally:
-    """Read the input of every seed and return how they ended."""
+    """Read the input for every seed and return the outcomes."""
     tally = Tally()
     for start in range(0, len(seeds), CHUNK):
         left = list(seeds[start : start + CHUNK])
@@ -60,7 +60,7 @@ def fuzz(seeds: Sequence[int]) -> Tally:
 
 
 def _one_child(seeds: list[int], tally: Tally) -> list[int]:
-    """Let one child read the seeds; return those that it did not come to."""
+    """Have one child read the seeds; return those that it did not reach."""
     command = [sys.executable, "-m", "tests.fuzz.child", *map(str, seeds)]
     with (
         tempfile.TemporaryFile() as errors,

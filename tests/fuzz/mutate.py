@@ -1,4 +1,4 @@
-"""Seeded mutations of a sample's bytes: what a disk, an editor, a shell or an attacker makes of a file."""
+"""Seeded mutations of a sample's bytes: damage like that done by disks, editors, shells or attackers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is mutated: a valid input per importer and format, each a small tree of files of which one is changed."""
+"""Inputs for mutation: one valid input per importer and format, each a small file tree in which one file is changed."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ EUROPEAN = "# bench\nModel;Device;Tier;Latency (us);FPS\nresnet18;box;cpu;12.500
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A source, the file of its tree that is mutated, and the other files as they are."""
+    """A source, the file in its tree that is mutated, and the other files unchanged."""
 
     source: str
     name: str
     content: bytes
     beside: dict[str, bytes] = field(default_factory=dict)
     as_folder: bool = False
-    """Import the folder, not the file alone."""
+    """Whether to import the folder instead of only the file."""
 
 
 def _of(source: str, file: str, *, beside: tuple[str, ...] = (), as_folder: bool = False) -> Sample:
@@ -89,7 +89,7 @@ def _parquet() -> Sample:
 
 
 def samples() -> list[Sample]:
-    """Return every sample; one importer at least has one."""
+    """Return every sample."""
     return [
         _of("trtexec", "trtexec/resnet50_fp16.log"),
         _of("trtexec", "trtexec/mobilenet_v2_times.json"),

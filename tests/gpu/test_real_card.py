@@ -1,6 +1,6 @@
-"""What needs a real NVIDIA GPU: `make test-gpu`, under ten minutes. It changes no setting of the card.
+"""Tests that need a real NVIDIA GPU: `make test-gpu`, under ten minutes. It changes no setting of the card.
 
-A machine without a usable GPU fails here with the reason: it is not skipped.
+On a machine without a usable GPU, these tests fail with the reason instead of being skipped.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def exported(name: str, runtime: str, precision: str, cache: ArtefactCache) -> P
 
 @contextmanager
 def loaded(artefact: Path, device: Device, runtime: str, precision: str, **options: object) -> Iterator[Participant]:
-    """Load an exported model in a worker; `load` itself refuses another device, card or precision."""
+    """Load an exported model in a worker; `load` itself rejects another device, card or precision."""
     participant = Participant("model", artefact, LONG_S, precision=precision)
     with closing(LocalHost().open_worker("the worker of a GPU test", threads=2)) as worker:
         participant.launch(worker)
@@ -99,7 +99,7 @@ def test_outputs_memory_and_clocks_are_plausible(
     with loaded(exported(network, runtime, precision, cache), device, runtime, precision) as model:
         assert model.placed is not None
         assert (model.placed.unit, model.placed.precision) == ("gpu", precision)
-        model.verify()  # raises past the precision's tolerance
+        model.verify()  # raises if the error exceeds the precision's tolerance
         model.warm_up(BRIEF)
         block = model.timed_block(runs=20, settle=5)
         model.read_memory()

@@ -1,4 +1,4 @@
-"""The real pynvml over a library of our own, on a machine without a GPU."""
+"""The real pynvml with a stand-in for NVML, on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clean() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a libnvidia-ml.so.1 that reports what FAKE_* variables say."""
+    """Return a folder with a libnvidia-ml.so.1 that reports the values of FAKE_* variables."""
     return compiled("nvml.c", "libnvidia-ml.so.1", tmp_path_factory.mktemp("nvml"))
 
 
@@ -65,7 +65,7 @@ for line in sys.stdin:
     sys.stdout.flush()
     os._exit(0)
 """
-"""Imports once what the programs need, and runs each in a fork: NVML is loaded there, under that fork's variables."""
+"""Imports what the programs need once, and runs each program in a fork, which loads NVML with its own variables."""
 
 
 @pytest.fixture(scope="session")

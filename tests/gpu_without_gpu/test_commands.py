@@ -1,4 +1,4 @@
-"""`frm-mlflow bench` with a stand-in for an A100: refused before any export, with the command that helps."""
+"""`frm-mlflow bench` with a stand-in for an A100: rejected before any export, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ A100 = {"FAKE_GPUS": "NVIDIA A100-SXM4-80GB|81920"}
 
 
 def bench(*words: str, environment: dict[str, str], folder: Path) -> str:
-    """Run the command, which must be refused, and return what it prints."""
+    """Run the command, which must fail, and return what it prints."""
     done = subprocess.run(
         [FRM_MLFLOW, "bench", *words], env=environment, cwd=folder, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The real onnxruntime-gpu over a stand-in for the driver: what it misses is named, up to the card itself."""
+"""The real onnxruntime-gpu with a stand-in for the driver: errors name what is missing, up to the card itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def gpu_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install onnxruntime-gpu alone into an environment of its own, with this one's numpy."""
+    """Install only onnxruntime-gpu into a separate environment, with this environment's numpy."""
     folder = tmp_path_factory.mktemp("gpu_build")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--no-deps"]

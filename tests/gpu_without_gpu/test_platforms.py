@@ -34,13 +34,13 @@ print(json.dumps({"auto": resolved("auto"), "a100": resolved("a100"),
 
 @dataclass(frozen=True)
 class Platform:
-    """What NVML reports there, and what must come of it."""
+    """What NVML reports on a platform, and the expected results."""
 
     name: str
     fakes: dict[str, str]
     auto: dict[str, str]
     a100: str
-    """The name that a run carries with device=a100, or a word of the refusal."""
+    """The run's device name with device=a100, or a word of the error message."""
     doctor: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 

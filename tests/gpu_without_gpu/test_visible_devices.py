@@ -1,4 +1,4 @@
-"""`CUDA_VISIBLE_DEVICES` as CUDA reads it: torch's own reading of it is the oracle for ordinals."""
+"""`CUDA_VISIBLE_DEVICES` as CUDA reads it: torch's interpretation is the oracle for ordinals."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_ordinals_are_read_as_torch_reads_them(entries: list[str]):
         theirs = torch.cuda._parse_visible_devices()
     there = [str(number) for number in theirs]
     first_missing = next((k for k, number in enumerate(there) if number not in NUMBERS), len(there))
-    if "3" in variable or "9" in variable:  # torch drops numbers without a card later, as CUDA does
+    if "3" in variable or "9" in variable:  # torch, like CUDA, drops numbers without a card only later
         repeated = there == []
         assert visible_entries(variable, numbers=NUMBERS, uuids=GPUS) == there[:first_missing] or repeated
         return

@@ -21,7 +21,7 @@ ALL_EXTRAS = metadata.metadata("frm-mlflow").get_all("Provides-Extra") or []
 FURTHER_EXTRAS = sorted(
     extra for extra in ALL_EXTRAS if extra not in ("bench", "dev", "docs") and not extra.endswith("-gpu")
 )
-"""Extras of users beside `bench`; those for GPUs need pins of their own."""
+"""User extras other than `bench`; those for GPUs need separate pins."""
 GMACS = {
     "resnet50": 4.1,
     "resnet18": 1.8,
@@ -42,7 +42,7 @@ class Installed:
     folder: Path
 
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment in the folder, with nothing of the checkout on its path."""
+        """Run a program of the environment in the folder, without the checkout on its path."""
         private = {"XDG_DATA_HOME": f"{self.folder}/data", "XDG_CACHE_HOME": f"{self.folder}/cache"}
         private["MLFLOW_TRACKING_URI"] = f"sqlite:///{self.folder}/mlflow.db"
         hidden = ("PYTHONPATH", "VIRTUAL_ENV", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
@@ -95,7 +95,7 @@ def core(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> Install
 
 
 def write_table(path: Path) -> None:
-    """Write latencies of six networks on three phones, as another tool might have measured them."""
+    """Write latencies of six networks on three phones, like results of another tool."""
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["model", "device", "runtime", "precision", "latency_ms", "peak_memory_mib"])
@@ -168,7 +168,7 @@ def test_each_further_extra_installs_and_the_commands_start(
 
 @pytest.mark.parametrize("program", ["uv", "pip"])
 def test_command_in_the_message_adds_the_extra(program: str, wheel: Path, tmp_path: Path) -> None:
-    """The project is on no index: both programs must be content with the installed frm-mlflow."""
+    """The project is not on any index: both programs must accept the installed frm-mlflow."""
     here = installed(wheel, NEWEST, "", tmp_path)
     add = ["install", "--dry-run", "frm-mlflow[figures]"]
     if program == "pip":

@@ -1,4 +1,4 @@
-"""Imported by every Python that starts on the campaign's Ray nodes: a job's process notes what it has measured."""
+"""Imported by every Python on the campaign's Ray nodes, so that a job's process records its measurements."""
 
 import os
 import sys
