@@ -1,4 +1,4 @@
-"""Broken variants of good JSON, drawn from a seed: what a disk, a network or an attacker makes of it."""
+"""Seeded mutations of valid JSON: damage like that done by disks, networks or attackers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HOSTILE: tuple[Any, ...] = (
 
 
 def mutated_value(good: Any, rng: random.Random) -> Any:
-    """Return a copy of plain containers with one to three places changed, deleted, added or repeated."""
+    """Return a copy of plain containers with one to three values changed, deleted, added or repeated."""
     holder = [copy.deepcopy(good)]
     for _ in range(rng.randint(1, 3)):
         _mutate(holder, rng)
@@ -59,7 +59,7 @@ def mutated_value(good: Any, rng: random.Random) -> Any:
 
 
 def mutated_json(good: Any, rng: random.Random) -> bytes:
-    """Return `good` as JSON that is broken in its values or in its bytes."""
+    """Return `good` as JSON with damaged values or bytes."""
     if rng.random() < 0.7:
         return json.dumps(mutated_value(good, rng)).encode()
     return _mutated_bytes(json.dumps(good).encode(), rng)

@@ -1,4 +1,4 @@
-"""The sdist and the wheel of this checkout, built as a release builds them."""
+"""The sdist and the wheel of this checkout, built like those of a release."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def _completeness(case: Case, runs: list[Run], finished: list[Run]) -> list[str]
 
 
 def _beside(case: Case, finished: list[Run]) -> list[str]:
-    """Check that no two benchmarks overlap; impossible if the clock was set, not required of a fleet's devices."""
+    """Return overlapping measurements; not checked if the clock was set, or on a fleet, which has several devices."""
     if case.on_fleet or case.name.startswith("clock"):
         return []
     spans = sorted((run.info.start_time, run.info.end_time, run.info.run_name) for run in finished)

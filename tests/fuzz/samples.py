@@ -89,7 +89,7 @@ def _parquet() -> Sample:
 
 
 def samples() -> list[Sample]:
-    """Return every sample."""
+    """Return every sample, at least one per importer."""
     return [
         _of("trtexec", "trtexec/resnet50_fp16.log"),
         _of("trtexec", "trtexec/mobilenet_v2_times.json"),

@@ -19,11 +19,11 @@ from frm_mlflow.worker.manifest import Artefact
 from tests.integrations.logged import log_torch
 
 GATE_WIDTH = stats.t.ppf(1 - 0.05 / 4 / 2, 4) * np.std([-1, -0.5, 0, 0.5, 1], ddof=1) / np.sqrt(5)
-"""Half of a first look's interval over the largest deviation of a launch in `samples`, on a logarithmic scale."""
+"""Half-width of the first look's interval divided by the largest deviation in `samples`, on a log scale."""
 
 
 class Net(nn.Module):
-    """A convolution with what differs between training and evaluation."""
+    """A convolution with layers that behave differently in training and evaluation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def net() -> Net:
 
 @pytest.fixture(scope="session")
 def two_models(mlflow_server: str) -> tuple[str, str]:
-    """The URIs of two models that one run has logged, for tests that only read them."""
+    """The URIs of two models logged by one run, for tests that only read them."""
     mlflow.set_tracking_uri(mlflow_server)
     mlflow.set_experiment("two models")
     torch.manual_seed(0)
@@ -56,7 +56,7 @@ def two_models(mlflow_server: str) -> tuple[str, str]:
 def own_surroundings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """No setting of the developer's shell reaches a test, and MLflow's fluent state does not leave it."""
+    """Keep settings of the developer's shell out of the tests, and MLflow's fluent state inside each test."""
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     cache = tmp_path_factory.getbasetemp() / "integrations-cache"
@@ -72,7 +72,7 @@ def own_surroundings(
 def tracking(
     mlflow_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> mlflow.MlflowClient:
-    """A client of the real server, which fluent calls use too, in an experiment of the test's own."""
+    """A client of the real server, which fluent calls use too, in a separate experiment for each test."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     mlflow.set_tracking_uri(mlflow_server)
     mlflow.set_experiment(f"{request.module.__name__}.{request.node.name}")
@@ -80,9 +80,9 @@ def tracking(
 
 
 def samples(ratio: tuple[float, float, float], *, latency_ms: float) -> pd.DataFrame:
-    """Undisturbed runs of five launches whose median ratio is as given.
+    """Return undisturbed runs of five launches with the given median ratio.
 
-    They spread so that a gate of four rounds finds about the given interval after the first.
+    Their spread gives a gate of four rounds about the given interval after the first round.
     """
     value, _, high = ratio
     rows = []
@@ -120,7 +120,7 @@ def measurement(ratio: tuple[float, float, float], *, latency_ms: float = 2.0) -
 
 @pytest.fixture
 def measured_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Let a benchmark end at once with a given ratio, or an error; returns the list of what was asked for."""
+    """Make a benchmark end at once with a given ratio or an error; returns the list of requests."""
 
     def arrange(
         ratio: tuple[float, float, float] = (0.5, 0.49, 0.51),

@@ -1,4 +1,4 @@
-"""Folders of logged models that run a line of their own if they are opened trustingly; the line writes a file."""
+"""Folders of logged models that run injected code if they are opened without checks; the code writes a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TORCH = "  pytorch:\n    model_data: data\n    pytorch_version: 2.10.0\n"
 
 
 class Evil:
-    """An object whose pickle calls the shell."""
+    """An object whose pickle runs a shell command."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -50,7 +50,7 @@ def plain(folder: Path, flavors: str = TORCH) -> Path:
 
 
 def rewritten(file: Path, change: Callable[[str, bytes], bytes], extra: dict[str, bytes] | None = None) -> None:
-    """Pass each record of an archive through `change` and add `extra`."""
+    """Rewrite an archive: pass each record through `change` and add `extra`."""
     with zipfile.ZipFile(file) as archive:
         records = {info.filename: change(info.filename, archive.read(info)) for info in archive.infolist()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -59,7 +59,7 @@ def rewritten(file: Path, change: Callable[[str, bytes], bytes], extra: dict[str
 
 
 def in_graph(change: Callable[[dict, Path], None]) -> Build:
-    """Return the builder of an archive whose `model.json` is changed."""
+    """Return a builder of an archive with a changed `model.json`."""
 
     def build(folder: Path, canary: Path) -> None:
         def edit(name: str, content: bytes) -> bytes:
@@ -233,7 +233,7 @@ def pickled_weights(folder: Path, canary: Path) -> None:
 
 
 def requirements(folder: Path, canary: Path) -> None:
-    """A harmless graph; its requirements are a package whose setup writes the file."""
+    """Write a harmless graph that requires a package whose setup writes the file."""
     plain(folder)
     package = folder / "package"
     package.mkdir()
@@ -264,9 +264,9 @@ REFUSED: dict[str, Build] = {
     "remote_code": remote_code,
     "pickled_weights": pickled_weights,
 }
-"""Models that `trust=true` would let in."""
+"""Models that `trust=true` would allow."""
 UNREADABLE: dict[str, Build] = {"loader_os": loader_os, "tagged_yaml": tagged_yaml}
-"""Models that no consent helps."""
+"""Models that are rejected even with `trust=true`."""
 HARMLESS: dict[str, Build] = {"requirements": requirements, "plain": lambda folder, _: plain(folder) and None}
 CONTROLS = (
     "guard",
@@ -278,4 +278,4 @@ CONTROLS = (
     "code_module",
     "own_loader",
 )
-"""Models that do write the file if MLflow or torch load them."""
+"""Models that really write the file if MLflow or torch loads them."""

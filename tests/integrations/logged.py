@@ -1,4 +1,4 @@
-"""Models that tests log: MLflow's search for a model's requirements, half a minute in another process, is left out."""
+"""Log models in tests without MLflow's inference of requirements, which takes half a minute in another process."""
 
 from __future__ import annotations
 

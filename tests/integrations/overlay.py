@@ -1,8 +1,8 @@
-"""Another MLflow over this environment's packages: a virtual environment that shadows MLflow and what it pins.
+"""Another MLflow on top of this environment's packages: a virtual environment that shadows MLflow and its pins.
 
     python overlay.py
 
-prints, from inside of it, the requirements of MLflow that are not met yet.
+run inside that environment, prints the requirements of MLflow that are not met yet.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from packaging.requirements import Requirement
 
 MLFLOW = ("mlflow", "mlflow-skinny", "mlflow-tracing")
 MOST_ROUNDS = 5
-"""A package that is laid over the environment's own may pin others."""
+"""Maximum number of rounds, since a package in the overlay may pin others."""
 
 
 def oldest_supported() -> str:
-    """Return the version that the package's own metadata has as the lower bound of MLflow."""
+    """Return the lower bound for MLflow in the package's own metadata."""
     (bound,) = (r for line in metadata.requires("frm-mlflow") or () if (r := Requirement(line)).name == "mlflow")
     (version,) = (spec.version for spec in bound.specifier if spec.operator == ">=")
     return version
 
 
 def overlay(folder: Path, version: str) -> Path:
-    """Make the environment in `folder` and return its Python.
+    """Create the environment in `folder` and return its Python.
 
-    torch and all else that MLflow does not pin is found in the environment that runs this.
+    torch and everything else that MLflow does not pin comes from the environment that runs this.
     """
     python = folder / "bin" / "python"
     _uv("venv", "--python", sys.executable, str(folder))
@@ -47,7 +47,7 @@ def overlay(folder: Path, version: str) -> Path:
 
 
 def unmet() -> set[str]:
-    """Return what MLflow and the packages that it needs require and this environment does not have."""
+    """Return the requirements of MLflow and its dependencies that this environment does not meet."""
     missing, seen, names = set(), set(), ["mlflow"]
     while names:
         name = names.pop()

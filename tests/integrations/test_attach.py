@@ -40,7 +40,7 @@ def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking
     model = tracking.get_logged_model(info.model_id)
     ratios = {metric.run_id: metric.value for metric in model.metrics if metric.key == "ratio/latency"}
     assert ratios == {r.info.run_id: r.data.metrics["ratio/latency"] for r in found}
-    for child in found:  # linking the model must not log a second point
+    for child in found:  # linking the model must not log a second data point
         assert len(tracking.get_metric_history(child.info.run_id, "frm")) == 1
 
 
@@ -56,7 +56,7 @@ def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
 def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its_signature(
     tracking, measured_as, monkeypatch
 ):
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # consent for MLflow, not for us
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # consent given to MLflow, not to us
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
     with mlflow.start_run():

@@ -1,4 +1,4 @@
-"""MLflow's own basic-auth server: an owner attaches and gates, a reader and a stranger are told what they lack."""
+"""MLflow's basic-auth server: owners can attach and gate; readers and strangers get the missing permission named."""
 
 from __future__ import annotations
 

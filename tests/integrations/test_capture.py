@@ -32,7 +32,7 @@ def test_the_program_computes_what_the_module_computes_in_eval_mode(net, tmp_pat
 
 def test_mode_parameters_gradients_and_random_state_stay_as_they_were(net, tmp_path):
     net.train()
-    net.norm.eval()  # a frozen part
+    net.norm.eval()  # a frozen layer
     net(IMAGES).sum().backward()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     gradients = [p.grad.clone() for p in net.parameters()]
@@ -68,7 +68,7 @@ def test_a_compiled_and_a_distributed_module_are_unwrapped(net, tmp_path):
 
 
 class Nested(nn.Module):
-    """Arguments and results of every form."""
+    """A module with arguments and results of every form."""
 
     def forward(self, images, pair, *, scale=None, flip=False):
         left, right = pair["left"], pair["right"][0]

@@ -1,4 +1,4 @@
-"""Every example is run as a reader would run it, against a real server, and must leave its FRM in its own run."""
+"""Every example runs like a reader would run it, against a real server, and must log FRM to its own run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_example_leaves_its_frm_in_its_own_run(example, mlflow_server, tmp_pa
     assert "frm.reason" not in run.data.tags
     assert 0 < run.data.metrics["frm"] < 1
     assert run.data.metrics["compute/gmacs"] > 0
-    if example == "lightning_callback":  # a third of one layer is pruned an epoch
+    if example == "lightning_callback":  # a third of one layer is pruned per epoch
         history = client.get_metric_history(run.info.run_id, "compute/effective_gmacs")
         assert len(history) == 2
         assert history[1].value < history[0].value < run.data.metrics["compute/gmacs"]

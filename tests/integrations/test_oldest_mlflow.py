@@ -1,4 +1,4 @@
-"""The tests marked `oldest_mlflow` once more, client and server of the oldest MLflow that pyproject.toml allows."""
+"""The tests marked `oldest_mlflow` again, with client and server of the oldest MLflow that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_ways_in_work_with_the_oldest_mlflow(python, tmp_path):
     done = subprocess.run(
         [*command, "--basetemp", tmp_path / "tests"],
         cwd=HERE.parents[1],
-        # This MLflow logs networks as pickles: the consent is the tests' own, for models that they make.
+        # This MLflow logs networks as pickles: the tests consent to loading models that they created.
         env=os.environ | {"OMP_NUM_THREADS": "1", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "true"},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Training scripts as users write them: each ends with FRM in its run, or with one line that says why not."""
+"""Training scripts like those of users: each ends with FRM in its run, or with one line that explains why not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 
 SCRIPTS = Path(__file__).parent / "scripts"
 FAST = ("plain_loop", "lightning_mlflow_autolog")
-"""Those that `make test` runs; the others are slow."""
+"""Scripts that `make test` runs; the others are slow."""
 WITHOUT_FRM = {"sklearn_onnx", "ssdlite", "faster_rcnn", "quantised"}
-"""Scripts whose network may lack FRM: then the line says why."""
+"""Scripts whose network may have no FRM; one line then gives the reason."""
 MACS = {
     "plain_loop": 4 * 9 * 36 + 144 * 10,
     "lightning_plain": 4 * 9 * 36 + 144 * 10,

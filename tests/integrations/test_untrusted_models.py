@@ -1,4 +1,4 @@
-"""A stranger's model runs no line of its own in `attach`, `gate` and `evaluate`, in this process or another."""
+"""An untrusted model's code never runs in `attach`, `gate` and `evaluate`, in this process or another."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def database(tmp_path_factory) -> str:
 
 @pytest.fixture
 def tracking(database, monkeypatch) -> mlflow.MlflowClient:
-    """A database without a server, which starts in a second."""
+    """A database without a server, which takes only a second to start."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
     mlflow.set_tracking_uri(database)
     mlflow.set_experiment("untrusted")
@@ -154,6 +154,6 @@ def test_consent_lets_mlflow_load_the_model(tracking, measured_as, tmp_path):
     measured_as()
     hostile.whole_pickle(tmp_path / "model", canary)
     uri = logged(tmp_path / "model")
-    with contextlib.suppress(FrmError, AttributeError):  # the pickle holds no network
+    with contextlib.suppress(FrmError, AttributeError):  # the pickle contains no network
         attach(composed("attach", [f"model_uri={uri}", "json=true", "trust=true"]))
     assert canary.exists()

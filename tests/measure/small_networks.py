@@ -1,4 +1,4 @@
-"""Artefacts of small networks, made here without zoo or export, with outputs known by torch."""
+"""Exported models of small networks, made without zoo or export, with outputs computed by torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIDE = 32
 
 
 class SmallNetwork(nn.Module):
-    """A convolution of `width` channels between two of one, `depth` times: the activations' size is known."""
+    """A convolution to `width` channels and one back to a single channel, `depth` times: activation sizes are known."""
 
     def __init__(self, width: int = 8, depth: int = 1) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class SmallNetwork(nn.Module):
 
 
 def small_network(runtime: str, folder: Path, *, side: int = SIDE, batch: int = 1, **size: int) -> Path:
-    """Write the artefact of a `SmallNetwork` for a runtime and return its directory."""
+    """Write the exported model of a `SmallNetwork` for a runtime and return its directory."""
     torch.manual_seed(0)
     module = SmallNetwork(**size).eval()
     x = torch.randn(batch, 3, side, side)

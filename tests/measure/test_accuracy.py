@@ -1,4 +1,4 @@
-"""Measured accuracy, on a real dataset with a really trained small network."""
+"""Measured accuracy, on a real dataset with a small network that is really trained."""
 
 import os
 from collections.abc import Iterator
@@ -25,14 +25,14 @@ from frm_mlflow.stages.sweep import Bench, measure
 from frm_mlflow.worker.manifest import Artefact
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-"""torch calls its tracing exporters deprecated; nothing replaces them yet at their speed."""
+"""torch marks its tracing exporters as deprecated, but nothing else is as fast yet."""
 
 SEED = 0
 WEIGHTS_VARIABLE = "FRM_TEST_DIGITS_WEIGHTS"
 
 
 def digits_network() -> nn.Module:
-    """Return the trained network, as a user's factory does."""
+    """Return the trained network, like a user's factory."""
     network = untrained()
     network.load_state_dict(torch.load(os.environ[WEIGHTS_VARIABLE], weights_only=True))
     return network.eval()
@@ -195,7 +195,7 @@ def test_images_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray], messa
 
 
 class _TimedError(Exception):
-    """Raised in place of timing."""
+    """Raised instead of timing."""
 
 
 def test_images_are_refused_before_anything_is_timed(

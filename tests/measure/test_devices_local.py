@@ -1,4 +1,4 @@
-"""Real worker processes on this machine: their environment and their end."""
+"""Real worker processes on this machine: their environment and how they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole benchmark with real workers and a real runtime."""
+"""A complete benchmark with real workers and a real runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every runtime's session in a real worker: the same conversation, the right outputs."""
+"""Every runtime's session in a real worker: the same protocol, the right outputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_session_computes_the_reference_and_is_timed_and_metered(runtime: str,
 
 
 def predicted_matches(worker, path: Path, folder: Path) -> bool:
-    """`predict` on the reference's own input gives the reference's own output, for each of two batches."""
+    """Whether `predict` on the reference's input returns the reference's output, for each of two batches."""
     reference = np.load(path / "reference.npz")
     np.savez(folder / "in.npz", input_0=np.stack([reference["input_0"], -reference["input_0"]]))
     reply = worker.request("predict", timeout_s=LONG_S, inputs=str(folder / "in.npz"), outputs=str(folder / "out.npz"))
@@ -90,7 +90,7 @@ def test_what_a_users_module_prints_does_not_reach_the_protocol(tmp_path: Path, 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's high-water mark")
 @pytest.mark.parametrize("runtime", ["onnxruntime", pytest.param("torch", marks=pytest.mark.slow)])
 def test_peak_memory_orders_networks_by_their_activations(runtime: str, tmp_path: Path):
-    """One float of 256 x 256 positions is 0.25 MiB a channel: 8, 16 and 32 MiB in the wide layer."""
+    """One float for 256 x 256 positions is 0.25 MiB per channel: 8, 16 and 32 MiB in the wide layer."""
     peaks = []
     for width in (32, 64, 128):
         path = small_network(runtime, tmp_path / str(width), side=256, width=width)
@@ -107,7 +107,7 @@ def test_peak_memory_orders_networks_by_their_activations(runtime: str, tmp_path
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's high-water mark")
 @pytest.mark.parametrize("runtime", list(WRITERS))
 def test_peak_memory_comes_back_the_same(runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))  # nothing is compiled yet
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))  # an empty cache: nothing is compiled yet
     path = small_network(runtime, tmp_path / "artefact", side=256, width=128)
     peaks = []
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Networks that are no picture classifiers, as `model.target=odd_networks:NAME` finds them."""
+"""Networks that are not image classifiers, for `model.target=odd_networks:NAME`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Masked(nn.Module):
 
 
 class TwoInputs(nn.Module):
-    """Two inputs of different shape, and a scalar."""
+    """A network with two inputs of different shapes, and a scalar."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class TwoInputs(nn.Module):
 
 
 class Stateful(nn.Module):
-    """A step of a recurrent network: the state has its batch on the second axis."""
+    """One step of a recurrent network: the state has its batch on the second axis."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class Suppressing(nn.Module):
 
 
 class Bag(nn.Module):
-    """Sums of rows of a table."""
+    """An embedding bag: sums of rows of a table."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Bag(nn.Module):
 
 
 class Detector(nn.Module):
-    """Takes and returns lists of dicts, as torchvision's detectors do."""
+    """A detector that takes and returns lists of dicts, like torchvision's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Answer:
 
 
 class Answering(nn.Module):
-    """Returns a dataclass."""
+    """A network that returns a dataclass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,24 +127,24 @@ class Answering(nn.Module):
 
 
 def pictures() -> list[list[dict[str, Tensor]]]:
-    """Arguments of one call of `Detector`."""
+    """Return the arguments of one call of `Detector`."""
     generator = torch.Generator().manual_seed(0)
     return [[{"pixels": torch.randn(9, 6, generator=generator)}, {"pixels": torch.randn(7, 6, generator=generator)}]]
 
 
 def scripted() -> nn.Module:
-    """A network that was scripted by TorchScript."""
+    """Return a network scripted by TorchScript."""
     return torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).eval())
 
 
 def dynamically_quantised() -> nn.Module:
-    """A network whose layers multiply 8-bit integers."""
+    """Return a network whose layers multiply 8-bit integers."""
     layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
     return torch.ao.quantization.quantize_dynamic(layers, {nn.Linear}, torch.qint8)
 
 
 def spectral() -> nn.Module:
-    """Returns complex numbers."""
+    """Return a network with complex outputs."""
 
     class Spectral(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The catalogue through every runtime and precision on the CPU: what docs/runtimes.md tabulates, seen again."""
+"""The catalogue through every runtime and precision on the CPU: confirms the table in docs/runtimes.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The export door in a process of its own: cached the second time, errors with their kind and reason."""
+"""Exports in a separate process: cached the second time, errors with their type and reason."""
 
 from __future__ import annotations
 

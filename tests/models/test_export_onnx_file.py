@@ -1,4 +1,4 @@
-"""A user's own `.onnx` file: fixed to the asked shape, counted, run without optimisation as its own reference."""
+"""A user's `.onnx` file: fixed to the requested shape, counted, and run without optimisation as the reference."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from frm_mlflow.zoo.build import build
 from frm_mlflow.zoo.flops import count
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-"""torch calls its tracing exporters deprecated; nothing replaces them yet at their speed."""
+"""torch marks its tracing exporters as deprecated, but nothing else is as fast yet."""
 
 
 @pytest.fixture(scope="module")
 def dynamic_file(tmp_path_factory):
-    """SqueezeNet with free batch and size."""
+    """SqueezeNet with free batch size and input size."""
     path = tmp_path_factory.mktemp("onnx") / "squeezenet.onnx"
     built = build(ModelConfig(name="squeezenet1_1"))
     free = {"x": {0: "n", 2: "h", 3: "w"}}
@@ -93,7 +93,7 @@ def linear(operator: str, **attributes) -> onnx.ModelProto:
 
 
 def facts_of(model: onnx.ModelProto, folder, **settings):
-    """What is said of a model that is saved, packed and run."""
+    """Return the facts about a model after it is saved, packed and run."""
     model.ir_version = 8
     path = folder / "net.onnx"
     onnx.save(model, path)

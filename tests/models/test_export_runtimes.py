@@ -1,4 +1,4 @@
-"""Every exporter on a small network: the artefact runs in its runtime and computes the reference."""
+"""Every exporter on a small network: the exported model runs in its runtime and matches the reference."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-"""torch calls its tracing exporters deprecated; nothing replaces them yet at their speed."""
+"""torch marks its tracing exporters as deprecated, but nothing else is as fast yet."""
 
 RESIDUAL = ModelConfig(
     name="residual", source="target", target="user_networks:residual", weights="random", input_size=32, family="hybrid"
 )
 COMPUTE_NODES = 7
-"""Of `user_networks.Residual`: three convolutions, two linear layers, two products of its attention."""
+"""For `user_networks.Residual`: three convolutions, two linear layers, two products in its attention."""
 
 slow = pytest.mark.slow
 CASES = [

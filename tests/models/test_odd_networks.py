@@ -1,4 +1,4 @@
-"""Kinds of networks that are no picture classifiers: exported, run by the worker's session, compared with torch."""
+"""Networks that are not image classifiers: exported, run by the worker's session, compared with torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-"""torch and its converters warn of their own future."""
+"""torch and its converters warn about their own deprecations."""
 
 EVERYWHERE = ("torch", "torch_export", "onnxruntime", "openvino")
 KINDS = {

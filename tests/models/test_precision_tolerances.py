@@ -1,4 +1,4 @@
-"""Half precisions emulated on a CPU: every network of the catalogue is within its tolerance, with room."""
+"""Half precisions emulated on a CPU: every network in the catalogue is well within its tolerance."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ OPERANDS = {
     aten.addmm.default: (1, 2),
     aten.baddbmm.default: (1, 2),
 }
-"""Operators that tensor cores compute, and which of their arguments lose bits."""
+"""Operators that tensor cores compute, and the arguments that lose bits."""
 HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 DROPPED_BITS = 13
 
 
 def rounded(tensor: torch.Tensor) -> torch.Tensor:
-    """Round fp32 to TF32's 10 bits of mantissa, to nearest."""
+    """Round fp32 to the nearest value with TF32's 10 mantissa bits."""
     bits = tensor.contiguous().view(torch.int32)
     half, kept = 1 << (DROPPED_BITS - 1), ~((1 << DROPPED_BITS) - 1)
     return ((bits + half) & kept).view(torch.float32)
 
 
 class Tf32(TorchDispatchMode):
-    """Convolutions and matrix products of rounded operands, summed in fp32: what tensor cores do."""
+    """Convolutions and matrix products of rounded operands, summed in fp32, like tensor cores compute them."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         given = list(args)

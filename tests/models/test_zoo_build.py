@@ -1,4 +1,4 @@
-"""Networks are built without download, reproducibly, and fit to be measured."""
+"""Networks are built without downloads, reproducibly, and ready to be measured."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def user(factory: str, **settings) -> ModelConfig:
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
-    """Whoever opens a connection fails the test."""
+    """Fail the test if anything opens a connection."""
 
     def refuse(*_args):
         raise AssertionError("a network was opened")

@@ -1,4 +1,4 @@
-"""Counted cost against what the libraries publish, and against hand calculation."""
+"""Counted cost against published figures of the libraries, and against hand calculations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_counts_agree_with_what_is_published_to_two_per_cent(facts):
 
 
 def normalisation_gmacs(recipe: Recipe) -> float:
-    """What fvcore, timm's counter, adds for normalisation: 2 an element for batch norms, 5 for layer norms."""
+    """Return what fvcore, timm's counter, adds for normalisation: 2 per element for batch norms, 5 for layer norms."""
     elements = {"BatchNorm": 0, "LayerNorm": 0}
     with torch.device("meta"):
         module = recipe.make()
@@ -121,7 +121,7 @@ def test_an_operator_that_nobody_counts_is_named():
 
 
 class Recurrent(torch.nn.Module):
-    """A recurrent layer over a sequence and a head on its last step."""
+    """A recurrent layer over a sequence, with a head on its last step."""
 
     def __init__(self, kind: str, **settings) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks of a user, as `model.target=user_networks:NAME` finds them."""
+"""A user's networks, for `model.target=user_networks:NAME`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Residual(nn.Module):
-    """A convolution, a gated residual branch, attention over the pixels and a head: what exporters must carry over."""
+    """A convolution, a gated residual branch, attention over pixels and a head: exporters must keep all of it."""
 
     def __init__(self, width: int = 16, gate: float = 0.7, classes: int = 10) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class Residual(nn.Module):
 
 
 def residual(**settings) -> nn.Module:
-    """A network that passes every check."""
+    """Return a network that passes every check."""
     return Residual(**settings)
 
 
 def closed_gate() -> nn.Module:
-    """Its branch is multiplied by zero: a compiler may delete it."""
+    """Return a network whose branch is multiplied by zero, so a compiler may delete it."""
     return Residual(gate=0.0)
 
 
@@ -56,13 +56,13 @@ def huge() -> nn.Module:
 
 
 def plain() -> nn.Module:
-    """Deep and without normalisation: its outputs die out unless its scale is set layer by layer."""
+    """Return a deep network without normalisation: its outputs vanish unless its scale is set layer by layer."""
     layers = [layer for _ in range(30) for layer in (nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.ReLU())]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(3 * 32 * 32, 10, bias=False))
 
 
 def reads_values() -> nn.Module:
-    """Its control flow reads data, so it cannot be counted on tensors without any."""
+    """Return a network whose control flow reads data, so it cannot be counted on tensors without data."""
 
     class ReadsValues(Residual):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,7 +72,7 @@ def reads_values() -> nn.Module:
 
 
 def fourier() -> nn.Module:
-    """A Fourier transform is no operator that the counter knows."""
+    """Return a network with a Fourier transform, which the counter does not support."""
 
     class Fourier(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What must hold for any data: order of models and rows, units, baselines, and that inputs stay as they were."""
+"""Properties for any data: order of models and rows, units, baselines, and unchanged inputs."""
 
 import numpy as np
 import pandas as pd

@@ -1,7 +1,7 @@
-"""Generated command lines: each ends with exit code 0 or 2 and a sentence, never with a traceback.
+"""Generated command lines: each exits with code 0, or with code 2 and a sentence, never with a traceback.
 
-Each takes the whole way of a command: `cli.main`, Hydra's parser and composition, the check of the settings. Only what
-the command would do with them is left out.
+Each goes through all steps of a command: `cli.main`, Hydra's parser and composition, the check of the settings. Only
+the command's actual work is skipped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from frm_mlflow.stages.overrides import SETTINGS, groups, kinds, options_of, ove
 DOORS = {command: f"frm_mlflow.stages.{command}:{command}" for command in SETTINGS} | {
     command: f"frm_mlflow.stages.predict:{command}" for command in ("predict", "recommend", "plan")
 }
-"""The function that each command hands its configuration to."""
+"""The function to which each command passes its configuration."""
 HYDRAS = ("--help", "--cfg", "--cfg=job", "--package", "--resolve", "--version", "--info", "-c", "-p", "-x", "--", "-")
 VALUES = (
     *("null", "true", "false", "0", "-1", "1e309", "nan", "inf", "-inf", "1e3", "3,5", "5%", "0x10", "1_000", "١٢"),
@@ -74,7 +74,7 @@ VALUES = (
 
 
 def words(command: str) -> st.SearchStrategy[str]:
-    """Return a strategy for the words of a command line: right ones, mistyped ones, and noise."""
+    """Return a strategy for the words of a command line: correct ones, misspelt ones, and noise."""
     known = sorted(kinds(command))
     keys = st.one_of(
         st.sampled_from(known),
@@ -105,7 +105,7 @@ COMMAND_LINES = st.sampled_from(sorted(SETTINGS)).flatmap(
 
 @pytest.fixture(scope="module", autouse=True)
 def commands_that_only_check() -> Iterator[None]:
-    """Let each command check its settings and do nothing with them."""
+    """Make each command only check its settings."""
     with pytest.MonkeyPatch.context() as patch:
         for command, door in DOORS.items():
             module, _, name = door.partition(":")

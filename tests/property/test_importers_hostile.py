@@ -1,4 +1,4 @@
-"""Whatever a file holds, an importer ends with records or with an error that names the file."""
+"""Whatever a file contains, an importer returns records or raises an error that names the file."""
 
 import json
 from contextlib import suppress
@@ -39,7 +39,7 @@ documents = st.recursive(
 
 
 def outcome(source: str, file: Path) -> Import | None:
-    """What the importer makes of a file, None where it refuses it; any other exception is a bug."""
+    """Return the importer's result for a file, None if it rejects the file; any other exception is a bug."""
     refusal = file.name
     try:
         return read(source, file, SourceConfig(name=source, given=GIVEN))

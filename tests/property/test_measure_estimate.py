@@ -71,10 +71,10 @@ def autoregression(rng: np.random.Generator, n: int, correlation: float) -> np.n
     [(10, 0.0, 0.91), (20, 0.0, 0.92), (60, 0.0, 0.92), (20, 0.7, 0.91), (60, 0.7, 0.91)],
 )
 def test_the_intervals_cover_what_they_promise(pairs: int, own_correlation: float, least: float):
-    """95 % intervals over 400 simulated benchmarks of a machine whose speed wanders by 10 %.
+    """Check 95 % intervals over 400 simulated benchmarks of a machine whose speed wanders by 10 %.
 
-    The wandering is shared and must cancel; each block also has noise of its own, and with
-    `own_correlation` a part of the model's own noise outlives a block.
+    The wandering is shared and must cancel. Each block also has separate noise, and with
+    `own_correlation` part of the model's noise persists across blocks.
     """
     rng = np.random.default_rng(pairs)
     covered = 0
@@ -103,7 +103,7 @@ def test_the_median_of_correlated_blocks_is_covered():
 def test_intervals_over_shots_cover_although_neighbours_share_a_baseline(
     shots: int, model_sd: float, baseline_sd: float
 ):
-    """Each shot is a process with a speed that it keeps; the phone heats up by 10 % meanwhile."""
+    """Each shot is a process with a constant speed, while the phone slows down by 10 % as it heats up."""
     rng = np.random.default_rng(shots)
     heat = np.linspace(0, 0.1, 2 * shots + 1)
     covered = []

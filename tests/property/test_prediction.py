@@ -1,4 +1,4 @@
-"""What must hold of predictions whatever the numbers are."""
+"""Properties of predictions that hold for any numbers."""
 
 import numpy as np
 from hypothesis import given, settings

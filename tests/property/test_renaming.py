@@ -1,4 +1,4 @@
-"""Names and order decide no number: devices, chips and models are renamed, rows shuffled."""
+"""Names and order do not affect any number: devices, chips and models are renamed, rows shuffled."""
 
 import numpy as np
 import pandas as pd
@@ -9,20 +9,20 @@ from frm_mlflow.analysis.registry import ANALYSES, run_all
 from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
 
 NAMED = [name for name in ANALYSES if name != "paper"]
-"""The paper's tables look for its models and devices by name."""
+"""All analyses except the paper's tables, which look up models and devices by name."""
 NAMES = ("device", "chip", "model")
 
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """Two runtimes; costs are rounded so that models tie."""
+    """Return a frame with two runtimes; costs are rounded so that models tie."""
     recipe = FleetRecipe(devices={"gpu": 3, "edge": 4}, runtimes=("torch", "onnxruntime"), missing=0.1)
     made = made_up_fleet(recipe, np.random.default_rng(3))
     return made.assign(memory_mib=made["memory_mib"].round(-1).clip(lower=10))
 
 
 def numbers(frame, baseline):
-    """Return every table's numbers, rows in an order that no name decides."""
+    """Return every table's numbers, with rows in an order that does not depend on names."""
     options = AnalysisOptions(baseline=baseline, baselines=[baseline], resamples=100, shuffles=10)
     report = run_all(frame, NAMED, options=options, rng=np.random.default_rng(0))
     return {
@@ -57,6 +57,6 @@ def expected(frame):
 def test_renaming_and_reordering_change_no_number(frame, expected, seed):
     found = numbers(*renamed(frame, seed))
     assert found.keys() == expected.keys()
-    assert {name for name, _ in expected} >= set(NAMED) - {"sensitivity"}  # no two differ in one of its axes
+    assert {name for name, _ in expected} >= set(NAMED) - {"sensitivity"}  # no two rows differ in only one of its axes
     for key, values in expected.items():
         assert found[key] == pytest.approx(values, rel=1e-9, abs=1e-9), key

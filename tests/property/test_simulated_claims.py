@@ -1,6 +1,6 @@
-"""What the docs claim of intervals, flags and tests, simulated with known truth (`benchmarks/simulations.py`).
+"""The docs' claims about intervals, flags and tests, simulated with known truth (`benchmarks/simulations.py`).
 
-The few repeats of every test run scatter by about a hundredth; the slow tests repeat enough for the claim itself.
+With the few repeats of a normal test run, results scatter by about 0.01; the slow tests have enough for the claim.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def within(share: float, low: float, high: float, *, repeats: int) -> bool:
-    """Whether a simulated share may be one between `low` and `high`: three standard errors are allowed."""
+    """Whether a simulated share is between `low` and `high`, within three standard errors."""
     slack = 0.0 if repeats == MANY else 3 * np.sqrt(0.05 * 0.95 / repeats)
     return low - slack <= share <= high + slack
 
@@ -52,7 +52,7 @@ def test_flagged_benchmarks_have_larger_errors_of_the_ratio():
 
 
 def test_a_wandering_machine_flags_few():
-    """Both models see it, so the ratio does not."""
+    """Drift affects both models equally, so it does not affect the ratio."""
     assert simulations.measured(WANDERING, rng(), repeats=FEW).unstable.mean() < 0.05
 
 
@@ -89,13 +89,13 @@ def test_intervals_over_pairs_of_chips_cover_the_mean(n_chips: int):
 
 @pytest.mark.parametrize("memory_sd", [0.0005, 0.007, 0.024])
 def test_frm_is_covered_whatever_memory_varies_by(memory_sd: float):
-    """As measured: peaks of memory vary by 0.05 to 2.4 %, by runtime."""
+    """Measured memory peaks vary by 0.05 to 2.4 %, depending on the runtime."""
     share = simulations.frm_coverage(0.01, memory_sd, rng(), repeats=1000)
     assert within(share, 0.93, 0.99, repeats=1000)
 
 
 def test_a_gate_at_its_limit_errs_no_more_often_than_its_confidence_allows():
-    """Four looks; a wrong verdict is either one, since the true FRM is the limit itself."""
+    """Over four looks, either verdict is wrong, since the true FRM equals the limit."""
     found = simulations.gate_verdicts(1.0, rng(), repeats=500)
     assert found[Verdict.FAIL] + found[Verdict.PASS] <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500)
 

@@ -5,12 +5,12 @@ import os
 import pytest
 
 POSTGRES_VARIABLE = "FRM_MLFLOW_TEST_POSTGRES"
-"""The URI of an empty PostgreSQL database that tests may write to; without it they skip PostgreSQL."""
+"""Variable with the URI of an empty PostgreSQL database for tests; without it, PostgreSQL tests are skipped."""
 
 
 @pytest.fixture(autouse=True)
 def no_ambient_tracking(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No MLflow setting of the developer's shell, and no cache or spool of the home directory, reaches a test."""
+    """Keep the shell's MLflow settings, and the home directory's cache and spool, out of the tests."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -18,7 +18,7 @@ def no_ambient_tracking(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytes
 
 @pytest.fixture
 def experiment(request: pytest.FixtureRequest) -> str:
-    """An experiment name that belongs to one test."""
+    """An experiment name that is unique to one test."""
     return f"{request.module.__name__}.{request.node.name}"
 
 
@@ -30,7 +30,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> str:
-    """The URI of a PostgreSQL database, where there is one to test with."""
+    """The URI of a PostgreSQL database, if there is one for tests."""
     uri = os.environ.get(POSTGRES_VARIABLE)
     if not uri:
         pytest.skip(f"{POSTGRES_VARIABLE} names no database")

@@ -14,7 +14,7 @@ CONFIGURATION = Configuration(device="test_cpu", tier="cpu", runtime="onnxruntim
 
 
 def record(number: int = 0, **changes: object) -> BenchmarkRecord:
-    """Return a benchmark whose metrics and identity follow from `number`."""
+    """Return a benchmark whose metrics and identity are derived from `number`."""
     facts: dict[str, object] = {
         "model": f"model_{number}",
         "family": "cnn",
@@ -32,5 +32,5 @@ def record(number: int = 0, **changes: object) -> BenchmarkRecord:
 
 
 def measured(run: Run) -> dict[str, float]:
-    """Return a run's metrics without the mark of a late logging."""
+    """Return a run's metrics without the one that marks late logging."""
     return {key: value for key, value in run.data.metrics.items() if key != schema.WRITTEN.key}

@@ -1,4 +1,4 @@
-"""A server that answers wrongly, in front of MLflow's real client: a sentence in time, and results are kept."""
+"""Servers that misbehave towards MLflow's real client: a clear error in time, and results are kept."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ GOOD: dict[str, Any] = {
     "runs/log-batch": {},
     "runs/set-tag": {},
 }
-"""What a server says to each request."""
+"""What the server replies to each request."""
 
 
 def complete(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -126,12 +126,12 @@ ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
     "endless continues": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.0),
     "silence": (b"", b"", 0.1),
 }
-"""What is sent first, what again and again, and how many seconds lie between."""
+"""What is sent first, what is sent repeatedly, and the seconds in between."""
 
 
 @dataclass
 class Behaviour:
-    """What the server does now; by default it answers as it should."""
+    """What the server does now; by default it responds correctly."""
 
     answer: Callable[[str], bytes] | None = None
     endless: tuple[bytes, bytes, float] | None = None
@@ -172,7 +172,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """A client that has had enough is no error."""
+        """Ignore clients that give up: that is not an error."""
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def attempt(name: str, client: MlflowClient) -> tuple[str, Any]:
         result, sentence = None, str(error) or type(error).__name__
     else:
         sentence = ""
-    # A lost creation is looked up and asked again: three times two requests.
+    # A lost creation is looked up and retried: three times two requests.
     assert time.monotonic() - started < LONGEST_S * (6 if name == "create" else 2)
     assert len(sentence) < 5000
     return sentence, result

@@ -1,4 +1,4 @@
-"""Kept runs that a disk or another program has changed: each is set aside, and none holds up the others."""
+"""Spooled runs changed by a disk or another program: each is set aside, and none blocks the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def good(uri: str = "sqlite:///nowhere.db", number: int = 0) -> RunEntry:
 
 
 def damage(folder: Path, entry: RunEntry, rng: random.Random) -> None:
-    """Change the entry's file, or now and then what is around it."""
+    """Damage the entry's file, or sometimes its surroundings."""
     kind = rng.random()
     file, artifacts = folder / "run.json", folder / "artifacts"
     if kind < 0.9:

@@ -21,14 +21,14 @@ from frm_mlflow.stages.ingest import ingest
 from frm_mlflow.tracking import query, server
 
 RUNTIMES = {"onnx": "onnxruntime", "tflite": "litert"}
-"""The two of AI Hub's runtimes that have another name here."""
+"""The two AI Hub runtimes that have another name here."""
 CLASSIFIER_ROWS, CLASSIFIERS, ALL_ROWS = 3896, 45, 19310
 """Passed rows in qai_hub_models 0.65.0, as the issue counts them."""
 
 
 @dataclass(frozen=True)
 class Passed:
-    """One passed job, read without the importer."""
+    """One passed job, read independently of the importer."""
 
     model: str
     use_case: str
@@ -41,7 +41,7 @@ class Passed:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, fetched as `frm-mlflow ingest` fetches it."""
+    """The wheel, downloaded like `frm-mlflow ingest` does."""
     try:
         return fetch.wheel("qai_hub_models", fetch.PINNED["qai_hub_models"], cache=tmp_path_factory.mktemp("wheel"))
     except ImportFileError as error:

@@ -1,4 +1,4 @@
-"""Each source from its true file through `ingest` onto a real server, and out again into an analysis."""
+"""Each source from a file in its real format through `ingest` to a real server, and from there into an analysis."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BASELINES = {
     "mlperf": "resnet50",
     "timm": "resnet50",
 }
-"""A model that each sample has: without its baseline a configuration is left out."""
+"""A model in each sample: a configuration without its baseline is left out."""
 
 
 def run(uri: str, experiment: str, source: str, path: Path, overrides: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def test_a_tools_file_makes_the_round_trip(mlflow_server: str, experiment: str, 
     assert len(rows) > 0
 
 
-# Two processes that import MLflow for each source: one in CI, all in `make test-all`.
+# Each source needs two processes that import MLflow: one source in CI, all in `make test-all`.
 @pytest.mark.parametrize("source", ["trtexec", *(pytest.param(s, marks=pytest.mark.slow) for s in [*SOURCES][1:])])
 def test_what_the_command_ingests_the_command_analyses(mlflow_server: str, experiment: str, source: str) -> None:
     path, overrides, number = SOURCES[source]
@@ -85,7 +85,7 @@ def test_what_the_command_ingests_the_command_analyses(mlflow_server: str, exper
 
 
 def command(*words: str) -> str:
-    """Run `frm-mlflow` as a user does and return what it printed; it must succeed."""
+    """Run `frm-mlflow` like a user, check that it succeeds and return its output."""
     done = subprocess.run([FRM_MLFLOW, *words], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""One process at a time runs a sweep, whatever the order of the requests of several that want to."""
+"""Only one process at a time runs a sweep, however the requests of competing processes interleave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from frm_mlflow.tracking.lease import EXPIRES_S, HAS, Lease, LeaseLostError, Own
 
 
 class Tags:
-    """A server that keeps one run's tags, and that is now and then slow."""
+    """A server that stores one run's tags and is sometimes slow."""
 
     tracking_uri = "sqlite://"
 
@@ -49,7 +49,7 @@ class Tags:
 
 
 class Clock:
-    """Time that passes only by sleeping; `each` is called every second."""
+    """A clock that advances only by sleeping; `each` is called every second."""
 
     def __init__(self, each: Any = lambda: None) -> None:
         self.now = 0.0

@@ -1,6 +1,6 @@
-"""A database that version 0.1.0 wrote is read as 0.1.0 read it.
+"""A database written by version 0.1.0 is read as in 0.1.0.
 
-`tests/data/logged_by_0.1.0/README.md` names the commands that wrote it. `frame.csv` is what 0.1.0's own query gave.
+`tests/data/logged_by_0.1.0/README.md` names the commands that wrote it. `frame.csv` is the result of 0.1.0's own query.
 """
 
 import lzma
@@ -48,7 +48,7 @@ def test_old_runs_are_read_with_the_same_values(frame) -> None:
 
 
 def words(column: pd.Series) -> list[str]:
-    """Return texts, with "" for what is missing."""
+    """Return the texts, with "" for missing ones."""
     return ["" if pd.isna(value) else str(value) for value in column]
 
 

@@ -143,7 +143,7 @@ def test_an_unknown_experiment_is_named_with_those_that_exist(client: MlflowClie
 
 
 class TestRefresh:
-    """After each change on the server the cached answer is the one that reading everything gives."""
+    """After each change on the server, the cached result equals that of a complete read."""
 
     @pytest.fixture(autouse=True)
     def _setup(self, remote: MlflowClient, experiment: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from frm_mlflow.tracking.entry import RunEntry, record_entry
 
 
 class OwnServer:
-    """A server of this test alone, which can be stopped and started on the same address and database."""
+    """A server for this test only, which can be stopped and restarted with the same address and database."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -314,7 +314,7 @@ def test_what_a_dead_job_has_kept_on_a_host_is_sent_by_the_next_job_there_and_no
         entry = record_entry(
             record(0), tracking_uri=client.tracking_uri, experiment=experiment, run_id=run.info.run_id, tags=mine
         )
-        spool.keep(entry, directory=gateway)  # and here its node loses power
+        spool.keep(entry, directory=gateway)  # at this point, its node loses power
         log.close_lost_job(sweep, "a job", name="the job", tags={}, reason="its node died")
         assert client.get_run(run.info.run_id).info.status == "FAILED"
         with log.join_sweep(client, sweep.run_id, tags=mine, spool=gateway):

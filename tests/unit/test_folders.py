@@ -1,4 +1,4 @@
-"""Where files go if the home or the temporary folder takes none."""
+"""Where files go if the home or the temporary folder is not writable."""
 
 from __future__ import annotations
 

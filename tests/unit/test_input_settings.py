@@ -1,4 +1,4 @@
-"""`model.inputs`: what a user may write, and what each mistake says."""
+"""`model.inputs`: what a user may write, and the error for each mistake."""
 
 from __future__ import annotations
 

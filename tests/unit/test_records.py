@@ -1,4 +1,4 @@
-"""The check that every record passes, whoever makes it."""
+"""The check that every record must pass, whatever creates it."""
 
 from datetime import datetime, timezone
 

@@ -1,4 +1,4 @@
-"""What is shipped is what is in the tree."""
+"""The wheel contains exactly what is in the source tree."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_wheel_holds_nothing_else(files_in_wheel: set[str]) -> None:
 
 
 def test_every_folder_with_code_is_a_package() -> None:
-    """A folder without `__init__.py` is not shipped, yet can be imported in the checkout."""
+    """A folder without `__init__.py` is not in the wheel, but can be imported in the checkout."""
     folders = {path.parent for top in ("frm_mlflow", "runners", "conf") for path in (CHECKOUT / top).rglob("*.py")}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 

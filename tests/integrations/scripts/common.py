@@ -1,4 +1,4 @@
-"""Data and networks that the training scripts share; each trains for a moment."""
+"""Data and networks shared by the training scripts; each script trains only briefly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 FAST = {"baseline": "squeezenet1_1", "measure": "quick", "overrides": ["runtime.threads=1"]}
-"""Settings of a benchmark of seconds."""
+"""Settings of a benchmark that takes seconds."""
 
 
 def images(count: int = 32) -> DataLoader:

@@ -1,4 +1,4 @@
-"""A detector of torchvision, which takes a list of images and returns dicts."""
+"""A torchvision detector, which takes a list of images and returns dicts."""
 
 import mlflow
 import torch

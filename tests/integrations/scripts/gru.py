@@ -1,4 +1,4 @@
-"""A recurrent network over twelve steps."""
+"""A recurrent network over twelve time steps."""
 
 import mlflow
 import torch

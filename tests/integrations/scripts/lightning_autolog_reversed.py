@@ -1,4 +1,4 @@
-"""The same in the other order, with MLflow's autologging of torch alone."""
+"""The same in the other order, with only MLflow's autologging for torch."""
 
 import mlflow
 from common import FAST, images, lightning_module, trainer

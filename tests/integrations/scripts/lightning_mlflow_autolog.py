@@ -1,4 +1,4 @@
-"""Lightning with both autologs; MLflow makes the run and logs the model inside of `fit`."""
+"""Lightning with both autologs; MLflow creates the run and logs the model inside `fit`."""
 
 import mlflow
 from common import FAST, images, lightning_module, trainer

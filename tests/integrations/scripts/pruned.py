@@ -1,4 +1,4 @@
-"""A network that is pruned, its masks still in place."""
+"""A pruned network with its masks still in place."""
 
 import mlflow
 import torch

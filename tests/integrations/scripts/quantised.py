@@ -1,4 +1,4 @@
-"""A network that was quantised dynamically after its training."""
+"""A network that was dynamically quantised after training."""
 
 import mlflow
 import torch

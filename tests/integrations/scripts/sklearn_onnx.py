@@ -1,4 +1,4 @@
-"""A scikit-learn forest through skl2onnx, as it is converted by default: its output is a sequence of maps."""
+"""A scikit-learn forest converted by skl2onnx with its defaults: the output is a sequence of maps."""
 
 import mlflow
 import mlflow.onnx

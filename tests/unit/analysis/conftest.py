@@ -20,7 +20,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def small_frame() -> pd.DataFrame:
-    """Three tiers, two runtimes and precisions, some benchmarks missing: small enough for nested loops."""
+    """Three tiers, two runtimes, two precisions and some missing benchmarks: small enough for nested loops."""
     recipe = FleetRecipe(
         devices={"gpu": 3, "cpu": 1, "edge": 4},
         runtimes=("torch", "onnxruntime"),

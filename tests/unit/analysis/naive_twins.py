@@ -1,4 +1,4 @@
-"""Every analysis as a person would write it first: pandas rows, SciPy, nested loops. The fast code must agree."""
+"""Every analysis written the naive way: pandas rows, SciPy, nested loops. The fast code must agree."""
 
 from fractions import Fraction
 from itertools import combinations, pairwise, permutations
@@ -11,7 +11,7 @@ COLUMNS = {"latency": "latency_ms", "memory": "memory_mib", "flops": "gmacs", "p
 
 
 def with_frm(frame: pd.DataFrame, baseline: str = "resnet50") -> pd.DataFrame:
-    """FRM of every row by the paper's equations, one row at a time."""
+    """Compute FRM of every row by the paper's equations, one row at a time."""
     frame = frame.copy()
     base = frame[frame["model"] == baseline].set_index(KEY)
     values = []
@@ -29,7 +29,7 @@ KEY = ["device", "runtime", "precision"]
 
 
 def tables_of(frame: pd.DataFrame) -> dict:
-    """One small table a configuration, indexed by model."""
+    """Return one small table per configuration, indexed by model."""
     return {key: rows.set_index("model") for key, rows in frame.groupby(KEY)}
 
 
@@ -86,7 +86,7 @@ def tier_transfer(frame: pd.DataFrame, predictor: str, predicts: str, source: st
 
 
 def right_decisions(frame: pd.DataFrame, predictor: str, source: str, target: str, low: float, high: float) -> float:
-    """Mean over target configurations of the share of right decisions whose latency ratio lies in (low, high]."""
+    """Mean, over target configurations, of the share of right decisions with a latency ratio in (low, high]."""
     ranking = source_ranking(frame, predictor, source)
     shares = []
     for table in tables_of(frame[frame["tier"] == target]).values():
@@ -101,7 +101,7 @@ def right_decisions(frame: pd.DataFrame, predictor: str, source: str, target: st
 
 
 def frontier(costs: pd.Series, top1: pd.Series) -> set[str]:
-    """Equation 5 of the paper, word by word."""
+    """Equation 5 of the paper, literally."""
     return {m for m in costs.index if not any(top1[k] > top1[m] and costs[k] < costs[m] for k in costs.index)}
 
 
@@ -142,7 +142,7 @@ def regret(chosen: set[str], costs: pd.Series, top1: pd.Series) -> float:
 
 
 def area(chosen: set[str], costs: pd.Series, top1: pd.Series) -> float:
-    """Area under the chosen models' staircase in log cost, up to the dearest model and over the least accurate one."""
+    """Area under the selected staircase in log cost, up to the costliest model and above the least accurate one."""
     budgets = sorted(costs)
     total = 0.0
     for low, high in pairwise(budgets):
@@ -172,7 +172,7 @@ def matched(frame: pd.DataFrame, axis: str, a: str, b: str, metric: str) -> floa
 
 
 def flipped_share(frame: pd.DataFrame, source: str, target: str, cheap: str, dear: str, metric: str) -> float:
-    """Share of target configurations on which `cheap` is dearer than `dear`."""
+    """Share of target configurations on which `cheap` costs more than `dear`."""
     gaps = [
         t[column(metric)][cheap] - t[column(metric)][dear]
         for t in tables_of(frame[frame["tier"] == target]).values()

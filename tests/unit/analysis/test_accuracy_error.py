@@ -1,4 +1,4 @@
-"""What the sampling error of accuracy alone does to a frontier, and that each analysis has its controls."""
+"""The effect of accuracy's sampling error alone on a frontier, and that each analysis has its controls."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def fleet_of(*rows):
 
 
 def test_two_models_a_point_apart_swap_as_often_as_their_errors_say():
-    """The cheaper of two models is one point better: the other joins the frontier if the draws turn them round."""
+    """The cheaper of two models is one point better: the other joins the frontier if the draws reverse them."""
     pair = [r | {"top1": {"resnet50": 71.0, "a": 70.0}[r["model"]]} for r in device("phone")[:2]]
     table = accuracy_error(fleet_of(*pair), AnalysisOptions(shuffles=4000), np.random.default_rng(0))
     sd = np.sqrt(71 * 29 / 1000 + 70 * 30 / 1000)
@@ -44,7 +44,7 @@ def test_failures_have_every_control():
     table = control_failures(fleet, metrics(fleet), OPTIONS, np.random.default_rng(0))
     assert {"frm", "flops", "latency", "memory", "frm_shuffled"} <= set(table["predictor"])
     alike = table[table["predictor"].isin(["frm", "flops", "latency"])]
-    assert alike["failure_rate"].tolist() == pytest.approx([0.0] * len(alike))  # all cost the same everywhere
+    assert alike["failure_rate"].tolist() == pytest.approx([0.0] * len(alike))  # all cost the same on every device
 
 
 def test_shuffled_frm_disagrees_with_flops():

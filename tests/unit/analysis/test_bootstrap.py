@@ -21,7 +21,7 @@ def test_resample_counts_draw_as_many_as_there_are(rng):
 
 
 def widened(estimate, ends, n, error):
-    """Return scipy's BCa ends, or Student's own if they are further away, after sqrt(n / (n - 1))."""
+    """Return SciPy's BCa ends, or Student's if they are further away, after scaling by sqrt(n / (n - 1))."""
     student = t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1))
     factor = student / norm.ppf(0.975)
     low = estimate - max(factor * (estimate - ends.low), student * error)
@@ -113,7 +113,7 @@ def test_too_few_chips_is_no_interval(rng):
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
 def test_chips_that_all_agree_leave_no_interval(rng, value):
-    """Eight chips without a failure do not show that no chip fails."""
+    """Eight chips without a failure do not prove that no chip fails."""
     interval = mean_interval(np.full(8, value), np.arange(8), rng=rng)
     assert np.isnan(interval.low)
     assert str(interval) == f"{value:.3f} (no interval: 8 chips, all alike)"

@@ -1,4 +1,4 @@
-"""int8 beside fp32: one baseline for both."""
+"""int8 and fp32 together: one baseline for both."""
 
 import numpy as np
 import pytest

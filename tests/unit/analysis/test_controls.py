@@ -25,7 +25,7 @@ def test_shuffled_frm_keeps_flops_and_the_models_that_have_an_frm(small, rng):
     frm = fleet.frm()
     for values in shuffled_frm(fleet, repeats=3, rng=rng):
         assert np.isfinite(values).tolist() == np.isfinite(frm).tolist()
-        # The product over a configuration's models does not depend on who got which latency.
+        # The product over a configuration's models does not depend on which model got which latency.
         assert np.nansum(np.log(values), axis=1) == pytest.approx(np.nansum(np.log(frm), axis=1))
 
 

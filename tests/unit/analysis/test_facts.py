@@ -1,4 +1,4 @@
-"""One value per model for accuracy, parameters and operations, whoever published it."""
+"""One value per model for accuracy, parameters and operations, whatever the source."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Golden values are worked by hand from the paper's Tables 2, 3 and 9, never from our own output."""
+"""Expected values are computed by hand from the paper's Tables 2, 3 and 9, never from our own output."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def test_frm_has_the_cube_root_of_the_latency_ratios_interval() -> None:
 
 
 def test_memory_widens_frms_interval_as_much_as_latency_does() -> None:
-    """Errors of 3 % and 4 % that are independent make one of 5 % (on a logarithmic scale), and FRM has its third."""
+    """Independent errors of 3 % and 4 % combine to 5 % (on a logarithmic scale), and FRM has a third of that."""
     three, four = (Range(1.0, math.exp(-error), math.exp(error)) for error in (0.03, 0.04))
     for latency, memory in ((three, four), (four, three)):
         found = frm_range(latency, flops_ratio=1.0, memory_ratio=memory)

@@ -1,4 +1,4 @@
-"""Fleets whose truth is known without computing it."""
+"""Fleets whose true results are known without computation."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def report_of(frame, *names, options=OPTIONS):
 
 @pytest.fixture(scope="module")
 def alike():
-    """The paper's fleet with every spread at zero: one ranking everywhere."""
+    """The paper's fleet with every spread set to zero: the same ranking everywhere."""
     recipe = FleetRecipe(devices=PAPER_TIERS, tier_spread=0, chip_spread=0, noise=0, memory_spread=0)
     return report_of(made_up_fleet(recipe, np.random.default_rng(1)), "all", options=OPTIONS)
 
@@ -29,7 +29,7 @@ def test_the_papers_size():
 def test_alike_devices_are_perfectly_stable(alike):
     table = alike.results["stability"].tables["metrics"].set_index("metric")
     assert table["rho"].to_dict() == pytest.approx(dict.fromkeys(table.index, 1.0))
-    assert table.loc["frm", ["low", "high"]].isna().all()  # chips that all agree show no spread to draw
+    assert table.loc["frm", ["low", "high"]].isna().all()  # if all chips agree, there is no spread to resample
 
 
 def test_alike_devices_transfer_everything(alike):

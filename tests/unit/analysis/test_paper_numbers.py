@@ -1,4 +1,4 @@
-"""The paper's own figures, recomputed by hand: what docs/paper-notes.md says of them is held here."""
+"""The paper's figures, recomputed by hand, to verify the statements in docs/paper-notes.md."""
 
 import pytest
 from scipy.stats import spearmanr
@@ -63,7 +63,7 @@ def test_two_models_are_83_percent_of_the_disagreements():
 def test_levits_frm_of_0_452_does_not_follow_from_table_2():
     assert float(frm(0.075, 0.541, 0.367)) == pytest.approx(0.246, abs=0.0005)
     assert float(frm(0.075, 0.703, 0.370)) == pytest.approx(0.269, abs=0.0005)
-    # Nor from Table 6's other GPU ratio of the same model.
+    # Nor does it follow from Table 6's other GPU ratio of the same model.
     assert float(frm(0.075, 1.461, 0.367)) == pytest.approx(0.343, abs=0.0005)
 
 

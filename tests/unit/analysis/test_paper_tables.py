@@ -1,4 +1,4 @@
-"""The paper's own tables: its figures are beside ours, ours are hand calculations, and what is missing is empty."""
+"""The paper's tables: its figures next to ours, ours checked by hand, and missing values empty."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def made(**devices):
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    """Three tiers, with an RTX 4090, a Galaxy S21 and MobileNetV3-Large."""
+    """A frame of three tiers, with an RTX 4090, a Galaxy S21 and MobileNetV3-Large."""
     rows = made(gpu=2, cpu=2, edge=3)
     large = rows[rows["model"] == "mobilenet_v2"].assign(model="mobilenet_v3_large", top1=75.3, gmacs=0.217)
     names = {"gpu-000": "rtx_4090", "edge-000": "Samsung Galaxy S21", "cpu-001": "azure_d16s_v5"}

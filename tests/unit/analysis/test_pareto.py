@@ -7,7 +7,7 @@ from frm_mlflow.errors import DataError
 
 
 def naive_frontier(costs, values, dominance):
-    """Equation 5 word by word: no other point beats it."""
+    """Equation 5 literally: no other point dominates it."""
     kept = []
     for cost, value in zip(costs, values, strict=True):
         strict = (values > value) & (costs < cost)
@@ -71,7 +71,7 @@ def test_unequal_lengths_are_refused():
 
 
 def test_100_000_points_equal_paretoset():
-    # How fast each is, `benchmarks/prediction.py --speed` compares: a busy machine must not fail a test.
+    # `benchmarks/prediction.py --speed` compares their speed: a busy machine must not fail a test.
     points = np.random.default_rng(4).random((100_000, 2))
     expected = paretoset(points, sense=["min", "max"], distinct=False)
     assert frontier(points[:, 0], points[:, 1], dominance="any").tolist() == expected.tolist()

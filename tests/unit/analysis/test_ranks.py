@@ -9,7 +9,7 @@ from frm_mlflow.analysis.ranks import kendall_tau_b, mean_percent_ranks, pairs, 
 
 @pytest.fixture
 def gappy():
-    """Rows with ties and gaps."""
+    """Return rows with ties and gaps."""
     rng = np.random.default_rng(3)
     values = rng.integers(0, 9, (12, 11)).astype(float)
     return np.where(rng.random(values.shape) < 0.2, np.nan, values)

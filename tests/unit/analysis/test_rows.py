@@ -1,4 +1,4 @@
-"""Which rows are analysed: each rule alone, by hand-made frames."""
+"""Which rows are analysed: each rule separately, on hand-made frames."""
 
 import numpy as np
 import pandas as pd

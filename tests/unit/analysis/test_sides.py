@@ -1,4 +1,4 @@
-"""One machine's runtimes stand in for tiers, and every analysis says so."""
+"""One machine's runtimes replace tiers, and every analysis states that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def analysed(rows: pd.DataFrame) -> AnalysisReport:
 
 @pytest.fixture(scope="module")
 def catalogue() -> pd.DataFrame:
-    """One machine: three runtimes in two precisions; one runtime finds one network four times as slow."""
+    """One machine: three runtimes in two precisions; one runtime runs one network four times as slowly."""
     rows = [
         row
         for runtime in ("openvino", "onnxruntime", "litert")
@@ -37,7 +37,7 @@ def catalogue() -> pd.DataFrame:
 
 def test_all_nine_answer_for_one_machine_with_several_runtimes(catalogue: pd.DataFrame):
     report = analysed(catalogue)
-    assert set(report.results) == set(ANALYSES) - {"paper"}  # none of its models but one
+    assert set(report.results) == set(ANALYSES) - {"paper"}  # only one of its models is present
     for name, result in report.results.items():
         said = "runtimes take the place of tiers" in result.sentences[0]
         assert said == (name in COMPARING)

@@ -1,4 +1,4 @@
-"""Sustained load as an axis of `sensitivity`: against SciPy, and where the truth is known."""
+"""Sustained load as an axis of `sensitivity`: against SciPy, and against known true values."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The worker as one file: the same bytes wherever it is built, and it needs nothing of the rest."""
+"""The worker as one file: the same bytes wherever it is built, and independent of the rest of the package."""
 
 from __future__ import annotations
 

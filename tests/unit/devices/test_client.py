@@ -1,4 +1,4 @@
-"""Every way in which a worker can fail, with small programs in its place."""
+"""Every way in which a worker can fail, with small programs instead of real workers."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_affinity_is_what_was_asked_for():
 
 
 def test_the_signal_that_ended_it_is_not_ours():
-    """SIGTERM from outside is told as such, not as our own kill."""
+    """SIGTERM from outside is reported as such, not as our own kill."""
     with running(ECHO) as client:
         client.request("echo", timeout_s=20)
         os.kill(client.pid, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Workers that reply wrongly: the client accepts what the protocol allows, and ends with a sentence otherwise."""
+"""Workers with wrong replies: the client accepts what the protocol allows, and otherwise raises a clear error."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 def accepted(command: str, line: bytes) -> dict[str, Any] | None:
-    """Return a reply that the client takes; None if it ends in a sentence."""
+    """Return a reply that the client accepts; None if it raises a clear error."""
     try:
         reply = parsed(line)
         return checked(command, reply, {"runs": RUNS}) if reply["ok"] else None
@@ -81,7 +81,7 @@ def numbers(node: Any) -> list[float]:
 
 
 def assert_plausible(command: str, reply: dict[str, Any]) -> None:
-    """Say by other means what a good reply is: every field has its type, and every number a size that exists."""
+    """Check a reply independently: every field has its type, and every number a plausible size."""
     good = GOOD[command]
     for key, value in good.items():
         if command == "energy" and reply["meter"] is None:
@@ -96,7 +96,7 @@ def assert_plausible(command: str, reply: dict[str, Any]) -> None:
             assert not isinstance(got, bool)
         if key == "facts" or (command == "verify" and not reply["finite"]):
             continue
-        largest = sys.float_info.max if command == "verify" else DAY_NS  # an output may be wrong by any number
+        largest = sys.float_info.max if command == "verify" else DAY_NS  # an output's error may be any number
         assert all(math.isfinite(number) and abs(number) <= largest for number in numbers(got)), (key, got)
     if command == "run_block":
         assert len(reply["wall_ns"]) == len(reply["cpu_ns"]) == RUNS

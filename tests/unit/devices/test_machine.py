@@ -1,4 +1,4 @@
-"""What a machine tells of itself where psutil is missing, and under an emulator."""
+"""What a machine reports about itself without psutil, and under an emulator."""
 
 from __future__ import annotations
 

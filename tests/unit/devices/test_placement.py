@@ -1,4 +1,4 @@
-"""A record carries what the worker reports; a worker that runs elsewhere is refused."""
+"""A record has the values that the worker reports; a worker that runs elsewhere is rejected."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BY_NAME = {config.name: config for config in known_devices()}
 
 
 def gib_of(name: str) -> int:
-    """Return the memory in the name, else that of a GeForce RTX 4090."""
+    """Return the memory size in the name, else that of a GeForce RTX 4090."""
     size = re.search(r"(\d+) ?GB", name)
     return int(size[1]) if size else 24
 

@@ -1,4 +1,4 @@
-"""One process at a time measures on a device; the others wait, and say for whom."""
+"""One process at a time measures on a device; the others wait, and report which process they wait for."""
 
 from __future__ import annotations
 

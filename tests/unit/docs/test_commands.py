@@ -1,4 +1,4 @@
-"""Every `frm-mlflow` command line in the README and the docs is one that the commands would accept."""
+"""Every `frm-mlflow` command line in the README and the docs is accepted by the commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HYDRAS_OWN = {"-m", "--multirun", "--help", "--json"}
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
-    """Yield each page's name and command line, from fenced blocks and from code within a line."""
+    """Yield each page's name and command line, from fenced blocks and from inline code."""
     for page in PAGES:
         if page.parent.name in ("reference", "adr"):
             continue
@@ -50,7 +50,7 @@ def test_a_command_of_the_docs_is_accepted(page: str, line: str) -> None:
     if name not in cli.RUNNERS or "--config-dir" in arguments or re.search(r"\.\.\.|…|=NAME\b", line):
         return
     if any(each.startswith("hydra/launcher=") for each in arguments):
-        return  # a launcher's settings and a site's own devices are composed by Hydra itself
+        return  # launcher settings and site-specific devices are composed by Hydra itself
     overrides = [each for each in overrides_of(name, arguments) if each not in HYDRAS_OWN]
     if "-m" in arguments:
         overrides = [re.sub(r"=([^\[{,]+),.*", r"=\1", each) for each in overrides]

@@ -1,4 +1,4 @@
-"""The gate's how-to page: its GitHub Actions workflow is one, and each command and setting on it is accepted."""
+"""The gate's how-to page: its GitHub Actions workflow is valid, and each command and setting is accepted."""
 
 from __future__ import annotations
 

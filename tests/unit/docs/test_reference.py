@@ -1,4 +1,4 @@
-"""The committed reference names every command, option, metric and tag; the site builds without a broken link."""
+"""The committed reference lists every command, option, metric and tag; the site builds without broken links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def commands_page() -> str:
 
 
 def keys_of(node: object, prefix: str = "") -> set[str]:
-    """The settings of a file of `conf/`: what can be set on the command line."""
+    """Return the settings in a file of `conf/` that can be set on the command line."""
     if not isinstance(node, dict):
         return {prefix.rstrip(".")}
     own = {key: value for key, value in node.items() if key not in ("defaults", "hydra")}
@@ -74,5 +74,5 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path: Path) -> None:
     config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(tmp_path / "site"), strict=True)
     build.build(config)
     page = (tmp_path / "site" / "index.html").read_text()
-    # No font, script or picture of a third party is fetched when somebody reads it.
+    # Reading the site does not fetch fonts, scripts or images from third parties.
     assert not re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', page)

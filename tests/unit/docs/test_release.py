@@ -1,4 +1,4 @@
-"""`make release` in a small checkout of its own."""
+"""`make release` in a small separate checkout."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_prune_leaves_an_entry_that_was_used_since_it_was_listed(cache, monkeypa
 
 
 def test_an_entry_that_is_gone_by_the_time_it_is_hit_is_built_again(cache, monkeypatch):
-    """A prune that is quicker than the hit: the lock makes the hit see no entry rather than half of one."""
+    """A prune that comes before the hit: because of the lock, the hit finds no entry rather than half of one."""
     entry = fill(cache, "pruned", age_days=40)
     cache.prune(older_than=timedelta(days=30), now=NOW)
     assert cache.fetch("pruned", artefact) == entry

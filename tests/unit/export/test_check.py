@@ -1,4 +1,4 @@
-"""What is refused before anything is exported, without running a line of the user's code."""
+"""What is rejected before anything is exported, without running any of the user's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An export process that crashes or hangs ends as an ExportError with its last output."""
+"""An export process that crashes or hangs raises an ExportError with its last output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache key changes with everything that goes into an artefact, and with nothing else."""
+"""The cache key changes with everything that goes into an exported model, and with nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AI Hub's two layouts and their traps, each on a file made by hand."""
+"""AI Hub's two layouts and their pitfalls, each with a hand-made file."""
 
 import json
 import zipfile
@@ -66,7 +66,7 @@ def older(job: dict[str, object], *, path: str = "torchscript_onnx_tflite") -> d
 
 
 def deepcopied(content: object) -> object:
-    """Without shared parts, which YAML would write as aliases."""
+    """Return a copy without shared objects, which YAML would write as aliases."""
     return json.loads(json.dumps(content))
 
 

@@ -1,4 +1,4 @@
-"""Archives that reach out, and the one wheel that is fetched."""
+"""Archives with paths that lead outside, and the one wheel that is downloaded."""
 
 import importlib.util
 import re
@@ -78,7 +78,7 @@ def test_links_in_a_checkout_are_not_followed(tmp_path: Path) -> None:
 
 
 class FakePip:
-    """Writes a wheel where pip would, or answers as pip does when it cannot."""
+    """Writes a wheel where pip would, or fails like pip does."""
 
     def __init__(self, *, error: str = "") -> None:
         self.error = error
@@ -121,7 +121,7 @@ def test_a_version_is_a_version(tmp_path: Path, version: str) -> None:
 
 
 def without_pip(monkeypatch: pytest.MonkeyPatch, *missing: str) -> None:
-    """Let Python find none of these modules."""
+    """Hide these modules from Python."""
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name in missing else find_spec(name, *rest)

@@ -1,4 +1,4 @@
-"""The contract, its example in the docs, and that every source can be configured."""
+"""The importer contract, its example in the docs, and that every source can be configured."""
 
 import doctest
 import re

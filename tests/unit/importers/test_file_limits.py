@@ -1,4 +1,4 @@
-"""The one door for foreign files: what is refused before it costs memory or time, and that there is no other door."""
+"""The only module that opens other tools' files: what it rejects before that costs memory or time."""
 
 import json
 import os
@@ -145,7 +145,7 @@ FILLERS = (
 
 @pytest.mark.parametrize("source", [name for name in LOGS if name not in ("optimum-benchmark",)])
 def test_lines_of_a_mebibyte_take_no_time(tmp_path: Path, source: str) -> None:
-    """Quadratic matching of one such line takes minutes to hours; three fillers at a time keep the test short."""
+    """Quadratic matching of one such line takes minutes to hours; three filler texts at a time keep the test short."""
     name = {"mlperf": "mlperf_log_summary.txt", "timm": "benchmark-infer-amp-nhwc-pt240-cu124-rtx4090.csv"}
     file = tmp_path / name.get(source, "a.csv" if source == "csv" else "a.log")
     lines = [(filler * 2**20)[: 2**20 - 10] for filler in FILLERS]

@@ -1,4 +1,4 @@
-"""Logs as users keep them: several runs, other files beside them, older wordings, prefixes, other encodings."""
+"""Logs as users keep them: several runs, other files next to them, older wordings, prefixes, other encodings."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every tool's file in its true format, with the figures that a reader finds in it by eye."""
+"""Every tool's file in its real format, with the figures that a person would read in it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A machine with a clock of its own and workers that run on it, in place of real processes."""
+"""A simulated machine with its own clock and workers, instead of real processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from frm_mlflow.worker.manifest import Artefact, TensorSpec
 
 @dataclass
 class Machine:
-    """Its speed changes with time; every call advances its clock."""
+    """A machine whose speed changes with time; every call advances its clock."""
 
     slowness: Callable[[float], float] = lambda seconds: 1.0
     now_ns: int = 0
@@ -50,7 +50,7 @@ class SimulatedWorker:
     energy_mj: float | None = None
     device_events: bool = False
     placement: dict[str, Any] | None = None
-    """Where the runtime reports the model; None is where it was asked for."""
+    """The placement that the runtime reports; None means the requested one."""
     readings: list[dict[str, float]] | None = None
     is_closed: bool = False
 

@@ -9,8 +9,8 @@ from frm_mlflow.measure.blocks import SETTLING_SECONDS, runs_in_block, settling_
     ("median_s", "runs", "expected"),
     [
         (0.040, 100, 5),  # twenty blocks of five
-        (0.100, 100, 2),  # more would not fit into a quarter of a second
-        (0.001, 100, 20),  # five would be over within a time slice
+        (0.100, 100, 2),  # more than two would not fit into a quarter of a second
+        (0.001, 100, 20),  # five would finish within one time slice
         (0.0001, 100, 200),
         (1.0, 100, 1),  # one call is longer than a block
         (0.010, 700, 25),  # as many as fit

@@ -137,7 +137,7 @@ def test_a_noisy_machine_runs_until_the_interval_is_narrow(bench: Bench):
 
 
 def test_one_launch_has_no_interval(bench: Bench):
-    """What the next launch would give is not known from one."""
+    """One launch does not show how the next one would differ."""
     bench.luck = lambda role: 1.0
     for alone in (False, True):
         keys = {key for key in bench.run(alone=alone).metrics if key.endswith(("_low", "_high", "_low_ms", "_high_ms"))}
@@ -265,7 +265,7 @@ def test_each_launch_is_verified_and_read_for_memory_and_only_the_last_is_metere
 
 
 def test_the_interval_of_several_launches_holds_what_differs_between_starts(bench: Bench):
-    """Every process start makes a model some per cent faster or slower for its life."""
+    """Each process start makes a model a few per cent faster or slower for the life of the process."""
     rng = np.random.default_rng(1)
     bench.luck = lambda role: float(np.exp(0.03 * rng.standard_normal()))
     covered = 0
@@ -313,7 +313,7 @@ def test_what_takes_long_to_load_is_launched_less_often(bench: Bench):
 
 
 def test_what_only_the_first_launch_spends_costs_no_launch(bench: Bench):
-    """A compiler's cache that has to be filled: a second benchmark must not differ from the first."""
+    """Filling a compiler's cache: a second benchmark must not differ from the first."""
     bench.settings["model"]["once_seconds"] = 50.0
     measured = bench.run(launches=5)
     assert measured.metrics["latency/launches"] == 5

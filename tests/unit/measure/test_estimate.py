@@ -121,7 +121,7 @@ def test_one_launch_and_equal_launches_have_no_interval(launches: list[float]):
 
 
 def test_the_second_stage_is_no_narrower_than_steins_interval():
-    """Stein (1945): the standard deviation of the first stage, Student's factor for as many, the mean of all."""
+    """Stein (1945): the first stage's standard deviation and Student factor, with the mean of all samples."""
     rng = np.random.default_rng(0)
     logs = np.concatenate([0.03 * rng.standard_normal(5), 0.001 * rng.standard_normal(4)])
     half = stats.t.ppf(0.975, 4) * logs[:5].std(ddof=1) / 3

@@ -1,4 +1,4 @@
-"""Made-up histories whose truth is known."""
+"""Made-up histories with known true values."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The doors: predict, recommend, plan and evaluate on fleets whose truth is known."""
+"""The entry points: predict, recommend, plan and evaluate on fleets with known true values."""
 
 from dataclasses import asdict
 from pathlib import Path

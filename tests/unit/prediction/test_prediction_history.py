@@ -1,4 +1,4 @@
-"""From rows to matrices: each benchmark once, under the device that ran it."""
+"""Conversion from rows to matrices: each benchmark once, under the device that ran it."""
 
 import numpy as np
 import pandas as pd

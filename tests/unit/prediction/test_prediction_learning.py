@@ -1,4 +1,4 @@
-"""Left-out chips: the calibration they give and the choice they make."""
+"""Left-out chips: the calibration and the selection that they give."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_one_chip_is_worth_one_value() -> None:
 
 @pytest.mark.parametrize("within", [0.0, 0.5, 0.9])
 def test_a_new_chip_is_covered_as_promised_however_alike_its_models_miss(within: float) -> None:
-    """Simulated: 12 chips set the width for a thirteenth, whose models share `within` of the error's variance."""
+    """Simulate: 12 chips set the width for a thirteenth, whose models share `within` of the error's variance."""
     rng = np.random.default_rng(1)
     chips = np.repeat([f"c{i}" for i in range(12)], 30)
     covered = []
@@ -97,7 +97,7 @@ def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> No
 
 
 def test_a_chip_with_many_configurations_has_one_vote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nine configurations of one chip are well covered, one each of two others are not."""
+    """Nine configurations of one chip are well covered; one each of two other chips are not."""
     nothing = Points(locations=np.zeros((1, 4)))
     left_out = [LeftOut(chip="many", truth=np.ones(4), model=nothing) for _ in range(9)]
     left_out += [LeftOut(chip=chip, truth=np.full(4, 3.0), model=nothing) for chip in ("one", "other")]

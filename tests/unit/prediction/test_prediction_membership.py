@@ -1,4 +1,4 @@
-"""Frontiers of draws against the one-at-a-time frontier."""
+"""Frontiers of many draws at once against the frontier of one draw at a time."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The empirical-Bayes prior: its parts against least squares and known truths."""
+"""The empirical-Bayes prior: its parts against least squares and known true values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Settings of the prior are chosen on left-out chips: right where the truth is known, blind to the target."""
+"""The prior's settings are selected on left-out chips: correct for known true values, without using the target."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from tests.unit.prediction.histories import fleet_frame
 
 
 def two_runtimes(*, alike: bool) -> History:
-    """A fleet in two runtimes; the second ranks models as the first does, or as another fleet would."""
+    """Return a fleet with two runtimes; the second ranks models like the first, or like another fleet."""
     first = fleet_frame(devices=9, chip_spread=0.05)
     second = fleet_frame(devices=9, chip_spread=0.05).assign(runtime="openvino")
     if not alike:
@@ -36,7 +36,7 @@ def test_where_models_depart_on_their_own_the_sample_covariance_is_shrunk() -> N
 
 
 def common_departures() -> pd.DataFrame:
-    """Chips that differ in one way only: how much slower every second model is."""
+    """Chips that differ only in how much slower every second model is."""
     frame = fleet_frame(devices=16, chip_spread=0.0, noise=0.01)
     names, devices = sorted(set(frame["model"])), sorted(set(frame["device"]))
     strength = frame["device"].map({name: place / 5 for place, name in enumerate(devices)})

@@ -53,7 +53,7 @@ def test_all_figures_stand_on_one_page_with_one_plotly(folder, report):
     text = (folder / "figures.html").read_text(encoding="utf-8")
     drawn = sum(len(figures_of(name, result.tables)) for name, result in report.results.items())
     assert text.count('class="plotly-graph-div"') == drawn > len(ANALYSES)
-    drawing = set(report.results) - {"paper"}  # its tables have a page of their own
+    drawing = set(report.results) - {"paper"}  # its tables are on a separate page
     assert all(escape(f"{name}: {ANALYSES[name].question}") in text for name in drawing)
     assert len(text) < len(get_plotlyjs()) + 2_000_000
 
@@ -124,7 +124,7 @@ def test_no_figures_of_nothing(report):
 
 
 def test_every_analysis_draws_at_least_one_figure(report):
-    drawing = {name: result for name, result in report.results.items() if name != "paper"}  # it has tables alone
+    drawing = {name: result for name, result in report.results.items() if name != "paper"}  # it has only tables
     assert all(figures_of(name, result.tables) for name, result in drawing.items())
 
 

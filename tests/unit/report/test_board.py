@@ -14,7 +14,7 @@ def shown(frame: pd.DataFrame) -> dict:
 
 
 def test_the_cheapest_model_as_accurate_as_the_baseline_is_picked() -> None:
-    # small: 1/2 of the baseline in each component, and more accurate; large is more accurate, but dearer.
+    # small: 1/2 of the baseline in each component, and more accurate; large is more accurate, but costs more.
     frame = benchmarks(PHONE | {"small": (20.0, 50.0, 2.0, 77.0)})
     sentence = pick_sentence("Phone", shown(frame), "resnet50")
     assert sentence.startswith("Phone: small is the cheapest model that is at least as accurate as resnet50 (76.0 %)")

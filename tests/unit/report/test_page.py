@@ -50,7 +50,7 @@ def written(frame: pd.DataFrame) -> tuple[AnalysisReport, Contents, str]:
 
 
 class Structure(HTMLParser):
-    """Elements by tag, and what each script and identified element is."""
+    """Elements by tag, and the content of each script and of each element with an id."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def test_names_stay_text(written: tuple[AnalysisReport, Contents, str]) -> None:
     assert "<script>alert" not in html
     structure = Structure()
     structure.feed(html)
-    # The data, plotly.js and the page's own module: a name has added none.
+    # The data, plotly.js and the page's own module: no name has added a script.
     assert structure.scripts == 3
     data = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', html, re.DOTALL)
     assert data is not None

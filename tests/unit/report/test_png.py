@@ -1,4 +1,4 @@
-"""A PNG has the height that its figure asks for."""
+"""A PNG has the height that its figure sets."""
 
 from pathlib import Path
 

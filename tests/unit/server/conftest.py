@@ -40,7 +40,7 @@ PHONE = {
 
 @pytest.fixture
 def two_devices() -> pd.DataFrame:
-    """A phone, and a server that turns the order of the first and the last model around."""
+    """A phone, and a server on which the first and the last model swap places."""
     server = PHONE | {"tiny": (50.0, 12.5, 0.5, 68.0), "large": (1.0, 400.0, 16.0, 82.0)}
     return pd.concat([benchmarks(PHONE), benchmarks(server, device="Server", tier="cpu", runtime="onnxruntime")])
 

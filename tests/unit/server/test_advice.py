@@ -15,7 +15,7 @@ from tests.unit.server.conftest import benchmarks
 
 
 def fleet() -> pd.DataFrame:
-    """Six models on four devices that differ by a factor only."""
+    """Six models on four devices that differ only by a factor."""
     sizes = np.linspace(1, 6, 6)
     frames = []
     for factor, device in ((1.0, "a"), (2.0, "b"), (4.0, "c"), (8.0, "d")):

@@ -1,4 +1,4 @@
-"""The routes on a small stand-in for MLflow: its two calls that say what a user may read."""
+"""The routes on a small stand-in for MLflow, with the two calls that return what a user may read."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_every_asset_that_the_page_names_is_served_and_cached(client: FlaskClien
 
 def test_a_slash_too_many_finds_the_page(client: FlaskClient) -> None:
     response = client.get("/frm/")
-    # Relative, so that a proxy which strips a path of its own stays in front.
+    # Relative, so that the links also work behind a proxy that strips a path prefix.
     assert (response.status_code, response.headers["Location"]) == (308, "../frm")
 
 

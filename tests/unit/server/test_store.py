@@ -15,7 +15,7 @@ ONE = ("frm",)
 
 
 class Source:
-    """Benchmarks that wait for their cue, and count how often they are read."""
+    """A source that blocks until released, and counts how often it is read."""
 
     def __init__(self) -> None:
         self.reads = 0

@@ -24,7 +24,7 @@ def test_frm_rank_and_frontier_of_a_configuration(two_devices: pd.DataFrame) -> 
     by_name = dict(
         zip(columns["model"], zip(columns["frm"], columns["rank"], columns["frontier"], strict=True), strict=True)
     )
-    # tiny: 1/8 of the baseline in each component, so FRM 1/8 by hand; poor equals it and loses on accuracy.
+    # tiny: 1/8 of the baseline in each component, so FRM is 1/8 by hand; poor has the same cost and lower accuracy.
     assert by_name == {
         "large": (4.0, 4.0, True),
         "poor": (1.0, 2.5, False),

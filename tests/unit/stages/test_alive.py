@@ -1,4 +1,4 @@
-"""A sweep that still runs is told from one whose process is gone."""
+"""A running sweep is distinguished from one whose process is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gate measures until its verdict is clear: how many rounds, what they say together, what an unknown error does."""
+"""A gate measures until its verdict is clear: number of rounds, their combined result, and unknown errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = ["candidate=new.onnx", "against=old.onnx", "max_regression=5%", "device=
 
 
 def launches(ratio: float, *, spread: float, rng: np.random.Generator) -> Measurement:
-    """Five launches whose ratios scatter around `ratio`, on a machine that is theirs alone."""
+    """Return five launches whose ratios scatter around `ratio`, on an undisturbed machine."""
     rows = []
     for launch, own in enumerate(ratio * np.exp(spread * rng.standard_normal(5))):
         for role, wall_ns, blocks in (("baseline", 1e6, 4), ("model", 1e6 * own, 3)):
@@ -39,7 +39,7 @@ def launches(ratio: float, *, spread: float, rng: np.random.Generator) -> Measur
 
 @pytest.fixture
 def measure(monkeypatch):
-    """Let each round give launches of this true ratio and spread; returns the list of rounds made."""
+    """Make each round return launches with this true ratio and spread; returns the list of rounds."""
 
     def arrange(ratio: float, *, spread: float, seed: int = 0) -> list[Measurement]:
         rng, made = np.random.default_rng(seed), []
@@ -90,9 +90,9 @@ def test_launches_that_differ_by_two_per_cent_are_told_apart_and_seldom_wrongly(
 def test_looking_again_errs_no_more_often_than_the_confidence_allows(measure, tmp_path):
     wrong = 0
     for seed in range(100):
-        measure(1.0500001, spread=0.02, seed=seed)  # beyond its limit by next to nothing: a pass is an error
+        measure(1.0500001, spread=0.02, seed=seed)  # barely above its limit: a pass is an error
         wrong += verdict(tmp_path) is Verdict.PASS
-    assert wrong <= 7  # 2.5 % are allowed on this side; the 99 % quantile of so many in 100 trials
+    assert wrong <= 7  # 2.5 % are allowed on this side; 7 is the 99 % quantile in 100 trials
 
 
 def test_an_error_that_nobody_foresaw_decides_nothing(measure, tmp_path, monkeypatch, caplog):

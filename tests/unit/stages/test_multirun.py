@@ -1,4 +1,4 @@
-"""What surrounds a Hydra application."""
+"""The code around a Hydra application."""
 
 from __future__ import annotations
 

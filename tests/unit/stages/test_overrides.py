@@ -1,4 +1,4 @@
-"""Words as the shell gives them become overrides that Hydra reads as they were meant."""
+"""Words from the shell become overrides that Hydra interprets as intended."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_hydra_reads_quoted_text_back(text: str) -> None:
 def test_any_file_name_reaches_the_configuration(text: str) -> None:
     (word,) = overrides_of("bench", [f"model.path={text}"])
     if text[:1] in "'\"" and text[-1:] == text[:1]:
-        return  # the user's own quotes for Hydra
+        return  # the user has already quoted it for Hydra
     assert read(word) == text
 
 

@@ -1,4 +1,4 @@
-"""What a run carries of its artefact: how like the reference it computes, and what really ran quantised."""
+"""What a run records about its exported model: similarity to the reference, and what really ran quantised."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_where_nothing_was_quantised_nothing_is_said():
 
 
 def test_frm_has_the_interval_that_latency_and_memory_leave_it():
-    """The baseline over itself: its FLOPs ratio is 1, so FRM is the cube root of the other two."""
+    """The baseline relative to itself: its FLOPs ratio is 1, so FRM is the cube root of the other two."""
     ends = {"latency": (0.97, 1.03), "memory": (0.96, 1.04)}
     measured = {schema.LATENCY_P50.key: 1.0} | {
         f"ratio/{part}{end}": value

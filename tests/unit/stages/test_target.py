@@ -1,4 +1,4 @@
-"""What a target is assumed to run, and the command that measures on it."""
+"""The configuration that a target is assumed to run, and the command that measures on it."""
 
 import shlex
 

@@ -1,4 +1,4 @@
-"""What a gate takes from a contended measurement: CPU time, launch by launch."""
+"""What a gate uses from a contended measurement: CPU time, per launch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from frm_mlflow.stages import undisturbed
 
 
 def samples(launches: int, rng: np.random.Generator, *, calls: int = 5) -> pd.DataFrame:
-    """A quarter of the baseline's CPU time, seven tenths of its wall time; each launch finds another machine."""
+    """A quarter of the baseline's CPU time, seven tenths of its wall time; machine speed differs between launches."""
     rows = []
     for launch in range(launches):
         speed = 2.0**launch
@@ -67,7 +67,7 @@ def test_rounds_are_one_sample_of_launches():
 
 
 def test_rounds_may_have_blocks_of_another_size():
-    """A round chooses its calls a block by what the machine gives it then."""
+    """Each round sets its calls per block by the machine's current speed."""
     rounds = [contended(2, threads=1), contended(2, threads=1, calls=7)]
     assert undisturbed.ratio(rounds, confidence=0.95).value == pytest.approx(0.25, rel=0.01)
     found = undisturbed.latency_ms(rounds, confidence=0.95)

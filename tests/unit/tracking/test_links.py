@@ -1,4 +1,4 @@
-"""Links to MLflow's UI that are printed after a command has logged benchmarks."""
+"""Links to MLflow's UI, printed after a command has logged benchmarks."""
 
 import pytest
 

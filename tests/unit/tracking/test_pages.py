@@ -1,4 +1,4 @@
-"""Independent questions go to a server at the same time, and to a database in turn."""
+"""Independent queries are sent to a server in parallel, and to a database one after the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from frm_mlflow.tracking.pages import Selection, together
 
 
 class Client:
-    """All of a client that `together` looks at."""
+    """The part of a client that `together` uses."""
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
@@ -26,7 +26,7 @@ def test_a_server_is_asked_at_the_same_time_and_answers_keep_their_order():
     both_have_come = threading.Barrier(2, timeout=30)
 
     def ask(answer: str) -> str:
-        both_have_come.wait()  # breaks where one waits for the other to end
+        both_have_come.wait()  # breaks if one query waits for the other to end
         return answer
 
     found = together(selection("http://127.0.0.1:1"), lambda: ask("first"), lambda: ask("second"))

@@ -1,4 +1,4 @@
-"""What a logged model may hold, piece by piece; whole hostile models are tried in tests/integrations."""
+"""What a logged model may contain, part by part; complete hostile models are tested in tests/integrations."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from frm_mlflow.worker import accelerator
 
 
 class FakeNvml:
-    """NVML with two GPUs, the second of which is cut into MIG slices."""
+    """NVML with two GPUs, the second of which is partitioned into MIG instances."""
 
     NVML_DEVICE_MIG_ENABLE = 1
     NVML_TEMPERATURE_GPU = 0

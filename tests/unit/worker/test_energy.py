@@ -13,7 +13,7 @@ from frm_mlflow.worker.service import Worker
 
 
 class FakeMonitor:
-    """zeus's monitor, of a machine with as many GPUs, packages and SoCs as it is told."""
+    """zeus's monitor for a machine with the given number of GPUs, packages and SoCs."""
 
     gpus_here, cpus_here, soc_here = 0, 0, False
     joules = 2.0

@@ -60,7 +60,7 @@ def test_the_peak_of_a_freed_buffer_is_seen_and_forgotten():
     settle_memory()
     meter.reset_peak()
     before = meter.peak_mib()
-    # Fresh pages from the kernel: in a long test session malloc would hand out ones that are resident already.
+    # Fresh pages from the kernel: in a long test session, malloc would return pages that are already resident.
     with mmap.mmap(-1, 64 * 2**20) as buffer:
         for page in range(0, len(buffer), mmap.PAGESIZE):
             buffer[page] = 1

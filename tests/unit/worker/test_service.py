@@ -14,7 +14,7 @@ from frm_mlflow.worker.sessions.base import Placement, Session, SessionError
 
 
 class Doubling(Session):
-    """A model that doubles its input; `off` makes it another function."""
+    """A model that doubles its input; `off` makes it a different function."""
 
     off = 0.0
 

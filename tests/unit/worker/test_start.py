@@ -1,4 +1,4 @@
-"""Processes start with a path and an environment that are built, not inherited."""
+"""Processes start with a path and an environment that are constructed, not inherited."""
 
 from __future__ import annotations
 

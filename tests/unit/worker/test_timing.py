@@ -10,7 +10,7 @@ from frm_mlflow.worker.timing import run_block, warm_up
 
 
 class Clockwork:
-    """A clock that calls move, and a session whose calls take the given times in turn."""
+    """A clock that calls advance, and a session whose calls take the given times in turn."""
 
     def __init__(self, calls_ns: list[int], *, cpu_share: float = 1.0) -> None:
         self.now = 0

@@ -1,4 +1,4 @@
-"""Copies on a device are whole or not there, whatever is sent."""
+"""Copies on a device are complete or absent, whatever is sent."""
 
 from __future__ import annotations
 

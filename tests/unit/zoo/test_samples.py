@@ -1,4 +1,4 @@
-"""Drawn inputs have the statistics that they promise."""
+"""Random inputs have the documented statistics."""
 
 from __future__ import annotations
 

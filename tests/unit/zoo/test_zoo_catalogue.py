@@ -1,4 +1,4 @@
-"""The catalogue against the paper and the conf files, and its promise never to lend a network another's facts."""
+"""The catalogue against the paper and the conf files, and that a network never gets another's facts."""
 
 from __future__ import annotations
 
