@@ -64,7 +64,7 @@ def fingerprint(content: dict[str, Any]) -> str:
 
 
 def _modules(names: Iterable[str]) -> Iterator[Path]:
-    """Yield the files of modules outside the standard library."""
+    """Yield the files from which modules were loaded."""
     for name in names:
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is not None:

@@ -15,7 +15,7 @@ SIDE = 32
 
 
 class SmallNetwork(nn.Module):
-    """A convolution to `width` channels and one back to a single channel, `depth` times: activation sizes are known."""
+    """A convolution to `width` channels and one back to three channels, `depth` times: activation sizes are known."""
 
     def __init__(self, width: int = 8, depth: int = 1) -> None:
         super().__init__()
