@@ -129,7 +129,7 @@ def as_call(module: nn.Module, example: Any) -> Call:
         try:
             with undisturbed(module), torch.no_grad():
                 module(*args, **kwargs)
-        except Exception:  # noqa: S112 - the next reading is tried; if none runs, the export names the first one's error
+        except Exception:  # noqa: S112 - try the next interpretation; if none runs, the export names the first error
             continue
         return call
     return calls[0]

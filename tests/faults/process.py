@@ -42,7 +42,7 @@ def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log
     sys.path[:0] = environ.get("PYTHONPATH", "").split(os.pathsep)
     os.chdir(folder)
     for descriptor, path in ((1, log), (2, errors)):
-        with open(path, "ab", buffering=0) as file:  # noqa: PTH123 - a descriptor is replaced by it
+        with open(path, "ab", buffering=0) as file:  # noqa: PTH123 - it replaces a file descriptor
             os.dup2(file.fileno(), descriptor)
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -78,7 +78,7 @@ def test_a_failed_build_leaves_nothing(cache):
 
 def _fetch_slowly(root, log, barrier):
     def build(directory):
-        with open(log, "ab", buffering=0) as file:  # noqa: PTH123 (one write a line, whoever writes)
+        with open(log, "ab", buffering=0) as file:  # noqa: PTH123 (one write per line, by several processes)
             file.write(b"built\n")
         artefact(directory, content=b"z" * 200_000)
 
