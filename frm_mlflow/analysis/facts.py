@@ -33,8 +33,8 @@ from frm_mlflow.schema import (
     TOP1_LOW,
 )
 
-FLOAT_PRECISIONS: tuple[str, ...] = ("", "fp32", "tf32", "bf16", "fp16", "float")
-"""Precisions whose accuracy is that of the published weights; "" means unknown."""
+FLOAT_PRECISIONS: tuple[str, ...] = ("", "unknown", "fp32", "tf32", "bf16", "fp16", "float")
+"""Precisions whose accuracy is that of the published weights; an unknown precision is not taken for a quantised one."""
 MEASURED = "measured"
 """First word of `frm.accuracy_source` when the accuracy was measured on the benchmarked model itself."""
 COUNTED = "counted"

@@ -106,7 +106,7 @@ def _with_model_facts(rows: pd.DataFrame, options: AnalysisOptions, left_out: li
         if not mask.any():
             continue
         if fact == BORROWED:
-            reason, detail = "accuracy only: a quantised network's is not the float network's", MODEL.column
+            reason, detail = "the accuracy only: published for the float network, not the quantised one", MODEL.column
             left_out.append(LeftOut(reason=reason, rows=int(mask.sum()), detail=_most_common(rows[mask][detail])))
         else:
             reason = f"{fact} only: another value than most sources give the model (docs/analyses.md)"

@@ -119,9 +119,17 @@ def _side_name(source: str) -> str:
 
 
 def _constant(name: str, source: str) -> int | None:
-    """Return the value of an assignment like `DIM = 299` or `DIM: ClassVar[int] = 299`, None without one."""
-    value = re.search(rf"(?m)^ {{0,8}}{re.escape(name)}\b[^=\n]{{0,60}}= (\d{{1,5}})\b", source)
-    return int(value[1]) if value else None
+    """Return the value of an assignment like `DIM = 299`, `DIM: ClassVar[int] = 299` or `DIM = OTHER`, or None.
+
+    OTHER must be assigned a number in the same source.
+    """
+    value = re.search(rf"(?m)^ {{0,8}}{re.escape(name)}\b[^=\n]{{0,60}}= (\w{{1,60}})\b", source)
+    if value is None or value[1] == name:
+        return None
+    if value[1].isdigit():
+        return int(value[1][:5])
+    number = re.search(rf"(?m)^ {{0,8}}{re.escape(value[1])}\b[^=\n]{{0,60}}= (\d{{1,5}})\b", source)
+    return int(number[1]) if number else None
 
 
 def _borrowed_from(document: Mapping[str, Any]) -> dict[str, str]:

@@ -136,7 +136,7 @@ def test_a_prediction_decides_where_it_is_asked_for(name, monkeypatch, capsys):
     [
         ((), "needs a limit"),
         (("max_regression=5%",), "go together"),
-        (("against=resnet18", "max_regression=much"), "share or a percentage"),
+        (("against=resnet18", "max_regression=much"), "percentage or a share"),
         (("max_latency_ms=1", "numbers=guessed"), "tracked or predicted"),
     ],
 )

@@ -137,13 +137,12 @@ def test_the_networks_of_the_paper_have_what_an_analysis_needs(classifiers: Impo
 
 
 @pytest.mark.parametrize("table", ["inception_v3", "nasnet", "efficientvit_l2_cls", "mobile_vit"])
-def test_an_input_size_that_we_correct_is_the_one_in_the_models_code(wheel: Path, table: str) -> None:
-    from frm_mlflow.importers.aihub import INPUT_SIZES
-
+def test_an_input_size_is_the_one_in_the_models_code(wheel: Path, classifiers: Import, table: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         code = archive.read(f"qai_hub_models/models/{table}/model.py").decode()
 
-    assert f"_DIM = {INPUT_SIZES[table]}\n" in code
+    record = next(each for each in classifiers.records if f"/{table}/" in each.tags[schema.PROVENANCE.key])
+    assert f"_DIM = {record.tags[schema.INPUT_SIZE.key]}\n" in code
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from records import CONFIGURATION, START, record
 
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
+from frm_mlflow.records import ImplausibleError
 from frm_mlflow.tracking import log, server, spool
 from frm_mlflow.tracking.create import create_run
 
@@ -71,11 +72,15 @@ def test_a_metric_carries_the_time_of_the_measurement(client: MlflowClient, expe
     assert [m.timestamp for m in history] == [round((START.timestamp() + 30) * 1000)]
 
 
-def test_nan_and_infinite_metrics_are_not_logged(client: MlflowClient, experiment: str) -> None:
+def test_a_benchmark_with_nan_or_infinite_metrics_fails(client: MlflowClient, experiment: str) -> None:
     metrics = {schema.LATENCY_P50.key: 1.0, schema.FRM.key: math.nan, schema.MEMORY_PEAK.key: math.inf}
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
-        outcome = run.finish(record(metrics=metrics))
-    assert client.get_run(outcome.run_id).data.metrics == {schema.LATENCY_P50.key: 1.0}
+    with log.open_sweep(client, experiment, name="sweep") as sweep:
+        with pytest.raises(ImplausibleError, match=r"frm = nan .*memory_mib = inf"), sweep.benchmark(name="b") as run:
+            run.finish(record(metrics=metrics))
+        failed = sweep.failures[0]
+    logged = client.get_run(failed.run_id)
+    assert logged.info.status == "FAILED"
+    assert not {schema.FRM.key, schema.LATENCY_P50.key} & set(logged.data.metrics)
 
 
 def test_more_params_than_a_batch_takes_and_values_longer_than_a_param(client: MlflowClient, experiment: str) -> None:
