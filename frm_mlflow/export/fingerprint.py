@@ -1,4 +1,4 @@
-"""Fingerprint of a user's factory: `python -m frm_mlflow.export.fingerprint FILE` builds and hashes the network.
+"""Fingerprint of a user's factory: `python -m frm_mlflow.export.fingerprint` builds and hashes the network.
 
 The hash covers the network (parameters, buffers, its printed form) and the files that were read to build it: modules,
 configurations, checkpoints. Editing any of these files therefore gives another hash, however the file was read.
@@ -100,12 +100,15 @@ def _bytes(value: Any) -> bytes:
     return repr(value).encode()
 
 
-def main(path: Path) -> None:
-    """Read the settings from a file and write the hash next to it."""
-    digest = fingerprint(json.loads(path.read_text()))
-    path.with_suffix(".hash").write_text(digest)
+def main() -> None:
+    """Read the settings from stdin and write the hash to stdout; what the factory prints goes to stderr."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    digest = fingerprint(json.loads(sys.stdin.read()))
+    with os.fdopen(answer, "w") as out:
+        out.write(digest)
 
 
 if __name__ == "__main__":
     die_with_parent()
-    main(Path(sys.argv[1]))
+    main()

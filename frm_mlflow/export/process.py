@@ -10,13 +10,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frm_mlflow import errors, redact
 from frm_mlflow.errors import ExportError, FrmError
+from frm_mlflow.folders import cache_folder
 from frm_mlflow.worker.parent import PARENT_VARIABLE
 from frm_mlflow.worker.start import environment, python_command
 
@@ -53,27 +53,40 @@ def fingerprint(settings: Mapping[str, Any], *, timeout_s: float = 600.0) -> str
 
     Returns None if it cannot be built or hashed. The export then reports the reason, and its result is not reused.
     """
-    with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
-        request = Path(scratch) / "factory.json"
-        request.write_text(json.dumps(settings))
-        command = python_command("frm_mlflow.export.fingerprint", str(request))
-        code = _run_python(command, Path(scratch), timeout_s=timeout_s)
-        return request.with_suffix(".hash").read_text() if code == 0 else None
+    process = subprocess.Popen(
+        python_command("frm_mlflow.export.fingerprint"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_environment(cache_folder()),
+        start_new_session=True,
+        text=True,
+    )
+    with process:
+        try:
+            digest, _ = process.communicate(json.dumps(settings), timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+    return digest if process.returncode == 0 else None
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """Return the environment of a process that may import TorchInductor, which otherwise leaves a folder in /tmp."""
+    extra = {"TORCHINDUCTOR_CACHE_DIR": str(directory / INDUCTOR_NAME), PARENT_VARIABLE: str(os.getpid())}
+    return environment(redact.snapshot(os.environ), extra)
 
 
 def _run_python(command: Sequence[str], directory: Path, *, timeout_s: float) -> int | None:
     """Run Python in a new process group and return its exit code, None after a timeout."""
-    extra = {
-        "TORCHINDUCTOR_CACHE_DIR": str(directory / INDUCTOR_NAME),  # otherwise importing it leaves a folder in /tmp
-        PARENT_VARIABLE: str(os.getpid()),
-    }
     with (directory / LOG_NAME).open("wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(redact.snapshot(os.environ), extra),
+            env=_environment(directory),
             start_new_session=True,
         )
         return _wait(process, timeout_s=timeout_s)
@@ -86,9 +99,14 @@ def _wait(process: subprocess.Popen[bytes], *, timeout_s: float) -> int | None:
     except subprocess.TimeoutExpired:
         return None
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    """Kill the process group if its leader is still running."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _failure(directory: Path, code: int | None, what: str, *, timeout_s: float) -> FrmError:
