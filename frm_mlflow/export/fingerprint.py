@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from frm_mlflow.export.cache import sha256
 from frm_mlflow.worker.parent import die_with_parent
 
 _LIBRARY = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "platstdlib")})
@@ -86,9 +87,7 @@ def _add_file(digest: Any, path: Path) -> None:
     if str(path).startswith((*_LIBRARY, *_NO_CONTENT)) and "-packages" not in str(path):
         return
     if path.suffix != ".pyc" and path.is_file():
-        digest.update(str(path).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest() if sys.version_info >= (3, 11) else file.read())
+        digest.update(str(path).encode() + sha256(path).encode())
 
 
 def _bytes(value: Any) -> bytes:
