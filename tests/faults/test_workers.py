@@ -51,6 +51,7 @@ FAULTS: dict[str, tuple[Callable[[psutil.Process, Path], None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a worker's pipes are reached through Linux's /proc")
 def test_each_ends_as_failed_with_its_reason_and_the_sweep_goes_on(world: World) -> None:
     case = world.case("workers", 0)
