@@ -85,8 +85,12 @@ class Fleet:
     def node(
         self, name: str, devices: Mapping[str, float], *, environ: Mapping[str, str] | None = None, cpus: int = 1
     ) -> None:
-        """Start a node that has `devices` and starts `cpus` Ray workers at a time."""
+        """Start a node that has `devices` and starts `cpus` Ray workers at a time.
+
+        It stands for a machine of its own: a benchmark on it does not wait for benchmarks on other nodes.
+        """
         resources = json.dumps({f"device_{device}": amount for device, amount in devices.items()})
+        environ = {"FRM_MLFLOW_LOCKS": str(self.folder / f"{name}-locks"), **(environ or {})}
         self.start(name, f"--address={self.address}", f"--num-cpus={cpus}", f"--resources={resources}", environ=environ)
 
     def kill(self, name: str) -> None:
