@@ -23,7 +23,7 @@ from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.errors import FrmError
-from frm_mlflow.export import ArtefactCache, export, runtimes
+from frm_mlflow.export import ExportCache, export, runtimes
 from frm_mlflow.measure import benchmark
 
 LARGEST_CV = 0.03
@@ -57,10 +57,10 @@ def wide(channels: int) -> Wide:
     return Wide(channels)
 
 
-def peak_mib(model: ModelConfig, runtime: str, cache: ArtefactCache) -> float:
+def peak_mib(model: ModelConfig, runtime: str, cache: ExportCache) -> float:
     """Return the peak of one benchmark in a fresh process."""
     found = benchmark(
-        artefact=export(model, runtime=runtime, cache=cache),
+        exported_model=export(model, runtime=runtime, cache=cache),
         baseline=None,
         device=CPU,
         runtime=RuntimeConfig(runtime, threads=1),
@@ -75,7 +75,7 @@ def coefficient_of_variation(peaks: list[float]) -> float:
     return float(np.std(peaks, ddof=1) / np.mean(peaks))
 
 
-def repeated(model: str, runtime: str, repeats: int, cache: ArtefactCache) -> list[str]:
+def repeated(model: str, runtime: str, repeats: int, cache: ExportCache) -> list[str]:
     """Print the peaks of `model` and return the missed targets."""
     peaks = [peak_mib(ModelConfig(model), runtime, cache) for _ in range(repeats)]
     cv = coefficient_of_variation(peaks)
@@ -83,7 +83,7 @@ def repeated(model: str, runtime: str, repeats: int, cache: ArtefactCache) -> li
     return [f"{runtime}: {model} varies by {cv:.1%}"] if cv > LARGEST_CV else []
 
 
-def ordered(runtime: str, cache: ArtefactCache) -> list[str]:
+def ordered(runtime: str, cache: ExportCache) -> list[str]:
     """Print the peaks of the family and return the missed targets."""
     channels = [mib * 2**20 // (4 * SIDE * SIDE) for mib in ACTIVATIONS_MIB]
     family = [
@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    cache, names, missed = ArtefactCache(), options.runtimes.split(","), []
+    cache, names, missed = ExportCache(), options.runtimes.split(","), []
 
     print(f"{options.model:14} {'median':>8} {'lowest':>8} {'highest':>8} {'CV':>7}   MiB")
     for runtime in names:

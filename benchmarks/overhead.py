@@ -30,12 +30,12 @@ from benchmarks import optimum_peer
 from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
-from frm_mlflow.export import ArtefactCache, export
+from frm_mlflow.export import ExportCache, export
 from frm_mlflow.measure import Measurement, benchmark
 from frm_mlflow.records import BenchmarkRecord, Configuration
 from frm_mlflow.tracking import log
 from frm_mlflow.tracking.server import connect
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 MODEL, BASELINE, RUNTIME = "mobilenet_v3_small", "resnet50", "onnxruntime"
 LARGEST_OVERHEAD = 0.03
@@ -76,11 +76,11 @@ def bare_median_s(onnx_file: Path, seconds: float) -> float:
     )
 
 
-def measured(artefact: Path, baseline: Path | None) -> tuple[Measurement, float]:
+def measured(exported_model: Path, baseline: Path | None) -> tuple[Measurement, float]:
     """Return our measurement with default settings, and the seconds that it took."""
     started = time.perf_counter()
     found = benchmark(
-        artefact=artefact,
+        exported_model=exported_model,
         baseline=baseline,
         device=CPU,
         runtime=RuntimeConfig(RUNTIME, threads=1),
@@ -90,22 +90,22 @@ def measured(artefact: Path, baseline: Path | None) -> tuple[Measurement, float]
     return found, time.perf_counter() - started
 
 
-def latency_overhead(artefact: Path, baseline: Path, *, repeats: int, bare_seconds: float) -> list[float]:
+def latency_overhead(exported_model: Path, baseline: Path, *, repeats: int, bare_seconds: float) -> list[float]:
     """Return for each repeat: our median over the geometric mean of the plain medians around it, minus one."""
-    file = artefact / Artefact.read(artefact).file
+    file = exported_model / ExportedModel.read(exported_model).file
     overheads = []
     before = bare_median_s(file, bare_seconds)
     for _ in range(repeats):
-        ours_s = measured(artefact, baseline)[0].metrics[schema.LATENCY_P50.key] / 1e3
+        ours_s = measured(exported_model, baseline)[0].metrics[schema.LATENCY_P50.key] / 1e3
         after = bare_median_s(file, bare_seconds)
         overheads.append(ours_s / np.sqrt(before * after) - 1)
         before = after
     return overheads
 
 
-def our_other_seconds(artefact: Path, baseline: Path | None) -> float:
+def our_other_seconds(exported_model: Path, baseline: Path | None) -> float:
     """Return the seconds of one benchmark outside its and the baseline's timed calls, including logging."""
-    found, total = measured(artefact, baseline)
+    found, total = measured(exported_model, baseline)
     timed = float(found.samples["wall_ns"].sum()) / 1e9
     return total - timed + _logging_seconds(found)
 
@@ -132,9 +132,9 @@ def _logging_seconds(found: Measurement) -> float:
             return time.perf_counter() - started
 
 
-def peer_other_seconds(artefact: Path) -> float:
+def peer_other_seconds(exported_model: Path) -> float:
     """Return the seconds of optimum-benchmark outside its timed calls; it does not log."""
-    found = optimum_peer.latency(artefact / Artefact.read(artefact).file, runs=100, threads=1)
+    found = optimum_peer.latency(exported_model / ExportedModel.read(exported_model).file, runs=100, threads=1)
     return found.total_s - found.timed_s
 
 
@@ -148,7 +148,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    cache = ArtefactCache()
+    cache = ExportCache()
     model, baseline = (export(ModelConfig(name), runtime=RUNTIME, cache=cache) for name in (MODEL, BASELINE))
     overheads = latency_overhead(model, baseline, repeats=options.repeats, bare_seconds=options.bare_seconds)
     overhead = float(np.median(overheads))

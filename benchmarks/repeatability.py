@@ -38,9 +38,9 @@ from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.devices.local import open_local
-from frm_mlflow.export import ArtefactCache, export
+from frm_mlflow.export import ExportCache, export
 from frm_mlflow.measure import benchmark
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 MODEL, BASELINE = "mobilenet_v2", "resnet50"
 RUNTIME = "onnxruntime"
@@ -63,12 +63,12 @@ class Repeat:
     high: float | None = None
 
 
-def ours(artefacts: dict[str, Path], seed: int) -> Repeat:
+def ours(exported_models: dict[str, Path], seed: int) -> Repeat:
     """Measure with the default protocol."""
     started = time.perf_counter()
     found = benchmark(
-        artefact=artefacts[MODEL],
-        baseline=artefacts[BASELINE],
+        exported_model=exported_models[MODEL],
+        baseline=exported_models[BASELINE],
         device=CPU,
         runtime=RuntimeConfig(RUNTIME, threads=THREADS),
         config=MeasureConfig(energy_seconds=0.0),
@@ -80,26 +80,26 @@ def ours(artefacts: dict[str, Path], seed: int) -> Repeat:
     return Repeat(ratio, seconds, low, high)
 
 
-def sequential(artefacts: dict[str, Path], seed: int) -> Repeat:
+def sequential(exported_models: dict[str, Path], seed: int) -> Repeat:
     """Take the median of 100 runs of one model and then of the other."""
     del seed
     started = time.perf_counter()
-    medians = {name: _median_of_100(path) for name, path in artefacts.items()}
+    medians = {name: _median_of_100(path) for name, path in exported_models.items()}
     return Repeat(medians[MODEL] / medians[BASELINE], time.perf_counter() - started)
 
 
-def _median_of_100(artefact: Path) -> float:
+def _median_of_100(exported_model: Path) -> float:
     with open_local(name="sequential", threads=THREADS) as worker:
-        worker.request("load", timeout_s=300, artefact=str(artefact), runtime=RUNTIME, threads=THREADS)
+        worker.request("load", timeout_s=300, exported_model=str(exported_model), runtime=RUNTIME, threads=THREADS)
         worker.request("warm_up", timeout_s=300, runs=10, seconds=0.5, agreement=0.1, max_seconds=30)
         return float(np.median(worker.request("run_block", timeout_s=300, runs=RUNS)["wall_ns"]))
 
 
-def optimum(artefacts: dict[str, Path], seed: int) -> Repeat:
+def optimum(exported_models: dict[str, Path], seed: int) -> Repeat:
     """Measure the two models with optimum-benchmark, one after the other."""
     del seed
     started = time.perf_counter()
-    files = (artefacts[name] / Artefact.read(artefacts[name]).file for name in (MODEL, BASELINE))
+    files = (exported_models[name] / ExportedModel.read(exported_models[name]).file for name in (MODEL, BASELINE))
     model, baseline = (optimum_peer.latency(file, runs=RUNS, threads=THREADS) for file in files)
     return Repeat(model.median_s / baseline.median_s, time.perf_counter() - started)
 
@@ -196,8 +196,8 @@ def main() -> int:
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
-    cache = ArtefactCache()
-    artefacts = {name: export(ModelConfig(name), runtime=RUNTIME, cache=cache) for name in (MODEL, BASELINE)}
+    cache = ExportCache()
+    exported_models = {name: export(ModelConfig(name), runtime=RUNTIME, cache=cache) for name in (MODEL, BASELINE)}
     found = _read(options.out)
     for name in options.conditions.split(","):
         by_method = found.setdefault(name, {})
@@ -206,7 +206,7 @@ def main() -> int:
                 for method in options.methods.split(","):
                     repeats = by_method.setdefault(method, [])
                     if len(repeats) <= seed:
-                        repeats.append(METHODS[method](artefacts, seed))
+                        repeats.append(METHODS[method](exported_models, seed))
                         _write(options.out, found)
     print(f"{'':8} {'method':11} {'median':>8} {'lowest':>8} {'highest':>8} {'CV':>7} {'covered':>8} {'s each':>8}")
     for name, by_method in found.items():

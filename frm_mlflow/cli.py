@@ -83,11 +83,11 @@ def _cache(arguments: list[str]) -> int:
     )
     _add_json(parser)
     options = parser.parse_args(arguments)
-    from frm_mlflow.stages import artefacts
+    from frm_mlflow.stages import exported_models
 
     if options.action == "prune":
-        return artefacts.prune(older_than_days=options.older_than_days, as_json=options.json)
-    return artefacts.show(as_json=options.json)
+        return exported_models.prune(older_than_days=options.older_than_days, as_json=options.json)
+    return exported_models.show(as_json=options.json)
 
 
 def _device(arguments: list[str]) -> int:

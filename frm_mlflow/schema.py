@@ -142,7 +142,7 @@ IDENTITY_COSINE = Metric(
     "identity_cosine",
     "1",
     "higher",
-    "Cosine similarity of the measured artefact's outputs with the torch reference's on the same input.",
+    "Cosine similarity of the measured exported model's outputs with the torch reference's on the same input.",
 )
 IDENTITY_ERROR = Metric(
     "identity/max_abs_error", "identity_max_abs_error", "1", "lower", "Largest difference of those outputs."
@@ -153,7 +153,7 @@ TOP1_DEVICE = Metric(
     "top1_device",
     "%",
     "higher",
-    "Top-1 accuracy of this very artefact, evaluated by the source on a device.",
+    "Top-1 accuracy of this exported model, evaluated by the source on a device.",
 )
 TOP1_LOW = Metric("accuracy/top1_low", "top1_low", "%", "higher", "Lower end of measured top-1's 95 % interval.")
 TOP1_HIGH = Metric("accuracy/top1_high", "top1_high", "%", "higher", "Upper end of measured top-1's 95 % interval.")

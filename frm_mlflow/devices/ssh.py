@@ -133,7 +133,7 @@ class SshHost:
             "conditions": self.conditions(device),
         }
 
-    def put(self, artefact: Path) -> str:
+    def put(self, exported_model: Path) -> str:
         """Return the path of this exported model's content on the host; copy it unless it is already there.
 
         Raises
@@ -143,8 +143,8 @@ class SshHost:
         TransportError
             If the connection fails, also after retries.
         """
-        key = content_key(artefact)
-        return tried(lambda: self._copied(artefact, key))
+        key = content_key(exported_model)
+        return tried(lambda: self._copied(exported_model, key))
 
     def send(self, content: bytes, path: str) -> None:
         """Write a file in the worker's scratch folder on the host."""
@@ -225,7 +225,7 @@ class SshHost:
                 f"`{self._config.python} -m pip install numpy` there, and install the runtime."
             )
 
-    def _copied(self, artefact: Path, key: str) -> str:
+    def _copied(self, exported_model: Path, key: str) -> str:
         """Stream the exported model as tar to the program on the host, unless it replies that it has it."""
         words = self._words("receive", "--key", key)
         process = self._connection.start(words)
@@ -235,7 +235,7 @@ class SshHost:
             first = process.stdout.readline(LONGEST_REPLY)  # type: ignore[union-attr]
             here = self._place(first) if first else None
             if first and not here:
-                _write(process.stdin, _tar(artefact))  # type: ignore[arg-type]
+                _write(process.stdin, _tar(exported_model))  # type: ignore[arg-type]
                 process.stdin = None
             rest, errors = process.communicate()
         finally:
@@ -243,7 +243,7 @@ class SshHost:
             _reap(process)
         if process.returncode < 0:
             raise TransportLostError(
-                f"Copying {artefact.name} to {self._connection.host} took longer than "
+                f"Copying {exported_model.name} to {self._connection.host} took longer than "
                 f"{self._config.copy_timeout_s:g} s and was stopped: raise device.copy_timeout_s."
             )
         self._connection.check(process.returncode, errors.decode(errors="replace"), words)
@@ -342,7 +342,7 @@ class SshWorker:
     def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:
         """Send one request; an exported model or input file of this machine is copied to the host first."""
         if command == "load":
-            fields["artefact"] = self._host.put(Path(fields["artefact"]))
+            fields["exported_model"] = self._host.put(Path(fields["exported_model"]))
         if command == "predict":
             return self._predict(timeout_s, fields)
         return self._client.request(command, timeout_s=timeout_s, **fields)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
 from frm_mlflow.export import process
-from frm_mlflow.export.cache import ArtefactCache, CacheEntry
+from frm_mlflow.export.cache import CacheEntry, ExportCache
 from frm_mlflow.export.check import check_model
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, installed_version, precisions, runtimes
 
 __all__ = [
     "RUNTIMES",
-    "ArtefactCache",
     "CacheEntry",
+    "ExportCache",
     "RuntimeSupport",
     "check",
     "check_model",
@@ -35,7 +35,7 @@ def export(
     runtime: str,
     precision: PrecisionConfig | str = "fp32",
     batch_size: int = 1,
-    cache: ArtefactCache,
+    cache: ExportCache,
     compute_unit: str = "cpu",
     timeout_s: float = 1800.0,
 ) -> Path:

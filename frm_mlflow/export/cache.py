@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from frm_mlflow.folders import cache_folder
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 SEAL_NAME = "seal.json"
 """Byte count and SHA-256 of every file of an entry; its modification time is the entry's last use."""
@@ -45,18 +45,18 @@ class CacheEntry:
     last_used: datetime
 
 
-class ArtefactCache:
+class ExportCache:
     """Exported models, keyed by the hash of everything that goes into them.
 
     Parameters
     ----------
     root : Path, optional
-        Directory of the cache; by default `$FRM_CACHE_DIR`, else `artefacts` in `cache_folder()`.
+        Directory of the cache; by default `$FRM_CACHE_DIR`, else `exported_models` in `cache_folder()`.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         configured = os.environ.get("FRM_CACHE_DIR")
-        self.root = root or (Path(configured) if configured else cache_folder() / "artefacts")
+        self.root = root or (Path(configured) if configured else cache_folder() / "exported_models")
 
     def fetch(self, key: str, build: Callable[[Path], None]) -> Path:
         """Return the directory of the entry `key`; `build` fills it if it is missing or damaged.
@@ -196,7 +196,7 @@ def _describe(path: Path) -> CacheEntry | None:
 
 def _names(path: Path) -> tuple[str, str, str]:
     try:
-        artefact = Artefact.read(path)
+        exported_model = ExportedModel.read(path)
     except (OSError, ValueError, TypeError, KeyError):
         return DAMAGED, "", ""
-    return artefact.model, artefact.runtime, artefact.precision
+    return exported_model.model, exported_model.runtime, exported_model.precision

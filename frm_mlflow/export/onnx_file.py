@@ -23,7 +23,7 @@ from frm_mlflow.export.onnx_graph import MOVES, attributes_of, nodes_of, precisi
 from frm_mlflow.export.reference import write_reference
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.support import versions
-from frm_mlflow.worker.manifest import MANIFEST_NAME, REFERENCE_NAME, Artefact, TensorSpec
+from frm_mlflow.worker.manifest import MANIFEST_NAME, REFERENCE_NAME, ExportedModel, TensorSpec
 from frm_mlflow.worker.sessions.base import tensors_in
 from frm_mlflow.zoo.catalogue import family_of
 from frm_mlflow.zoo.flops import NO_PRODUCTS
@@ -41,7 +41,7 @@ def operators(model: Any) -> Counter[str]:
     return Counter(node.op_type for node in nodes_of(model) if node.op_type != "Constant")
 
 
-def pack_file(request: ExportRequest, directory: Path) -> Artefact:
+def pack_file(request: ExportRequest, directory: Path) -> ExportedModel:
     """Fill `directory` with the user's file, unchanged, and describe it at the requested batch size.
 
     Raises
@@ -62,7 +62,7 @@ def pack_file(request: ExportRequest, directory: Path) -> Artefact:
     _refuse_not_finite(outputs, request.model.name)
     write_reference(directory, arrays, [array for _, array in outputs])
     precision = precision_of(model)
-    return Artefact(
+    return ExportedModel(
         model=request.model.name,
         runtime=request.runtime,
         precision=precision.name,

@@ -16,7 +16,7 @@ from frm_mlflow.export.reference import write_reference
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Converted, Subject, as_reference, tensor_dtype
 from frm_mlflow.export.support import support_of, versions
-from frm_mlflow.worker.manifest import Artefact, TensorSpec
+from frm_mlflow.worker.manifest import ExportedModel, TensorSpec
 from frm_mlflow.zoo.build import BuiltModel, build
 from frm_mlflow.zoo.call import Call
 from frm_mlflow.zoo.catalogue import architecture_of, family_of
@@ -45,15 +45,15 @@ def pack(request: ExportRequest, directory: Path) -> None:
     if request.model.source == "onnx":
         if not hasattr(exporter, "pack_file"):
             raise ExportError(f"{request.runtime} takes no .onnx file; onnxruntime does")
-        artefact = exporter.pack_file(request, directory)
+        exported_model = exporter.pack_file(request, directory)
     else:
         subject = _PREPARE.get(request.model.source, prepare)(request)
         with unfused_attention():
             converted: Converted = exporter.convert(subject, directory)
         check_whole(subject, converted)
-        artefact = _describe(request, subject, converted)
+        exported_model = _describe(request, subject, converted)
         write_reference(directory, subject.inputs, subject.outputs)
-    artefact.write(directory)
+    exported_model.write(directory)
 
 
 def prepare(request: ExportRequest) -> Subject:
@@ -123,10 +123,10 @@ def file_bytes(file: Path) -> int:
     return sum(path.stat().st_size for path in file.parent.glob(f"{file.stem}.*"))
 
 
-def _describe(request: ExportRequest, subject: Subject, converted: Converted) -> Artefact:
-    return Artefact(
+def _describe(request: ExportRequest, subject: Subject, converted: Converted) -> ExportedModel:
+    return ExportedModel(
         model=request.model.name,
-        runtime=support_of(request.runtime).artefact or request.runtime,
+        runtime=support_of(request.runtime).exported_model or request.runtime,
         precision=converted.precision,
         file=converted.file.name,
         inputs=converted.inputs,

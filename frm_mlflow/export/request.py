@@ -34,7 +34,7 @@ class ExportRequest:
     def key(self) -> str:
         """Return the hash of everything that goes into the export, including library versions and the user's files."""
         content = {
-            "request": asdict(self) | {"runtime": support_of(self.runtime).artefact or self.runtime},
+            "request": asdict(self) | {"runtime": support_of(self.runtime).exported_model or self.runtime},
             "files": self._files(),
             "versions": versions(self.runtime, self.model.source),
             "exporter": EXPORTER_VERSION,

@@ -20,7 +20,7 @@ class RuntimeSupport:
 
     `packages` maps importable names to the distributions that provide them, all part of `extra`.
     `cpu` and `cuda` are the precisions for which the runtime has kernels; empty means that it
-    does not run there. `artefact` names the runtime whose exported model it shares.
+    does not run there. `exported_model` names the runtime whose exported model it shares.
     """
 
     exporter: str
@@ -28,7 +28,7 @@ class RuntimeSupport:
     packages: Mapping[str, str]
     cpu: tuple[str, ...]
     cuda: tuple[str, ...] = ()
-    artefact: str | None = None
+    exported_model: str | None = None
 
 
 _TORCH = {"torch": "torch"}
@@ -44,7 +44,7 @@ RUNTIMES: Mapping[str, RuntimeSupport] = MappingProxyType(
     {
         "torch": RuntimeSupport(exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS),
         "torch_compile": RuntimeSupport(
-            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS, artefact="torch"
+            exporter="to_torch", extra="bench", packages=_TORCH, cpu=_FLOATS, cuda=_CUDA_FLOATS, exported_model="torch"
         ),
         "torch_export": RuntimeSupport(
             exporter="to_torch_export", extra="bench", packages=_TORCH, cpu=("fp32",), cuda=("fp32", "tf32")

@@ -19,7 +19,7 @@ from frm_mlflow.devices import Device, Host
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.dataset import LabelledImages
 from frm_mlflow.measure.participant import Participant
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 CALLS_AT_ONCE = 32
 """Number of calls per request to the worker, which limits the size of the file with their inputs."""
@@ -74,9 +74,9 @@ def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) ->
 
 
 def measure_accuracy(
-    artefact: Path, data: LabelledImages, *, host: Host, device: Device, runtime: RuntimeConfig, timeout_s: float
+    exported_model: Path, data: LabelledImages, *, host: Host, device: Device, runtime: RuntimeConfig, timeout_s: float
 ) -> Accuracy:
-    """Run every image of `data` through `artefact` in a separate worker on `host` and return the accuracy.
+    """Run every image of `data` through `exported_model` in a separate worker on `host` and return the accuracy.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def measure_accuracy(
     """
     threads = runtime.threads or host.hardware.physical_cores
     with closing(host.open_worker("accuracy", threads=threads)) as worker, TemporaryDirectory() as scratch:
-        participant = Participant("accuracy", artefact, timeout_s)
+        participant = Participant("accuracy", exported_model, timeout_s)
         participant.launch(worker)
         participant.load(device=device, runtime=runtime, threads=threads)
         batch = participant.manifest.inputs[0].shape[0]
@@ -99,7 +99,7 @@ def measure_accuracy(
     return score(np.concatenate(answers)[: len(data.labels)], data.labels)
 
 
-def image_shape(artefact: Artefact) -> tuple[int, int, int]:
+def image_shape(exported_model: ExportedModel) -> tuple[int, int, int]:
     """Return the channels, height and width of an image classifier's input.
 
     Raises
@@ -107,9 +107,11 @@ def image_shape(artefact: Artefact) -> tuple[int, int, int]:
     ConfigError
         If the model's input is anything but one batch of images.
     """
-    if len(artefact.inputs) != 1 or len(artefact.inputs[0].shape) != 4:
-        raise ConfigError(f"accuracy=measured needs a model of images; '{artefact.model}' takes {artefact.inputs}")
-    _, channels, height, width = artefact.inputs[0].shape
+    if len(exported_model.inputs) != 1 or len(exported_model.inputs[0].shape) != 4:
+        raise ConfigError(
+            f"accuracy=measured needs a model of images; '{exported_model.model}' takes {exported_model.inputs}"
+        )
+    _, channels, height, width = exported_model.inputs[0].shape
     return channels, height, width
 
 

@@ -46,7 +46,7 @@ _ITSELF = Interval(1.0, 1.0, 1.0)
 
 def benchmark(
     *,
-    artefact: Path,
+    exported_model: Path,
     baseline: Path | None,
     device: Device,
     runtime: RuntimeConfig,
@@ -58,7 +58,7 @@ def benchmark(
     clock: Clock = time.perf_counter_ns,
     on_progress: Progress | None = None,
 ) -> Measurement:
-    """Return the measurement of `artefact`, relative to `baseline` if one is given.
+    """Return the measurement of `exported_model`, relative to `baseline` if one is given.
 
     The baseline's and the model's workers alternate in blocks, so that changes in the machine's state
     affect both. Every block of the model is between two blocks of the baseline. The
@@ -81,7 +81,7 @@ def benchmark(
     threads = runtime.threads or host.hardware.physical_cores
     opener = open_worker or _opener(host, runtime, threads)
     setting = _Setting(host, device, runtime, threads, config, clock, on_progress or _silent)
-    roles = [(MODEL, artefact)] if baseline is None else [(BASELINE, baseline), (MODEL, artefact)]
+    roles = [(MODEL, exported_model)] if baseline is None else [(BASELINE, baseline), (MODEL, exported_model)]
     pair = [Participant(role, directory, config.timeout_s, precision=precision) for role, directory in roles]
     rule = StoppingRule(config, rng, clock)
     phases = _Phases(clock)

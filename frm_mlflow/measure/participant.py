@@ -18,7 +18,7 @@ from frm_mlflow.devices.placement import Placed, worker_target
 from frm_mlflow.measure.blocks import runs_in_block, settling_runs
 from frm_mlflow.measure.result import SAMPLE_COLUMNS, Identity
 from frm_mlflow.measure.tolerance import check_identity
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 Floats = NDArray[np.float64]
 TF32 = "tf32"
@@ -43,7 +43,7 @@ class Participant:
     """The model or the baseline, over all launches of its worker."""
 
     role: str
-    artefact: Path
+    exported_model: Path
     timeout_s: float
     runs: int = 1
     """Timed runs per block, the same in every block."""
@@ -54,7 +54,7 @@ class Participant:
     launches: list[Launch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.manifest = Artefact.read(self.artefact)
+        self.manifest = ExportedModel.read(self.exported_model)
         self.placed: Placed | None = None
 
     @property
@@ -70,7 +70,7 @@ class Participant:
         """Load the exported model in the worker; raise `DeviceMismatchError` if it does not run on the device."""
         self.now.loaded = self._ask(
             "load",
-            artefact=str(self.artefact.resolve()),
+            exported_model=str(self.exported_model.resolve()),
             **worker_target(device, runtime, threads=threads, precision=self.precision),
         )
         expected = self.precision if self.precision == TF32 else self.manifest.precision

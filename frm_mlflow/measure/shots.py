@@ -29,7 +29,7 @@ from frm_mlflow.measure.result import BASELINE, MODEL, SHOT_COLUMNS, Identity, M
 from frm_mlflow.measure.stability import LARGEST_BLOCK_CV
 from frm_mlflow.measure.summary import memory_ratio, ratio_metrics
 from frm_mlflow.tool_output import Printed
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 LEAST_SHOTS = 5
 """Minimum number of shots of the model: the interval is computed from their ratios."""
@@ -58,7 +58,7 @@ class _Shots:
 
 def benchmark_by_shots(
     *,
-    artefact: Path,
+    exported_model: Path,
     baseline: Path | None,
     phone: Phone,
     device: Device,
@@ -67,7 +67,7 @@ def benchmark_by_shots(
     config: MeasureConfig,
     on_progress: Progress,
 ) -> Measurement:
-    """Return the measurement of `artefact` on a phone, relative to `baseline` if one is given.
+    """Return the measurement of `exported_model` on a phone, relative to `baseline` if one is given.
 
     Latency is the median over the shots of the value that each prints (`latency_statistic`). Its interval
     and the ratio's are Student's t intervals over the shots. Outputs are compared with the reference on this
@@ -84,7 +84,7 @@ def benchmark_by_shots(
     """
     if TOOLS[phone.tool] != runtime.name:
         raise ConfigError(f"device.tool={phone.tool} runs {TOOLS[phone.tool]}, so choose runtime={TOOLS[phone.tool]}")
-    roles = {MODEL: artefact} if baseline is None else {BASELINE: baseline, MODEL: artefact}
+    roles = {MODEL: exported_model} if baseline is None else {BASELINE: baseline, MODEL: exported_model}
     identities = {role: _identity(directory, runtime, config, on_progress) for role, directory in roles.items()}
     program = phone.install()
     models = {role: phone.put(_one_file(directory)) for role, directory in roles.items()}
@@ -114,7 +114,7 @@ def _identity(directory: Path, runtime: RuntimeConfig, config: MeasureConfig, te
 
 def _one_file(directory: Path) -> Path:
     """Return the model's file; raise if it has several, since the program would not find the others."""
-    manifest = Artefact.read(directory)
+    manifest = ExportedModel.read(directory)
     parts = sorted(path.name for path in directory.glob(f"{manifest.file}*") if path.name != manifest.file)
     if parts:
         raise ConfigError(f"'{manifest.model}' is more than one file ({', '.join(parts)}): a phone takes models of one")

@@ -13,7 +13,7 @@ from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.accuracy import Accuracy, image_shape, measure_accuracy
 from frm_mlflow.measure.dataset import LabelledImages, load
 from frm_mlflow.stages.plan import BenchmarkPlan
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 REFERENCE_PRECISION = "fp32"
 
@@ -40,7 +40,7 @@ def has_own_weights(model: ModelConfig) -> bool:
     return (model.weights or by_default) == "own"
 
 
-def images_for(plan: BenchmarkPlan, artefact: Path) -> LabelledImages | None:
+def images_for(plan: BenchmarkPlan, exported_model: Path) -> LabelledImages | None:
     """Return the images for measuring the plan's accuracy; None if the published one is used.
 
     Raises
@@ -56,20 +56,20 @@ def images_for(plan: BenchmarkPlan, artefact: Path) -> LabelledImages | None:
             f"accuracy=measured needs trained weights, and those of '{plan.settings.model.name}' are random: "
             "use model=target, onnx or pt2, or accuracy=published"
         )
-    manifest = Artefact.read(artefact)
+    manifest = ExportedModel.read(exported_model)
     return load(config, shape=image_shape(manifest), n_classes=manifest.outputs[0].shape[-1])
 
 
 def measured(
     plan: BenchmarkPlan,
-    artefact: Path,
+    exported_model: Path,
     data: LabelledImages,
     *,
     host: Host,
     device: Device,
     in_fp32: Callable[[], Path],
 ) -> MeasuredAccuracy:
-    """Return the accuracy of `artefact` on `data`; `in_fp32` exports the same model in fp32 for the comparison."""
+    """Return the accuracy of `exported_model` on `data`; `in_fp32` exports the model in fp32 for the comparison."""
     settings = plan.settings
 
     def accuracy_of(directory: Path) -> Accuracy:
@@ -77,9 +77,9 @@ def measured(
             directory, data, host=host, device=device, runtime=settings.runtime, timeout_s=settings.measure.timeout_s
         )
 
-    is_reference = Artefact.read(artefact).precision == REFERENCE_PRECISION
+    is_reference = ExportedModel.read(exported_model).precision == REFERENCE_PRECISION
     return MeasuredAccuracy(
-        accuracy_of(artefact),
+        accuracy_of(exported_model),
         None if is_reference else accuracy_of(in_fp32()),
         f"measured on {len(data.labels)} images of {data.name} (seed {settings.accuracy.seed})",
     )

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from frm_mlflow import devices, redact, schema
 from frm_mlflow.config import FILE_SOURCES, AttachConfig, BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError, TrackingError
-from frm_mlflow.export.cache import ArtefactCache, sha256
+from frm_mlflow.export.cache import ExportCache, sha256
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.stages.compose import zoo_model
@@ -148,7 +148,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     plan = plan_of(subject, baseline, config)
     with devices.opened(config.device) as host:
         device = devices.resolve(config.device, hardware=host.hardware, known=devices.known_devices())
-        bench = replace(Bench.on(device, host), own_cache=ArtefactCache(scratch / "exports"))
+        bench = replace(Bench.on(device, host), own_cache=ExportCache(scratch / "exports"))
         with bench.turn(plan, holder=f"a benchmark of {subject.name}"):
             measured = measure(plan, bench, logger.info, with_baseline=True)
     attachments = Attachments(

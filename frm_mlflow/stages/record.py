@@ -18,7 +18,7 @@ from frm_mlflow.records import BenchmarkRecord, Configuration, content_hash
 from frm_mlflow.stages.accuracy import MeasuredAccuracy
 from frm_mlflow.stages.plan import LIBRARIES, OF_THE_SWEEP, BenchmarkPlan
 from frm_mlflow.tracking.log import flat_params
-from frm_mlflow.worker.manifest import Artefact, TensorSpec
+from frm_mlflow.worker.manifest import ExportedModel, TensorSpec
 from frm_mlflow.zoo.catalogue import facts_for, family_of
 
 COST_FACTS = {
@@ -47,8 +47,8 @@ class Measured:
     """One finished measurement with the exported models that it ran."""
 
     measurement: Measurement
-    artefact: Artefact
-    baseline: Artefact | None
+    exported_model: ExportedModel
+    baseline: ExportedModel | None
     start_time: datetime
     end_time: datetime
     accuracy: MeasuredAccuracy | None = None
@@ -81,9 +81,9 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
     model = plan.settings.model
     version = measured.measurement.runtime_version
     placed = measured.measurement.placed
-    precision = measured.artefact.precision if placed is None else placed.precision
+    precision = measured.exported_model.precision if placed is None else placed.precision
     unit = device.compute_unit if placed is None else placed.unit
-    asked = configuration_of(plan, device, precision=precision, version=version, inputs=measured.artefact.inputs)
+    asked = configuration_of(plan, device, precision=precision, version=version, inputs=measured.exported_model.inputs)
     configuration = replace(asked, compute_unit=unit)
     has_baseline = plan.is_baseline or measured.baseline is not None
     return BenchmarkRecord(
@@ -135,7 +135,7 @@ def _product(shape: Sequence[int]) -> str:
 
 def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> dict[str, float]:
     metrics = dict(measured.measurement.metrics)
-    facts = measured.artefact.facts
+    facts = measured.exported_model.facts
     metrics |= {metric.key: facts.get(name, math.nan) for metric, name in COST_FACTS.items()}
     metrics.setdefault(schema.MEMORY_WEIGHTS.key, facts.get("weights_mib", math.nan))
     identity = measured.measurement.identity
@@ -148,7 +148,7 @@ def _metrics(model: ModelConfig, measured: Measured, *, with_ratios: bool) -> di
     beside = measured.measurement.baseline_metrics.get(schema.LATENCY_P50.key, math.nan)
     metrics[schema.LATENCY_BASELINE.key] = beside
     if with_ratios:
-        reference = (measured.baseline or measured.artefact).facts.get("gmacs", math.nan)
+        reference = (measured.baseline or measured.exported_model).facts.get("gmacs", math.nan)
         metrics[schema.RATIO_FLOPS.key] = float(ratio(metrics[schema.GMACS.key], reference))
         metrics[schema.RATIO_EFFECTIVE_FLOPS.key] = float(ratio(metrics[schema.EFFECTIVE_GMACS.key], reference))
         metrics |= _frm_metrics(metrics)
@@ -173,11 +173,11 @@ def _range(metrics: Mapping[str, float], *keys: schema.Metric) -> Range:
 
 
 def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:
-    facts, placed = measured.artefact.facts, measured.measurement.placed
+    facts, placed = measured.exported_model.facts, measured.measurement.placed
     tags = {
         schema.CONFIG_HASH: plan.config_hash(device=device.name, chip=device.chip),
         schema.INPUT_SIZE: str(facts.get("input_size", "")),
-        schema.INPUT_SHAPE: ",".join(f"{spec.name}={_product(spec.shape)}" for spec in measured.artefact.inputs),
+        schema.INPUT_SHAPE: ",".join(f"{spec.name}={_product(spec.shape)}" for spec in measured.exported_model.inputs),
         schema.ACCURACY_SOURCE: _accuracy_source(plan, measured),
         schema.FLOPS_SOURCE: facts.get("flops_source", ""),
         schema.FLOPS_CONVENTION: schema.MACS if facts.get("gmacs") is not None else "",
@@ -186,7 +186,7 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
         schema.LATENCY_STATISTIC: measured.measurement.latency_statistic,
         schema.LAYERS: measured.measurement.layers or (placed.layers if placed else ""),
         schema.PROVIDER: placed.provider if placed else "",
-        schema.FLOAT_NODES: _float_nodes(measured.artefact),
+        schema.FLOAT_NODES: _float_nodes(measured.exported_model),
         schema.MEMORY_DEFINITION: measured.measurement.memory_definition,
         schema.ENERGY_METER: measured.measurement.energy_meter,
         schema.UNSTABLE: ", ".join(measured.measurement.unstable),
@@ -196,10 +196,10 @@ def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseli
     return {tag.key: value for tag, value in tags.items() if value}
 
 
-def _float_nodes(artefact: Artefact) -> str:
+def _float_nodes(exported_model: ExportedModel) -> str:
     """Return how much of a quantised network stayed in floating point; "" if nothing was quantised."""
-    facts = artefact.facts
-    if artefact.precision != "int8" or not facts.get("compute_nodes"):
+    facts = exported_model.facts
+    if exported_model.precision != "int8" or not facts.get("compute_nodes"):
         return ""
     return f"{facts['float_nodes']} of {facts['compute_nodes']}"
 

@@ -20,7 +20,7 @@ from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
 from frm_mlflow.devices import Device, Host, LocalHost, Phone
 from frm_mlflow.errors import FrmError
 from frm_mlflow.export import export
-from frm_mlflow.export.cache import ArtefactCache
+from frm_mlflow.export.cache import ExportCache
 from frm_mlflow.measure import Measurement, benchmark
 from frm_mlflow.measure.shots import benchmark_by_shots
 from frm_mlflow.records import BenchmarkRecord
@@ -31,7 +31,7 @@ from frm_mlflow.stages.plan import BenchmarkPlan
 from frm_mlflow.stages.progress import SweepProgress, Update, console
 from frm_mlflow.stages.record import Measured, configuration_of, record_of
 from frm_mlflow.tracking import log
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 from frm_mlflow.zoo.catalogue import family_of
 
 
@@ -65,8 +65,8 @@ class Bench:
 
     device: Device
     environment: Mapping[str, object]
-    cache: ArtefactCache
-    own_cache: ArtefactCache | None = None
+    cache: ExportCache
+    own_cache: ExportCache | None = None
     """Cache for the user's own files, if they are measured once and not kept."""
     host: Host = field(default_factory=LocalHost)
     """The machine that the workers run on."""
@@ -74,7 +74,7 @@ class Bench:
     @classmethod
     def on(cls, device: Device, host: Host) -> Bench:
         """Return the bench on `device`, as recognised on `host`."""
-        return cls(device, host.environment(device), ArtefactCache(), host=host)
+        return cls(device, host.environment(device), ExportCache(), host=host)
 
     def turn(self, plan: BenchmarkPlan, *, holder: str) -> AbstractContextManager[None]:
         """Lock the device: no other process of this program exports or measures there in the meantime."""
@@ -184,19 +184,21 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
             compute_unit=bench.device.export_unit,
         )
 
-    artefact = exported(settings.model)
+    exported_model = exported(settings.model)
     baseline = exported(plan.baseline) if with_baseline else None
-    images = images_for(plan, artefact)
-    measurement = _measurement(plan, bench, artefact, baseline, update)
+    images = images_for(plan, exported_model)
+    measurement = _measurement(plan, bench, exported_model, baseline, update)
     accuracy = None
     if images is not None:
         update("measuring accuracy")
         in_fp32 = partial(exported, settings.model, PrecisionConfig(REFERENCE_PRECISION))
-        accuracy = measured_accuracy(plan, artefact, images, host=bench.host, device=bench.device, in_fp32=in_fp32)
+        accuracy = measured_accuracy(
+            plan, exported_model, images, host=bench.host, device=bench.device, in_fp32=in_fp32
+        )
     return Measured(
         measurement,
-        Artefact.read(artefact),
-        Artefact.read(baseline) if baseline is not None else None,
+        ExportedModel.read(exported_model),
+        ExportedModel.read(baseline) if baseline is not None else None,
         started,
         datetime.now(timezone.utc),
         accuracy,
@@ -204,13 +206,13 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
 
 
 def _measurement(
-    plan: BenchmarkPlan, bench: Bench, artefact: Path, baseline: Path | None, update: Update
+    plan: BenchmarkPlan, bench: Bench, exported_model: Path, baseline: Path | None, update: Update
 ) -> Measurement:
     """Measure with alternating workers, or with alternating shots if the device is a phone."""
     settings = plan.settings
     if isinstance(bench.host, Phone):
         return benchmark_by_shots(
-            artefact=artefact,
+            exported_model=exported_model,
             baseline=baseline,
             phone=bench.host,
             device=bench.device,
@@ -220,7 +222,7 @@ def _measurement(
             on_progress=update,
         )
     return benchmark(
-        artefact=artefact,
+        exported_model=exported_model,
         baseline=baseline,
         device=bench.device,
         runtime=settings.runtime,

@@ -1,4 +1,4 @@
-"""What an exporter passes to a worker: a directory with `artefact.json` next to the model's files.
+"""What an exporter passes to a worker: a directory with `exported_model.json` next to the model's files.
 
 The worker package is self-contained (standard library, numpy and one runtime), because it is
 also copied to boards on its own. Nothing here imports the rest of frm_mlflow.
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-MANIFEST_NAME = "artefact.json"
+MANIFEST_NAME = "exported_model.json"
 REFERENCE_NAME = "reference.npz"
 """File with `input_0`, ... and `output_0`, ...: a fixed input batch and the torch reference's float32 outputs."""
 
@@ -26,7 +26,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Artefact:
+class ExportedModel:
     """An exported model in a runtime's format, ready to be loaded by a worker.
 
     `loader` contains what the runtime's session needs besides the file (such as a torch recipe's factory
@@ -49,7 +49,7 @@ class Artefact:
         (directory / MANIFEST_NAME).write_text(json.dumps(asdict(self), indent=2, sort_keys=True))
 
     @classmethod
-    def read(cls, directory: Path) -> Artefact:
+    def read(cls, directory: Path) -> ExportedModel:
         """Read the manifest of the exported model in `directory`."""
         raw = json.loads((directory / MANIFEST_NAME).read_text())
         for key in ("inputs", "outputs"):

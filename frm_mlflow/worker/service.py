@@ -22,7 +22,7 @@ from .accelerator import cards, cuda_card, device_used_mib, gpu_conditions, proc
 from .cuda_setup import both_wheels, card_problem, choose_tf32, driver_problem, majors_problem
 from .energy import OpenMeter, energy_meter, measure_energy
 from .identity import agreement, numbered_arrays
-from .manifest import REFERENCE_NAME, Artefact
+from .manifest import REFERENCE_NAME, ExportedModel
 from .memory import memory_meter, settle_memory
 from .sessions import open_session
 from .sessions.base import TF32, Session, SessionError, Target
@@ -132,7 +132,7 @@ class Worker:
     def load(
         self,
         *,
-        artefact: str,
+        exported_model: str,
         runtime: str,
         threads: int = 1,
         options: dict[str, Any] | None = None,
@@ -142,8 +142,8 @@ class Worker:
         precision: str = "",
     ) -> Reply:
         """Warm up the runtime, record the base memory, load the model and its inputs, reset the peak."""
-        directory = Path(artefact)
-        manifest = Artefact.read(directory)
+        directory = Path(exported_model)
+        manifest = ExportedModel.read(directory)
         self._target = self._aim(
             Target(device, index, threads, options or {}, precision or manifest.precision), selector
         )

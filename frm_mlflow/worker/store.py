@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-ARTEFACTS = "artefacts"
+EXPORTED_MODELS = "exported_models"
 SCRATCH = "scratch"
 _INCOMING = ".incoming-"
 _CHUNK = 2**20
@@ -48,7 +48,7 @@ def sha256_of(path: Path) -> str:
 
 def find(folder: Path, key: str) -> Path | None:
     """Return the path of the content `key`, verified and marked as used; a damaged copy is removed."""
-    place = folder / ARTEFACTS / key
+    place = folder / EXPORTED_MODELS / key
     if not place.is_dir():
         return None
     if content_key(place) != key:
@@ -66,13 +66,13 @@ def receive(stream: IO[bytes], folder: Path, key: str) -> Path:
     StoreError
         If there is no space or no permission, or the content is not what was sent; nothing is left behind then.
     """
-    incoming = folder / ARTEFACTS / f"{_INCOMING}{os.getpid()}"
+    incoming = folder / EXPORTED_MODELS / f"{_INCOMING}{os.getpid()}"
     try:
         incoming.mkdir(parents=True)
         _unpack(stream, incoming)
         if content_key(incoming) != key:
             raise StoreError("what arrived is not what was sent", kind="damaged")
-        return _named(incoming, folder / ARTEFACTS / key)
+        return _named(incoming, folder / EXPORTED_MODELS / key)
     except (tarfile.TarError, EOFError) as error:
         raise StoreError(f"the copy was cut off: {error}", kind="damaged") from error
     except OSError as error:
@@ -91,7 +91,7 @@ def as_store_error(error: OSError, folder: Path) -> StoreError:
 def prune(folder: Path, *, older_than_s: float, now: float) -> tuple[list[str], int]:
     """Remove copies not used for `older_than_s`, and old programs; return their names and total bytes."""
     removed, size = [], 0
-    candidates = [*(folder / ARTEFACTS).glob("*"), *folder.glob("worker-*.pyz")]
+    candidates = [*(folder / EXPORTED_MODELS).glob("*"), *folder.glob("worker-*.pyz")]
     for place in sorted(candidates):
         if place.name.startswith(".") or now - place.stat().st_mtime < older_than_s:
             continue
@@ -103,7 +103,7 @@ def prune(folder: Path, *, older_than_s: float, now: float) -> tuple[list[str], 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove leftovers of killed copies and workers; those of running processes stay."""
-    leftovers = [*(folder / ARTEFACTS).glob(f"{_INCOMING}*"), *(folder / SCRATCH).glob("*")]
+    leftovers = [*(folder / EXPORTED_MODELS).glob(f"{_INCOMING}*"), *(folder / SCRATCH).glob("*")]
     for place in leftovers:
         owner = place.name.removeprefix(_INCOMING)
         if owner.isdigit() and not _is_alive(int(owner)):

@@ -174,7 +174,7 @@ def server_disk_full(case: Case, rng: random.Random) -> str | None:
 
 def cache_corrupted(case: Case, rng: random.Random) -> str | None:
     """A file of an export is truncated, changed or deleted while the sweep runs."""
-    case.cache = case.world.folder / "own-artefacts" / case.name
+    case.cache = case.world.folder / "own-exported-models" / case.name
     shutil.copytree(case.world.cache, case.cache)
     sweep = case.sweep()
     at_start = rng.random() < 0.5

@@ -146,7 +146,7 @@ def _in_passing(case: Case) -> list[str]:
         with suppress(psutil.NoSuchProcess):
             left.append(f"process {process.pid} still runs: {' '.join(process.cmdline())[:120]}")
     if case.device_folder is not None:
-        halves = ("scratch/*", "artefacts/.incoming*", ".incoming*", "worker-*.pyz.*")
+        halves = ("scratch/*", "exported_models/.incoming*", ".incoming*", "worker-*.pyz.*")
         left += [f"on the device: {path.name}" for half in halves for path in case.device_folder.glob(half)]
     return left
 

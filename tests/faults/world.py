@@ -284,7 +284,7 @@ def running_world(folder: Path) -> Iterator[World]:
         server.start()
         proxy = stack.enter_context(running_proxy(server.port))
         disks = (server_disk, artifact_disk, client_disk, device_disk)
-        world = World(folder, server, proxy, *disks, sshd, folder / "artefacts", stack)
+        world = World(folder, server, proxy, *disks, sshd, folder / "exported_models", stack)
         for _ in range(2):
             started = time.monotonic()
             case = world.case("undisturbed", 0)

@@ -57,12 +57,12 @@ def emulated(sshd: Sshd, arm64_python: Path, tmp_path: Path) -> dict[str, object
     return sshd.device(python=arm64_python, folder=tmp_path / "device")
 
 
-def outputs(host: Host, artefact: Path, scratch: Path) -> np.ndarray:
-    with np.load(artefact / REFERENCE_NAME) as reference:
+def outputs(host: Host, exported_model: Path, scratch: Path) -> np.ndarray:
+    with np.load(exported_model / REFERENCE_NAME) as reference:
         np.savez(scratch / "inputs.npz", input_0=np.stack([reference["input_0"], -reference["input_0"]]))
     files = {"inputs": str(scratch / "inputs.npz"), "outputs": str(scratch / "outputs.npz")}
     worker = host.open_worker("tester", threads=1)
-    worker.request("load", timeout_s=LONG_S, artefact=str(artefact), runtime="onnxruntime")
+    worker.request("load", timeout_s=LONG_S, exported_model=str(exported_model), runtime="onnxruntime")
     worker.request("predict", timeout_s=LONG_S, **files)
     worker.close()
     with np.load(scratch / "outputs.npz") as answer:
@@ -70,7 +70,7 @@ def outputs(host: Host, artefact: Path, scratch: Path) -> np.ndarray:
 
 
 def test_it_computes_what_this_machine_computes(emulated: dict[str, object], tmp_path: Path):
-    artefact = small_network("onnxruntime", tmp_path / "network", width=16, depth=3)
+    exported_model = small_network("onnxruntime", tmp_path / "network", width=16, depth=3)
     config = DeviceConfig("auto", None, "auto", **{key: _plain(value) for key, value in emulated.items()})  # type: ignore[arg-type]
     with devices.opened(config) as host:
         found = devices.resolve(config, hardware=host.hardware, known=devices.known_devices())
@@ -78,8 +78,8 @@ def test_it_computes_what_this_machine_computes(emulated: dict[str, object], tmp
         pi = next(known for known in devices.known_devices() if known.name == "raspberry_pi_5")
         with pytest.raises(DeviceMismatchError, match="emulated by qemu-user"):
             devices.resolve(pi, hardware=host.hardware, known=())
-        there = outputs(host, artefact, tmp_path)
-    np.testing.assert_allclose(there, outputs(LocalHost(), artefact, tmp_path), rtol=1e-4, atol=1e-6)
+        there = outputs(host, exported_model, tmp_path)
+    np.testing.assert_allclose(there, outputs(LocalHost(), exported_model, tmp_path), rtol=1e-4, atol=1e-6)
 
 
 def test_its_run_carries_its_own_name_and_architecture(emulated: dict[str, object], mlflow_server: str, tmp_path: Path):

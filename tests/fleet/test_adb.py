@@ -94,7 +94,7 @@ def shoot(config: DeviceConfig, networks: tuple[Path, Path], runtime: str = "onn
     with devices.opened(config) as host:
         assert isinstance(host, Phone)
         return benchmark_by_shots(
-            artefact=model,
+            exported_model=model,
             baseline=baseline,
             phone=host,
             device=devices.resolve(config, hardware=host.hardware, known=()),

@@ -55,7 +55,7 @@ def test_a_benchmark_is_logged_with_what_the_device_is(sshd: Sshd, mlflow_server
         "node": os.uname().nodename,
         "worker": worker_archive().sha256,
     }
-    assert len(list((folder / "artefacts").iterdir())) == 2
+    assert len(list((folder / "exported_models").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ Over = Callable[..., DeviceConfig]
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_network("onnxruntime", tmp_path_factory.mktemp("networks") / "small")
 
 
@@ -81,7 +81,7 @@ def of_this_test(folder: Path) -> list[psutil.Process]:
 
 def is_clean(folder: Path) -> bool:
     """Whether no process runs for the folder, and it contains no partial copies or temporary files."""
-    whole = all(len(place.name) == 64 for place in (folder / "artefacts").glob("*"))
+    whole = all(len(place.name) == 64 for place in (folder / "exported_models").glob("*"))
     programs = [place.name for place in folder.glob("worker-*")]
     return (
         whole
@@ -91,15 +91,17 @@ def is_clean(folder: Path) -> bool:
     )
 
 
-def load(worker: Worker, artefact: Path) -> dict[str, object]:
-    return worker.request("load", timeout_s=LONG_S, artefact=str(artefact), runtime="onnxruntime")
+def load(worker: Worker, exported_model: Path) -> dict[str, object]:
+    return worker.request("load", timeout_s=LONG_S, exported_model=str(exported_model), runtime="onnxruntime")
 
 
-def test_a_benchmark_beside_its_baseline_over_ssh(over_ssh: Over, device_folder: Path, artefact: Path, larger: Path):
+def test_a_benchmark_beside_its_baseline_over_ssh(
+    over_ssh: Over, device_folder: Path, exported_model: Path, larger: Path
+):
     with devices.opened(over_ssh()) as host:
         device = devices.resolve(over_ssh(), hardware=host.hardware, known=())
         found = benchmark(
-            artefact=artefact,
+            exported_model=exported_model,
             baseline=larger,
             device=device,
             runtime=RUNTIME,
@@ -116,8 +118,8 @@ def test_a_benchmark_beside_its_baseline_over_ssh(over_ssh: Over, device_folder:
     assert there["transport"]["worker"] == worker_archive().sha256
     assert there["hardware"]["cpu"] == devices.probe().cpu
     assert "numpy" in there["libraries"]
-    assert sorted(place.name for place in (device_folder / "artefacts").iterdir()) == sorted(
-        content_key(folder) for folder in (artefact, larger)
+    assert sorted(place.name for place in (device_folder / "exported_models").iterdir()) == sorted(
+        content_key(folder) for folder in (exported_model, larger)
     )
     until(lambda: is_clean(device_folder), "something was left on the device")
 
@@ -132,12 +134,12 @@ def test_the_worker_there_is_pinned_as_a_local_one_is(host: SshHost):
     assert hello["affinity"] == [0]
 
 
-def test_accuracy_inputs_travel_there_and_outputs_back(host: SshHost, artefact: Path, tmp_path: Path):
-    with np.load(artefact / REFERENCE_NAME) as reference:
+def test_accuracy_inputs_travel_there_and_outputs_back(host: SshHost, exported_model: Path, tmp_path: Path):
+    with np.load(exported_model / REFERENCE_NAME) as reference:
         np.savez(tmp_path / "inputs.npz", input_0=np.stack([reference["input_0"]] * 3))
         expected = reference["output_0"]
     worker = host.open_worker("tester", threads=1)
-    load(worker, artefact)
+    load(worker, exported_model)
     files = {"inputs": str(tmp_path / "inputs.npz"), "outputs": str(tmp_path / "outputs.npz")}
     assert worker.request("predict", timeout_s=LONG_S, **files)["calls"] == 3
     worker.close()
@@ -145,23 +147,23 @@ def test_accuracy_inputs_travel_there_and_outputs_back(host: SshHost, artefact: 
         np.testing.assert_allclose(answer["output_0"], np.stack([expected] * 3), rtol=1e-3, atol=1e-5)
 
 
-def test_what_is_there_is_not_copied_again(over_ssh: Over, device_folder: Path, artefact: Path):
+def test_what_is_there_is_not_copied_again(over_ssh: Over, device_folder: Path, exported_model: Path):
     inodes = set()
     for _ in range(2):
         with devices.opened(over_ssh()) as host:
-            place = Path(host.put(artefact))
+            place = Path(host.put(exported_model))
             inodes.add(((place / "model.onnx").stat().st_ino, (device_folder / worker_archive().name).stat().st_ino))
     assert len(inodes) == 1
 
 
-def test_a_damaged_copy_and_a_damaged_worker_are_replaced(over_ssh: Over, device_folder: Path, artefact: Path):
+def test_a_damaged_copy_and_a_damaged_worker_are_replaced(over_ssh: Over, device_folder: Path, exported_model: Path):
     with devices.opened(over_ssh()) as host:
-        place = Path(host.put(artefact))
+        place = Path(host.put(exported_model))
     (place / "model.onnx").write_bytes(b"half of it")
     (device_folder / worker_archive().name).write_bytes(worker_archive().content[:1000])
     with devices.opened(over_ssh()) as host:
-        assert host.put(artefact) == str(place)
-    assert content_key(place) == content_key(artefact)
+        assert host.put(exported_model) == str(place)
+    assert content_key(place) == content_key(exported_model)
 
 
 def test_an_unknown_host_is_refused_with_the_remedy(over_ssh: Over, tmp_path: Path):
@@ -210,10 +212,10 @@ def test_settings_that_would_reach_somewhere_else_are_refused(over_ssh: Over, se
         over_ssh(**settings)
 
 
-def test_a_folder_with_spaces_quotes_and_a_newline_is_one_folder(over_ssh: Over, tmp_path: Path, artefact: Path):
+def test_a_folder_with_spaces_quotes_and_a_newline_is_one_folder(over_ssh: Over, tmp_path: Path, exported_model: Path):
     folder = tmp_path / 'it\'s $HOME "here"\n; exit 3'
     with devices.opened(over_ssh(folder=str(folder))) as host:
-        assert Path(host.put(artefact)).parent.parent == folder
+        assert Path(host.put(exported_model)).parent.parent == folder
 
 
 def test_a_login_shell_that_talks_is_named(over_ssh: Over, tmp_path: Path):
@@ -224,13 +226,13 @@ def test_a_login_shell_that_talks_is_named(over_ssh: Over, tmp_path: Path):
         SshHost(over_ssh(python=str(chatty)))
 
 
-def test_a_relative_folder_lies_in_the_home_there(over_ssh: Over, artefact: Path, tmp_path: Path):
+def test_a_relative_folder_lies_in_the_home_there(over_ssh: Over, exported_model: Path, tmp_path: Path):
     folder = f"{os.path.relpath(tmp_path, Path.home())}/relative"
     with devices.opened(over_ssh(folder=folder)) as host:
         worker = host.open_worker("tester", threads=1)
-        load(worker, artefact)
+        load(worker, exported_model)
         worker.close()
-    assert len(list((tmp_path / "relative" / "artefacts").iterdir())) == 1
+    assert len(list((tmp_path / "relative" / "exported_models").iterdir())) == 1
 
 
 def test_a_device_that_is_not_what_its_name_says_is_refused(over_ssh: Over):
@@ -258,7 +260,7 @@ def test_a_python_that_is_not_there_or_has_no_numpy_is_named(over_ssh: Over, tmp
         SshHost(over_ssh(python=str(bare)))
 
 
-def test_a_runtime_that_is_not_there_is_named(over_ssh: Over, artefact: Path, tmp_path: Path):
+def test_a_runtime_that_is_not_there_is_named(over_ssh: Over, exported_model: Path, tmp_path: Path):
     site = Path(np.__file__).parent.parent
     (tmp_path / "site").mkdir()
     for name in ("numpy", "numpy.libs"):
@@ -270,7 +272,7 @@ def test_a_runtime_that_is_not_there_is_named(over_ssh: Over, artefact: Path, tm
     with devices.opened(over_ssh(python=str(bare))) as host:
         worker = host.open_worker("tester", threads=1)
         with pytest.raises(DeviceSetupError, match=r"127\.0\.0\.1 has no package 'onnxruntime'"):
-            load(worker, artefact)
+            load(worker, exported_model)
 
 
 def test_a_worker_of_another_version_is_refused(over_ssh: Over, tmp_path: Path):
@@ -296,16 +298,16 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_device_is_a_clear_error_and_keeps_nothing(over_ssh: Over, device_folder: Path, artefact: Path):
+def test_a_full_device_is_a_clear_error_and_keeps_nothing(over_ssh: Over, device_folder: Path, exported_model: Path):
     with small_disk(device_folder, "400k"):
         with devices.opened(over_ssh()) as host:
             filler = device_folder / "filler"
             filler.write_bytes(bytes(os.statvfs(device_folder).f_bavail * os.statvfs(device_folder).f_bsize - 4096))
             with pytest.raises(DeviceFullError, match=r"is full(.|\n)*prune"):
-                host.put(artefact)
-            until(lambda: not any((device_folder / "artefacts").glob("*")), "a half copy was left")
+                host.put(exported_model)
+            until(lambda: not any((device_folder / "exported_models").glob("*")), "a half copy was left")
             filler.unlink()
-            assert content_key(Path(host.put(artefact))) == content_key(artefact)
+            assert content_key(Path(host.put(exported_model))) == content_key(exported_model)
         until(lambda: not of_this_test(device_folder), "something still runs")
 
 
@@ -315,11 +317,11 @@ def test_a_device_that_is_full_from_the_start_is_refused(over_ssh: Over, device_
 
 
 def test_a_cut_connection_is_told_apart_and_the_worker_there_ends(
-    host: SshHost, sshd: Sshd, device_folder: Path, artefact: Path
+    host: SshHost, sshd: Sshd, device_folder: Path, exported_model: Path
 ):
     worker = host.open_worker("tester", threads=1)
     pid = worker.request("hello", timeout_s=LONG_S)["pid"]
-    load(worker, artefact)
+    load(worker, exported_model)
     sshd.cut()
     with pytest.raises(TransportLostError, match="was lost"):
         worker.request("run_block", timeout_s=LONG_S, runs=10)
@@ -329,11 +331,11 @@ def test_a_cut_connection_is_told_apart_and_the_worker_there_ends(
     until(lambda: is_clean(device_folder), "something was left on the device")
 
 
-def test_a_worker_that_is_killed_there_is_no_lost_connection(host: SshHost, device_folder: Path, artefact: Path):
+def test_a_worker_that_is_killed_there_is_no_lost_connection(host: SshHost, device_folder: Path, exported_model: Path):
     worker = host.open_worker("model's worker", threads=1)
     os.kill(worker.request("hello", timeout_s=LONG_S)["pid"], signal.SIGKILL)
     with pytest.raises(WorkerError, match=r"model's worker on 127.0.0.1 was killed by SIGKILL") as caught:
-        load(worker, artefact)
+        load(worker, exported_model)
     assert type(caught.value) is WorkerError
     host.close()
     until(lambda: is_clean(device_folder), "something was left on the device")
@@ -391,18 +393,18 @@ def test_nothing_is_left_where_the_controller_is_killed(over_ssh: Over, sshd: Ss
 def test_leftovers_of_killed_copies_go_and_those_of_living_ones_stay(over_ssh: Over, device_folder: Path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for name in (f"artefacts/.incoming-{dead.pid}", f"scratch/{dead.pid}", f"scratch/{os.getpid()}"):
+    for name in (f"exported_models/.incoming-{dead.pid}", f"scratch/{dead.pid}", f"scratch/{os.getpid()}"):
         (device_folder / name).mkdir(parents=True)
     with devices.opened(over_ssh()):
         assert [place.name for place in (device_folder / "scratch").iterdir()] == [str(os.getpid())]
-        assert not any((device_folder / "artefacts").iterdir())
+        assert not any((device_folder / "exported_models").iterdir())
 
 
-def test_pruning_removes_what_was_not_used(host: SshHost, device_folder: Path, artefact: Path):
-    host.put(artefact)
+def test_pruning_removes_what_was_not_used(host: SshHost, device_folder: Path, exported_model: Path):
+    host.put(exported_model)
     assert host.prune(older_than_s=3600) == ([], 0)
-    os.utime(device_folder / "artefacts" / content_key(artefact), (0, 0))
+    os.utime(device_folder / "exported_models" / content_key(exported_model), (0, 0))
     removed, size = host.prune(older_than_s=3600)
-    assert removed == [content_key(artefact)]
+    assert removed == [content_key(exported_model)]
     assert size > 0
-    assert not any((device_folder / "artefacts").iterdir())
+    assert not any((device_folder / "exported_models").iterdir())

@@ -18,7 +18,7 @@ import pytest
 from frm_mlflow import devices, schema
 from frm_mlflow.config import DeviceConfig, MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device, Gpu, LocalHost
-from frm_mlflow.export import ArtefactCache, export, precisions
+from frm_mlflow.export import ExportCache, export, precisions
 from frm_mlflow.measure import benchmark
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.stages.preflight import prove
@@ -53,19 +53,21 @@ def device(card: Gpu) -> Device:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> ArtefactCache:
-    return ArtefactCache(tmp_path_factory.mktemp("exports"))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> ExportCache:
+    return ExportCache(tmp_path_factory.mktemp("exports"))
 
 
-def exported(name: str, runtime: str, precision: str, cache: ArtefactCache) -> Path:
+def exported(name: str, runtime: str, precision: str, cache: ExportCache) -> Path:
     model = ModelConfig(name, source=CATALOGUE[name].source)
     return export(model, runtime=runtime, precision=precision, cache=cache, compute_unit="gpu")
 
 
 @contextmanager
-def loaded(artefact: Path, device: Device, runtime: str, precision: str, **options: object) -> Iterator[Participant]:
+def loaded(
+    exported_model: Path, device: Device, runtime: str, precision: str, **options: object
+) -> Iterator[Participant]:
     """Load an exported model in a worker; `load` itself rejects another device, card or precision."""
-    participant = Participant("model", artefact, LONG_S, precision=precision)
+    participant = Participant("model", exported_model, LONG_S, precision=precision)
     with closing(LocalHost().open_worker("the worker of a GPU test", threads=2)) as worker:
         participant.launch(worker)
         participant.load(device=device, runtime=RuntimeConfig(runtime, options=dict(options)), threads=2)
@@ -93,7 +95,7 @@ def test_preflight_proves_each_runtime_in_seconds(runtime: str, precision: str, 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(("runtime", "precision"), PAIRS)
 def test_outputs_memory_and_clocks_are_plausible(
-    runtime: str, precision: str, network: str, card: Gpu, device: Device, cache: ArtefactCache
+    runtime: str, precision: str, network: str, card: Gpu, device: Device, cache: ExportCache
 ):
     skip_before_ampere(card, precision)
     with loaded(exported(network, runtime, precision, cache), device, runtime, precision) as model:
@@ -113,7 +115,7 @@ def test_outputs_memory_and_clocks_are_plausible(
     assert all(isinstance(value, float) for reading in block["readings"] for value in reading.values())
 
 
-def test_fp32_is_more_exact_than_tf32(card: Gpu, device: Device, cache: ArtefactCache):
+def test_fp32_is_more_exact_than_tf32(card: Gpu, device: Device, cache: ExportCache):
     skip_before_ampere(card, "tf32")
     for runtime in ("torch", "onnxruntime"):
         errors = {}
@@ -128,15 +130,15 @@ def test_fp32_is_more_exact_than_tf32(card: Gpu, device: Device, cache: Artefact
     ("runtime", "options"), [("onnxruntime", {"cuda_graph": True}), ("torch_compile", {"mode": "reduce-overhead"})]
 )
 def test_a_captured_graph_computes_new_inputs(
-    runtime: str, options: dict, device: Device, cache: ArtefactCache, tmp_path: Path
+    runtime: str, options: dict, device: Device, cache: ExportCache, tmp_path: Path
 ):
-    artefact = exported("resnet18", runtime, "fp32", cache)
-    with np.load(artefact / "reference.npz") as reference:
+    exported_model = exported("resnet18", runtime, "fp32", cache)
+    with np.load(exported_model / "reference.npz") as reference:
         image = reference["input_0"]
     np.savez(tmp_path / "in.npz", input_0=np.stack([image, 0.5 * image]))
     answers = {}
     for name, chosen in (("plain", {}), ("graph", options)):
-        with loaded(artefact, device, runtime, "fp32", **chosen) as model:
+        with loaded(exported_model, device, runtime, "fp32", **chosen) as model:
             model.verify()
             model.warm_up(BRIEF)
             assert model.now.loaded["facts"]["cuda_graph"] == (name == "graph")
@@ -148,7 +150,7 @@ def test_a_captured_graph_computes_new_inputs(
     np.testing.assert_allclose(answers["graph"], answers["plain"], rtol=1e-2, atol=1e-2)
 
 
-def test_the_second_card_does_the_work_of_index_1(cache: ArtefactCache):
+def test_the_second_card_does_the_work_of_index_1(cache: ExportCache):
     gpus = devices.probe().gpus
     if len(gpus) < 2:
         pytest.skip("this machine has one card")
@@ -163,11 +165,11 @@ def test_the_second_card_does_the_work_of_index_1(cache: ArtefactCache):
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
-def test_the_ratio_to_the_baseline_is_plausible(runtime: str, device: Device, cache: ArtefactCache):
+def test_the_ratio_to_the_baseline_is_plausible(runtime: str, device: Device, cache: ExportCache):
     small, large = (exported(name, runtime, "fp32", cache) for name in ("resnet18", "resnet50"))
     config = MeasureConfig(runs=60, launches=3, max_seconds=20.0, energy_seconds=0.5, warm_up_seconds=0.3)
     measured = benchmark(
-        artefact=small,
+        exported_model=small,
         baseline=large,
         device=device,
         runtime=RuntimeConfig(runtime, threads=2),

@@ -19,7 +19,7 @@ def bench(*words: str, environment: dict[str, str], folder: Path) -> str:
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(Path(environment["XDG_CACHE_HOME"]).rglob("artefact.json")), "nothing may be exported"
+    assert not list(Path(environment["XDG_CACHE_HOME"]).rglob("exported_model.json")), "nothing may be exported"
     assert not (folder / "mlflow.db").exists(), "nothing may be logged"
     return done.stderr
 

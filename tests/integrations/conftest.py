@@ -15,7 +15,7 @@ from torch import nn
 from frm_mlflow import schema
 from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.stages.record import Measured
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 from tests.integrations.logged import log_torch
 
 GATE_WIDTH = stats.t.ppf(1 - 0.05 / 4 / 2, 4) * np.std([-1, -0.5, 0, 0.5, 1], ddof=1) / np.sqrt(5)
@@ -139,9 +139,9 @@ def measured_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise error
             now = datetime.now(timezone.utc)
             facts = {"gmacs": 0.25, "params_m": 1.0, "flops_source": "counted", "input_size": 8}
-            artefact = Artefact(model.name, plan.settings.runtime.name, "fp32", "m", (), (), facts=facts)
-            baseline = Artefact(plan.baseline.name, "onnxruntime", "fp32", "m", (), (), facts={"gmacs": 0.5})
-            return Measured(measurement(ratio, latency_ms=latency_ms), artefact, baseline, now, now)
+            exported_model = ExportedModel(model.name, plan.settings.runtime.name, "fp32", "m", (), (), facts=facts)
+            baseline = ExportedModel(plan.baseline.name, "onnxruntime", "fp32", "m", (), (), facts={"gmacs": 0.5})
+            return Measured(measurement(ratio, latency_ms=latency_ms), exported_model, baseline, now, now)
 
         monkeypatch.setattr("frm_mlflow.stages.attach.measure", measure)
         return asked

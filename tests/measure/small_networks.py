@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel, TensorSpec
 
 SIDE = 32
 
@@ -41,7 +41,7 @@ def small_network(runtime: str, folder: Path, *, side: int = SIDE, batch: int = 
     file, loader = WRITERS[runtime](module, x, folder, size)
     spec_in = (TensorSpec("input", tuple(x.shape), "float32"),)
     spec_out = (TensorSpec("output", tuple(y.shape), "float32"),)
-    Artefact(f"small-{size}", runtime, "fp32", file, spec_in, spec_out, loader).write(folder)
+    ExportedModel(f"small-{size}", runtime, "fp32", file, spec_in, spec_out, loader).write(folder)
     return folder
 
 

@@ -22,7 +22,7 @@ from frm_mlflow.measure.dataset import load
 from frm_mlflow.stages.compose import composed
 from frm_mlflow.stages.plan import plan_benchmarks
 from frm_mlflow.stages.sweep import Bench, measure
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 """torch marks its tracing exporters as deprecated, but nothing else is as fast yet."""
@@ -95,7 +95,7 @@ def device() -> devices.Device:
 
 
 @pytest.mark.parametrize(("runtime", "precision", "batch"), [("onnxruntime", "fp32", 7), ("onnxruntime", "int8", 1)])
-def test_a_trained_network_has_its_accuracy_on_the_timed_artefact(
+def test_a_trained_network_has_its_accuracy_on_the_timed_exported_model(
     runtime: str,
     precision: str,
     batch: int,
@@ -104,13 +104,16 @@ def test_a_trained_network_has_its_accuracy_on_the_timed_artefact(
     device: devices.Device,
     tmp_path: Path,
 ) -> None:
-    artefact = tmp_path
-    pack(ExportRequest(model=model, runtime=runtime, precision=PrecisionConfig(precision), batch_size=batch), artefact)
+    exported_model = tmp_path
+    pack(
+        ExportRequest(model=model, runtime=runtime, precision=PrecisionConfig(precision), batch_size=batch),
+        exported_model,
+    )
     data = load(AccuracyConfig(mode="measured", data=str(digits), samples=400), shape=(1, 8, 8), n_classes=10)
-    assert image_shape(Artefact.read(artefact)) == (1, 8, 8)
+    assert image_shape(ExportedModel.read(exported_model)) == (1, 8, 8)
 
     found = measure_accuracy(
-        artefact,
+        exported_model,
         data,
         host=devices.LocalHost(),
         device=device,

@@ -22,7 +22,7 @@ SHORT = MeasureConfig(
 
 def measure(model: Path, baseline: Path | None) -> Measurement:
     return benchmark(
-        artefact=model,
+        exported_model=model,
         baseline=baseline,
         device=CPU,
         runtime=RuntimeConfig("onnxruntime", threads=1),
@@ -60,7 +60,7 @@ def test_swapping_the_two_gives_about_the_reciprocal(networks: dict[str, Path]):
     assert there * back == pytest.approx(1, rel=0.5)
 
 
-def test_an_artefact_with_other_weights_is_refused(networks: dict[str, Path], tmp_path: Path):
+def test_an_exported_model_with_other_weights_is_refused(networks: dict[str, Path], tmp_path: Path):
     other = shutil.copytree(networks["small"], tmp_path / "other")
     reference = dict(np.load(other / "reference.npz"))
     reference["output_0"] = reference["output_0"][:, ::-1]

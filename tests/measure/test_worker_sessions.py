@@ -13,7 +13,7 @@ from small_networks import FAST, WRITERS, small_network
 
 from frm_mlflow.devices.local import open_local
 from frm_mlflow.errors import WorkerError
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 RUNTIMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in WRITERS]
 LONG_S = 300.0
@@ -21,9 +21,9 @@ LONG_S = 300.0
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_session_computes_the_reference_and_is_timed_and_metered(runtime: str, tmp_path: Path):
-    path = small_network(runtime, tmp_path / "artefact", width=64, depth=2)
+    path = small_network(runtime, tmp_path / "exported_model", width=64, depth=2)
     with open_local(name=runtime, threads=1) as worker:
-        loaded = worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime=runtime, threads=1)
+        loaded = worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime=runtime, threads=1)
         assert loaded["facts"]["threads"] == 1
         assert next(iter(loaded["versions"].values()))
         agreement = worker.request("verify", timeout_s=LONG_S)
@@ -56,16 +56,16 @@ def predicted_matches(worker, path: Path, folder: Path) -> bool:
 def test_a_device_that_is_not_there_is_an_error_and_never_a_fallback(runtime: str, tmp_path: Path):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    path = small_network(runtime, tmp_path / "artefact")
+    path = small_network(runtime, tmp_path / "exported_model")
     with open_local(name=runtime, threads=1) as worker, pytest.raises(WorkerError, match=r"(?i)cuda"):
-        worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime=runtime, device="cuda")
+        worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime=runtime, device="cuda")
 
 
 def test_an_execution_provider_that_was_not_built_in_is_an_error(tmp_path: Path):
-    path = small_network("onnxruntime", tmp_path / "artefact")
+    path = small_network("onnxruntime", tmp_path / "exported_model")
     options = {"provider": "qnn"}
     with open_local(name="ort", threads=1) as worker, pytest.raises(WorkerError, match="without QNNExecutionProvider"):
-        worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime="onnxruntime", options=options)
+        worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime="onnxruntime", options=options)
 
 
 def test_what_a_users_module_prints_does_not_reach_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -78,12 +78,12 @@ def test_what_a_users_module_prints_does_not_reach_the_protocol(tmp_path: Path, 
         "    return torch.nn.Identity()\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    path = small_network("torch", tmp_path / "artefact")
+    path = small_network("torch", tmp_path / "exported_model")
     torch.save({}, path / "weights.pt")
-    chatty = replace(Artefact.read(path), loader={"target": "chatty:factory"})
+    chatty = replace(ExportedModel.read(path), loader={"target": "chatty:factory"})
     chatty.write(path)
     with open_local(name="chatty", threads=1) as worker:
-        assert worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime="torch")["ok"]
+        assert worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime="torch")["ok"]
         assert worker.request("run_block", timeout_s=LONG_S, runs=2)["ok"]
 
 
@@ -95,7 +95,7 @@ def test_peak_memory_orders_networks_by_their_activations(runtime: str, tmp_path
     for width in (32, 64, 128):
         path = small_network(runtime, tmp_path / str(width), side=256, width=width)
         with open_local(name=runtime, threads=1) as worker:
-            worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime=runtime)
+            worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime=runtime)
             worker.request("run_block", timeout_s=LONG_S, runs=3)
             peaks.append(worker.request("memory", timeout_s=LONG_S)["peak_mib"])
     assert peaks == sorted(peaks)
@@ -108,11 +108,11 @@ def test_peak_memory_orders_networks_by_their_activations(runtime: str, tmp_path
 @pytest.mark.parametrize("runtime", list(WRITERS))
 def test_peak_memory_comes_back_the_same(runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))  # an empty cache: nothing is compiled yet
-    path = small_network(runtime, tmp_path / "artefact", side=256, width=128)
+    path = small_network(runtime, tmp_path / "exported_model", side=256, width=128)
     peaks = []
     for _ in range(5):
         with open_local(name=runtime, threads=1) as worker:
-            worker.request("load", timeout_s=LONG_S, artefact=str(path), runtime=runtime)
+            worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime=runtime)
             worker.request("run_block", timeout_s=LONG_S, runs=5)
             peaks.append(worker.request("memory", timeout_s=LONG_S)["peak_mib"])
     assert np.std(peaks, ddof=1) / np.mean(peaks) <= 0.03, peaks

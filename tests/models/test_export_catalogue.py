@@ -11,7 +11,7 @@ from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.measure.tolerance import TOLERANCES
 from frm_mlflow.worker.identity import agreement
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
 from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 from frm_mlflow.zoo.catalogue import CATALOGUE
@@ -23,17 +23,17 @@ CASES = [(r, p, m) for r in runtimes() if r != "torch_compile" for p in precisio
 
 
 @pytest.mark.parametrize(("runtime", "precision", "model"), CASES, ids=lambda value: value)
-def test_the_artefact_computes_the_reference(runtime, precision, model, tmp_path):
+def test_the_exported_model_computes_the_reference(runtime, precision, model, tmp_path):
     if (runtime, precision) == ("openvino", "bf16"):
         pytest.skip("needs a processor with bfloat16 arithmetic")
     settings = PrecisionConfig(name=precision, calibration_samples=CALIBRATION_SAMPLES)
     config = ModelConfig(name=model, source=CATALOGUE[model].source)
     pack(ExportRequest(model=config, runtime=runtime, precision=settings, batch_size=1), tmp_path)
-    artefact = Artefact.read(tmp_path)
+    exported_model = ExportedModel.read(tmp_path)
     reference = np.load(tmp_path / REFERENCE_NAME)
     session = open_session(runtime, Target(threads=1))
-    session.warm(artefact)
-    session.load(tmp_path, artefact)
+    session.warm(exported_model)
+    session.load(tmp_path, exported_model)
     session.prepare([reference["input_0"]])
     session.run()
     found = agreement(session.outputs(), [reference["output_0"]])

@@ -11,13 +11,13 @@ import pytest
 
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import ExportError, ModelError
-from frm_mlflow.export import ArtefactCache, export
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.export import ExportCache, export
+from frm_mlflow.worker.manifest import ExportedModel
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    return ArtefactCache(tmp_path_factory.mktemp("cache"))
+    return ExportCache(tmp_path_factory.mktemp("cache"))
 
 
 def user(factory: str, **settings) -> ModelConfig:
@@ -27,13 +27,13 @@ def user(factory: str, **settings) -> ModelConfig:
 def test_a_second_export_comes_from_the_cache_without_torch(cache):
     model = ModelConfig(name="squeezenet1_1")
     first = export(model, runtime="torch", cache=cache)
-    assert Artefact.read(first).facts["gmacs"] == pytest.approx(0.349, rel=0.01)
+    assert ExportedModel.read(first).facts["gmacs"] == pytest.approx(0.349, rel=0.01)
     again = """
 import json, sys
 from pathlib import Path
 from frm_mlflow.config import ModelConfig
-from frm_mlflow.export import ArtefactCache, export
-cache = ArtefactCache(Path(sys.argv[1]))
+from frm_mlflow.export import ExportCache, export
+cache = ExportCache(Path(sys.argv[1]))
 path = export(ModelConfig(name="squeezenet1_1"), runtime="torch_compile", cache=cache)
 print(json.dumps([str(path), "torch" in sys.modules]))
 """

@@ -15,7 +15,7 @@ from frm_mlflow.errors import ConfigError, ExportError
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.worker.identity import agreement
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
 from frm_mlflow.worker.sessions.base import Target
 from frm_mlflow.worker.sessions.onnx_runtime import OnnxRuntimeSession
 from frm_mlflow.zoo.build import build
@@ -46,14 +46,14 @@ def request(path, *, batch_size=1, **settings):
 
 def test_free_axes_are_fixed_and_the_cost_is_torch_s(dynamic_file, tmp_path):
     pack(request(dynamic_file, batch_size=2, input_size=224, family="efficient"), tmp_path)
-    artefact = Artefact.read(tmp_path)
-    assert [(spec.name, spec.shape) for spec in artefact.inputs] == [("x", (2, 3, 224, 224))]
+    exported_model = ExportedModel.read(tmp_path)
+    assert [(spec.name, spec.shape) for spec in exported_model.inputs] == [("x", (2, 3, 224, 224))]
     expected = count(build(ModelConfig(name="squeezenet1_1")).recipe)
-    assert artefact.facts["gmacs"] == pytest.approx(expected.gmacs)
-    assert artefact.facts["params_m"] == pytest.approx(expected.params_m)
-    assert artefact.facts["compute_nodes"] == expected.compute_ops
-    assert artefact.facts["family"] == "efficient"
-    session = onnxruntime.InferenceSession(tmp_path / artefact.file)
+    assert exported_model.facts["gmacs"] == pytest.approx(expected.gmacs)
+    assert exported_model.facts["params_m"] == pytest.approx(expected.params_m)
+    assert exported_model.facts["compute_nodes"] == expected.compute_ops
+    assert exported_model.facts["family"] == "efficient"
+    session = onnxruntime.InferenceSession(tmp_path / exported_model.file)
     arrays = np.load(tmp_path / REFERENCE_NAME)
     np.testing.assert_allclose(session.run(None, {"x": arrays["input_0"]})[0], arrays["output_0"], rtol=1e-3, atol=1e-4)
 
@@ -99,7 +99,7 @@ def facts_of(model: onnx.ModelProto, folder, **settings):
     onnx.save(model, path)
     (folder / "out").mkdir(exist_ok=True)
     pack(request(path, **settings), folder / "out")
-    return Artefact.read(folder / "out")
+    return ExportedModel.read(folder / "out")
 
 
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
@@ -178,7 +178,7 @@ def test_recurrent_layers_count_input_and_state_products(kind, directions, tmp_p
     torch.onnx.export(cell, (torch.zeros(12, 1, 20),), path, input_names=["x"], opset_version=17, dynamo=False)
     pack(request(path, inputs={"x": [12, "batch", 20]}), tmp_path)
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
-    facts = Artefact.read(tmp_path).facts
+    facts = ExportedModel.read(tmp_path).facts
     assert facts["gmacs"] * 1e9 == pytest.approx(12 * directions * gates * 24 * (20 + 24))
 
 
@@ -194,10 +194,10 @@ def test_parameters_count_in_every_float_type_and_as_constants(dtype, is_constan
     model = onnx.helper.make_model(
         onnx.helper.make_graph(nodes, "g", [x], [y], stored), opset_imports=[onnx.helper.make_opsetid("", 17)]
     )
-    artefact = facts_of(model, tmp_path)
-    assert artefact.facts["params_m"] * 1e6 == pytest.approx(32)
-    assert artefact.facts["weights_mib"] * 2**20 == pytest.approx(32 * np.dtype(dtype).itemsize)
-    assert artefact.precision == {2: "fp16", 4: "fp32", 8: "fp64"}[np.dtype(dtype).itemsize]
+    exported_model = facts_of(model, tmp_path)
+    assert exported_model.facts["params_m"] * 1e6 == pytest.approx(32)
+    assert exported_model.facts["weights_mib"] * 2**20 == pytest.approx(32 * np.dtype(dtype).itemsize)
+    assert exported_model.precision == {2: "fp16", 4: "fp32", 8: "fp64"}[np.dtype(dtype).itemsize]
 
 
 def quantised(path, target, **settings):
@@ -222,11 +222,11 @@ def test_a_statically_quantised_file_is_int8(format_name, tmp_path):
     onnx.save(model, tmp_path / "float.onnx")
     quantised(tmp_path / "float.onnx", tmp_path / "net.onnx", quant_format=QuantFormat[format_name])
     pack(request(tmp_path / "net.onnx", batch_size=2), tmp_path)
-    artefact = Artefact.read(tmp_path)
-    assert artefact.precision == "int8"
-    assert artefact.facts["float_nodes"] == 0
-    assert artefact.facts["params_m"] * 1e6 == pytest.approx(32)
-    assert artefact.facts["gmacs"] * 1e9 == pytest.approx(32)
+    exported_model = ExportedModel.read(tmp_path)
+    assert exported_model.precision == "int8"
+    assert exported_model.facts["float_nodes"] == 0
+    assert exported_model.facts["params_m"] * 1e6 == pytest.approx(32)
+    assert exported_model.facts["gmacs"] * 1e9 == pytest.approx(32)
 
 
 def test_a_dynamically_quantised_file_is_int8(tmp_path):
@@ -237,7 +237,7 @@ def test_a_dynamically_quantised_file_is_int8(tmp_path):
     onnx.save(model, tmp_path / "float.onnx")
     quantize_dynamic(str(tmp_path / "float.onnx"), str(tmp_path / "net.onnx"))
     pack(request(tmp_path / "net.onnx", batch_size=2), tmp_path)
-    assert Artefact.read(tmp_path).precision == "int8"
+    assert ExportedModel.read(tmp_path).precision == "int8"
 
 
 TOKENS = """
@@ -250,14 +250,14 @@ agraph (int64[batch, seq] ids, int64[batch, seq] attention_mask) => (float[batch
 
 
 def test_token_ids_stay_within_the_table_and_masks_keep_all(tmp_path):
-    artefact = facts_of(onnx.parser.parse_model(TOKENS), tmp_path, axes={"seq": 64})
+    exported_model = facts_of(onnx.parser.parse_model(TOKENS), tmp_path, axes={"seq": 64})
     arrays = np.load(tmp_path / "out" / REFERENCE_NAME)
-    assert [spec.shape for spec in artefact.inputs] == [(1, 64), (1, 64)]
+    assert [spec.shape for spec in exported_model.inputs] == [(1, 64), (1, 64)]
     assert arrays["input_0"].min() >= 0
     assert arrays["input_0"].max() < 50
     assert len(np.unique(arrays["input_0"])) > 10
     assert (arrays["input_1"] == 1).all()
-    assert artefact.loader["free_dimensions"] == {"batch": 1, "seq": 64}
+    assert exported_model.loader["free_dimensions"] == {"batch": 1, "seq": 64}
 
 
 def test_an_input_is_taken_from_a_file_and_within_a_range(tmp_path):
@@ -285,8 +285,8 @@ def test_a_state_and_a_scalar_are_taken_as_the_file_has_them(tmp_path):
     agraph (float[N, 8] x, float[2, 1, 8] state, float gain) => (float[2, N, 8] y)
     { a = Mul(x, gain) y = Add(a, state) }
     """
-    artefact = facts_of(onnx.parser.parse_model(text), tmp_path)
-    assert [spec.shape for spec in artefact.inputs] == [(1, 8), (2, 1, 8), ()]
+    exported_model = facts_of(onnx.parser.parse_model(text), tmp_path)
+    assert [spec.shape for spec in exported_model.inputs] == [(1, 8), (2, 1, 8), ()]
 
 
 def test_external_data_travels_with_the_file_and_must_be_inside(tmp_path):
@@ -298,7 +298,7 @@ def test_external_data_travels_with_the_file_and_must_be_inside(tmp_path):
     onnx.external_data_helper.convert_model_to_external_data(big, location="w.bin", size_threshold=0)
     onnx.save(big, tmp_path / "m" / "net.onnx")
     pack(request(tmp_path / "m" / "net.onnx", batch_size=2), tmp_path)
-    facts = Artefact.read(tmp_path).facts
+    facts = ExportedModel.read(tmp_path).facts
     assert (tmp_path / "w.bin").stat().st_size == 128
     assert facts["params_m"] * 1e6 == pytest.approx(32)
     assert facts["weights_mib"] * 2**20 == pytest.approx(128)
@@ -315,11 +315,11 @@ agraph (float[N, 8] x) => (seq(float[N, 8]) y) { a = Relu(x) y = SequenceConstru
 
 def test_a_sequence_is_compared_by_its_tensors_and_the_file_is_not_changed(tmp_path):
     model = onnx.parser.parse_model(SEQUENCE)
-    artefact = facts_of(model, tmp_path)
-    assert [(spec.name, spec.shape) for spec in artefact.outputs] == [("y[0]", (1, 8)), ("y[1]", (1, 8))]
-    assert (tmp_path / "out" / artefact.file).read_bytes() == (tmp_path / "net.onnx").read_bytes()
+    exported_model = facts_of(model, tmp_path)
+    assert [(spec.name, spec.shape) for spec in exported_model.outputs] == [("y[0]", (1, 8)), ("y[1]", (1, 8))]
+    assert (tmp_path / "out" / exported_model.file).read_bytes() == (tmp_path / "net.onnx").read_bytes()
     session = OnnxRuntimeSession(Target())
-    session.load(tmp_path / "out", artefact)
+    session.load(tmp_path / "out", exported_model)
     arrays = np.load(tmp_path / "out" / REFERENCE_NAME)
     session.prepare([arrays["input_0"]])
     session.run()

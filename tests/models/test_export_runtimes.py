@@ -16,7 +16,7 @@ from frm_mlflow.export.pack import check_whole, pack, prepare
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Converted
 from frm_mlflow.worker.identity import agreement
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
 from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 
@@ -53,50 +53,50 @@ def request(runtime: str, precision: str = "fp32", *, model: ModelConfig = RESID
 
 
 def outputs_of(directory: Path, runtime: str) -> list[np.ndarray]:
-    artefact = Artefact.read(directory)
+    exported_model = ExportedModel.read(directory)
     session = open_session(runtime, Target(threads=1))
-    session.warm(artefact)
-    session.load(directory, artefact)
+    session.warm(exported_model)
+    session.load(directory, exported_model)
     session.prepare([np.load(directory / REFERENCE_NAME)["input_0"]])
     session.run()
     return session.outputs()
 
 
 @pytest.mark.parametrize(("runtime", "precision", "cosine"), CASES)
-def test_an_artefact_computes_the_reference_and_says_what_it_is(runtime, precision, cosine, tmp_path):
+def test_an_exported_model_computes_the_reference_and_says_what_it_is(runtime, precision, cosine, tmp_path):
     pack(request(runtime, precision), tmp_path)
     reference = np.load(tmp_path / REFERENCE_NAME)["output_0"]
     assert agreement(outputs_of(tmp_path, runtime), [reference]).cosine > cosine
-    artefact = Artefact.read(tmp_path)
-    facts = artefact.facts
-    assert (artefact.model, artefact.precision, facts["family"]) == ("residual", precision, "hybrid")
+    exported_model = ExportedModel.read(tmp_path)
+    facts = exported_model.facts
+    assert (exported_model.model, exported_model.precision, facts["family"]) == ("residual", precision, "hybrid")
     assert facts["compute_nodes"] == COMPUTE_NODES
     assert facts["float_nodes"] <= (2 if precision == "int8" else COMPUTE_NODES)
     assert facts["file_bytes"] > 1e6 * facts["params_m"]
     assert facts["gmacs"] > 0
     assert facts["uncounted_ops"] == []
-    assert artefact.versions["torch"]
+    assert exported_model.versions["torch"]
 
 
-def test_a_batch_is_part_of_the_artefact(tmp_path):
+def test_a_batch_is_part_of_the_exported_model(tmp_path):
     pack(request("onnxruntime", batch_size=3), tmp_path)
-    artefact = Artefact.read(tmp_path)
-    assert artefact.inputs[0].shape == (3, 3, 32, 32)
-    assert artefact.outputs[0].shape == (3, 10)
+    exported_model = ExportedModel.read(tmp_path)
+    assert exported_model.inputs[0].shape == (3, 3, 32, 32)
+    assert exported_model.outputs[0].shape == (3, 10)
     reference = np.load(tmp_path / REFERENCE_NAME)["output_0"]
     assert agreement(outputs_of(tmp_path, "onnxruntime"), [reference]).cosine > 0.99999
 
 
-def test_a_torch_artefact_is_a_recipe_and_tensors_and_no_pickle(tmp_path):
+def test_a_torch_exported_model_is_a_recipe_and_tensors_and_no_pickle(tmp_path):
     pack(request("torch"), tmp_path)
-    artefact = Artefact.read(tmp_path)
-    assert artefact.loader == {"target": "user_networks:residual", "kwargs": {}, "dtype": "float32"}
-    state = torch.load(tmp_path / artefact.file, weights_only=True)
+    exported_model = ExportedModel.read(tmp_path)
+    assert exported_model.loader == {"target": "user_networks:residual", "kwargs": {}, "dtype": "float32"}
+    state = torch.load(tmp_path / exported_model.file, weights_only=True)
     assert set(state) == set(Residual().state_dict())
 
 
 @pytest.mark.parametrize("lost", [{"compute_nodes": COMPUTE_NODES - 1}, {"size": 0.5}], ids=str)
-def test_an_artefact_that_lost_a_branch_is_refused(lost, tmp_path):
+def test_an_exported_model_that_lost_a_branch_is_refused(lost, tmp_path):
     subject = prepare(request("onnxruntime"))
     file = tmp_path / "model.bin"
     file.write_bytes(bytes(int(subject.cost.params_m * 4e6 * lost.get("size", 1))))

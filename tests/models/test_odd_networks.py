@@ -9,7 +9,7 @@ from frm_mlflow.config import ModelConfig, PrecisionConfig
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.worker.identity import agreement, numbered_arrays
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
 from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 
@@ -52,15 +52,15 @@ def packed(name, runtime, folder, *, batch_size=2):
         ExportRequest(model=model, runtime=runtime, precision=PrecisionConfig(name="fp32"), batch_size=batch_size),
         folder,
     )
-    return Artefact.read(folder)
+    return ExportedModel.read(folder)
 
 
 @pytest.mark.parametrize(("name", "runtime"), CASES)
 def test_a_worker_computes_what_the_network_computes(name, runtime, tmp_path):
-    artefact = packed(name, runtime, tmp_path)
+    exported_model = packed(name, runtime, tmp_path)
     session = open_session(runtime, Target())
-    session.warm(artefact)
-    session.load(tmp_path, artefact)
+    session.warm(exported_model)
+    session.load(tmp_path, exported_model)
     session.prepare(numbered_arrays(tmp_path / REFERENCE_NAME, "input_"))
     assert session.placement().kind == "cpu"
     session.run()
@@ -84,18 +84,18 @@ def test_an_uncounted_operator_withholds_flops(tmp_path):
 
 
 def test_token_ids_stay_below_the_size_of_the_table(tmp_path):
-    artefact = packed("Masked", "torch", tmp_path)
+    exported_model = packed("Masked", "torch", tmp_path)
     ids, mask = numbered_arrays(tmp_path / REFERENCE_NAME, "input_")
-    assert [spec.name for spec in artefact.inputs] == ["ids", "mask"]
+    assert [spec.name for spec in exported_model.inputs] == ["ids", "mask"]
     assert ids.shape == (2, 9)
     assert 0 <= ids.min() <= ids.max() < 50
     assert (mask == 1).all()
 
 
 def test_quantised_layers_are_int8(tmp_path):
-    artefact = packed("dynamically_quantised", "torch", tmp_path)
-    assert artefact.precision == "int8"
-    assert artefact.facts["float_nodes"] == 0
+    exported_model = packed("dynamically_quantised", "torch", tmp_path)
+    assert exported_model.precision == "int8"
+    assert exported_model.facts["float_nodes"] == 0
 
 
 def test_integer_outputs_stay_integers(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 
 Array = NDArray[Any]
 TF32 = "tf32"
@@ -91,12 +91,12 @@ class Session(ABC):
     def start(self) -> None:
         """Run a tiny built-in network of the runtime on the target, as a check that needs no exported model."""
 
-    def warm(self, artefact: Artefact) -> None:  # noqa: ARG002
+    def warm(self, exported_model: ExportedModel) -> None:  # noqa: ARG002
         """Make the runtime import and allocate everything that does not depend on the weights."""
         self.start()
 
     @abstractmethod
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Load the model's files."""
 
     @abstractmethod
@@ -142,9 +142,9 @@ class Session(ABC):
         return None
 
 
-def as_specified(inputs: Sequence[Array], artefact: Artefact) -> list[Array]:
+def as_specified(inputs: Sequence[Array], exported_model: ExportedModel) -> list[Array]:
     """Return the inputs as contiguous arrays in the dtypes given by the exported model's manifest."""
-    pairs = zip(inputs, artefact.inputs, strict=True)
+    pairs = zip(inputs, exported_model.inputs, strict=True)
     return [np.asarray(array, dtype=spec.dtype, order="C") for array, spec in pairs]
 
 

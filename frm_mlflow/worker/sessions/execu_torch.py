@@ -11,7 +11,7 @@ import torch
 from executorch.extension.pybindings import portable_lib
 from executorch.runtime import Method, Runtime
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, Placement, Session, SessionError, Target, as_specified
 from .torch_common import to_numpy
 
@@ -30,18 +30,18 @@ class ExecuTorchSession(Session):
         """Start the runtime, which registers its kernels and backends."""
         self._runtime = Runtime.get()
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Load the `.pte` program and initialise its method and delegates."""
-        self._artefact = artefact
-        self._program = self._runtime.load_program(directory / artefact.file)
+        self._exported_model = exported_model
+        self._program = self._runtime.load_program(directory / exported_model.file)
         method = self._program.load_method("forward")
         if method is None:
-            raise SessionError(f"{artefact.file} has no method 'forward'", kind="load")
+            raise SessionError(f"{exported_model.file} has no method 'forward'", kind="load")
         self._method: Method = method
 
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Convert the inputs to tensors."""
-        self._inputs = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
+        self._inputs = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._exported_model)]
 
     def run(self) -> None:
         """Execute the method once."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, Placement, Session, SessionError, Target, as_float32
 
 
@@ -30,9 +30,11 @@ class LiteRtSession(Session):
         is_loaded = hasattr(self, "_interpreter")
         return Placement("cpu", "cpu", self.facts()["providers"][0] if is_loaded else "builtin")
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Open the `.tflite` file and plan its memory; XNNPACK packs the weights here."""
-        self._interpreter = Interpreter(model_path=str(directory / artefact.file), num_threads=self.target.threads)
+        self._interpreter = Interpreter(
+            model_path=str(directory / exported_model.file), num_threads=self.target.threads
+        )
         self._interpreter.allocate_tensors()
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()

@@ -20,7 +20,7 @@ from onnxruntime.capi import build_and_package_info
 
 from ..accelerator import cuda_card
 from ..cuda_setup import TF32_OVERRIDE, cuda_problem, how_to_install, library_problem
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified, tensors_in
 
 PROVIDERS = {
@@ -88,16 +88,16 @@ class OnnxRuntimeSession(Session):
         if not self._uses_graph:  # a captured graph needs bound inputs, so `load` runs it
             self._session.run(None, {name: np.ones(shape, np.float32) for name, shape in shapes.items()})
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Open the `.onnx` file; external data next to it is found by its relative path."""
-        self._artefact = artefact
+        self._exported_model = exported_model
         self._values = []
-        self._free_dimensions = artefact.loader.get("free_dimensions", {})
+        self._free_dimensions = exported_model.loader.get("free_dimensions", {})
         if self._provider == _TENSORRT:
             self._cache = _engine_folder(directory, self.target)
             is_built = any(self._cache.glob("*.engine"))
         started = time.perf_counter()
-        self._session = self._open(str(directory / artefact.file))
+        self._session = self._open(str(directory / exported_model.file))
         if self._provider == _TENSORRT and not is_built:
             self.once_seconds = time.perf_counter() - started
         nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
@@ -108,7 +108,7 @@ class OnnxRuntimeSession(Session):
 
         On CUDA the addresses stay the same between calls, as a captured graph requires.
         """
-        arrays = as_specified(inputs, self._artefact)
+        arrays = as_specified(inputs, self._exported_model)
         if not self._is_bound:  # text, sequences and maps cannot be bound
             names = [node.name for node in self._session.get_inputs()]
             texts = [array.astype(object) if array.dtype.kind == "U" else array for array in arrays]
@@ -123,7 +123,7 @@ class OnnxRuntimeSession(Session):
         values = [ort.OrtValue.ortvalue_from_numpy(array, *place) for array in arrays]
         for node, value in zip(self._session.get_inputs(), values, strict=True):
             self._binding.bind_ortvalue_input(node.name, value)
-        for node, spec in zip(self._session.get_outputs(), self._artefact.outputs, strict=True):
+        for node, spec in zip(self._session.get_outputs(), self._exported_model.outputs, strict=True):
             if self._provider in _ON_CUDA:
                 output = ort.OrtValue.ortvalue_from_shape_and_type(list(spec.shape), np.dtype(spec.dtype), *place)
                 self._binding.bind_ortvalue_output(node.name, output)

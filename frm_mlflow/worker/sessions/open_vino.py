@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified
 
 _NOT_COMPUTED = ("Input", "Output", "Const", "Reorder", "Reshape")
@@ -47,11 +47,11 @@ class OpenVinoSession(Session):
         self._model = self._compile(model, "f32")
         self._model(np.ones((1, 16, 32, 32), np.float32))
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Compile the `.xml` for the device in the exported model's precision."""
-        self._artefact = artefact
-        wanted = str(artefact.loader.get("inference_precision", "f32"))
-        self._model = self._compile(str(directory / artefact.file), wanted)
+        self._exported_model = exported_model
+        wanted = str(exported_model.loader.get("inference_precision", "f32"))
+        self._model = self._compile(str(directory / exported_model.file), wanted)
         self._request = self._model.create_infer_request()
         got = self._precision()
         if got != wanted:
@@ -62,7 +62,7 @@ class OpenVinoSession(Session):
 
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Set the inputs so that the request reads the arrays in place."""
-        self._arrays = as_specified(inputs, self._artefact)
+        self._arrays = as_specified(inputs, self._exported_model)
         for index, array in enumerate(self._arrays):
             self._request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, SessionError, Target, as_float32
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-"""Maps `Artefact.loader["dtype"]` to the dtype of the module and of its floating-point inputs."""
+"""Maps `ExportedModel.loader["dtype"]` to the dtype of the module and of its floating-point inputs."""
 
 
 class CudaEvents:
@@ -85,9 +85,9 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def factory_of(artefact: Artefact) -> Callable[..., torch.nn.Module]:
+def factory_of(exported_model: ExportedModel) -> Callable[..., torch.nn.Module]:
     """Import the recipe's `package.module:factory`."""
-    module_name, _, factory_name = artefact.loader["target"].partition(":")
+    module_name, _, factory_name = exported_model.loader["target"].partition(":")
     factory: Callable[..., torch.nn.Module] = getattr(import_module(module_name), factory_name)
     return factory
 
@@ -100,18 +100,18 @@ def unpickle_something() -> None:
     torch.load(file, weights_only=True)
 
 
-def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
+def build(directory: Path, exported_model: ExportedModel) -> torch.nn.Module:
     """Build the recipe's module and load the saved state; only tensors are unpickled.
 
     A live module of `log_frm` was pickled as a whole by the process that started the benchmark.
     """
-    if "target" not in artefact.loader:
+    if "target" not in exported_model.loader:
         import cloudpickle
 
-        module: torch.nn.Module = cloudpickle.loads((directory / artefact.file).read_bytes())["module"]
+        module: torch.nn.Module = cloudpickle.loads((directory / exported_model.file).read_bytes())["module"]
     else:
-        module = factory_of(artefact)(**artefact.loader.get("kwargs", {}))
-        state = torch.load(directory / artefact.file, map_location="cpu", weights_only=True)
+        module = factory_of(exported_model)(**exported_model.loader.get("kwargs", {}))
+        state = torch.load(directory / exported_model.file, map_location="cpu", weights_only=True)
         module.load_state_dict(state)
     for parameter in module.parameters():  # a scripted module has no `requires_grad_`
         parameter.requires_grad = False
@@ -119,7 +119,7 @@ def build(directory: Path, artefact: Artefact) -> torch.nn.Module:
 
 
 def arguments(form: Any, tensors: Sequence[torch.Tensor]) -> Any:
-    """Return an argument built from its form in `Artefact.loader["call"]`: tensors in lists, tuples and dicts."""
+    """Return an argument built from its form in `ExportedModel.loader["call"]`: tensors in lists, tuples and dicts."""
     ((kind, content),) = form.items()
     if kind == "tensor":
         return tensors[content]

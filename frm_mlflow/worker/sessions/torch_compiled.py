@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..identity import numbered_arrays
-from ..manifest import REFERENCE_NAME, Artefact
+from ..manifest import REFERENCE_NAME, ExportedModel
 from ..parent import PARENT_VARIABLE, die_with_parent
 from ..start import environment, python_command
 from .base import Target
@@ -40,7 +40,7 @@ class TorchCompileSession(TorchSession):
             self.compiled(small)(torch.randn(1, 3, 8, 8, device=self._device))
         self.synchronise()
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Load the recipe, after compiling it in another process if that was not done yet."""
         if self._backend == INDUCTOR and not (marker := _marker(directory, self.target)).exists():
             command = python_command(__name__, str(directory), json.dumps(asdict(self.target)))
@@ -50,7 +50,7 @@ class TorchCompileSession(TorchSession):
             self.once_seconds = time.perf_counter() - started
             if done.returncode == 0:  # else this process hits the same error and reports it
                 marker.touch()
-        super().load(directory, artefact)
+        super().load(directory, exported_model)
 
     def compiled(self, module: torch.nn.Module) -> Any:
         """Wrap the module in `torch.compile` with the configured backend and mode."""
@@ -81,7 +81,7 @@ def main() -> None:
     die_with_parent()
     directory, target = Path(sys.argv[1]), Target(**json.loads(sys.argv[2]))
     session = TorchCompileSession(target)
-    TorchSession.load(session, directory, Artefact.read(directory))
+    TorchSession.load(session, directory, ExportedModel.read(directory))
     session.prepare(numbered_arrays(directory / REFERENCE_NAME, "input_"))
     session.run()
     session.synchronise()

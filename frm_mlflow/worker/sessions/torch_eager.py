@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from ..manifest import Artefact
+from ..manifest import ExportedModel
 from .base import Array, Placement, Session, Target, as_specified
 from .torch_common import (
     DTYPES,
@@ -42,9 +42,9 @@ class TorchSession(Session):
         if self._device.type == "cuda":
             self.events = CudaEvents(self._device)
 
-    def warm(self, artefact: Artefact) -> None:
+    def warm(self, exported_model: ExportedModel) -> None:
         """Import everything that loading needs, then start the runtime."""
-        self.warm_loading(artefact)
+        self.warm_loading(exported_model)
         self.start()
 
     def start(self) -> None:
@@ -57,17 +57,17 @@ class TorchSession(Session):
             self._outputs = torch.relu(torch.nn.functional.conv2d(x, w)).flatten(1) @ v
         self.synchronise()
 
-    def warm_loading(self, artefact: Artefact) -> None:
+    def warm_loading(self, exported_model: ExportedModel) -> None:
         """Import the recipe's library and unpickle a tensor, so that this code does not count as the model's memory."""
-        if "target" in artefact.loader:
-            factory_of(artefact)
+        if "target" in exported_model.loader:
+            factory_of(exported_model)
         unpickle_something()
 
-    def load(self, directory: Path, artefact: Artefact) -> None:
+    def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Build the recipe's module, load its weights, move it to the device and cast it."""
-        self._artefact = artefact
-        self._dtype = DTYPES[artefact.loader.get("dtype", "float32")]
-        module = build(directory, artefact).to(device=self._device, dtype=self._dtype)
+        self._exported_model = exported_model
+        self._dtype = DTYPES[exported_model.loader.get("dtype", "float32")]
+        module = build(directory, exported_model).to(device=self._device, dtype=self._dtype)
         self._call = self.compiled(module)
 
     def compiled(self, module: torch.nn.Module) -> Any:
@@ -76,9 +76,9 @@ class TorchSession(Session):
 
     def prepare(self, inputs: Sequence[Array]) -> None:
         """Copy the inputs to the device, with floats in the module's dtype."""
-        tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._artefact)]
+        tensors = [torch.from_numpy(a.copy()) for a in as_specified(inputs, self._exported_model)]
         placed = [t.to(self._device, dtype=self._dtype if t.is_floating_point() else None) for t in tensors]
-        form = self._artefact.loader.get("call")
+        form = self._exported_model.loader.get("call")
         self._args = tuple(arguments(arg, placed) for arg in form["args"]) if form else tuple(placed)
         self._kwargs = {name: arguments(arg, placed) for name, arg in form["kwargs"].items()} if form else {}
 

@@ -9,21 +9,21 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from frm_mlflow.errors import ExportError
-from frm_mlflow.export.cache import DAMAGED, SEAL_NAME, ArtefactCache, is_intact, sha256
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.export.cache import DAMAGED, SEAL_NAME, ExportCache, is_intact, sha256
+from frm_mlflow.worker.manifest import ExportedModel
 
 NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
-def artefact(directory, *, content=b"weights", model="resnet18"):
+def exported_model(directory, *, content=b"weights", model="resnet18"):
     (directory / "model.onnx").write_bytes(content)
-    Artefact(model=model, runtime="onnxruntime", precision="fp32", file="model.onnx", inputs=(), outputs=()).write(
+    ExportedModel(model=model, runtime="onnxruntime", precision="fp32", file="model.onnx", inputs=(), outputs=()).write(
         directory
     )
 
 
 def fill(cache, key, *, age_days=0, size=10):
-    entry = cache.fetch(key, lambda directory: artefact(directory, content=b"x" * size, model=key))
+    entry = cache.fetch(key, lambda directory: exported_model(directory, content=b"x" * size, model=key))
     stamp = (NOW - timedelta(days=age_days)).timestamp()
     os.utime(entry / SEAL_NAME, (stamp, stamp))
     return entry
@@ -31,7 +31,7 @@ def fill(cache, key, *, age_days=0, size=10):
 
 @pytest.fixture
 def cache(tmp_path):
-    return ArtefactCache(tmp_path)
+    return ExportCache(tmp_path)
 
 
 def test_a_second_fetch_does_not_build_again(cache):
@@ -39,7 +39,7 @@ def test_a_second_fetch_does_not_build_again(cache):
 
     def build(directory):
         built.append(directory)
-        artefact(directory)
+        exported_model(directory)
 
     assert cache.fetch("k", build) == cache.fetch("k", build)
     assert len(built) == 1
@@ -80,10 +80,10 @@ def _fetch_slowly(root, log, barrier):
     def build(directory):
         with open(log, "ab", buffering=0) as file:  # noqa: PTH123 (one write per line, by several processes)
             file.write(b"built\n")
-        artefact(directory, content=b"z" * 200_000)
+        exported_model(directory, content=b"z" * 200_000)
 
     barrier.wait()
-    entry = ArtefactCache(root).fetch("k", build)
+    entry = ExportCache(root).fetch("k", build)
     assert is_intact(entry)
 
 
@@ -113,7 +113,7 @@ def test_entries_are_listed_the_last_used_first(cache):
 
 
 def test_a_damaged_entry_is_listed_as_such_and_pruned_like_others(cache):
-    (fill(cache, "k", age_days=9) / "artefact.json").write_text("{")
+    (fill(cache, "k", age_days=9) / "exported_model.json").write_text("{")
     assert [entry.model for entry in cache.entries()] == [DAMAGED]
     assert len(cache.prune(older_than=timedelta(days=1), now=NOW)) == 1
     assert cache.entries() == ()
@@ -137,7 +137,7 @@ def test_prune_keeps_the_last_used_within_the_size(cache):
 def test_prune_leaves_an_entry_that_is_being_written(cache):
     fill(cache, "k", age_days=9)
     with cache._lock("k"):
-        assert ArtefactCache(cache.root).prune(older_than=timedelta(days=1), now=NOW) == ()
+        assert ExportCache(cache.root).prune(older_than=timedelta(days=1), now=NOW) == ()
 
 
 def test_prune_leaves_an_entry_that_was_used_since_it_was_listed(cache, monkeypatch):
@@ -153,13 +153,13 @@ def test_an_entry_that_is_gone_by_the_time_it_is_hit_is_built_again(cache, monke
     """A prune that comes before the hit: because of the lock, the hit finds no entry rather than half of one."""
     entry = fill(cache, "pruned", age_days=40)
     cache.prune(older_than=timedelta(days=30), now=NOW)
-    assert cache.fetch("pruned", artefact) == entry
+    assert cache.fetch("pruned", exported_model) == entry
     assert is_intact(entry)
 
 
 def test_the_directory_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("FRM_CACHE_DIR", str(tmp_path))
-    assert ArtefactCache().root == tmp_path
+    assert ExportCache().root == tmp_path
 
 
 def test_sha256_of_a_file(tmp_path):
@@ -169,7 +169,7 @@ def test_sha256_of_a_file(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path) -> None:
-    cache = ArtefactCache(tmp_path)
+    cache = ExportCache(tmp_path)
     for name in ("a-1234", "b-1234"):
         (tmp_path / "staging" / name).mkdir(parents=True)
     cache.fetch("a", lambda directory: (directory / "f").write_text("x") and None)

@@ -40,7 +40,7 @@ def test_key_changes_with_a_library_s_version(monkeypatch):
     assert BASE.key() != before
 
 
-def test_torch_and_torch_compile_share_an_artefact():
+def test_torch_and_torch_compile_share_an_exported_model():
     assert replace(BASE, runtime="torch").key() == replace(BASE, runtime="torch_compile").key()
 
 

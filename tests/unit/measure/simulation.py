@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from frm_mlflow.errors import WorkerError
-from frm_mlflow.worker.manifest import Artefact, TensorSpec
+from frm_mlflow.worker.manifest import ExportedModel, TensorSpec
 
 
 @dataclass
@@ -115,8 +115,8 @@ class SimulatedWorker:
         self.is_closed = True
 
 
-def artefact(folder: Path, model: str, precision: str = "fp32") -> Path:
+def exported_model(folder: Path, model: str, precision: str = "fp32") -> Path:
     folder.mkdir()
     spec = (TensorSpec("x", (1, 4), "float32"),)
-    Artefact(model, "torch", precision, "file", spec, spec).write(folder)
+    ExportedModel(model, "torch", precision, "file", spec, spec).write(folder)
     return folder

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulation import Machine, SimulatedWorker, artefact
+from simulation import Machine, SimulatedWorker, exported_model
 
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device
@@ -22,8 +22,8 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.machine = Machine()
-        self.model_path = artefact(folder / "model", "small")
-        self.baseline_path = artefact(folder / "baseline", "big")
+        self.model_path = exported_model(folder / "model", "small")
+        self.baseline_path = exported_model(folder / "baseline", "big")
         self.workers: dict[str, SimulatedWorker] = {}
         self.opened: list[SimulatedWorker] = []
         self.luck: Callable[[str], float] = lambda role: 1.0
@@ -40,7 +40,7 @@ class Bench:
         self, *, launches: int = 1, alone: bool = False, device: Device = CPU, on_progress=None, **config
     ) -> Measurement:
         return benchmark(
-            artefact=self.model_path,
+            exported_model=self.model_path,
             baseline=None if alone else self.baseline_path,
             device=device,
             runtime=RuntimeConfig("torch", threads=2, options={"mode": "fast"}),

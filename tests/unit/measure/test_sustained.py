@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulation import Machine, SimulatedWorker, artefact
+from simulation import Machine, SimulatedWorker, exported_model
 
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.sustained import drop_of, sustain
@@ -13,7 +13,7 @@ from frm_mlflow.measure.sustained import drop_of, sustain
 def test_a_device_that_throttles_shows_its_drop(tmp_path: Path):
     machine = Machine(slowness=lambda seconds: 1.0 if seconds < 60 else 1.3)
     worker = SimulatedWorker(machine, "model", 10.0)
-    model = Participant("model", artefact(tmp_path / "a", "m"), 10.0)
+    model = Participant("model", exported_model(tmp_path / "a", "m"), 10.0)
     model.launch(worker)
     model.now.warmed = {"median_ns": 10e6}
     found = sustain(model, seconds=120, clock=machine.clock, conditions=lambda: {"load_1_min": 1.0})

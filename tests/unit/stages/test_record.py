@@ -17,7 +17,7 @@ from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.stages.plan import plan_benchmarks
 from frm_mlflow.stages.record import Measured, record_of
-from frm_mlflow.worker.manifest import Artefact
+from frm_mlflow.worker.manifest import ExportedModel
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -43,12 +43,12 @@ def record(
         versions={"onnxruntime": "1.0"},
         identity=Identity(0.9925, 0.125, 0.5),
     )
-    artefact = Artefact("resnet18", "onnxruntime", precision, "model.onnx", (), (), facts=facts)
-    measured = Measured(measurement, artefact, artefact if of_the_baseline else None, NOON, NOON)
+    exported_model = ExportedModel("resnet18", "onnxruntime", precision, "model.onnx", (), (), facts=facts)
+    measured = Measured(measurement, exported_model, exported_model if of_the_baseline else None, NOON, NOON)
     return record_of(plan, Device("cpu", "cpu", "cpu", "", "cpu"), measured)
 
 
-def test_a_run_says_how_like_the_reference_its_artefact_computes():
+def test_a_run_says_how_like_the_reference_its_exported_model_computes():
     metrics = record("fp32").metrics
     assert metrics["identity/cosine"] == 0.9925
     assert metrics["identity/max_abs_error"] == 0.125

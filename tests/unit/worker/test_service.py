@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from frm_mlflow.worker import PROTOCOL_VERSION
-from frm_mlflow.worker.manifest import REFERENCE_NAME, Artefact, TensorSpec
+from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel, TensorSpec
 from frm_mlflow.worker.service import Worker, serve
 from frm_mlflow.worker.sessions.base import Placement, Session, SessionError
 
@@ -22,7 +22,7 @@ class Doubling(Session):
     def placement(self):
         return Placement("cpu", "cpu", "numpy")
 
-    def load(self, directory, artefact):
+    def load(self, directory, exported_model):
         self.directory = directory
 
     def prepare(self, inputs):
@@ -42,11 +42,11 @@ class Doubling(Session):
 
 
 @pytest.fixture
-def artefact(tmp_path: Path) -> Path:
+def exported_model(tmp_path: Path) -> Path:
     x = np.arange(4, dtype=np.float32).reshape(1, 4)
     np.savez(tmp_path / REFERENCE_NAME, input_0=x, output_0=2 * x)
     spec = (TensorSpec("x", (1, 4), "float32"),)
-    Artefact("twice", "torch", "fp32", "file", spec, spec).write(tmp_path)
+    ExportedModel("twice", "torch", "fp32", "file", spec, spec).write(tmp_path)
     return tmp_path
 
 
@@ -55,17 +55,17 @@ def ask(worker: Worker, **request):
     return reply
 
 
-def loaded(artefact: Path, session=Doubling, **fields) -> Worker:
+def loaded(exported_model: Path, session=Doubling, **fields) -> Worker:
     worker = Worker(open_session=lambda runtime, target: session(target))
-    reply = ask(worker, cmd="load", artefact=str(artefact), runtime="doubling", **fields)
+    reply = ask(worker, cmd="load", exported_model=str(exported_model), runtime="doubling", **fields)
     assert reply["ok"], reply
     return worker
 
 
-def test_a_whole_conversation_ends_with_close(artefact: Path):
+def test_a_whole_conversation_ends_with_close(exported_model: Path):
     requests = [
         {"cmd": "hello"},
-        {"cmd": "load", "artefact": str(artefact), "runtime": "doubling", "threads": 3},
+        {"cmd": "load", "exported_model": str(exported_model), "runtime": "doubling", "threads": 3},
         {"cmd": "verify"},
         {"cmd": "warm_up", "runs": 2, "seconds": 0.0, "agreement": 1000.0, "max_seconds": 1.0},
         {"cmd": "run_block", "runs": 4, "settle": 1},
@@ -89,15 +89,15 @@ def test_a_whole_conversation_ends_with_close(artefact: Path):
     assert memory["peak_mib"] + memory["base_mib"] > 1
 
 
-def test_verify_shows_another_function(artefact: Path):
+def test_verify_shows_another_function(exported_model: Path):
     class Off(Doubling):
         off = 1000.0
 
-    assert ask(loaded(artefact, Off), cmd="verify")["cosine"] < 0.9
+    assert ask(loaded(exported_model, Off), cmd="verify")["cosine"] < 0.9
 
 
-def test_predict_runs_each_batch_and_keeps_the_order(artefact: Path, tmp_path: Path):
-    worker = loaded(artefact)
+def test_predict_runs_each_batch_and_keeps_the_order(exported_model: Path, tmp_path: Path):
+    worker = loaded(exported_model)
     given = np.random.default_rng(0).standard_normal((5, 1, 4)).astype(np.float32)
     np.savez(tmp_path / "in.npz", input_0=given)
     reply = ask(worker, cmd="predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))
@@ -105,8 +105,8 @@ def test_predict_runs_each_batch_and_keeps_the_order(artefact: Path, tmp_path: P
     np.testing.assert_array_equal(np.load(tmp_path / "out.npz")["output_0"], 2 * given)
 
 
-def test_after_predict_the_reference_input_is_back(artefact: Path, tmp_path: Path):
-    worker = loaded(artefact)
+def test_after_predict_the_reference_input_is_back(exported_model: Path, tmp_path: Path):
+    worker = loaded(exported_model)
     np.savez(tmp_path / "in.npz", input_0=np.ones((2, 1, 4), np.float32))
     ask(worker, cmd="predict", inputs=str(tmp_path / "in.npz"), outputs=str(tmp_path / "out.npz"))
     assert ask(worker, cmd="verify")["cosine"] == pytest.approx(1.0)
@@ -140,32 +140,32 @@ def test_measuring_before_loading_says_what_to_do():
         (RuntimeError("kernel failed"), "runtime"),
     ],
 )
-def test_what_a_runtime_raises_becomes_a_reply_of_its_kind(artefact: Path, error: Exception, kind: str):
+def test_what_a_runtime_raises_becomes_a_reply_of_its_kind(exported_model: Path, error: Exception, kind: str):
     def fail(runtime, target):
         raise error
 
-    reply = ask(Worker(open_session=fail), cmd="load", artefact=str(artefact), runtime="x")
+    reply = ask(Worker(open_session=fail), cmd="load", exported_model=str(exported_model), runtime="x")
     assert reply["kind"] == kind
     assert str(error) in reply["error"]
     assert reply.get("package", "") == getattr(error, "package", "")
 
 
-def test_an_unknown_runtime_lists_the_known_ones(artefact: Path):
-    reply = ask(Worker(), cmd="load", artefact=str(artefact), runtime="abacus")
+def test_an_unknown_runtime_lists_the_known_ones(exported_model: Path):
+    reply = ask(Worker(), cmd="load", exported_model=str(exported_model), runtime="abacus")
     assert reply["kind"] == "unsupported"
     assert "onnxruntime" in reply["error"]
 
 
-def test_the_memory_base_is_taken_after_warming_the_runtime_and_before_loading(artefact: Path):
+def test_the_memory_base_is_taken_after_warming_the_runtime_and_before_loading(exported_model: Path):
     buffers = []
 
     class Heavy(Doubling):
-        def warm(self, artefact):
+        def warm(self, exported_model):
             buffers.append(np.ones(32 * 2**20, np.uint8))
 
-        def load(self, directory, artefact):
+        def load(self, directory, exported_model):
             buffers.append(np.ones(48 * 2**20, np.uint8))
 
-    memory = ask(loaded(artefact, Heavy), cmd="memory")
+    memory = ask(loaded(exported_model, Heavy), cmd="memory")
     assert memory["loaded_mib"] == pytest.approx(48, abs=3)
     assert memory["peak_mib"] == pytest.approx(48, abs=3)

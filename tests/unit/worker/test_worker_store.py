@@ -45,7 +45,7 @@ def test_a_copy_that_is_cut_off_leaves_nothing(model: Path, tmp_path: Path, leng
     with pytest.raises(store.StoreError) as caught:
         store.receive(stream, tmp_path / "device", store.content_key(model))
     assert caught.value.kind == "damaged"
-    assert not any((tmp_path / "device" / "artefacts").iterdir())
+    assert not any((tmp_path / "device" / "exported_models").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_copy_that_is_cut_off_leaves_nothing(model: Path, tmp_path: Path, leng
 def test_nothing_is_written_outside_of_the_folder(tmp_path: Path, stream: bytes):
     with pytest.raises(store.StoreError):
         store.receive(io.BytesIO(stream), tmp_path / "device", "0" * 64)
-    assert [path.name for path in tmp_path.rglob("*")] == ["device", "artefacts"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["device", "exported_models"]
 
 
 def test_the_key_knows_names_and_bytes(model: Path):

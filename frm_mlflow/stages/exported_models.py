@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from frm_mlflow.export.cache import ArtefactCache, CacheEntry
+from frm_mlflow.export.cache import CacheEntry, ExportCache
 
 
 def show(*, as_json: bool) -> int:
     """List the exports, most recently used first."""
-    entries = ArtefactCache().entries()
+    entries = ExportCache().entries()
     _print(entries, title=f"{len(entries)} exports, {decimal(sum(e.bytes for e in entries))}", as_json=as_json)
     return 0
 
@@ -24,7 +24,7 @@ def show(*, as_json: bool) -> int:
 def prune(*, older_than_days: float, as_json: bool) -> int:
     """Remove the exports not used for `older_than_days`, and list them."""
     age = timedelta(days=older_than_days)
-    removed = ArtefactCache().prune(older_than=age, now=datetime.now(timezone.utc))
+    removed = ExportCache().prune(older_than=age, now=datetime.now(timezone.utc))
     _print(removed, title=f"removed {len(removed)}, {decimal(sum(e.bytes for e in removed))}", as_json=as_json)
     return 0
 
