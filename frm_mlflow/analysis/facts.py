@@ -2,7 +2,7 @@
 
 Sources differ: for ResNet-50, torchvision publishes 80.9 % with its newer weights and AI Hub 76.1 % with the older
 ones. Neither number depends on the hardware, so an analysis uses one of them on every device
-(docs/adr/0145). The rule, for each model and input size:
+(docs/adr/0017). The rule, for each model and input size:
 
 1. Published accuracy takes precedence over measured accuracy, because it is based on more images. For a quantised
    network it is the reverse: only accuracy measured in that precision describes the network. Operations and

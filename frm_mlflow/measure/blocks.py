@@ -13,7 +13,7 @@ SETTLING_SECONDS = 0.02
 
 Of mobilenet_v3_small's 2 ms calls, the second after a turn took 62 % longer, the third 31 %, the fourth 7 %,
 and from the fifth on there was no effect (2-core Intel Xeon VM, 2026-11-26, with Python's collector run after
-the first; docs/adr/0106).
+the first; docs/adr/0009).
 """
 _SETTLED_BLOCK = 3
 """A block of at least this many runs can afford one untimed call, however long it takes."""

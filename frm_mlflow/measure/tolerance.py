@@ -34,7 +34,7 @@ TOLERANCES = {
 
 tf32 and fp16 have 10 bits of mantissa, bf16 has 7. The values are twice what the catalogue's most sensitive network,
 inception_v3, deviates when its arithmetic is emulated in that precision
-(`tests/models/test_precision_tolerances.py`, ADR 0156).
+(`tests/models/test_precision_tolerances.py`, ADR 0012).
 """
 UNKNOWN = Tolerance(0.9999, 0.01)
 

@@ -33,7 +33,7 @@ def render(report: AnalysisReport, directory: Path, *, png: bool = True) -> Rend
     `runs.json`.
 
     All figures are on one self-contained page, which works without network access. plotly.js is five
-    megabytes, and one page per analysis would contain it nine times (docs/adr/0083). In its folder, each
+    megabytes, and one page per analysis would contain it nine times (docs/adr/0021). In its folder, each
     figure is a PNG if Chrome is installed.
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Source of the page's benchmarks: the server's own store, through `tracking`'s cache of runs.
 
 The cache is updated instead of being read again, and all workers of a server share it. The
-first read of a database takes three statements instead of a search page by page (docs/adr/0032).
+first read of a database takes three statements instead of a search page by page (docs/adr/0014).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ refresh asks the server only for what may have changed:
 
 Steps 1 to 3 find every run that was added or removed. A run whose values were changed by other software
 without ending it again is found by step 4: immediately if there are at most `RECHECKED` runs, otherwise within
-(number of runs / `RECHECKED`) refreshes. `docs/adr/0031` discusses the trade-off.
+(number of runs / `RECHECKED`) refreshes. `docs/adr/0014` discusses the trade-off.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ended benchmarks read directly from a tracking database, in three statements (docs/adr/0032)."""
+"""Ended benchmarks read directly from a tracking database, in three statements (docs/adr/0014)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each contender sets a tag and then reads the tags of all. It has the lease if no other process has a live tag;
 otherwise it removes its own tag. If two set their tags at the same time, the one that reads later sees both, so
-they never both hold the lease (docs/adr/0150). The owner renews its tag every few seconds. An owner on this machine is
+they never both hold the lease (docs/adr/0015). The owner renews its tag every few seconds. An owner on this machine is
 alive as long as its process is; one on another machine is alive as long as its tag changes.
 """
 

@@ -168,7 +168,7 @@ def _window(selection: Selection, offset: int, *, size: int = 2) -> tuple[list[R
 
 
 def _token(offset: int) -> str:
-    """Return the page token for the runs starting at `offset` (docs/adr/0031)."""
+    """Return the page token for the runs starting at `offset` (docs/adr/0014)."""
     return str(SearchUtils.create_page_token(offset).decode()) if offset else ""
 
 

@@ -1,4 +1,4 @@
-"""Comparisons that MLflow's own UI offers under "Views" in the runs table of an experiment (docs/adr/0111)."""
+"""Comparisons that MLflow's own UI offers under "Views" in the runs table of an experiment (docs/adr/0008)."""
 
 from __future__ import annotations
 
