@@ -23,8 +23,9 @@ from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.errors import FrmError
-from frm_mlflow.export import ExportCache, export, runtimes
+from frm_mlflow.export import ExportCache, export
 from frm_mlflow.measure import benchmark
+from frm_mlflow.worker.runtimes import RUNTIMES
 
 LARGEST_CV = 0.03
 LEAST_SHARE = 0.5
@@ -102,7 +103,7 @@ def main() -> int:
     """Measure and print, and check the targets if requested."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="mobilenet_v3_small")
-    parser.add_argument("--runtimes", default=",".join(runtimes()))
+    parser.add_argument("--runtimes", default=",".join(RUNTIMES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from frm_mlflow.worker.runtimes import runtimes_of
+
 NAN = float("nan")
 
 MODELS: dict[str, str] = {
@@ -69,13 +71,8 @@ TRANSFERS: dict[tuple[str, str], tuple[float, float, float, float, float]] = {
 TRANSFER_OVERALL = (0.907, NAN, 0.582, NAN, 56)
 
 FRAMEWORKS: dict[str, tuple[tuple[str, ...], tuple[str, ...], float]] = {
-    "ONNX ↔ PyTorch": (
-        ("onnxruntime",),
-        ("torch", "torch_compile", "torch_export", "torchscript", "executorch"),
-        0.984,
-    ),
-    "ONNX ↔ TFLite": (("onnxruntime",), ("litert",), 0.900),
-    "PyTorch ↔ TFLite": (("torch", "torch_compile", "torch_export", "torchscript", "executorch"), ("litert",), 0.910),
+    f"{one} ↔ {other}": (runtimes_of(one), runtimes_of(other), rho)
+    for one, other, rho in (("ONNX", "PyTorch", 0.984), ("ONNX", "TFLite", 0.900), ("PyTorch", "TFLite", 0.910))
 }
 """Section 4.3: two groups of runtimes and the mean rho between them."""
 FRAMEWORKS_OVERALL = 0.947

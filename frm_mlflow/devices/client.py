@@ -22,6 +22,7 @@ import psutil
 from frm_mlflow.devices.replies import LONGEST_REPLY, ReplyError, checked, parsed
 from frm_mlflow.errors import DeviceSetupError, MissingExtraError, WorkerError
 from frm_mlflow.worker.parent import SIGNAL_CODE
+from frm_mlflow.worker.runtimes import extra_of
 
 _STDERR_LINES = 20
 _LONGEST_LINE = 16 * 2**10
@@ -31,8 +32,6 @@ _MOST_WAITING = 4
 _LONGEST_REASON = 10_000
 _POLL_SECONDS = 0.5
 _END_SECONDS = 5.0
-_EXTRAS = {"openvino": "openvino", "ai_edge_litert": "litert", "executorch": "executorch"}
-"""Package that a worker lacks → the extra that installs it; all others come with `bench`."""
 
 
 class Worker(Protocol):
@@ -166,7 +165,7 @@ class WorkerClient:
             self._kill()
             if self._launch.where:
                 raise DeviceSetupError(f"{self._launch.where} has no package '{package}': install it there.")
-            raise MissingExtraError(package, _EXTRAS.get(package, "bench"), f"The {self._name}")
+            raise MissingExtraError(package, extra_of(package), f"The {self._name}")
         raise self._failed(command, str(reply.get("error", "no reason given"))[:_LONGEST_REASON])
 
     def _refuse_to_run_out_of_memory(self, command: str) -> None:

@@ -13,19 +13,15 @@ from frm_mlflow.export import process
 from frm_mlflow.export.cache import CacheEntry, ExportCache
 from frm_mlflow.export.check import check_model
 from frm_mlflow.export.request import ExportRequest
-from frm_mlflow.export.support import RUNTIMES, RuntimeSupport, check, installed_version, precisions, runtimes
+from frm_mlflow.export.support import check, precisions
 
 __all__ = [
-    "RUNTIMES",
     "CacheEntry",
     "ExportCache",
-    "RuntimeSupport",
     "check",
     "check_model",
     "export",
-    "installed_version",
     "precisions",
-    "runtimes",
 ]
 
 

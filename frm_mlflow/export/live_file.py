@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from frm_mlflow.errors import ExportError
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Subject
+from frm_mlflow.export.support import exported_as
+from frm_mlflow.worker.runtimes import RUNTIMES
 from frm_mlflow.zoo.build import BuiltModel
 from frm_mlflow.zoo.call import Call
 
 FILE_NAME = "module.pkl"
-RUNTIMES = ("torch", "torch_compile")
+LIVE_RUNTIMES = tuple(name for name in RUNTIMES if exported_as(name) == "torch")
 
 
 def save(module: nn.Module, call: Call, path: Path) -> None:
@@ -50,8 +52,8 @@ def prepare(request: ExportRequest) -> Subject:
     """
     from frm_mlflow.export.pack import subject_of
 
-    if request.runtime not in RUNTIMES:
-        raise ExportError(f"a live module runs in {' or '.join(RUNTIMES)} only, not in {request.runtime}")
+    if request.runtime not in LIVE_RUNTIMES:
+        raise ExportError(f"a live module runs in {' or '.join(LIVE_RUNTIMES)} only, not in {request.runtime}")
     path = Path(str(request.model.path))
     content: dict[str, Any] = cloudpickle.loads(path.read_bytes())
     module = content["module"].eval()

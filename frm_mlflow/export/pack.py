@@ -15,7 +15,7 @@ from frm_mlflow.export.flat import Flat, described
 from frm_mlflow.export.reference import write_reference
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.export.subject import Converted, Subject, as_reference, tensor_dtype
-from frm_mlflow.export.support import support_of, versions
+from frm_mlflow.export.support import exported_as, runtime_named, versions
 from frm_mlflow.worker.manifest import ExportedModel, TensorSpec
 from frm_mlflow.zoo.build import BuiltModel, build
 from frm_mlflow.zoo.call import Call
@@ -40,8 +40,7 @@ def pack(request: ExportRequest, directory: Path) -> None:
     ExportError
         If the converter rejects it or removed part of it.
     """
-    support = support_of(request.runtime)
-    exporter = importlib.import_module(f"frm_mlflow.export.{support.exporter}")
+    exporter = importlib.import_module(f"frm_mlflow.export.{runtime_named(request.runtime).exporter}")
     if request.model.source == "onnx":
         if not hasattr(exporter, "pack_file"):
             raise ExportError(f"{request.runtime} takes no .onnx file; onnxruntime does")
@@ -126,7 +125,7 @@ def file_bytes(file: Path) -> int:
 def _describe(request: ExportRequest, subject: Subject, converted: Converted) -> ExportedModel:
     return ExportedModel(
         model=request.model.name,
-        runtime=support_of(request.runtime).exported_model or request.runtime,
+        runtime=exported_as(request.runtime),
         precision=converted.precision,
         file=converted.file.name,
         inputs=converted.inputs,

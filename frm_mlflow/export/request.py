@@ -12,7 +12,7 @@ from frm_mlflow.errors import ConfigError
 from frm_mlflow.export import process
 from frm_mlflow.export.cache import sha256
 from frm_mlflow.export.check import find_factory
-from frm_mlflow.export.support import support_of, versions
+from frm_mlflow.export.support import exported_as, versions
 from frm_mlflow.records import content_hash
 from frm_mlflow.zoo.inputs import specs_of
 
@@ -34,7 +34,7 @@ class ExportRequest:
     def key(self) -> str:
         """Return the hash of everything that goes into the export, including library versions and the user's files."""
         content = {
-            "request": asdict(self) | {"runtime": support_of(self.runtime).exported_model or self.runtime},
+            "request": asdict(self) | {"runtime": exported_as(self.runtime)},
             "files": self._files(),
             "versions": versions(self.runtime, self.model.source),
             "exporter": EXPORTER_VERSION,

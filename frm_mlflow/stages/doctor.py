@@ -15,10 +15,11 @@ from rich.table import Table
 from frm_mlflow import devices, redact
 from frm_mlflow.config import DeviceConfig, RuntimeConfig
 from frm_mlflow.errors import FrmError, install_command
-from frm_mlflow.export import RUNTIMES, installed_version, precisions
+from frm_mlflow.export import precisions
 from frm_mlflow.stages import preflight
 from frm_mlflow.tracking import server, spool
 from frm_mlflow.worker.energy import energy_meter
+from frm_mlflow.worker.runtimes import RUNTIMES, installed_version
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,7 @@ class Finding:
 
 _ASK_S = 20.0
 _AT_ONCE = 4
-_SAME_START = {"torch_export": "torch", "torchscript": "torch"}
-"""Runtimes that use another runtime's tiny network."""
 _PROCESSOR = devices.Device("cpu", "cpu", "cpu", "", "cpu")
-RUNTIME_PACKAGES = {
-    "torch": ("torch", "bench"),
-    "torch_compile": ("torch", "bench"),
-    "torch_export": ("torch", "bench"),
-    "torchscript": ("torch", "bench"),
-    "onnxruntime": ("onnxruntime", "bench"),
-    "tensorrt": ("tensorrt", "tensorrt"),
-    "openvino": ("openvino", "openvino"),
-    "litert": ("ai-edge-litert", "litert"),
-    "executorch": ("executorch", "executorch"),
-}
-"""Distribution that runs each runtime's exported models, and the extra that installs it."""
 
 
 def examine() -> dict[str, Any]:
@@ -102,11 +89,12 @@ def _runtimes(device: devices.Device) -> list[Finding]:
     """Run a tiny network of each installed runtime on the processor, and on the GPU if there is one."""
     targets = [_PROCESSOR] + ([device] if device.kind == "cuda" else [])
     pairs = [(name, on) for name in RUNTIMES for on in targets if precisions(name, compute_unit=on.compute_unit)]
-    installed = {name: installed_version(RUNTIME_PACKAGES[name][0]) for name in RUNTIMES}
-    asked = {(_SAME_START.get(name, name), on) for name, on in pairs if installed[name]}
+    installed = {name: installed_version(RUNTIMES[name].distribution) for name in RUNTIMES}
+    networks = {(name, on): (RUNTIMES[name].preflight or name, on) for name, on in pairs}
+    checks = {network for (name, _), network in networks.items() if installed[name]}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = dict(zip(asked, pool.map(lambda pair: _proof(*pair), asked), strict=True))
-    return [_runtime(name, on, installed[name], answers.get((_SAME_START.get(name, name), on))) for name, on in pairs]
+        proofs = dict(zip(checks, pool.map(lambda check: _proof(*check), checks), strict=True))
+    return [_runtime(name, on, installed[name], proofs.get(networks[name, on])) for name, on in pairs]
 
 
 def _proof(name: str, device: devices.Device) -> tuple[bool, str]:
@@ -119,7 +107,7 @@ def _proof(name: str, device: devices.Device) -> tuple[bool, str]:
 
 
 def _runtime(name: str, device: devices.Device, version: str, proof: tuple[bool, str] | None) -> Finding:
-    package, extra = RUNTIME_PACKAGES[name]
+    package, extra = RUNTIMES[name].distribution, RUNTIMES[name].extra
     subject = name if device is _PROCESSOR else f"{name} on {device.name}"
     if proof is None:
         return Finding(subject, False, f"'{package}' is not installed", f"pip install 'frm-mlflow[{extra}]'")

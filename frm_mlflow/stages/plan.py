@@ -16,6 +16,7 @@ from frm_mlflow import redact
 from frm_mlflow.config import BenchConfig, ModelConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.records import content_hash
+from frm_mlflow.worker.runtimes import DEFAULT
 from frm_mlflow.zoo.catalogue import CATALOGUE, PAPER_MODELS
 
 LIBRARIES = ("torchvision", "timm")
@@ -24,7 +25,7 @@ OF_THE_SWEEP = ("resume", "json", "dry_run", "analysis", "max_drift")
 SETS = {"paper": tuple(PAPER_MODELS), "catalogue": tuple(CATALOGUE)}
 """Names for sets of several models."""
 
-AUTO, DEFAULT_RUNTIME = "auto", "onnxruntime"
+AUTO = "auto"
 """`runtime=auto` depends on the device; on a CPU it means the default runtime."""
 
 Compose = Callable[[list[str]], DictConfig]
@@ -59,7 +60,7 @@ class BenchmarkPlan:
 
 
 def plan_benchmarks(
-    config: DictConfig, overrides: Sequence[str], compose: Compose, *, automatic: str = DEFAULT_RUNTIME
+    config: DictConfig, overrides: Sequence[str], compose: Compose, *, automatic: str = DEFAULT
 ) -> tuple[BenchmarkPlan, ...]:
     """Return the benchmarks in `config`, grouped by runtime and precision, baseline first.
 

@@ -11,11 +11,7 @@ from frm_mlflow.devices import Device, Host, LocalHost, Phone
 from frm_mlflow.devices.placement import Placed, check, worker_target
 from frm_mlflow.devices.resolve import CUDA
 from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError, MissingExtraError, TransportError, WorkerError
-from frm_mlflow.export import RUNTIMES
-from frm_mlflow.stages.plan import DEFAULT_RUNTIME
-
-ON_CUDA = (DEFAULT_RUNTIME, "torch")
-"""Runtimes that `runtime=auto` tries on a GPU, in this order."""
+from frm_mlflow.worker.runtimes import AUTO_ON_CUDA, DEFAULT, RUNTIMES
 
 _TIMEOUT_S = 120.0
 _proved_here: dict[str, Placed] = {}
@@ -97,9 +93,9 @@ def choose(host: Host, device: Device, settings: Callable[[str], RuntimeConfig],
         If no runtime works on the GPU, with the reason for each.
     """
     if device.kind != CUDA:
-        return Choice(DEFAULT_RUNTIME, f"it is the default on {device.kind}")
+        return Choice(DEFAULT, f"it is the default on {device.kind}")
     problems: list[str] = []
-    for name in ON_CUDA:
+    for name in AUTO_ON_CUDA:
         if precision not in RUNTIMES[name].cuda:
             problems.append(f"{name}: it has no {precision} kernels there")
             continue

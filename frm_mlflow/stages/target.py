@@ -14,12 +14,11 @@ from frm_mlflow.devices import catalogue
 from frm_mlflow.devices.catalogue import DeviceFacts
 from frm_mlflow.devices.resolve import known_devices
 from frm_mlflow.errors import DataError
-from frm_mlflow.export.support import RUNTIMES, precisions
+from frm_mlflow.export.support import precisions
 from frm_mlflow.near import did_you_mean
 from frm_mlflow.prediction import Target
+from frm_mlflow.worker.runtimes import RUNTIMES, VENDORS
 
-VENDOR_OF_RUNTIME = {"qnn": "Qualcomm", "precompiled_qnn": "Qualcomm", "tensorrt": "NVIDIA", "coreml": "Apple"}
-"""Runtimes that exist for one vendor's chips only, by prefix of their name."""
 FILLED = {"tier": "tier", "runtime": "target_runtime", "precision": "target_precision", "compute_unit": "compute_unit"}
 """Maps facts about a target to the settings that provide them."""
 
@@ -92,7 +91,7 @@ def _can_have(facts: DeviceFacts, device: str, runtime: str, unit: str) -> bool:
     other = catalogue.find(device)
     if other is not None and other.chip_maker == facts.chip_maker:
         return True
-    vendor = next((maker for start, maker in VENDOR_OF_RUNTIME.items() if runtime.startswith(start)), "")
+    vendor = next((maker for start, maker in VENDORS.items() if runtime.startswith(start)), "")
     return unit in ("cpu", "") and vendor in ("", facts.chip_maker)
 
 

@@ -19,30 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from .accelerator import cards, gpu_conditions, gpu_settings
+from .runtimes import distributions
 
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 """Chassis asset tag that Azure's hypervisor sets on every virtual machine."""
 LIBRARIES = (
-    "frm-mlflow",
-    "mlflow",
-    "numpy",
-    "scipy",
-    "torch",
-    "torchvision",
-    "timm",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "tensorrt",
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
-    "openvino",
-    "nncf",
-    "ai-edge-litert",
-    "litert-torch",
-    "executorch",
-    "torchao",
-    "zeus",
+    *("frm-mlflow", "mlflow", "numpy", "scipy", "torchvision", "timm"),
+    *distributions(),
+    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "zeus"),
 )
 """Distributions whose versions are recorded if they are installed."""
 QEMU_USER = "qemu-user"

@@ -24,6 +24,7 @@ from .energy import OpenMeter, energy_meter, measure_energy
 from .identity import agreement, numbered_arrays
 from .manifest import REFERENCE_NAME, ExportedModel
 from .memory import memory_meter, settle_memory
+from .runtimes import RUNTIMES
 from .sessions import open_session
 from .sessions.base import TF32, Session, SessionError, Target
 from .timing import Clock, run_block, warm_up
@@ -318,10 +319,11 @@ def _where(session: Session, target: Target, precision: str) -> Reply:
 
 def _refuse_setup(runtime: str, target: Target) -> None:
     """Raise if the wheels, the driver and the GPU are incompatible."""
-    package = "onnxruntime" if runtime in ("onnxruntime", "tensorrt") else "torch"
+    is_onnx = runtime in RUNTIMES and "onnxruntime" in RUNTIMES[runtime].packages
+    package = "onnxruntime" if is_onnx else "torch"
     usable = cards().usable
     of_card = usable[target.index] if target.index < len(usable) else None
-    problems = [both_wheels(), majors_problem()] if package == "onnxruntime" else []
+    problems = [both_wheels(), majors_problem()] if is_onnx else []
     if of_card is not None:
         problems += [card_problem(of_card, target.precision), driver_problem(package, of_card)]
     for problem in filter(None, problems):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
-from frm_mlflow.export import precisions, runtimes
+from frm_mlflow.export import precisions
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.measure.tolerance import TOLERANCES
 from frm_mlflow.worker.identity import agreement
 from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
+from frm_mlflow.worker.runtimes import RUNTIMES
 from frm_mlflow.worker.sessions import open_session
 from frm_mlflow.worker.sessions.base import Target
 from frm_mlflow.zoo.catalogue import CATALOGUE
@@ -19,7 +20,7 @@ from frm_mlflow.zoo.catalogue import CATALOGUE
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CALIBRATION_SAMPLES = 16
-CASES = [(r, p, m) for r in runtimes() if r != "torch_compile" for p in precisions(r) for m in CATALOGUE]
+CASES = [(r, p, m) for r in RUNTIMES if r != "torch_compile" for p in precisions(r) for m in CATALOGUE]
 
 
 @pytest.mark.parametrize(("runtime", "precision", "model"), CASES, ids=lambda value: value)

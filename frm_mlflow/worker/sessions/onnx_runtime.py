@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from onnxruntime.capi import build_and_package_info
 from ..accelerator import cuda_card
 from ..cuda_setup import TF32_OVERRIDE, cuda_problem, how_to_install, library_problem
 from ..manifest import ExportedModel
+from ..runtimes import installed_version
 from .base import Array, Placement, Session, SessionError, Target, as_float32, as_specified, tensors_in
 
 PROVIDERS = {
@@ -271,7 +272,7 @@ class TensorRtSession(OnnxRuntimeSession):
 
     def versions(self) -> dict[str, str]:
         """Return the versions, TensorRT's first because it is the runtime."""
-        return {"tensorrt": _version_of("tensorrt")} | super().versions()
+        return {"tensorrt": installed_version("tensorrt")} | super().versions()
 
 
 def _load_tensorrt() -> None:
@@ -283,23 +284,13 @@ def _load_tensorrt() -> None:
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
-def _version_of(distribution: str) -> str:
-    """Return the version of a package, or of its variant with a CUDA version suffix; "" if neither is installed."""
-    for name in (distribution, f"{distribution}-cu13", f"{distribution}-cu12"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
-
-
 def _engine_folder(directory: Path, target: Target) -> Path:
     """Return the engine folder of one exported model on one GPU in one precision.
 
     An engine depends on the GPU, TensorRT and ONNX Runtime, so each combination has its own folder.
     """
     card = cuda_card(target.index) or {}
-    facts = [directory.name, target.precision, card.get("name", ""), ort.__version__, _version_of("tensorrt")]
+    facts = [directory.name, target.precision, card.get("name", ""), ort.__version__, installed_version("tensorrt")]
     name = hashlib.sha256("|".join(facts).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frm-mlflow" / "tensorrt" / name
     folder.mkdir(parents=True, exist_ok=True)

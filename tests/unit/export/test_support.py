@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from frm_mlflow.errors import ConfigError, MissingExtraError
-from frm_mlflow.export import check, precisions, runtimes, support
-
-CONF = Path(__file__).parents[3] / "conf"
-
-
-def test_every_runtime_has_a_conf_file_and_every_conf_file_a_runtime():
-    assert {path.stem for path in (CONF / "runtime").glob("*.yaml")} == {*runtimes(), "auto"}
-
-
-def test_every_precision_is_a_conf_file_and_used():
-    used = {
-        name for runtime in runtimes() for unit in ("cpu", "gpu") for name in precisions(runtime, compute_unit=unit)
-    }
-    assert used == {path.stem for path in (CONF / "precision").glob("*.yaml")}
+from frm_mlflow.export import check, support
 
 
 def test_an_unknown_runtime_lists_the_known_ones():
