@@ -24,8 +24,8 @@ from torch import nn
 
 from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.gate import decide
+from frm_mlflow.gate.decision import decide
+from frm_mlflow.sweep.compose import composed
 
 LAYERS = 20
 SLOWER = 22

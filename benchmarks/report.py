@@ -86,7 +86,7 @@ def main() -> int:
     with TemporaryDirectory() as scratch:
         report = (arguments.keep or Path(scratch) / "report.html").absolute()
         start = time.perf_counter()
-        cli.run_runner(
+        cli.run_with_hydra(
             "report",
             [
                 f"tracking.uri={arguments.uri}",

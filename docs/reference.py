@@ -40,8 +40,8 @@ def pages() -> dict[str, str]:
 
 def commands() -> list[str]:
     """Return the commands that exist: those with a runner, and those without a configuration."""
-    with_runner = [name for name in cli.RUNNERS if importlib.util.find_spec(f"frm_mlflow.runners.{name}")]
-    return [*with_runner, *cli.COMMANDS]
+    with_runner = [name for name in cli.WITH_SETTINGS if importlib.util.find_spec(f"frm_mlflow.runners.{name}")]
+    return [*with_runner, *cli.WITH_OPTIONS]
 
 
 def config_files() -> list[Path]:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from frm_mlflow.integrations.autolog import autolog
-    from frm_mlflow.stages.attach import FrmResult
-    from frm_mlflow.stages.live import log_frm
+    from frm_mlflow.integrations.log_frm import log_frm
+    from frm_mlflow.sweep.beside import FrmResult
 
 __version__ = "0.1.0"
 __all__ = ["FrmResult", "__version__", "autolog", "log_frm"]
 
 _HOME = {
-    "FrmResult": "frm_mlflow.stages.attach",
+    "FrmResult": "frm_mlflow.sweep.beside",
     "autolog": "frm_mlflow.integrations.autolog",
-    "log_frm": "frm_mlflow.stages.live",
+    "log_frm": "frm_mlflow.integrations.log_frm",
 }
 """Public names that are imported on first use."""
 

@@ -1,18 +1,46 @@
-"""Predict latency and the frontier on an unmeasured device: `frm-mlflow predict`, `mlflow run . -e predict`."""
+"""`frm-mlflow predict`: latency, memory, FRM and the frontier on a device that was not measured."""
 
-import hydra
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
 from omegaconf import DictConfig
 
+from frm_mlflow.config import checked
+from frm_mlflow.prediction import EvaluationOptions, evaluate
+from frm_mlflow.progress import console, counting
 
-@hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="predict")
-def main(config: DictConfig) -> None:
-    """Predict for the target, or evaluate the predictors."""
-    from frm_mlflow.stages import predict
-    from frm_mlflow.stages.job import hydra_job
-
-    with hydra_job():
-        predict.predict(config)
+from ._prediction import Answer, Compute, QuestionConfig, answer_with, prediction_for
 
 
-if __name__ == "__main__":
-    main()
+@dataclass(frozen=True)
+class PredictConfig(QuestionConfig):
+    """The settings of `frm-mlflow predict` (`conf/predict.yaml`)."""
+
+    evaluate: bool = False
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+
+
+def predict(config: DictConfig) -> None:
+    """Predict latency, memory, FRM and frontier for a target, or score all predictors on held-out devices.
+
+    Raises
+    ------
+    DataError
+        If the history is not sufficient; the message lists what is missing.
+    """
+    settings = checked(PredictConfig, config, where="predict")
+    if settings.evaluate:
+        answer_with(settings, "evaluation", _evaluation(settings))
+    else:
+        answer_with(settings, "prediction", lambda frame, rng: prediction_for(settings, frame, rng))
+
+
+def _evaluation(settings: PredictConfig) -> Compute:
+    def compute(frame: pd.DataFrame, rng: np.random.Generator) -> Answer:
+        with counting("evaluating", out=console()) as progress:
+            return evaluate(frame, settings.options, settings.evaluation, rng, progress=progress)
+
+    return compute

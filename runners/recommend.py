@@ -1,18 +1,41 @@
-"""Recommend the model to ship within a latency budget: `frm-mlflow recommend`, `mlflow run . -e recommend`."""
+"""`frm-mlflow recommend`: the most accurate model that meets the limits on a device."""
 
-import hydra
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
 from omegaconf import DictConfig
 
+from frm_mlflow.config import checked
+from frm_mlflow.prediction import Constraints
+from frm_mlflow.prediction import recommend as best_within
 
-@hydra.main(version_base="1.3", config_path="pkg://frm_mlflow.conf", config_name="recommend")
-def main(config: DictConfig) -> None:
-    """Recommend a model for the target."""
-    from frm_mlflow.stages import predict
-    from frm_mlflow.stages.job import hydra_job
-
-    with hydra_job():
-        predict.recommend(config)
+from ._prediction import QuestionConfig, answer_with, prediction_for
 
 
-if __name__ == "__main__":
-    main()
+@dataclass(frozen=True)
+class RecommendConfig(QuestionConfig):
+    """The settings of `frm-mlflow recommend` (`conf/recommend.yaml`)."""
+
+    constraints: Constraints = field(default_factory=Constraints)
+    """Filled from the four keys below, which are shorter to type."""
+    max_latency_ms: float | None = None
+    min_top1: float | None = None
+    max_memory_mib: float | None = None
+    confidence: float = 0.9
+
+
+def recommend(config: DictConfig) -> None:
+    """Recommend the most accurate model that meets the limits on the target with the requested confidence.
+
+    Raises
+    ------
+    DataError
+        If the history is not sufficient; the message lists what is missing.
+    """
+    settings = checked(RecommendConfig, config, where="recommend")
+    answer_with(
+        settings,
+        "recommendation",
+        lambda frame, rng: best_within(prediction_for(settings, frame, rng), settings.constraints),
+    )

@@ -22,8 +22,8 @@ from mlflow.utils.import_hooks import register_post_import_hook
 
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.integrations.guard import FrmSettings, log_guarded
-from frm_mlflow.stages.attach import FrmResult
-from frm_mlflow.stages.live import say
+from frm_mlflow.integrations.log_frm import say
+from frm_mlflow.sweep.beside import FrmResult
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
 

@@ -59,9 +59,9 @@ class FrmEvaluator(ModelEvaluator):
         FrmError
             If the benchmark fails.
         """
-        from frm_mlflow.stages.attach import benchmark_beside
-        from frm_mlflow.stages.compose import zoo_model
-        from frm_mlflow.stages.live import settings
+        from frm_mlflow.integrations.log_frm import settings
+        from frm_mlflow.sweep.beside import benchmark_beside
+        from frm_mlflow.sweep.compose import zoo_model
         from frm_mlflow.tracking import attach, models, server
         from frm_mlflow.tracking.flavors import measurable
 

@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.stages.attach import FrmResult
-from frm_mlflow.stages.live import log_frm, say
+from frm_mlflow.integrations.log_frm import log_frm, say
+from frm_mlflow.sweep.beside import FrmResult
 from frm_mlflow.tracking.entry import short
 
 

@@ -8,8 +8,8 @@ import mlflow
 
 from frm_mlflow.errors import ConfigError, MissingExtraError
 from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.log_frm import say
 from frm_mlflow.integrations.watch import FirstCall
-from frm_mlflow.stages.live import say
 
 try:
     from transformers import TrainerCallback

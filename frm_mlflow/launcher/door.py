@@ -13,10 +13,11 @@ from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.launcher.job import Job, in_order, job_of
 from frm_mlflow.launcher.sweep import FleetSettings, FleetSweep
-from frm_mlflow.stages.bench import SHARED_SWEEP, composer, multirun_hash
-from frm_mlflow.stages.overrides import quoted
-from frm_mlflow.stages.progress import SweepProgress, console
-from frm_mlflow.stages.schedule import Past, read_past, schedule, show
+from frm_mlflow.overrides import quoted
+from frm_mlflow.progress import SweepProgress, console
+from frm_mlflow.sweep.job import composer
+from frm_mlflow.sweep.parent import SHARED_SWEEP, multirun_hash
+from frm_mlflow.sweep.schedule import Past, read_past, schedule, show
 from frm_mlflow.tracking import log, server
 
 
@@ -41,7 +42,7 @@ def launch(
     """
     sweep = SHARED_SWEEP.get()
     if sweep is None and not config.get("dry_run"):
-        raise ConfigError(f"hydra/launcher={name} runs the jobs of `frm-mlflow bench -m`; it knows no other command")
+        raise ConfigError(f"hydra/launcher={name} runs the jobs of `frm-mlflow bench -m`; it supports no other command")
     setup_globals()
     search_path = search_path_of(config)
     compose = composer(search_path)

@@ -10,8 +10,8 @@ from omegaconf import DictConfig, open_dict
 from frm_mlflow.devices.resolve import AUTO
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.records import content_hash
-from frm_mlflow.stages.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
-from frm_mlflow.stages.schedule import Past
+from frm_mlflow.sweep.plan import BenchmarkPlan, Compose, is_of_the_sweep, plan_benchmarks
+from frm_mlflow.sweep.schedule import Past
 
 LoadJob = Callable[[list[str]], DictConfig]
 """Composes the configuration of a job from its overrides."""

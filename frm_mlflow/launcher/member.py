@@ -22,10 +22,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from frm_mlflow.errors import FrmError
+from frm_mlflow.exits import sentence
 from frm_mlflow.launcher.request import Reply, Request
-from frm_mlflow.stages.bench import SHARED_SWEEP, bench, composer
-from frm_mlflow.stages.job import sentence
-from frm_mlflow.stages.sweep import OpenSweep
+from frm_mlflow.sweep.job import composer, run_job
+from frm_mlflow.sweep.parent import SHARED_SWEEP
+from frm_mlflow.sweep.run import OpenSweep
 from frm_mlflow.tracking import log, server
 
 _PR_SET_PDEATHSIG = 1
@@ -54,7 +55,7 @@ def _bench(request: Request, sweep: log.Sweep) -> None:
         config = composer(request.search_path)(request.overrides)
         token = SHARED_SWEEP.set(OpenSweep(sweep))
         try:
-            bench(config, overrides=request.overrides, search_path=request.search_path)
+            run_job(config, overrides=request.overrides, search_path=request.search_path)
         finally:
             SHARED_SWEEP.reset(token)
 

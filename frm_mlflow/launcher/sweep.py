@@ -11,8 +11,8 @@ from typing import Protocol
 from frm_mlflow import __version__, schema
 from frm_mlflow.launcher.job import Job
 from frm_mlflow.launcher.request import Reply, Request
-from frm_mlflow.stages.progress import SweepProgress
-from frm_mlflow.stages.sweep import OpenSweep
+from frm_mlflow.progress import SweepProgress
+from frm_mlflow.sweep.run import OpenSweep
 from frm_mlflow.tracking import log
 
 

@@ -16,7 +16,7 @@ from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.schema import DEVICE
 from frm_mlflow.server.choice import Choice
 from frm_mlflow.server.once import Once
-from frm_mlflow.stages.target import completed
+from frm_mlflow.target import completed
 
 _MOST_MEASURED = 200
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import mlflow
@@ -28,6 +29,9 @@ from frm_mlflow.folders import cache_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking import answers, rest
 from frm_mlflow.tracking.views import as_tags
+
+Client: TypeAlias = MlflowClient
+"""A connection to a tracking server."""
 
 QUIET_VARIABLE = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 """MLflow's own setting: without it, each run that ends costs one more request and two lines on stdout."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from frm_mlflow import cli
-from frm_mlflow.stages.compose import composed
+from frm_mlflow.sweep.compose import composed
 from tests.browser.fleet import log_fleet
 
 ELSEWHERE = {
@@ -53,10 +53,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_asked() -> None:
-    assert {*COMMANDS, *ELSEWHERE} == {*cli.RUNNERS, *cli.COMMANDS}
+    assert {*COMMANDS, *ELSEWHERE} == {*cli.WITH_SETTINGS, *cli.WITH_OPTIONS}
 
 
-@pytest.mark.parametrize("name", sorted(cli.RUNNERS))
+@pytest.mark.parametrize("name", sorted(cli.WITH_SETTINGS))
 def test_every_runner_has_the_setting(name: str) -> None:
     assert composed(name).json is False
 
@@ -72,7 +72,7 @@ def test_stdout_holds_json_alone(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
     monkeypatch.setenv("XDG_DATA_HOME", str(store / "data"))
     given = [each.format(folder=store, project=Path(__file__).resolve().parents[2]) for each in arguments]
-    if name in cli.RUNNERS:
+    if name in cli.WITH_SETTINGS:
         given.append("--json")
     assert cli.dispatch([name, *given]) == 0
     shown = capfd.readouterr()

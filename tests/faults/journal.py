@@ -30,7 +30,7 @@ def read(path: Path) -> Truth:
 
 def tap(path: Path) -> None:
     """Record in `path` every measurement that this process finishes, and every one that it writes to disk."""
-    from frm_mlflow.stages import sweep as stage
+    from frm_mlflow.sweep import run as stage
     from frm_mlflow.tracking import sweep as tracking
 
     stage.record_of = _noting(stage.record_of, path, MEASURED, lambda args, record: record)

@@ -11,8 +11,7 @@ import requests
 
 import frm_mlflow.cli
 import frm_mlflow.runners.bench
-import frm_mlflow.stages.bench
-import frm_mlflow.stages.resend
+import frm_mlflow.runners.resend
 import tests.faults.journal
 
 __all__ = ["frm_mlflow", "mlflow", "plotly", "psutil", "pyarrow", "requests", "tests"]

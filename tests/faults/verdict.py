@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from frm_mlflow import schema
-from frm_mlflow.stages.multirun import FOLDER_PREFIX
+from frm_mlflow.multirun import FOLDER_PREFIX
 from tests.faults import journal
 from tests.faults.process import jobs_of_the_fleet, stragglers
 from tests.faults.world import MODELS, Case

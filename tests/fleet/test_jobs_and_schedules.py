@@ -14,9 +14,9 @@ from frm_mlflow.launcher.fleet import BUSY, DEAD, FREE, OTHERS, state_of
 from frm_mlflow.launcher.job import Job, in_order, job_of
 from frm_mlflow.launcher.ray_cluster import QUEUED, RUNNING, Line, Node, units, who_has_what
 from frm_mlflow.launcher.slurm_fleet import SlurmSettings
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.multirun import refuse_side_by_side
-from frm_mlflow.stages.schedule import SAME_DEVICE, SAME_SETTINGS, Past, schedule
+from frm_mlflow.runners.bench import refuse_side_by_side
+from frm_mlflow.sweep.compose import composed
+from frm_mlflow.sweep.schedule import SAME_DEVICE, SAME_SETTINGS, Past, schedule
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 NODES = (

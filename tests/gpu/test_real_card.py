@@ -21,7 +21,7 @@ from frm_mlflow.devices import Device, Gpu, LocalHost
 from frm_mlflow.export import ExportCache, export, precisions
 from frm_mlflow.measure import benchmark
 from frm_mlflow.measure.participant import Participant
-from frm_mlflow.stages.preflight import prove
+from frm_mlflow.sweep.preflight import prove
 from frm_mlflow.worker.cuda_setup import AMPERE
 from frm_mlflow.zoo.catalogue import CATALOGUE, PAPER_MODELS
 

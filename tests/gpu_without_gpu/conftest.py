@@ -49,7 +49,7 @@ def environment(nvml_folder: Path, tmp_path: Path) -> dict[str, str]:
 
 FORKS = """
 import importlib, json, os, sys
-for name in ("frm_mlflow.devices", "frm_mlflow.stages.doctor", "frm_mlflow.worker.accelerator"):
+for name in ("frm_mlflow.devices", "frm_mlflow.runners.doctor", "frm_mlflow.worker.accelerator"):
     importlib.import_module(name)
 for line in sys.stdin:
     asked = json.loads(line)

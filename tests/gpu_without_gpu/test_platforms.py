@@ -15,7 +15,7 @@ import json, sys
 from frm_mlflow import devices
 from frm_mlflow.config import DeviceConfig
 from frm_mlflow.errors import FrmError
-from frm_mlflow.stages import doctor
+from frm_mlflow.runners import doctor
 known = devices.known_devices()
 by_name = {c.name: c for c in known} | {"auto": DeviceConfig("auto", None, "auto")}
 hardware = devices.probe()

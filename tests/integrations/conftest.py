@@ -14,7 +14,7 @@ from torch import nn
 
 from frm_mlflow import schema
 from frm_mlflow.measure import Identity, Measurement
-from frm_mlflow.stages.record import Measured
+from frm_mlflow.sweep.record import Measured
 from frm_mlflow.worker.manifest import ExportedModel
 from tests.integrations.logged import log_torch
 
@@ -143,7 +143,7 @@ def measured_as(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             baseline = ExportedModel(plan.baseline.name, "onnxruntime", "fp32", "m", (), (), facts={"gmacs": 0.5})
             return Measured(measurement(ratio, latency_ms=latency_ms), exported_model, baseline, now, now)
 
-        monkeypatch.setattr("frm_mlflow.stages.attach.measure", measure)
+        monkeypatch.setattr("frm_mlflow.sweep.beside.measure", measure)
         return asked
 
     return arrange

@@ -7,8 +7,8 @@ from mlflow.models import infer_signature
 from torch import nn
 
 from frm_mlflow.errors import ConfigError, FrmError, TrackingError
-from frm_mlflow.stages.attach import attach
-from frm_mlflow.stages.compose import composed
+from frm_mlflow.runners.attach import attach
+from frm_mlflow.sweep.compose import composed
 from tests.integrations.logged import EXAMPLE, log_onnx, log_torch
 
 

@@ -11,9 +11,9 @@ import pytest
 import frm_mlflow
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.stages.attach import attach
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
+from frm_mlflow.runners.attach import attach
+from frm_mlflow.runners.gate import GateFailedError, GateUndecidedError, gate
+from frm_mlflow.sweep.compose import composed
 from frm_mlflow.tracking import spool
 from tests.basic_auth import PASSWORD, Accounts, acting_as, log_in
 from tests.integrations.conftest import Net

@@ -9,9 +9,9 @@ import pytest
 
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError, WorkerError
-from frm_mlflow.stages.attach import attach
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.gate import GateFailedError, GateUndecidedError, gate
+from frm_mlflow.runners.attach import attach
+from frm_mlflow.runners.gate import GateFailedError, GateUndecidedError, gate
+from frm_mlflow.sweep.compose import composed
 
 REGRESSION = ("against=models:/NAME@champion", "max_regression=5%")
 
@@ -121,8 +121,8 @@ def test_a_prediction_decides_where_it_is_asked_for(name, monkeypatch, capsys):
     table = table.assign(latency_low_ms=table.latency_ms * 0.8, latency_high_ms=table.latency_ms * 1.2)
     table = table.assign(frm=0.5, frm_low=0.45, frm_high=0.55)
     prediction = SimpleNamespace(tables=lambda: {"models": table}, summary=lambda: ("learnt from 3 devices",))
-    monkeypatch.setattr("frm_mlflow.stages.gate_evidence.read_history", lambda *_, **__: SimpleNamespace(frame=None))
-    monkeypatch.setattr("frm_mlflow.stages.gate_evidence.predict", lambda *_: prediction)
+    monkeypatch.setattr("frm_mlflow.gate.evidence.read_history", lambda *_, **__: SimpleNamespace(frame=None))
+    monkeypatch.setattr("frm_mlflow.gate.evidence.predict", lambda *_: prediction)
     run_gate(name, "numbers=predicted", "max_latency_ms=2.5", "max_frm=0.6", "tag=false")
     said = capsys.readouterr().out
     assert "numbers: predicted" in said

@@ -17,9 +17,9 @@ from frm_mlflow.devices.local import open_local
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.export import process
 from frm_mlflow.export.request import ExportRequest
-from frm_mlflow.stages.attach import attach
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.gate import gate
+from frm_mlflow.runners.attach import attach
+from frm_mlflow.runners.gate import gate
+from frm_mlflow.sweep.compose import composed
 from tests.integrations import hostile
 
 DATA = pd.DataFrame(np.zeros((3, 8), np.float32), columns=[str(i) for i in range(8)])

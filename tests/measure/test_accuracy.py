@@ -19,9 +19,9 @@ from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.measure.accuracy import image_shape, measure_accuracy, score
 from frm_mlflow.measure.dataset import load
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.plan import plan_benchmarks
-from frm_mlflow.stages.sweep import Bench, measure
+from frm_mlflow.sweep.compose import composed
+from frm_mlflow.sweep.plan import plan_benchmarks
+from frm_mlflow.sweep.run import Bench, measure
 from frm_mlflow.worker.manifest import ExportedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -207,7 +207,7 @@ def test_images_are_refused_before_anything_is_timed(
     def timed(**_: object) -> None:
         raise _TimedError
 
-    monkeypatch.setattr("frm_mlflow.stages.sweep.benchmark", timed)
+    monkeypatch.setattr("frm_mlflow.sweep.run.benchmark", timed)
     np.savez(tmp_path / "bad.npz", images=np.zeros((3, 1, 8, 8), np.float32), labels=np.array([0, 1, 10]))
     bench = Bench.on(device, devices.LocalHost())
     words = ["model=target", "model.name=digits", f"model.target={Path(__file__).stem}:digits_network"]

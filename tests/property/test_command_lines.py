@@ -20,12 +20,11 @@ from hypothesis import strategies as st
 from frm_mlflow import cli
 from frm_mlflow.config import checked
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.stages.overrides import SETTINGS, groups, kinds, options_of, overrides_of
+from frm_mlflow.overrides import SETTINGS, groups, kinds, options_of, overrides_of
 
-DOORS = {command: f"frm_mlflow.stages.{command}:{command}" for command in SETTINGS} | {
-    command: f"frm_mlflow.stages.predict:{command}" for command in ("predict", "recommend", "plan")
-}
+DOORS = {command: f"frm_mlflow.runners.{command}:{command}" for command in SETTINGS}
 """The function to which each command passes its configuration."""
+COMMANDS = {*cli.WITH_SETTINGS, *cli.WITH_OPTIONS}
 HYDRAS = ("--help", "--cfg", "--cfg=job", "--package", "--resolve", "--version", "--info", "-c", "-p", "-x", "--", "-")
 VALUES = (
     *("null", "true", "false", "0", "-1", "1e309", "nan", "inf", "-inf", "1e3", "3,5", "5%", "0x10", "1_000", "١٢"),
@@ -179,7 +178,9 @@ def test_words_of_a_sweep_are_refused_or_understood(line: tuple[str, list[str]])
 
 
 @settings(max_examples=50, **CALM)
-@given(st.lists(st.text(max_size=12).filter(lambda word: word not in {*cli.RUNNERS, *cli.COMMANDS}), min_size=1))
+@given(
+    st.lists(st.text(max_size=12).filter(lambda word: word not in {*cli.WITH_SETTINGS, *cli.WITH_OPTIONS}), min_size=1)
+)
 def test_any_first_word_is_a_command_or_refused(typed: list[str]) -> None:
     ends_well(typed)
 

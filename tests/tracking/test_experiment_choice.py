@@ -7,8 +7,8 @@ from mlflow import MlflowClient
 
 from frm_mlflow.config import TrackingConfig
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.stages.history import experiments_of
 from frm_mlflow.tracking import server
+from frm_mlflow.tracking.history import experiments_of
 from frm_mlflow.tracking.server import experiment_name
 
 

@@ -16,8 +16,8 @@ from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ImportFileError
 from frm_mlflow.importers import Import, fetch, read
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.ingest import ingest
+from frm_mlflow.runners.ingest import ingest
+from frm_mlflow.sweep.compose import composed
 from frm_mlflow.tracking import query, server
 
 RUNTIMES = {"onnx": "onnxruntime", "tflite": "litert"}

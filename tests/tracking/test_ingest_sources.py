@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from frm_mlflow import schema
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import usable_rows
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.ingest import ingest
+from frm_mlflow.runners.ingest import ingest
+from frm_mlflow.sweep.compose import composed
 from frm_mlflow.tracking import query, server
 
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")

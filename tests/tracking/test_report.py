@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.report import report
+from frm_mlflow.runners.report import report
+from frm_mlflow.sweep.compose import composed
 from tests.browser.fleet import log_fleet
 from tests.faults.proxy import running_proxy
 

@@ -3,26 +3,26 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from frm_mlflow import cli, completion
+from frm_mlflow import cli
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.runners import completion
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.dispatch(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in (*cli.RUNNERS, *cli.COMMANDS))
+    assert all(f"  {name} " in shown for name in (*cli.WITH_SETTINGS, *cli.WITH_OPTIONS))
 
 
-def test_every_runner_of_the_list_is_a_file_and_the_other_way_round() -> None:
+def test_every_command_is_one_file() -> None:
     from importlib import resources
 
-    files = {
-        p.name.removesuffix(".py") for p in resources.files("frm_mlflow.runners").iterdir() if p.name.endswith(".py")
-    }
-    assert files - {"__init__"} == set(cli.RUNNERS)
+    files = {path.name for path in resources.files("frm_mlflow.runners").iterdir() if path.name[0] not in "_."}
+    assert files == {f"{name.replace('-', '_')}.py" for name in (*cli.WITH_SETTINGS, *cli.WITH_OPTIONS)}
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,54 @@ def test_output_substitutes_what_the_terminal_cannot_show(encoding: str) -> None
     assert shown.stdout.decode(encoding) == "? ??.onnx\n"
 
 
-def test_bash_completes_commands() -> None:
-    text = completion.script("bash", commands=("bench", "doctor", "report"))
-    typed = 'COMP_WORDS=(frm-mlflow be); COMP_CWORD=1; COMP_LINE="frm-mlflow be"'
-    probe = f'{text}\n{typed}; _frm_mlflow_complete; echo "${{COMPREPLY[@]}}"'
-    result = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["bench"]
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["be"], {"bench"}),
+        (["bench", "measure=q"], {"measure=quick"}),
+        (["bench", "device=cpu", "model=mnas"], {"model=mnasnet1_0"}),
+        (["cache", "pr"], {"prune"}),
+        (["doctor", "--js"], {"--json"}),
+    ],
+)
+def test_bash_completes(typed: list[str], expected: set[str]) -> None:
+    probe = f'''{completion.script("bash")}
+COMP_WORDS=(frm-mlflow {" ".join(typed)}); COMP_CWORD={len(typed)}
+_frm_mlflow_completion frm-mlflow "{typed[-1]}" ""; echo "${{COMPREPLY[@]}}"'''
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    result = subprocess.run(
+        ["bash", "-c", probe], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+
+    assert set(result.stdout.split()) == expected, result.stderr
 
 
-def test_another_shell_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="bash, zsh or fish"):
-        completion.script("csh", commands=())
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_names_the_program(shell: str) -> None:
+    assert "_FRM_MLFLOW_COMPLETE" in completion.script(shell)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["completion", "csh"], "'csh' is not one of 'bash', 'zsh', 'fish'"),
+        (["doctor", "--jsno"], "there is no option --jsno. Did you mean '--json'"),
+        (["device", "probe"], "Missing argument 'SETTINGS...'"),
+    ],
+)
+def test_wrong_option_ends_with_one_sentence(
+    words: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words, monkeypatch) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_help_imports_neither_mlflow_nor_pandas() -> None:
+    code = "import sys; from frm_mlflow import cli; cli.dispatch(['--help']); print(sorted(set(sys.modules) & HEAVY))"
+    code = code.replace("HEAVY", "{'torch', 'mlflow', 'pandas', 'hydra'}")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_importing_the_package_is_cheap() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from frm_mlflow import folders
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.stages.job import exit_code, is_explained, sentence
+from frm_mlflow.exits import exit_code, is_explained, sentence
 
 
 @pytest.fixture(autouse=True)

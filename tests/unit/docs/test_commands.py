@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from frm_mlflow import cli
-from frm_mlflow.stages.compose import composed
-from frm_mlflow.stages.overrides import overrides_of
+from frm_mlflow.overrides import overrides_of
+from frm_mlflow.sweep.compose import composed
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,8 +46,8 @@ def test_a_command_of_the_docs_is_accepted(page: str, line: str) -> None:
     _, name, *arguments = shlex.split(line, comments=True)
     if name == "--help":
         return
-    assert name in {*cli.RUNNERS, *cli.COMMANDS}, f"{page}: {line}"
-    if name not in cli.RUNNERS or "--config-dir" in arguments or re.search(r"\.\.\.|…|=NAME\b", line):
+    assert name in {*cli.WITH_SETTINGS, *cli.WITH_OPTIONS}, f"{page}: {line}"
+    if name not in cli.WITH_SETTINGS or "--config-dir" in arguments or re.search(r"\.\.\.|…|=NAME\b", line):
         return
     if any(each.startswith("hydra/launcher=") for each in arguments):
         return  # launcher settings and site-specific devices are composed by Hydra itself

@@ -38,11 +38,11 @@ def keys_of(node: object, prefix: str = "") -> set[str]:
 def test_every_command_has_its_help_in_the_reference(generator: dict[str, Any], commands_page: str) -> None:
     sections = dict(re.findall(r"^## frm-mlflow (\S+)\n+```text\n(.*?)```", commands_page, re.MULTILINE | re.DOTALL))
     assert set(sections) == set(generator["commands"]()), REMEDY
-    assert set(sections) == {*cli.RUNNERS, *cli.COMMANDS}, REMEDY
+    assert set(sections) == {*cli.WITH_SETTINGS, *cli.WITH_OPTIONS}, REMEDY
     assert all(len(text.splitlines()) > 2 for text in sections.values())
 
 
-@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("name", sorted(cli.WITH_OPTIONS))
 def test_the_help_of_a_command_without_configuration_is_the_current_one(
     generator: dict[str, Any], commands_page: str, name: str
 ) -> None:

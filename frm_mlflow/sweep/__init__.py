@@ -1,0 +1,1 @@
+"""A sweep from validated settings to logged results: plan, preflight, run, record, publish and resume."""
