@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from frm_mlflow import multirun, redact
 from frm_mlflow.config import TrackingConfig, checked
-from frm_mlflow.devices import Device, Host
+from frm_mlflow.devices import Device, Phone, WorkerHost
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.exits import exit_code, sentence
 from frm_mlflow.overrides import quoted
@@ -49,7 +49,7 @@ def bench(config: DictConfig) -> None:
     run_job(config, overrides=list(words.task), search_path=search_path, alone=_alone)
 
 
-def _alone(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
+def _alone(host: WorkerHost | Phone, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
     """Run a standalone sweep: show the plan before it, and the leaderboard and analyses after it."""
     settings = plans[0].settings
     server.limit_retries()

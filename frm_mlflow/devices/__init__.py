@@ -3,7 +3,7 @@
 from frm_mlflow.devices.adb_connection import phones
 from frm_mlflow.devices.environment import conditions, environment
 from frm_mlflow.devices.hardware import Gpu, Hardware, probe
-from frm_mlflow.devices.host import Host, LocalHost, opened
+from frm_mlflow.devices.host import Host, LocalHost, WorkerHost, opened, with_workers
 from frm_mlflow.devices.phone import Phone
 from frm_mlflow.devices.resolve import Device, known_devices, resolve
 
@@ -14,6 +14,7 @@ __all__ = [
     "Host",
     "LocalHost",
     "Phone",
+    "WorkerHost",
     "conditions",
     "environment",
     "known_devices",
@@ -21,4 +22,5 @@ __all__ = [
     "phones",
     "probe",
     "resolve",
+    "with_workers",
 ]

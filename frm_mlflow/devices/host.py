@@ -1,4 +1,4 @@
-"""Hosts on which workers run: this machine or another one, behind one small protocol."""
+"""Machines that have a device: this one or a remote one, with workers or, on a phone, without."""
 
 from __future__ import annotations
 
@@ -16,25 +16,16 @@ from frm_mlflow.devices.phone import Phone
 from frm_mlflow.devices.resolve import Device
 from frm_mlflow.devices.ssh import SshHost
 from frm_mlflow.devices.turn import Tell, local_name, turn_of
+from frm_mlflow.errors import ConfigError
 from frm_mlflow.worker.turns import take
 
 
 class Host(Protocol):
-    """A machine that can start workers and report its hardware."""
+    """A device's machine, which reports its hardware: a host of workers, or a phone."""
 
     @property
     def hardware(self) -> Hardware:
         """The hardware that the machine reports."""
-
-    def open_worker(
-        self,
-        name: str,
-        *,
-        threads: int,
-        affinity: Sequence[int] | None = None,
-        memory_limit_mib: float | None = None,
-    ) -> Worker:
-        """Start a worker, called `name` in error messages; file paths in requests to it are the controller's."""
 
     def conditions(self, device: Device) -> dict[str, float]:
         """Return what changes while the machine is running: load, clocks, temperatures, throttling."""
@@ -50,6 +41,20 @@ class Host(Protocol):
 
     def close(self) -> None:
         """Disconnect from the machine; nothing of this program runs there afterwards."""
+
+
+class WorkerHost(Host, Protocol):
+    """A machine that can also start workers."""
+
+    def open_worker(
+        self,
+        name: str,
+        *,
+        threads: int,
+        affinity: Sequence[int] | None = None,
+        memory_limit_mib: float | None = None,
+    ) -> Worker:
+        """Start a worker, called `name` in error messages; file paths in requests to it are the controller's."""
 
 
 class LocalHost:
@@ -91,8 +96,21 @@ class LocalHost:
         """Do nothing: each worker ends with its own `close`."""
 
 
+def with_workers(host: WorkerHost | Phone, purpose: str) -> WorkerHost:
+    """Return the host for a purpose that needs workers.
+
+    Raises
+    ------
+    ConfigError
+        If it is a phone; `purpose` is the setting that needs workers.
+    """
+    if isinstance(host, Phone):
+        raise ConfigError(f"{purpose} is not supported on phones: they run {host.tool} and no Python worker")
+    return host
+
+
 @contextmanager
-def opened(config: DeviceConfig) -> Iterator[Host]:
+def opened(config: DeviceConfig) -> Iterator[WorkerHost | Phone]:
     """Connect to the machine that `config` describes, and disconnect at the end.
 
     Raises

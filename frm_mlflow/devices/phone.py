@@ -12,7 +12,6 @@ from typing import Any
 from frm_mlflow.config import DeviceConfig
 from frm_mlflow.devices import android
 from frm_mlflow.devices.adb_connection import AdbConnection
-from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.environment import git_state
 from frm_mlflow.devices.hardware import Hardware
 from frm_mlflow.devices.resolve import Device
@@ -37,7 +36,7 @@ class Phone:
         self.tool = config.tool
         self._binary = Path(config.binary).expanduser()
         if not self._binary.is_file():
-            raise ConfigError(f"device.binary={config.binary} is no file.")
+            raise ConfigError(f"device.binary={config.binary} is not a file.")
         self._config = config
         self._folder = config.folder or DEFAULT_FOLDER
         self.connection = AdbConnection(config.serial)
@@ -53,23 +52,6 @@ class Phone:
         """Hold the phone exclusively, among the processes of the machine that it is plugged into."""
         serial = self.properties.get("ro.serialno") or self._config.serial or "phone"
         return turn_of(take, f"phone-{serial}", holder=holder, wait_s=wait_s, tell=tell)
-
-    def open_worker(
-        self,
-        name: str,
-        *,
-        threads: int,  # noqa: ARG002
-        affinity: Sequence[int] | None = None,  # noqa: ARG002
-        memory_limit_mib: float | None = None,  # noqa: ARG002
-    ) -> Worker:
-        """Raise an error: a phone has no Python.
-
-        Raises
-        ------
-        ConfigError
-            Always.
-        """
-        raise ConfigError(f"{name}: a phone runs {self.tool} one shot at a time, it has no worker (accuracy=published)")
 
     def install(self) -> str:
         """Return the path of the benchmark program on the phone; push it unless it is already there."""

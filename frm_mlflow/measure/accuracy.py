@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from frm_mlflow import schema
 from frm_mlflow.config import RuntimeConfig
-from frm_mlflow.devices import Device, Host
+from frm_mlflow.devices import Device, WorkerHost
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.dataset import LabelledImages
 from frm_mlflow.measure.participant import Participant
@@ -74,7 +74,13 @@ def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) ->
 
 
 def measure_accuracy(
-    exported_model: Path, data: LabelledImages, *, host: Host, device: Device, runtime: RuntimeConfig, timeout_s: float
+    exported_model: Path,
+    data: LabelledImages,
+    *,
+    host: WorkerHost,
+    device: Device,
+    runtime: RuntimeConfig,
+    timeout_s: float,
 ) -> Accuracy:
     """Run every image of `data` through `exported_model` in a separate worker on `host` and return the accuracy.
 

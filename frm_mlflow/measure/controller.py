@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
-from frm_mlflow.devices import Device, Host, LocalHost
+from frm_mlflow.devices import Device, LocalHost, WorkerHost
 from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.resolve import CUDA
 from frm_mlflow.measure.estimate import Interval
@@ -53,7 +53,7 @@ def benchmark(
     config: MeasureConfig,
     rng: np.random.Generator,
     precision: str = "",
-    host: Host | None = None,
+    host: WorkerHost | None = None,
     open_worker: OpenWorker | None = None,
     clock: Clock = time.perf_counter_ns,
     on_progress: Progress | None = None,
@@ -97,7 +97,7 @@ def benchmark(
 class _Setting:
     """Settings that are the same for every launch."""
 
-    host: Host
+    host: WorkerHost
     device: Device
     runtime: RuntimeConfig
     threads: int
@@ -282,7 +282,7 @@ def _progress(pair: list[Participant], rule: StoppingRule) -> str:
     return f"{done}, {name} {rule.interval.value * scale:.4g}{unit} ± {rule.half_width:.1%}{planned}"
 
 
-def _opener(host: Host, runtime: RuntimeConfig, threads: int) -> OpenWorker:
+def _opener(host: WorkerHost, runtime: RuntimeConfig, threads: int) -> OpenWorker:
     affinity = runtime.options.get("affinity")
     limit = runtime.options.get("memory_limit_mib")
     return lambda role: host.open_worker(f"{role}'s worker", threads=threads, affinity=affinity, memory_limit_mib=limit)

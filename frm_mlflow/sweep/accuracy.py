@@ -8,7 +8,7 @@ from pathlib import Path
 
 from frm_mlflow import schema
 from frm_mlflow.config import FILE_SOURCES, ModelConfig
-from frm_mlflow.devices import Device, Host
+from frm_mlflow.devices import Device, WorkerHost
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.measure.accuracy import Accuracy, image_shape, measure_accuracy
 from frm_mlflow.measure.dataset import LabelledImages, load
@@ -65,7 +65,7 @@ def measured(
     exported_model: Path,
     data: LabelledImages,
     *,
-    host: Host,
+    host: WorkerHost,
     device: Device,
     in_fp32: Callable[[], Path],
 ) -> MeasuredAccuracy:

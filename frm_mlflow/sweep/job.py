@@ -11,8 +11,7 @@ from omegaconf import DictConfig
 
 from frm_mlflow import devices, export
 from frm_mlflow.config import ModelConfig, RuntimeConfig, checked
-from frm_mlflow.devices import Device, Host, Phone
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.devices import Device, Phone, WorkerHost, with_workers
 from frm_mlflow.progress import console
 from frm_mlflow.sweep.parent import SHARED_SWEEP
 from frm_mlflow.sweep.plan import AUTO, BenchmarkPlan, Compose, key_of, plan_benchmarks
@@ -20,7 +19,7 @@ from frm_mlflow.sweep.preflight import choose, refuse_what_cannot_run
 from frm_mlflow.sweep.run import Bench, run_all
 from frm_mlflow.zoo.recipe import check_name
 
-RunSweep = Callable[[Host, Device, Sequence[BenchmarkPlan]], None]
+RunSweep = Callable[[WorkerHost | Phone, Device, Sequence[BenchmarkPlan]], None]
 """Runs the plans as a sweep with a parent run of its own."""
 
 
@@ -57,7 +56,7 @@ def run_job(
         for note in device.notes:
             console().print(note, markup=False, highlight=False, soft_wrap=True)
         if device.kind == "cuda" and AUTO in (config.runtimes or [config.runtime.name]):
-            plans = _with_runtime_of(device, host, config, overrides, compose)
+            plans = _with_runtime_of(device, with_workers(host, "runtime=auto"), config, overrides, compose)
         check_plans(host, device, plans)
         shared = SHARED_SWEEP.get()
         if shared is not None:
@@ -79,7 +78,7 @@ def find_user_code(models: Iterable[ModelConfig]) -> None:
 
 
 def _with_runtime_of(
-    device: Device, host: Host, config: DictConfig, overrides: Sequence[str], compose: Compose
+    device: Device, host: WorkerHost, config: DictConfig, overrides: Sequence[str], compose: Compose
 ) -> tuple[BenchmarkPlan, ...]:
     """Return the plans with `runtime=auto` resolved for this GPU, and print the chosen runtime and the reason."""
     kept = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
@@ -93,11 +92,11 @@ def _with_runtime_of(
     return plan_benchmarks(config, overrides, compose, automatic=choice.runtime)
 
 
-def check_plans(host: Host, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
+def check_plans(host: WorkerHost | Phone, device: Device, plans: Sequence[BenchmarkPlan]) -> None:
     """Raise `ConfigError` for settings, models and runtimes that cannot run on the device, before any export."""
     settings = plans[0].settings
-    if isinstance(host, Phone) and settings.accuracy.mode == "measured":
-        raise ConfigError("accuracy=measured needs a worker, and a phone has none: choose accuracy=published")
+    if settings.accuracy.mode == "measured":
+        with_workers(host, "accuracy=measured")
     for plan in plans:
         chosen = plan.settings
         export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)

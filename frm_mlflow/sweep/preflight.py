@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from frm_mlflow.config import PrecisionConfig, RuntimeConfig
-from frm_mlflow.devices import Device, Host, LocalHost, Phone
+from frm_mlflow.devices import Device, LocalHost, Phone, WorkerHost
 from frm_mlflow.devices.placement import Placed, check, worker_target
 from frm_mlflow.devices.resolve import CUDA
 from frm_mlflow.errors import ConfigError, DeviceMismatchError, FrmError, MissingExtraError, TransportError, WorkerError
@@ -28,7 +28,9 @@ class Choice:
     reason: str
 
 
-def refuse_what_cannot_run(host: Host, device: Device, pairs: Sequence[tuple[RuntimeConfig, PrecisionConfig]]) -> None:
+def refuse_what_cannot_run(
+    host: WorkerHost | Phone, device: Device, pairs: Sequence[tuple[RuntimeConfig, PrecisionConfig]]
+) -> None:
     """Raise for the runtimes and precisions that cannot run on the device, before anything is exported.
 
     Raises
@@ -54,7 +56,7 @@ def refuse_what_cannot_run(host: Host, device: Device, pairs: Sequence[tuple[Run
         raise ConfigError("\n".join(_sentence(device, *problem) for problem in problems))
 
 
-def prove(host: Host, device: Device, runtime: RuntimeConfig, precision: str) -> Placed:
+def prove(host: WorkerHost, device: Device, runtime: RuntimeConfig, precision: str) -> Placed:
     """Run a tiny network of `runtime` in `precision` on the device and return where it ran.
 
     Raises
@@ -79,7 +81,9 @@ def prove(host: Host, device: Device, runtime: RuntimeConfig, precision: str) ->
     return placed
 
 
-def choose(host: Host, device: Device, settings: Callable[[str], RuntimeConfig], precision: str = "fp32") -> Choice:
+def choose(
+    host: WorkerHost, device: Device, settings: Callable[[str], RuntimeConfig], precision: str = "fp32"
+) -> Choice:
     """Return the runtime for `runtime=auto`: on a GPU the first one that works there, else ONNX Runtime.
 
     Parameters

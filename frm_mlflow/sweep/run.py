@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from frm_mlflow import redact, schema
 from frm_mlflow.config import FILE_SOURCES, ModelConfig, PrecisionConfig
-from frm_mlflow.devices import Device, Host, LocalHost, Phone
+from frm_mlflow.devices import Device, LocalHost, Phone, WorkerHost, with_workers
 from frm_mlflow.errors import FrmError
 from frm_mlflow.export import export
 from frm_mlflow.export.cache import ExportCache
@@ -68,11 +68,11 @@ class Bench:
     cache: ExportCache
     own_cache: ExportCache | None = None
     """Cache for the user's own files, if they are measured once and not kept."""
-    host: Host = field(default_factory=LocalHost)
+    host: WorkerHost | Phone = field(default_factory=LocalHost)
     """The machine that the workers run on."""
 
     @classmethod
-    def on(cls, device: Device, host: Host) -> Bench:
+    def on(cls, device: Device, host: WorkerHost | Phone) -> Bench:
         """Return the bench on `device`, as recognised on `host`."""
         return cls(device, host.environment(device), ExportCache(), host=host)
 
@@ -193,7 +193,12 @@ def measure(plan: BenchmarkPlan, bench: Bench, update: Update, *, with_baseline:
         update("measuring accuracy")
         in_fp32 = partial(exported, settings.model, PrecisionConfig(REFERENCE_PRECISION))
         accuracy = measured_accuracy(
-            plan, exported_model, images, host=bench.host, device=bench.device, in_fp32=in_fp32
+            plan,
+            exported_model,
+            images,
+            host=with_workers(bench.host, "accuracy=measured"),
+            device=bench.device,
+            in_fp32=in_fp32,
         )
     return Measured(
         measurement,

@@ -308,14 +308,14 @@ def test_a_phone_that_is_hot_is_flagged(phone: FakePhone, config, networks):
 def test_settings_that_do_not_go_together_are_refused(phone: FakePhone, config, networks, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"needs device\.binary"):
         Phone(config(binary=None))
-    with pytest.raises(ConfigError, match="is no file"):
+    with pytest.raises(ConfigError, match="is not a file"):
         Phone(config(binary=str(tmp_path / "nothing")))
     with pytest.raises(ConfigError, match="so choose runtime=litert"):
         shoot(config(), networks, "onnxruntime")
     with pytest.raises(ConfigError, match="go together"):
         config(transport="local")
-    with devices.opened(config()) as host, pytest.raises(ConfigError, match="one shot at a time"):
-        host.open_worker("accuracy", threads=1)
+    with devices.opened(config()) as host, pytest.raises(ConfigError, match="not supported on phones"):
+        devices.with_workers(host, "accuracy=measured")
 
 
 def test_a_model_of_several_files_is_refused(phone: FakePhone, config, tmp_path: Path):
