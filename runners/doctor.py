@@ -38,6 +38,7 @@ class Finding:
 
 _ASK_S = 20.0
 _AT_ONCE = 4
+_PROCESSOR = devices.Device("cpu", "cpu", "cpu", "", "cpu")
 
 
 @click.command("doctor")
