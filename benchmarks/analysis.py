@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from results import add_option, recorded
 
 from frm_mlflow.analysis.controls import PREDICTORS
 from frm_mlflow.analysis.frontiers import PARETO
@@ -193,6 +194,7 @@ def main() -> int:
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples of the side by side part")
     parser.add_argument("--naive-only", action="store_true", help="only the side by side part")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    add_option(parser)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.one)))
@@ -230,4 +232,4 @@ def _plot(sizes: pd.DataFrame, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArguments
 
 import frm_mlflow
+from benchmarks.results import add_option, recorded
 from frm_mlflow.integrations import autolog
 
 LIMIT = 0.01
@@ -182,6 +183,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--epochs", type=int, default=3)
+    add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     missed = False
@@ -198,4 +200,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -33,6 +33,7 @@ import psutil
 
 from benchmarks.mlflow_server import running_server
 from benchmarks.ray_nodes import Fleet, processes_of, running_fleet
+from benchmarks.results import add_option, recorded
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATED = Path(__file__).resolve().parent / "simulated_member"
@@ -240,6 +241,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="how long a job takes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 where devices are busy less than 90 %%")
+    add_option(parser)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no node keeps running
     with tempfile.TemporaryDirectory(prefix="frm-fleet-") as scratch:
@@ -251,4 +253,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

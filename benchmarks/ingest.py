@@ -20,6 +20,7 @@ import mlflow
 import numpy as np
 from mlflow import MlflowClient
 from mlflow_server import running_server
+from results import add_option, recorded
 from seeding import synthetic_records
 
 from frm_mlflow.records import BenchmarkRecord
@@ -84,6 +85,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="server processes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless ours is three times as fast")
+    add_option(parser)
     arguments = parser.parse_args()
     records = list(synthetic_records(arguments.blocks * arguments.records, rng=np.random.default_rng(0)))
     seconds = {OURS: 0.0, FLUENT: 0.0}
@@ -103,4 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -19,6 +19,7 @@ import sys
 import numpy as np
 from torch import Tensor, nn
 
+from benchmarks.results import add_option, recorded
 from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
@@ -106,6 +107,7 @@ def main() -> int:
     parser.add_argument("--runtimes", default=",".join(RUNTIMES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--check", action="store_true")
+    add_option(parser)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     cache, names, missed = ExportCache(), options.runtimes.split(","), []
@@ -125,4 +127,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import optimum_peer
+from benchmarks.results import add_option, recorded
 from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
@@ -145,6 +146,7 @@ def main() -> int:
     parser.add_argument("--bare-seconds", type=float, default=1.0)
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--check", action="store_true")
+    add_option(parser)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -169,4 +171,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

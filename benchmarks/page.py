@@ -27,6 +27,7 @@ import numpy as np
 from chromium import running_browser
 from mlflow_server import running_server
 from playwright.sync_api import Browser, Page
+from results import add_option, recorded
 from seeding import PRECISIONS, RUNTIMES, seed
 
 from frm_mlflow.schema import TIERS
@@ -148,6 +149,7 @@ def main() -> int:
     parser.add_argument("--for-s", type=float, default=70.0, help="change filters for so long")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless both promises are kept")
+    add_option(parser)
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch, running_browser() as browser:
         timings = measure(arguments.runs, Path(scratch), browser, for_s=arguments.for_s)
@@ -171,4 +173,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

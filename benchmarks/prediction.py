@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+from results import add_option, recorded
 from scipy.stats import spearmanr
 
 from frm_mlflow.analysis.pareto import frontier
@@ -199,6 +200,7 @@ def main() -> int:
     parser.add_argument("--gpu", type=Path, help="a benchmark table of timm, for the GPU-only question")
     parser.add_argument("--figures", type=Path, help="folder for the figures, as PNG")
     parser.add_argument("--speed", action="store_true", help="only the speed")
+    add_option(parser)
     arguments = parser.parse_args()
     checks = list(speed_checks())
     if not arguments.speed:
@@ -222,4 +224,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -23,6 +23,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow_server import running_server
+from results import add_option, recorded
 from seeding import seed
 
 from frm_mlflow.tracking import server
@@ -107,6 +108,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=4, help="server processes; 4 is MLflow's own default")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every promise is kept")
+    add_option(parser)
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
         result = compare(arguments.runs, arguments.new_runs, Path(scratch), workers=arguments.workers)
@@ -123,4 +125,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import optimum_peer
+from benchmarks.results import add_option, recorded
 from frm_mlflow import schema
 from frm_mlflow.config import MeasureConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.devices import Device
@@ -193,6 +194,7 @@ def main() -> int:
     parser.add_argument("--conditions", default=",".join(CONDITIONS))
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, help="keep every repeat as JSON; those that are there are not made again")
+    add_option(parser)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
@@ -219,4 +221,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

@@ -1,6 +1,6 @@
 """Simulate how often intervals, flags and tests do what they claim. The truth is known and no device is needed.
 
-    python -m benchmarks.simulations            # prints the tables of docs/explanation/uncertainty.md
+    python -m benchmarks.simulations            # prints the tables of docs/results.md
     python -m benchmarks.simulations --check    # also exits with 1 if a claim does not hold
     python -m benchmarks.simulations --repeats 500
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from benchmarks.results import add_option, recorded
 from frm_mlflow.analysis.bootstrap import ANY_NUMBER, SHARE, ClusterMeans, Interval, pair_mean_interval
 from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range
 from frm_mlflow.analysis.significance import mann_whitney, signed_ranks
@@ -355,11 +356,12 @@ def _row(name: str, shares: Sequence[float]) -> str:
     return f"| {name} | " + " | ".join(f"{share:.3f}" for share in shares) + " |"
 
 
-def main() -> None:
+def main() -> int:
     """Print every table; with `--check`, exit with 1 if a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--repeats", type=int, default=4000)
+    add_option(parser)
     asked = parser.parse_args()
     benchmarks, missed = benchmark_table(asked.repeats)
     chips, also_missed = chip_table(asked.repeats)
@@ -387,8 +389,8 @@ def main() -> None:
         print(f"\n### {heading}", *lines, sep="\n")
     missed += also_missed
     print("\nmissed: " + ("; ".join(missed) or "none"))
-    sys.exit(bool(asked.check and missed))
+    return int(bool(asked.check and missed))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(recorded(main, __file__, markdown=True))

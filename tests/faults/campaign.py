@@ -2,7 +2,7 @@
 
 Each fault hits a real sweep (real server, real inference) at a random moment drawn with its seed. Then the sweep is
 recovered as documented, and the contents of the server and the disk are checked. Results accumulate in a
-file, so an interrupted campaign can be continued; `--write` puts the table into docs/reliability.md.
+file, so an interrupted campaign can be continued; `--write` puts the table into docs/results.md.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     if all(table.is_good(result) for result in results):
         shutil.rmtree(folder, ignore_errors=True)
     if options.write:
-        table.write(ROOT / "docs" / "reliability.md", results, seed=options.seed)
+        table.write(ROOT / "docs" / "results.md", results, seed=options.seed)
     print(table.markdown(results))
     print(table.summary(results))
     return 0 if all(table.is_good(result) for result in results) else 1
@@ -114,7 +114,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--case", action="append", help="only this case (may be repeated)")
     parser.add_argument("--results", default=str(ROOT / "build" / "faults.json"), help="where results accumulate")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after so long; the same command goes on")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/results.md")
     return parser.parse_args(arguments)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import platform
-import re
 import statistics
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import machine, write_section
 from tests.faults.cases import FAULTS
 
 Result = dict[str, Any]
-START, END = "<!-- campaign: start -->", "<!-- campaign: end -->"
 
 
 def is_good(result: Result) -> bool:
@@ -64,15 +61,6 @@ def summary(results: Sequence[Result]) -> str:
 
 def write(page: Path, results: Sequence[Result], *, seed: int) -> None:
     """Put the table between the page's markers."""
-    when = f"{datetime.now(timezone.utc):%Y-%m-%d}"
-    body = f"{START}\n{summary(results)} ({when}, seed {seed}, {_machine()}).\n\n{markdown(results)}\n{END}"
-    text = page.read_text(encoding="utf-8")
-    page.write_text(re.sub(f"{START}.*{END}", lambda _: body, text, flags=re.DOTALL), encoding="utf-8")
-
-
-def _machine() -> str:
-    import os
-
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return f"{os.cpu_count()} processors, {names[0] if names else platform.processor()}"
+    write_section(
+        page, "tests/faults/campaign.py", f"{summary(results)} ({machine()}, seed {seed}).\n\n{markdown(results)}"
+    )

@@ -1,4 +1,4 @@
-"""The importers' fuzzer: `python -m tests.fuzz.importers --inputs 12000` prints a row for docs/reliability.md.
+"""The importers' fuzzer: `python -m tests.fuzz.importers --inputs 12000` prints a row for docs/results.md.
 
 Each input is a sample with seeded mutations, read in a child process. An input that crashes, hangs or takes
 too much memory ends only that child and is counted, and the next child continues after it. `--seed N`
@@ -44,7 +44,7 @@ class Tally:
         return sum(self.kinds.values())
 
     def row(self, what: str) -> str:
-        """Return the row of the table in docs/reliability.md."""
+        """Return the row of the table in docs/results.md."""
         counts = (self.inputs, self.kinds["uncaught"], self.kinds["crash"], self.kinds["costly"], self.kinds["absurd"])
         return f"| {what} | " + " | ".join(f"{count:,}" for count in counts) + " |"
 

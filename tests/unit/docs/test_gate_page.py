@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_module
 
 from frm_mlflow.config import GateConfig, checked
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "gate.md").read_text()
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "gate.md").read_text()
 (WORKFLOW,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 STEPS = yaml.safe_load(WORKFLOW)["jobs"]["gate"]["steps"]
 SETTINGS = [row.split("`")[1] for row in PAGE.splitlines() if row.startswith("| ") and "`" in row]
