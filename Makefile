@@ -21,7 +21,7 @@ endif
 DEMO_MODELS := mobilenet_v3_small,squeezenet1_1,mobilenet_v2,resnet18,levit_128s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo ui test test-gpu test-all check lint audit format lock wheel release clean
+.PHONY: help setup setup-dev demo ui test test-gpu test-all check lint docs audit format lock wheel release clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,9 +78,12 @@ lint: setup-dev
 	$(BIN)/bandit --quiet --recursive --severity-level medium frm_mlflow runners conf
 	$(BIN)/vermin --quiet --no-tips --target=3.10- --violations frm_mlflow runners conf hydra_plugins
 
+docs: setup-dev ## preview the documentation at http://127.0.0.1:8000
+	$(BIN)/mkdocs serve --strict
+
 audit: $(BIN)/uv ## look for known vulnerabilities of the pinned dependencies; needs osv.dev, so CI does not run it
 	@$(BIN)/uv tool run --quiet pip-audit --strict --vulnerability-service osv --no-deps --disable-pip -r constraints.txt \
-	  || { echo "make audit: a vulnerability, or nobody to ask: osv.dev must be reachable. Nothing is proved where it is not." >&2; exit 1; }
+	  || { echo "make audit: pip-audit reported a vulnerability, or osv.dev could not be reached (then nothing was checked)." >&2; exit 1; }
 
 format: setup-dev ## let ruff write the layout
 	$(BIN)/ruff check --fix .

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from mlflow import MlflowClient
+from results import add_option, recorded
 from torch import nn
 
 from frm_mlflow.analysis.gate import Verdict
@@ -84,6 +85,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--busy", type=int, nargs="*", default=[0, 2], help="burner processes of each round")
+    add_option(parser)
     options = parser.parse_args()
     missed = []
     with tempfile.TemporaryDirectory() as folder:
@@ -101,4 +103,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

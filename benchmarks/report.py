@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 
 from chromium import running_browser
 from playwright.sync_api import Browser
+from results import add_option, recorded
 
 from frm_mlflow import cli
 
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep the report here")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--check", action="store_true", help="exit with 1 unless every promise is kept")
+    add_option(parser)
     arguments = parser.parse_args()
     with TemporaryDirectory() as scratch:
         report = (arguments.keep or Path(scratch) / "report.html").absolute()
@@ -118,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(recorded(main, __file__))

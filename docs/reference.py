@@ -1,7 +1,7 @@
-"""Write docs/reference/*.md from the code: `python docs/reference.py`.
+"""The pages under `reference/`, built from the code whenever the site is built (`make docs`); none is committed.
 
-Commands are asked for their own `--help`, configuration is `conf/` as it is shipped, metrics and
-tags are `frm_mlflow/schema.py`. `tests/unit/docs` fails where one is missing.
+`commands.md` contains each command's `--help`, `configuration.md` the files of `conf/` as they are shipped,
+and `metrics-and-tags.md` the keys in `frm_mlflow/schema.py`. mkdocs calls `on_files`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,33 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from frm_mlflow import cli, schema
 
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
-OUTPUT = ROOT / "docs" / "reference"
-GENERATED = "<!-- Written by `python docs/reference.py` from the code; change that instead. -->\n\n"
 
 
-def main() -> None:
-    """Write all pages."""
-    OUTPUT.mkdir(exist_ok=True)
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the reference pages to the site."""
+    from mkdocs.structure.files import File
+
     for name, text in pages().items():
-        (OUTPUT / name).write_text(text, encoding="utf-8")
+        files.append(File.generated(config, f"reference/{name}", content=text))
+    return files
 
 
 def pages() -> dict[str, str]:
     """Return every reference page by file name."""
     return {
-        "commands.md": GENERATED + "\n".join(_commands()),
-        "configuration.md": GENERATED + "\n".join(_configuration()),
-        "metrics-and-tags.md": GENERATED + "\n".join(_keys()),
+        "commands.md": "\n".join(_commands()),
+        "configuration.md": "\n".join(_configuration()),
+        "metrics-and-tags.md": "\n".join(_keys()),
     }
 
 
@@ -45,7 +50,7 @@ def commands() -> list[str]:
 
 
 def config_files() -> list[Path]:
-    """Return the files of `conf/`, the commands' own first."""
+    """Return the files of `conf/`, those of the commands first."""
     return sorted(CONF.rglob("*.yaml"), key=lambda path: (len(path.relative_to(CONF).parts), path))
 
 
@@ -76,7 +81,7 @@ def _configuration() -> Iterator[str]:
     yield "# Configuration\n"
     yield (
         "Every file of `conf/`, as it is shipped. A command's file names its groups under `defaults`; a group is "
-        "chosen with `group=NAME` and changed with `group.key=value`.\n"
+        "selected with `group=NAME` and changed with `group.key=value`.\n"
     )
     group = None
     for path in config_files():
@@ -91,7 +96,7 @@ def _configuration() -> Iterator[str]:
 
 def _keys() -> Iterator[str]:
     yield "# Metrics and tags\n"
-    yield "What a benchmark's run carries, and the column of the tidy frame that holds the same fact.\n"
+    yield "The metrics and tags of a benchmark's run, and the column of the tidy frame with the same value.\n"
     yield "## Metrics\n"
     yield "| key | column | unit | better | meaning |\n|---|---|---|---|---|"
     for metric in schema.METRICS:
@@ -113,7 +118,3 @@ def _cell(text: str) -> str:
 
 def _fenced(text: str, language: str) -> str:
     return f"```{language}\n{text}\n```\n"
-
-
-if __name__ == "__main__":
-    main()
