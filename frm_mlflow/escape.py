@@ -24,6 +24,8 @@ _SCHEME = re.compile(r"(?i)\b(https?|ftp|file|mailto|data|javascript):|\bwww\.")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
 _SHOWN_AS_ESCAPES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+_NONCHARACTERS = "\ufffe\uffff"
+"""Characters that XML does not allow, as it does not allow control characters."""
 _JOINERS = "\u200c\u200d"
 """Format characters that words and emoji need; they do not change the direction of text."""
 
@@ -39,6 +41,15 @@ def visible(text: str, *, longest: int = LONGEST) -> str:
     return "".join(map(_spelled, short))
 
 
+def printable(text: str) -> str:
+    r"""Return `text` with control and bidi characters as escapes; line breaks and tabs stay.
+
+    >>> printable("net\x1b[2Jwork\n")
+    'net\\x1b[2Jwork\n'
+    """
+    return "".join(character if character in "\n\t" else _spelled(character) for character in text)
+
+
 def markdown(text: str, *, longest: int = LONGEST) -> str:
     r"""Return text that Markdown and HTML show unchanged: no link, image, heading, table cell or element.
 
@@ -50,10 +61,10 @@ def markdown(text: str, *, longest: int = LONGEST) -> str:
     return _ACTIVE.sub(_literal, without_links)
 
 
-def _literal(found: re.Match[str]) -> str:
-    if found[0].startswith("&"):
-        return found[0]
-    return f"{found[0][:-1]}\\{found[0][-1]}"
+def _literal(match: re.Match[str]) -> str:
+    if match[0].startswith("&"):
+        return match[0]
+    return f"{match[0][:-1]}\\{match[0][-1]}"
 
 
 def without_images(text: str) -> str:
@@ -101,7 +112,9 @@ def tag_value(text: str, *, longest: int) -> str:
 
 
 def _spelled(character: str) -> str:
-    if unicodedata.category(character) not in _SHOWN_AS_ESCAPES or character in _JOINERS:
+    if character not in _NONCHARACTERS and (
+        unicodedata.category(character) not in _SHOWN_AS_ESCAPES or character in _JOINERS
+    ):
         return character
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
@@ -109,7 +122,7 @@ def _spelled(character: str) -> str:
 def _cell(value: object) -> object:
     if not isinstance(value, str) or _NUMBER.fullmatch(value):
         return value
-    spelled = "".join(character if character in "\n\t" else _spelled(character) for character in value)
+    spelled = printable(value)
     return f"'{spelled}" if value.lstrip(" ").startswith(_FORMULA) else spelled
 
 

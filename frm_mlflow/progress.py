@@ -14,23 +14,20 @@ from rich.progress import (
     Progress,
     SpinnerColumn,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from frm_mlflow.escape import visible
+from frm_mlflow.terminal import WordsColumn, terminal
 
 Update = Callable[[str], None]
 """Called with a description of the current step."""
 
 
-PIPE_WIDTH = 120
-"""Width in columns if the output is not a terminal."""
-
-
 def console() -> Console:
     """Return the console for human-readable output: stderr, so that stdout is reserved for `json=true`."""
-    out = Console(stderr=True)
-    return out if out.is_terminal else Console(stderr=True, width=PIPE_WIDTH)
+    return terminal(stderr=True)
 
 
 @dataclass
@@ -51,7 +48,7 @@ class SweepProgress:
         if not self.out.is_terminal:
             yield self
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), WordsColumn(), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.out) as bar:
             self._bar, self._task = bar, bar.add_task("", total=self.total)
             try:
@@ -65,7 +62,7 @@ class SweepProgress:
 
         def update(step: str) -> None:
             if self._bar is not None and self._task is not None:
-                self._bar.update(self._task, description=f"{label}: {step}")
+                self._bar.update(self._task, description=visible(f"{label}: {step}"))
 
         update("starting")
         return update
@@ -95,7 +92,7 @@ def counting(label: str, *, out: Console) -> Iterator[Count]:
     if not out.is_terminal:
         yield _uncounted
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (SpinnerColumn(), WordsColumn(), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=out, transient=True) as bar:
         task = bar.add_task(label, total=None)
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from frm_mlflow.export.cache import CacheEntry, ExportCache
+from frm_mlflow.terminal import terminal
 
 from ._options import as_json as json_option
 from ._options import older_than_days as age_option
@@ -57,4 +57,4 @@ def _print(entries: Sequence[CacheEntry], *, title: str, as_json: bool) -> None:
     table = Table("model", "runtime", "precision", "size", "last used", title=title, title_justify="left")
     for e in rows:
         table.add_row(e.model, e.runtime, e.precision, decimal(e.bytes), f"{e.last_used:%Y-%m-%d %H:%M}")
-    Console().print(table)
+    terminal(stderr=False).print(table)

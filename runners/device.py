@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 
 from frm_mlflow import devices
@@ -15,6 +14,7 @@ from frm_mlflow.config import AttachConfig, DeviceConfig, checked
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.overrides import prepared
 from frm_mlflow.sweep.compose import composed
+from frm_mlflow.terminal import terminal
 
 from ._options import as_json as json_option
 from ._options import older_than_days as age_option
@@ -53,7 +53,7 @@ def probe(overrides: Sequence[str], *, as_json: bool) -> int:
         f"Python {surroundings['python'].split()[0]}, {libraries or 'no library that is known'}",
         ", ".join(f"{name} {value:g}" for name, value in surroundings["conditions"].items()),
     ]
-    Console().print("\n".join(lines), markup=False, highlight=False)
+    terminal(stderr=False).print("\n".join(lines))
     return 0
 
 
@@ -67,7 +67,7 @@ def prune(overrides: Sequence[str], *, older_than_days: float, as_json: bool) ->
     if as_json:
         sys.stdout.write(json.dumps({"removed": removed, "bytes": size}, indent=2) + "\n")
     else:
-        Console().print(f"removed {len(removed)}, {decimal(size)}", markup=False, highlight=False)
+        terminal(stderr=False).print(f"removed {len(removed)}, {decimal(size)}")
     return 0
 
 

@@ -76,7 +76,7 @@ def show(findings: dict[str, Any]) -> None:
         for row in rows:
             mark = "[green]✓[/]" if row["present"] else "[yellow]–[/]"
             remedy = f"\n[dim]for more: {escape(row['remedy'])}[/]" if row["remedy"] else ""
-            table.add_row(mark, row["subject"], escape(row["found"]) + remedy)
+            table.add_row(mark, escape(row["subject"]), escape(row["found"]) + remedy)
     Console().print(table)
 
 

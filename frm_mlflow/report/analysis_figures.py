@@ -1,17 +1,21 @@
-"""Figures of the nine analyses, drawn from their tables; only values in a table are shown."""
+"""Figures of the analyses, drawn from their tables; only values in a table are shown.
+
+Points and lines are drawn as SVG, because a page with many WebGL figures exceeds a browser's limit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from html import escape
 from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
 
-from frm_mlflow.report.figures import Figure, colour, titled
+from frm_mlflow.escape import LONGEST, html_text
+from frm_mlflow.report.figures import COLOURS, Figure, titled, with_safe_words
 
 Tables: TypeAlias = Mapping[str, pd.DataFrame]
 
@@ -26,6 +30,7 @@ _WORDS = {
 }
 """Display names of predictors, metrics and families; others are shown by their key."""
 _HEAT_ROWS = 80
+_HOVER = "%{{y}}<br>%{{x}}: %{{{}}}<extra></extra>"
 _FLIPS_SHOWN = 25
 _DIRECTIONS_SHOWN = 6
 """Number of directions drawn separately, as many as three tiers have; more lines could not be distinguished."""
@@ -42,11 +47,22 @@ def frm_heat_map(tables: Tables) -> Figure | None:
     board = tables["leaderboard"].dropna(subset=["frm"])
     if board.empty:
         return None
-    grid = board.pivot_table(index="configuration", columns="model", values="frm", aggfunc="first")
-    grid = grid[board.groupby("model")["frm"].median().sort_values().index]
+    grid = _by_configuration(board, "frm")
     shown = grid.head(_HEAT_ROWS)
     cut = f", first {_HEAT_ROWS} of {len(grid)} configurations" if len(grid) > _HEAT_ROWS else ""
-    return _heat_map(shown.map(np.log2), f"log2 FRM{cut}", x="model", y="configuration", centre=0.0, text=shown)
+    figure = _heat_map(shown.map(np.log2), f"log2 FRM{cut}", x="model", y="configuration", centre=0.0)
+    return figure.update_traces(text=shown.round(3).to_numpy(), hovertemplate=_HOVER.format("text"))
+
+
+def rank_heat_map(board: pd.DataFrame) -> Figure | None:
+    """Draw each model's rank by FRM on each configuration, from the `frm` analysis's leaderboard."""
+    ranked = board.dropna(subset=["rank"])
+    if ranked.empty:
+        return None
+    grid = _by_configuration(ranked, "rank").head(_HEAT_ROWS)
+    title = "Rank by FRM on each configuration (1 is the cheapest)"
+    figure = _heat_map(grid, title, x="model", y="configuration", colours="Cividis_r")
+    return figure.update_traces(hovertemplate="%{y}<br>%{x}: rank %{z:.0f}<extra></extra>")
 
 
 def accuracy_frm(tables: Tables) -> Figure | None:
@@ -54,25 +70,24 @@ def accuracy_frm(tables: Tables) -> Figure | None:
     board = tables["leaderboard"].dropna(subset=["frm", "top1"])
     if board.empty:
         return None
-    figure = go.Figure()
-    for index, (tier, rows) in enumerate(board.groupby("tier", sort=True)):
-        words = _escaped(rows["model"] + " · " + rows["configuration"])
-        symbols = np.where(rows["frontier"], "circle", "circle-open")
-        figure.add_trace(
-            go.Scatter(
-                x=rows["frm"],
-                y=rows["top1"],
-                mode="markers",
-                name=escape(str(tier)),
-                text=words,
-                marker={"color": colour(index), "symbol": symbols, "size": 7},
-                hovertemplate="%{text}<br>FRM %{x:.3f} · top-1 %{y:.1f} %<extra></extra>",
-            )
-        )
-    figure.update_xaxes(type="log")
-    return titled(
-        figure, "Accuracy against FRM (filled: on its configuration's frontier)", x="FRM (baseline = 1)", y="top-1 (%)"
+    where = np.where(board["frontier"], "on the frontier", "not on the frontier")
+    words = board["model"] + " · " + board["configuration"]
+    figure = px.scatter(
+        with_safe_words(board.assign(where=where, words=words).sort_values("tier", kind="stable")),
+        x="frm",
+        y="top1",
+        color="tier",
+        symbol="where",
+        symbol_map={"on the frontier": "circle", "not on the frontier": "circle-open"},
+        custom_data=["words"],
+        render_mode="svg",
+        log_x=True,
+        color_discrete_sequence=COLOURS,
     )
+    hover = "%{customdata[0]}<br>FRM %{x:.3f} · top-1 %{y:.1f} %<extra></extra>"
+    figure.update_traces(marker_size=7, hovertemplate=hover)
+    title = "Accuracy against FRM (filled: on its configuration's frontier)"
+    return titled(figure, title, x="FRM (baseline = 1)", y="top-1 (%)")
 
 
 def disagreement_bars(tables: Tables) -> Figure | None:
@@ -80,24 +95,21 @@ def disagreement_bars(tables: Tables) -> Figure | None:
     table = tables["by_model"][tables["by_model"]["cases"] > 0]
     if table.empty:
         return None
-    figure = go.Figure()
-    penalised = table["cases"] - table["promoted"]
-    for index, (name, values) in enumerate((("promoted by FRM", table["promoted"]), ("penalised by FRM", penalised))):
-        figure.add_trace(go.Bar(x=_escaped(table["model"]), y=values, name=name, marker_color=colour(index)))
-    figure.update_layout(barmode="stack")
+    counts = {"promoted by FRM": table["promoted"], "penalised by FRM": table["cases"] - table["promoted"]}
+    shown = with_safe_words(table.assign(**counts))
+    figure = px.bar(shown, x="model", y=list(counts), color_discrete_sequence=COLOURS)
     return titled(figure, "Where FLOPs and FRM disagree", x="model", y="configurations")
 
 
 def disagreement_slopes(tables: Tables) -> Figure | None:
-    """Draw mean ranks gained by family, and the size of each disagreement by model."""
+    """Draw the ranks that each model gains, coloured by family."""
     cases = tables["cases"]
     if cases.empty:
         return None
-    figure = go.Figure()
-    for index, (family, rows) in enumerate(cases.groupby("family", sort=True)):
-        figure.add_trace(
-            go.Box(x=_escaped(rows["model"]), y=rows["ranks_gained"], name=_word(family), marker_color=colour(index))
-        )
+    shown = _in_words(cases.sort_values("family", kind="stable"), "family")
+    figure = px.box(
+        shown, x="model", y="ranks_gained", color="family", boxmode="overlay", color_discrete_sequence=COLOURS
+    )
     return titled(figure, "Ranks gained from FLOPs to FRM, where they disagree", x="model", y="ranks gained")
 
 
@@ -111,7 +123,7 @@ def transfer_bars(tables: Tables) -> Figure | None:
     table = table.assign(predicts=table["predicts"].where(~own, table["predictor"].replace("frm_shuffled", "itself")))
     table = table[table["predicts"].isin(["frm", "latency"])]
     words = table["source"] + " → " + table["target"] + ": " + table["predicts"] + " ranks"
-    return _grouped_bars(table.assign(x=words), "mean", "Rank transfer", y="Spearman's ρ")
+    return _bars(table.assign(x=words), "mean", "Rank transfer", y="Spearman's ρ")
 
 
 def concordance_lines(tables: Tables) -> Figure | None:
@@ -124,24 +136,20 @@ def concordance_lines(tables: Tables) -> Figure | None:
     if (directions := shown["direction"].nunique()) > _DIRECTIONS_SHOWN:
         means = shown.groupby(["predictor", "band"], sort=False)["right"].mean().reset_index()
         shown = means.assign(direction=f"mean of {directions} directions")
-    figure = go.Figure()
-    for index, ((direction, predictor), rows) in enumerate(shown.groupby(["direction", "predictor"], sort=False)):
-        figure.add_trace(
-            go.Scatter(
-                x=rows["band"],
-                y=rows["right"],
-                mode="lines+markers",
-                name=f"{escape(str(direction))}, by {_word(predictor)}",
-                line={"color": colour(index // 3), "dash": ("solid", "dash", "dot")[index % 3]},
-            )
-        )
-    figure.add_hline(y=0.5, line_dash="dot", line_color="#888888")
-    return titled(
-        figure,
-        "Right decisions between two models",
-        x="latency ratio of the two on the target",
-        y="share of right decisions",
+    figure = px.line(
+        with_safe_words(shown.assign(predictor="by " + shown["predictor"].map(_word))),
+        x="band",
+        y="right",
+        color="direction",
+        line_dash="predictor",
+        line_dash_sequence=["solid", "dash", "dot"],
+        markers=True,
+        render_mode="svg",
+        color_discrete_sequence=COLOURS,
     )
+    figure.add_hline(y=0.5, line_dash="dot", line_color="#888888")
+    x, y = "latency ratio of the two on the target", "share of right decisions"
+    return titled(figure, "Right decisions between two models", x=x, y=y)
 
 
 def matrix_frm(tables: Tables) -> Figure | None:
@@ -160,30 +168,28 @@ def stability_bars(tables: Tables) -> Figure | None:
     table = pd.concat([measured, tables["shuffled"]], ignore_index=True).dropna(subset=["mean"])
     if table.empty:
         return None
-    figure = go.Figure(
-        go.Bar(x=table["metric"].map(_word), y=table["mean"], error_y=_errors(table, "mean"), marker_color=colour(0))
-    )
-    return titled(figure, "Rank stability between configurations", x="metric", y="Spearman's ρ")
+    shown = table.assign(x=table["metric"].map(_word), predictor="")
+    figure = _bars(shown, "mean", "Rank stability between configurations", y="Spearman's ρ")
+    return figure.update_layout(showlegend=False, xaxis_title="metric")
 
 
 def stability_pairs(tables: Tables) -> Figure | None:
     """Draw the distribution of the pairs' rank correlations."""
     table = tables["pairs"]
-    figure = go.Figure()
-    for index, name in enumerate(("frm", "latency", "memory", "accuracy")):
-        if table[name].sum():
-            shares = table[name] / table[name].sum()
-            middle = (table["rho_from"] + table["rho_to"]) / 2
-            figure.add_trace(
-                go.Scatter(
-                    x=middle, y=shares, mode="lines", name=_word(name), line={"color": colour(index), "shape": "hvh"}
-                )
-            )
-    return (
-        titled(figure, "Rank correlations of pairs of configurations", x="Spearman's ρ", y="share of pairs")
-        if figure.data
-        else None
+    metrics = [name for name in ("frm", "latency", "memory", "accuracy") if table[name].sum()]
+    if not metrics:
+        return None
+    shares = {_word(name): table[name] / table[name].sum() for name in metrics}
+    figure = px.line(
+        table.assign(middle=(table["rho_from"] + table["rho_to"]) / 2, **shares),
+        x="middle",
+        y=list(shares),
+        line_shape="hvh",
+        render_mode="svg",
+        color_discrete_sequence=COLOURS,
     )
+    title = "Rank correlations of pairs of configurations"
+    return titled(figure, title, x="Spearman's ρ", y="share of pairs")
 
 
 def interaction_dumbbells(tables: Tables) -> Figure | None:
@@ -191,29 +197,20 @@ def interaction_dumbbells(tables: Tables) -> Figure | None:
     table = tables["tests"][tables["tests"]["unit"] == "chip"].dropna(subset=["ratio", "ratio_other"])
     if table.empty:
         return None
-    table = table.assign(label=table["model"] + " · " + table["side"] + " / " + table["other"])
-    figure = go.Figure()
-    for row in table.to_dict("records"):
-        ends = {"x": [row["ratio"], row["ratio_other"]], "y": [escape(row["label"])] * 2}
-        figure.add_trace(
-            go.Scatter(**ends, mode="lines", line={"color": "#bbbbbb"}, showlegend=False, hoverinfo="skip")
-        )
-    for index, name in enumerate(sorted({*table["side"], *table["other"]})):
-        for end, column in (("side", "ratio"), ("other", "ratio_other")):
-            rows = table[table[end] == name]
-            if len(rows):
-                figure.add_trace(
-                    go.Scatter(
-                        x=rows[column],
-                        y=_escaped(rows["label"]),
-                        mode="markers",
-                        marker={"color": colour(index), "size": 9},
-                        name=escape(name),
-                        legendgroup=name,
-                        showlegend=end == "side" or name not in set(table["side"]),
-                    )
-                )
-    figure.update_xaxes(type="log")
+    label = table["model"] + " · " + table["side"] + " / " + table["other"]
+    ends = [
+        pd.DataFrame({"label": label, "end": table[end], "ratio": table[ratio]})
+        for end, ratio in (("side", "ratio"), ("other", "ratio_other"))
+    ]
+    shown = with_safe_words(pd.concat(ends).sort_values("end", kind="stable"))
+    figure = px.scatter(
+        shown, x="ratio", y="label", color="end", log_x=True, color_discrete_sequence=COLOURS, render_mode="svg"
+    )
+    figure.update_traces(marker_size=9)
+    bars = px.line(shown, x="ratio", y="label", line_group="label", render_mode="svg").update_traces(
+        line_color="#bbbbbb", hoverinfo="skip", hovertemplate=None, showlegend=False
+    )
+    figure = go.Figure([*bars.data, *figure.data], figure.layout)
     figure.update_layout(height=max(400, 22 * len(table)))
     return titled(figure, "Latency ratio to the baseline (median of chips)", x="latency ratio", y="")
 
@@ -224,7 +221,7 @@ def pareto_bars(tables: Tables) -> Figure | None:
         return None
     table = pd.concat([tables["sides"].rename(columns={"f1": "mean"}), tables["shuffled"]], ignore_index=True)
     words = table["source"] + " → " + table["target"] + ": accuracy-" + table["objective"]
-    return _grouped_bars(table.assign(x=words), "mean", "Transferred frontiers", y="F1")
+    return _bars(table.assign(x=words), "mean", "Transferred frontiers", y="F1")
 
 
 def failure_bars(tables: Tables) -> Figure | None:
@@ -234,22 +231,22 @@ def failure_bars(tables: Tables) -> Figure | None:
         return None
     words = table["source"] + " → " + table["target"] + ": accuracy-" + table["objective"]
     grouped = table.assign(x=words, predictor=table["family"])
-    return _grouped_bars(grouped, "failure_rate", "Wrong frontier membership by family", y="share of cases")
+    return _bars(grouped, "failure_rate", "Wrong frontier membership by family", y="share of cases")
 
 
 def flip_bars(tables: Tables) -> Figure | None:
     """Draw the pairs of models whose latency order flips most often."""
     table = tables["flips"]
-    table = (
-        table[table["metric"] == "latency"].sort_values("flipped", ascending=False, kind="stable").head(_FLIPS_SHOWN)
-    )
+    table = table[table["metric"] == "latency"].sort_values("flipped", ascending=False, kind="stable")
+    table = table.head(_FLIPS_SHOWN)
     if table.empty:
         return None
     words = table["looked_cheaper"] + " / " + table["is_cheaper"] + " · " + table["source"] + " → " + table["target"]
-    hover = [f"here {a:.2f}×, there {b:.2f}×" for a, b in zip(table["factor_here"], table["factor_there"], strict=True)]
-    figure = go.Figure(
-        go.Bar(x=table["flipped"], y=_escaped(words), orientation="h", text=hover, marker_color=colour(1))
-    )
+    factors = [
+        f"here {a:.2f}×, there {b:.2f}×" for a, b in zip(table["factor_here"], table["factor_there"], strict=True)
+    ]
+    shown = with_safe_words(table.assign(words=words, factors=factors))
+    figure = px.bar(shown, x="flipped", y="words", text="factors", orientation="h", color_discrete_sequence=COLOURS[1:])
     figure.update_layout(height=max(400, 26 * len(table)), yaxis={"autorange": "reversed"})
     return titled(figure, "Pairs whose latency order flips", x="share of the target's configurations", y="")
 
@@ -260,20 +257,23 @@ def sensitivity_bars(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     words = table["axis"] + " " + table["level"] + " → " + table["other"]
-    return _grouped_bars(
-        table.assign(x=words, predictor=table["metric"]), "rho", "What moves a ranking", y="Spearman's ρ"
-    )
+    shown = table.assign(x=words, predictor=table["metric"])
+    return _bars(shown, "rho", "What moves a ranking", y="Spearman's ρ")
 
 
 def cost_bars(tables: Tables) -> Figure | None:
-    """Draw the runs of the full grid against those of one reference."""
-    table = tables["summary"]
-    figure = go.Figure()
-    for index, (column, name) in enumerate((("full_runs", "every one"), ("reference_runs", "one reference"))):
-        figure.add_trace(
-            go.Bar(x=table["unit"], y=table[column], name=name, text=table[column], marker_color=colour(index))
-        )
-    figure.update_yaxes(type="log")
+    """Draw the runs of the full grid next to those of one reference."""
+    runs = {"full_runs": "every one", "reference_runs": "one reference"}
+    shown = with_safe_words(tables["summary"].rename(columns=runs))
+    figure = px.bar(
+        shown,
+        x="unit",
+        y=list(runs.values()),
+        barmode="group",
+        log_y=True,
+        text_auto=True,
+        color_discrete_sequence=COLOURS,
+    )
     return titled(figure, "Benchmark runs", x="reference", y="runs")
 
 
@@ -298,25 +298,20 @@ _FIGURES: MappingProxyType[str, Mapping[str, Callable[[Tables], Figure | None]]]
 )
 
 
-def _grouped_bars(table: pd.DataFrame, value: str, title: str, *, y: str) -> Figure:
-    figure = go.Figure()
-    for index, (name, rows) in enumerate(table.groupby("predictor", sort=False)):
-        figure.add_trace(
-            go.Bar(
-                x=_escaped(rows["x"]),
-                y=rows[value],
-                error_y=_errors(rows, value),
-                name=_word(name),
-                marker_color=colour(index),
-            )
-        )
-    figure.update_layout(barmode="group")
+def _bars(table: pd.DataFrame, value: str, title: str, *, y: str) -> Figure:
+    """Draw the column `value` of each `x`, one bar per `predictor`, with the interval from `low` to `high`."""
+    shown = _in_words(table.assign(above=table["high"] - table[value], below=table[value] - table["low"]), "predictor")
+    figure = px.bar(
+        shown,
+        x="x",
+        y=value,
+        color="predictor",
+        error_y="above",
+        error_y_minus="below",
+        barmode="group",
+        color_discrete_sequence=COLOURS,
+    )
     return titled(figure, title, x="", y=y)
-
-
-def _errors(rows: pd.DataFrame, value: str) -> dict[str, object]:
-    above, below = rows["high"] - rows[value], rows[value] - rows["low"]
-    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
 
 
 def _matrix(table: pd.DataFrame, title: str) -> Figure | None:
@@ -324,42 +319,52 @@ def _matrix(table: pd.DataFrame, title: str) -> Figure | None:
     if len(square) < 2 or square.isna().all(axis=None):
         return None
     order = _alike_side_by_side(square.to_numpy(dtype=np.float64))
-    return _heat_map(square.iloc[order, order], title, x="device", y="device", centre=None, text=None)
+    return _heat_map(square.iloc[order, order], title, x="device", y="device")
 
 
 def _heat_map(
-    grid: pd.DataFrame, title: str, *, x: str, y: str, centre: float | None, text: pd.DataFrame | None
+    grid: pd.DataFrame, title: str, *, x: str, y: str, centre: float | None = None, colours: str = "Viridis"
 ) -> Figure:
-    figure = go.Figure(
-        go.Heatmap(
-            z=grid.to_numpy(),
-            x=_escaped(grid.columns),
-            y=_escaped(grid.index),
-            zmid=centre,
-            colorscale="RdBu_r" if centre is not None else "Viridis",
-            text=None if text is None else text.round(3).to_numpy(),
-            hovertemplate="%{y}<br>%{x}: %{" + ("text" if text is not None else "z:.3f") + "}<extra></extra>",
-        )
+    figure = px.imshow(
+        grid.to_numpy(),
+        x=_safe(grid.columns),
+        y=_safe(grid.index),
+        aspect="auto",
+        origin="lower",
+        color_continuous_midpoint=centre,
+        color_continuous_scale=colours if centre is None else "RdBu_r",
     )
+    figure.update_traces(hovertemplate=_HOVER.format("z:.3f"))
     figure.update_layout(height=max(450, 14 * len(grid)))
     return titled(figure, title, x=x, y=y)
 
 
+def _by_configuration(board: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return a column of the leaderboard by configuration and model, with the models in the order of their FRM."""
+    grid = board.pivot_table(index="configuration", columns="model", values=value, aggfunc="first")
+    return grid[board.groupby("model")["frm"].median().sort_values().index]
+
+
 def _alike_side_by_side(similarity: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[int]:
     """Return an order in which each device is followed by the most similar of the remaining ones."""
-    known = np.nan_to_num(similarity, nan=-1.0)
-    order = [int(np.argmin(known.mean(axis=0)))]
-    left = set(range(len(known))) - set(order)
+    filled = np.nan_to_num(similarity, nan=-1.0)
+    order = [int(np.argmin(filled.mean(axis=0)))]
+    left = set(range(len(filled))) - set(order)
     while left:
-        following = max(sorted(left), key=lambda index: known[order[-1], index])
+        following = max(sorted(left), key=lambda index: filled[order[-1], index])
         order.append(following)
         left.remove(following)
     return order
 
 
+def _in_words(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a table for plotly with display names in `column`."""
+    return with_safe_words(table.assign(**{column: table[column].map(_word)}))
+
+
 def _word(name: object) -> str:
-    return _WORDS.get(str(name), escape(str(name)))
+    return _WORDS.get(str(name), str(name))
 
 
-def _escaped(words: pd.Series | pd.Index) -> list[str]:
-    return [escape(str(word)) for word in words]
+def _safe(names: pd.Index) -> list[str]:
+    return [html_text(str(name), longest=LONGEST) for name in names]

@@ -16,10 +16,9 @@ import pandas as pd
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.prediction import Prediction
 from frm_mlflow.records import content_hash
-from frm_mlflow.report.analysis_figures import figures_of
+from frm_mlflow.report.analysis_figures import figures_of, rank_heat_map
 from frm_mlflow.report.board import CommonBaseline, Json, board, count, pick_sentence
 from frm_mlflow.report.figures import Figure
-from frm_mlflow.report.page_figures import rank_heat_map
 from frm_mlflow.report.prediction import figures_of as figures_of_prediction
 from frm_mlflow.report.snapshot import Snapshot
 from frm_mlflow.schema import DEVICE, FRM, MODEL, UNSTABLE

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
+import pandas as pd
 import plotly.graph_objects as go
 import plotly.io
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from frm_mlflow.errors import install_command
+from frm_mlflow.escape import LONGEST, html_text
+from frm_mlflow.report.html import asset, render
 
 Figure: TypeAlias = go.Figure
 
@@ -28,11 +31,6 @@ FAMILY_SYMBOLS: dict[str, str] = {
 }
 _PNG_WIDTH, _PNG_HEIGHT = 1000, 600
 """Size of a PNG in pixels; a figure that sets its height keeps it, so that tall figures keep their labels."""
-
-_STYLE = (
-    "body{font-family:sans-serif;margin:1rem;background:#fff;color:#222}h1{font-size:1.3rem}"
-    "h2{font-size:1.1rem;margin:2rem 0 .5rem;border-top:1px solid #d5dbe1;padding-top:1rem}"
-)
 
 
 def colour(index: int) -> str:
@@ -54,6 +52,12 @@ def titled(figure: Figure, title: str, *, x: str, y: str) -> Figure:
     return figure
 
 
+def with_safe_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for plotly, which interprets HTML in the words that it shows: here they are shown unchanged."""
+    words = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{name: [html_text(str(word), longest=LONGEST) for word in table[name]] for name in words})
+
+
 def to_html(figure: Figure) -> str:
     """Return a page that includes the figure and plotly.js: it works offline and in a sandboxed frame."""
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
@@ -72,25 +76,19 @@ def page_of(title: str, sections: Mapping[str, Mapping[str, Figure]]) -> str:
     It works without network access and inside a sandboxed frame, which would not load a separate script file.
     """
     shown = {heading: figures for heading, figures in sections.items() if figures}
-    body = "".join(_section(heading, figures, at=place) for place, (heading, figures) in enumerate(shown.items()))
-    head = f"<meta charset='utf-8'><title>{escape(title)}</title><style>{_STYLE}</style>"
-    script = f"<script>{get_plotlyjs()}</script>"
-    heading = f"<h1>{escape(title)}</h1>"
-    return f"<!doctype html><html lang='en'><head>{head}{script}</head><body>{heading}{body}</body></html>"
+    drawn = {heading: _drawn(figures, at=place) for place, (heading, figures) in enumerate(shown.items())}
+    plotly_js = Markup(get_plotlyjs())  # noqa: S704 - plotly's own file
+    return render("figures.html", title=title, sections=drawn, plotly=plotly_js, style=asset("figures.css"))
 
 
-def _section(heading: str, figures: Mapping[str, Figure], *, at: int) -> str:
-    parts = [
-        figure.to_html(
-            include_plotlyjs=False,
-            full_html=False,
-            config={"displaylogo": False, "responsive": True},
-            div_id=f"{at}-{name}",
+def _drawn(figures: Mapping[str, Figure], *, at: int) -> list[Markup]:
+    config = {"displaylogo": False, "responsive": True}
+    return [
+        Markup(  # noqa: S704 - plotly's own element
+            figure.to_html(include_plotlyjs=False, full_html=False, config=config, div_id=f"{at}-{name}")
         )
         for name, figure in figures.items()
     ]
-    title = f"<h2>{escape(heading)}</h2>" if heading else ""
-    return f"<section>{title}{''.join(parts)}</section>"
 
 
 def write_png(figures: Mapping[Path, Figure]) -> tuple[tuple[Path, ...], tuple[str, ...]]:

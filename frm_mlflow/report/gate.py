@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from xml.etree import ElementTree as ET
 
+from frm_mlflow import escape
 from frm_mlflow.analysis.gate import Check, Verdict, overall
 
 _MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.UNDECIDED: "❔"}
@@ -35,54 +36,64 @@ class GateResult:
 
 def markdown(result: GateResult) -> str:
     """Return the summary to show in a pull request."""
-    against = f" against {result.against}" if result.against else ""
+    against = f" against {escape.markdown(result.against)}" if result.against else ""
+    device, numbers = escape.markdown(result.device), escape.markdown_sentence(result.numbers)
     lines = [
-        f"## {_MARKS[result.verdict]} {result.model}: {result.verdict.value}",
+        f"## {_MARKS[result.verdict]} {escape.markdown(result.model)}: {result.verdict.value}",
         "",
-        f"On {result.device}{against}; numbers: {result.numbers}; confidence {result.confidence:.0%}.",
+        f"On {device}{against}; numbers: {numbers}; confidence {result.confidence:.0%}.",
         "",
-        "| check | found | interval | limit | verdict |",
+        "| check | value | interval | limit | verdict |",
         "|---|---|---|---|---|",
         *[_row(check) for check in result.checks],
     ]
     if result.reasons:
-        lines += ["", *[f"- {reason}" for reason in result.reasons]]
+        lines += ["", *[f"- {escape.markdown_sentence(reason)}" for reason in result.reasons]]
     return "\n".join(lines) + "\n"
 
 
 def _row(check: Check) -> str:
     unit = f" {check.unit}" if check.unit else ""
-    found = ("not known", check.why_missing)
-    if check.found is not None:
-        found = (f"{check.found.value:.4g}{unit}", f"[{check.found.low:.4g}, {check.found.high:.4g}]")
+    if check.found is None:
+        value, interval = "not known", escape.markdown_sentence(check.why_missing)
+    else:
+        value, interval = f"{check.found.value:.4g}{unit}", f"[{check.found.low:.4g}, {check.found.high:.4g}]"
     verdict = f"{_MARKS[check.verdict]} {check.verdict.value}"
-    return f"| {check.name} | {found[0]} | {found[1]} | ≤ {check.limit:.4g}{unit} | {verdict} |"
+    name = escape.markdown_sentence(check.name)
+    return f"| {name} | {value} | {interval} | ≤ {check.limit:.4g}{unit} | {verdict} |"
 
 
 def junit(result: GateResult) -> str:
     """Return JUnit XML with one test case per check; a failed check is a failure, an undecided one an error."""
     checks = result.checks
     counts = {verdict: _count(checks, verdict) for verdict in Verdict}
-    blank = not checks
     suite = ET.Element(
         "testsuite",
         name="frm-mlflow gate",
         tests=str(max(len(checks), 1)),
         failures=str(counts[Verdict.FAIL]),
-        errors=str(counts[Verdict.UNDECIDED] + blank),
+        errors=str(counts[Verdict.UNDECIDED] + (not checks)),
     )
     for check in checks:
-        case = ET.SubElement(suite, "testcase", classname=f"frm.gate.{result.device}", name=check.name)
+        case = _case(suite, result, check.name)
         if check.verdict is Verdict.FAIL:
-            ET.SubElement(case, "failure", message=check.sentence)
+            ET.SubElement(case, "failure", message=_attribute(check.sentence))
         elif check.verdict is Verdict.UNDECIDED:
-            ET.SubElement(case, "error", message=f"could not decide: {check.sentence}")
-    if blank:
-        case = ET.SubElement(suite, "testcase", classname=f"frm.gate.{result.device}", name="measure")
-        ET.SubElement(case, "error", message="; ".join(result.reasons))
+            ET.SubElement(case, "error", message=_attribute(f"could not decide: {check.sentence}"))
+    if not checks:
+        ET.SubElement(_case(suite, result, "measure"), "error", message=_attribute("; ".join(result.reasons)))
     ET.SubElement(suite, "system-out").text = markdown(result)
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: ET.Element, result: GateResult, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_attribute(f"frm.gate.{result.device}"), name=_attribute(name))
+
+
+def _attribute(text: str) -> str:
+    """Return text without the control characters that XML does not allow; ElementTree escapes the rest."""
+    return escape.visible(text, longest=escape.LONGEST_SENTENCE)
 
 
 def _count(checks: Sequence[Check], verdict: Verdict) -> int:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from string import Template
+from dataclasses import dataclass
 
 import pandas as pd
 import plotly.io
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from frm_mlflow.escape import html_text as escape
 from frm_mlflow.report.board import FRM_IN_WORDS, METRIC_NAMES, STYLES
 from frm_mlflow.report.contents import Contents, Section
 from frm_mlflow.report.figures import Figure
+from frm_mlflow.report.html import asset, render
 from frm_mlflow.schema import FRM
 
 _SCRIPTS = ("dom.js", "links.js", "charts.js", "tables.js", "report.js")
@@ -28,49 +27,54 @@ _MOST_TABLE_COLUMNS = 22
 _LONGEST_DETAIL = 400
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The first rows of a table: headings and cells, each with its CSS class ("" for numbers)."""
+
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[tuple[str, str], ...], ...]
+    total: int
+    """Number of rows of the whole table."""
+
+
 def page(contents: Contents) -> str:
     """Return the report as one self-contained HTML document."""
-    figures = {
-        f"{section.id}-{place}": figure
-        for section in contents.sections
-        for place, figure in enumerate(section.figures.values())
-    }
-    made_at = contents.made_at.strftime("%Y-%m-%d %H:%M UTC")
-    return Template(_static("report.html")).substitute(
-        title=escape(contents.title),
-        style=_static("base.css") + _static("report.css"),
-        made_at=f'<time datetime="{contents.made_at.isoformat()}">{made_at}</time>',
-        summary=_summary(contents),
-        contents="".join(f'<li><a href="#{each.id}">{escape(each.heading)}</a></li>' for each in contents.sections),
-        explorer_note=_explorer_note(contents),
-        sections="".join(_section(section) for section in contents.sections),
+    return render(
+        "report.html",
+        contents=contents,
+        frm_in_words=FRM_IN_WORDS,
+        tables={section.id: _grids(section) for section in contents.sections},
         left_out=_left_out(contents.left_out),
-        options=_facts(contents.options),
-        environment=_facts(contents.environment),
-        data=_data(contents, figures),
-        plotly=get_plotlyjs(),
-        script=_bundle(_SCRIPTS),
+        options={name: _words(value) for name, value in contents.options.items()},
+        data=_data(contents),
+        asset=asset,
+        plotly=Markup(get_plotlyjs()),  # noqa: S704 - plotly's own file
+        script=_bundle(),
     )
 
 
-def _static(name: str) -> str:
-    return (resources.files("frm_mlflow.report") / "static" / name).read_text(encoding="utf-8")
-
-
-def _bundle(names: Iterable[str]) -> str:
+def _bundle() -> Markup:
     """Return the modules as one script: they import by name only, so imports and exports can be removed."""
-    modules = "\n".join(_static(name) for name in names)
+    modules = "\n".join(asset(name) for name in _SCRIPTS)
     without_imports = re.sub(r"^import \{[^}]*\} from .*;\n", "", modules, flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without_imports, flags=re.MULTILINE)
+    return Markup(re.sub(r"^export ", "", without_imports, flags=re.MULTILINE))  # noqa: S704 - our own files
 
 
-def _data(contents: Contents, figures: Mapping[str, Figure]) -> str:
-    """Return the data for the scripts as JSON in which no character can end the script element."""
-    drawn = {key: _drawing(figure) for key, figure in figures.items()}
+def _data(contents: Contents) -> dict[str, object]:
+    """Return the data for the scripts; they escape it when they show it."""
+    figures = {
+        f"{section.id}-{place}": _drawing(figure)
+        for section in contents.sections
+        for place, figure in enumerate(section.figures.values())
+    }
     names = {FRM.column: METRIC_NAMES[FRM.column]}
-    data = {"boards": contents.boards, "baseline": contents.baseline, "figures": drawn, "styles": STYLES}
-    text = json.dumps(data | {"metrics": names}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    facts: dict[str, object] = {
+        "boards": contents.boards,
+        "baseline": contents.baseline,
+        "styles": STYLES,
+        "metrics": names,
+    }
+    return facts | {"figures": figures}
 
 
 def _drawing(figure: Figure) -> dict[str, object]:
@@ -81,92 +85,34 @@ def _drawing(figure: Figure) -> dict[str, object]:
     return {"data": drawing["data"], "layout": layout}
 
 
-def _summary(contents: Contents) -> str:
-    (_, first), *rest = contents.summary
-    items = "".join(
-        f'<li>{escape(text)} <a href="#{key}">More<span class="hidden"> on this</span></a></li>' for key, text in rest
+def _grids(section: Section) -> dict[str, Grid]:
+    return {caption: _grid(table) for caption, table in section.tables.items() if table.shape[1] <= _MOST_TABLE_COLUMNS}
+
+
+def _left_out(table: pd.DataFrame) -> Grid:
+    short = table["detail"].astype(str).map(_shortened)
+    return _grid(table.assign(detail=short)[["rows", "reason", "detail"]], most_rows=len(table))
+
+
+def _grid(table: pd.DataFrame, *, most_rows: int = _MOST_TABLE_ROWS) -> Grid:
+    kinds = ["" if pd.api.types.is_numeric_dtype(dtype) else "words" for dtype in table.dtypes]
+    headings = (str(name).replace("_", " ") for name in table.columns)
+    rows = table.head(most_rows).itertuples(index=False, name=None)
+    return Grid(
+        columns=tuple(zip(headings, kinds, strict=True)),
+        rows=tuple(tuple(zip(map(_cell, row), kinds, strict=True)) for row in rows),
+        total=len(table),
     )
-    return f"{_picks(contents.picks)}<p>{escape(first)}</p><ul>{items}</ul>"
-
-
-def _picks(picks: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in picks)
-    nothing = "<p>No model can be named: no configuration has both FRM and accuracy.</p>"
-    answer = f'<ul class="picks">{items}</ul>' if items else nothing
-    return f'<h2>Which model?</h2>{answer}<p class="note">{escape(FRM_IN_WORDS)}</p>'
-
-
-def _explorer_note(contents: Contents) -> str:
-    if not contents.boards_left_out:
-        return ""
-    why = "their baseline was not measured, or they have fewer models"
-    return f'<p class="note">{contents.boards_left_out} configurations are not in this list: {why}.</p>'
-
-
-def _section(section: Section) -> str:
-    sentences = "".join(f"<p>{escape(text)}</p>" for text in section.sentences)
-    figures = "".join(_figure(section, place, caption) for place, caption in enumerate(section.figures))
-    tables = "".join(_details(caption, table) for caption, table in section.tables.items())
-    return (
-        f'<section id="{section.id}" aria-labelledby="{section.id}-h">'
-        f'<h2 id="{section.id}-h">{escape(section.heading)}</h2>'
-        f'<p class="question">{escape(section.question)}</p>{sentences}{figures}{tables}</section>'
-    )
-
-
-def _figure(section: Section, place: int, caption: str) -> str:
-    label = escape(f"{caption}. {section.sentences[0]}")
-    return (
-        f"<figure><figcaption>{escape(caption)}</figcaption>"
-        f'<div class="plot" role="figure" aria-label="{label}" data-figure="{section.id}-{place}"></div></figure>'
-    )
-
-
-def _details(caption: str, table: pd.DataFrame) -> str:
-    if table.shape[1] > _MOST_TABLE_COLUMNS:
-        return ""
-    shown = table.head(_MOST_TABLE_ROWS)
-    more = f" (first {len(shown)} of {len(table)} rows)" if len(shown) < len(table) else ""
-    return f"<details><summary>Table: {escape(caption)}{more}</summary>{_table(shown, caption)}</details>"
-
-
-def _table(table: pd.DataFrame, caption: str) -> str:
-    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
-    kinds = ["" if number else ' class="words"' for number in numeric]
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(str(name).replace("_", " "))}</th>'
-        for name, kind in zip(table.columns, kinds, strict=True)
-    )
-    rows = "".join(_row(row, kinds) for row in table.itertuples(index=False, name=None))
-    grid = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}">{grid}</div>'
-
-
-def _row(row: tuple[object, ...], kinds: list[str]) -> str:
-    cells = (f"<td{kind}>{_cell(value)}</td>" for value, kind in zip(row, kinds, strict=True))
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.4g}"
-    return escape(str(value))
-
-
-def _left_out(table: pd.DataFrame) -> str:
-    if table.empty:
-        return "<p>Nothing was left out.</p>"
-    short = table["detail"].astype(str).map(_shortened)
-    return _table(table.assign(detail=short)[["rows", "reason", "detail"]], "What was left out, and why")
+    return str(value)
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]} …"
-
-
-def _facts(facts: Mapping[str, object]) -> str:
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(_words(value))}</dd>" for name, value in facts.items())
-    return f"<dl>{lines}</dl>"
 
 
 def _words(value: object) -> str:

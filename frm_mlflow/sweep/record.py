@@ -69,7 +69,7 @@ def configuration_of(
         compute_unit=device.compute_unit,
         chip=device.chip,
         runtime_version=version,
-        resolution=resolution_of(settings.model, inputs),
+        resolution=resolution_of(settings.model, inputs, batch_size=settings.batch_size),
     )
 
 
@@ -83,8 +83,9 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
     placed = measured.measurement.placed
     precision = measured.exported_model.precision if placed is None else placed.precision
     unit = device.compute_unit if placed is None else placed.unit
-    asked = configuration_of(plan, device, precision=precision, version=version, inputs=measured.exported_model.inputs)
-    configuration = replace(asked, compute_unit=unit)
+    inputs = measured.exported_model.inputs
+    planned = configuration_of(plan, device, precision=precision, version=version, inputs=inputs)
+    configuration = replace(planned, compute_unit=unit)
     has_baseline = plan.is_baseline or measured.baseline is not None
     return BenchmarkRecord(
         model=model.name,
@@ -101,28 +102,35 @@ def record_of(plan: BenchmarkPlan, device: Device, measured: Measured) -> Benchm
     )
 
 
-def resolution_of(model: ModelConfig, inputs: Sequence[TensorSpec] = ()) -> str:
+def resolution_of(model: ModelConfig, inputs: Sequence[TensorSpec] = (), *, batch_size: int = 1) -> str:
     """Return the model's input: `native`, the side of an image in pixels, or the shape of one sample.
 
     The input is native if a library's network has its default size or a user's takes images of 224 pixels, the default.
     Any other input of a user's network is spelled out, such as the length of a sequence: `1x16000`, or
-    `ids=128,mask=128` for several inputs.
+    `ids=128,mask=128` for several inputs. An input without a batch axis, such as an image in the list of images that a
+    detector takes, is one sample as it is.
     """
     if model.input_size is not None:
         return str(model.input_size)
     if model.source in LIBRARIES or not inputs:
         shape = model.input_shape or ()
         return _one_size(shape, model) if shape else "native"
-    shapes = [spec.shape[1:] for spec in inputs]
+    shapes = [_sample(spec.shape, batch_size) for spec in inputs]
     if len(inputs) == 1:
         return _one_size(shapes[0], model)
     text = ",".join(f"{spec.name}={_product(shape)}" for spec, shape in zip(inputs, shapes, strict=True))
     return text if len(text) <= LONGEST_RESOLUTION else f"{text[: LONGEST_RESOLUTION - 17]}~{content_hash(text)}"
 
 
+def _sample(shape: Sequence[int], batch_size: int) -> tuple[int, ...]:
+    """Return a shape without the batch: its first axis, else its second (the state of a recurrent network), if any."""
+    axis = next((axis for axis in (0, 1) if tuple(shape[axis : axis + 1]) == (batch_size,)), None)
+    return tuple(size for place, size in enumerate(shape) if place != axis)
+
+
 def _one_size(shape: Sequence[int], model: ModelConfig) -> str:
-    is_picture = len(shape) == 3 and shape[1] == shape[2]
-    if not is_picture:
+    is_image = len(shape) == 3 and shape[1] == shape[2]
+    if not is_image:
         return _product(shape)
     facts = facts_for(model)
     usual = DEFAULT_SIDE if facts is None else facts.input_size

@@ -142,7 +142,7 @@ def test_the_page_is_offline_escapes_names_and_marks_empty_cells():
     assert "<script" not in page
     assert "http" not in page
     assert "viewport" in page
-    assert "class='ours empty'" in page
+    assert 'class="ours empty"' in page
     assert all(f"<b>{number}</b>" in page for number, _ in TITLES.values())
     assert "0.961 ± 0.026" in page
 

@@ -1,9 +1,9 @@
 import json
-from html import escape
 
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 from plotly.offline import get_plotlyjs
 
 from frm_mlflow.analysis.options import AnalysisOptions

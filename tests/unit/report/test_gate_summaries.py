@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from frm_mlflow.analysis.gate import Check, Range, Verdict
@@ -24,7 +25,7 @@ def result(checks: tuple[Check, ...] = CHECKS, reasons: tuple[str, ...] = ()) ->
     )
 
 
-def test_junit_has_a_case_a_check_and_tells_failures_from_what_is_open() -> None:
+def test_junit_has_one_case_per_check() -> None:
     suite = ET.fromstring(junit(result()))  # noqa: S314
     assert {key: suite.get(key) for key in ("tests", "failures", "errors")} == {
         "tests": "3",
@@ -37,7 +38,7 @@ def test_junit_has_a_case_a_check_and_tells_failures_from_what_is_open() -> None
     assert "1.1 [1.08, 1.12]" in regression.find("failure").get("message")
 
 
-def test_a_gate_that_could_not_measure_is_an_error_with_its_reason_and_no_pass() -> None:
+def test_a_gate_without_a_measurement_is_an_error() -> None:
     broken = result(checks=(), reasons=("the worker crashed",))
     assert broken.verdict is Verdict.UNDECIDED
     suite = ET.fromstring(junit(broken))  # noqa: S314
@@ -45,9 +46,36 @@ def test_a_gate_that_could_not_measure_is_an_error_with_its_reason_and_no_pass()
     assert suite.find("testcase/error").get("message") == "the worker crashed"
 
 
-def test_markdown_shows_every_check_with_its_interval_and_limit_and_says_where_the_numbers_are_from() -> None:
+def test_markdown_shows_each_check_with_interval_and_limit() -> None:
     text = markdown(result(reasons=("unstable: drift +3 %",)))
     assert text.startswith("## ❌ models:/net/2: fail")
     assert "numbers: measured" in text
     assert "| latency | 4 ms | [3.9, 4.1] | ≤ 5 ms | ✅ pass |" in text
     assert "- unstable: drift +3 %" in text
+
+
+HOSTILE = "net\x00\x1b[2J\ud800\ufffe]]><b>![p](http://host/x)|`[red]"
+
+
+def test_hostile_names_give_valid_xml_and_plain_markdown() -> None:
+    checks = (
+        Check(name=HOSTILE, limit=1.0, found=Range(2.0, 1.9, 2.1)),
+        Check(name="FRM", limit=1.0, found=None, why_missing=HOSTILE),
+    )
+    given = GateResult(
+        model=HOSTILE,
+        against=HOSTILE,
+        device=HOSTILE,
+        numbers=HOSTILE,
+        confidence=0.95,
+        checks=checks,
+        reasons=(HOSTILE,),
+    )
+    for each in (given, replace(given, checks=())):
+        suite = ET.fromstring(junit(each).encode())  # noqa: S314
+        assert "net\\x00\\x1b[2J\\ud800\\ufffe]]><b>" in suite.find("testcase").get("classname")
+        text = markdown(each)
+        assert not {"\x00", "\x1b", "\ud800", "\ufffe"} & set(text)
+        assert "<b>" not in text
+        assert "![" not in text.replace("\\[", "")
+    assert len([line for line in markdown(given).splitlines() if line.startswith("|")]) == 4
