@@ -47,14 +47,14 @@ class PredictionOptions:
     def __post_init__(self) -> None:
         if self.predictor != AUTO and self.predictor not in PREDICTORS:
             raise ConfigError(
-                f"prediction.predictor must be {AUTO} or one of {', '.join(PREDICTORS)}, got '{self.predictor}'"
+                f"options.predictor must be {AUTO} or one of {', '.join(PREDICTORS)}, got '{self.predictor}'"
             )
         if not 0.5 < self.confidence < 1:
-            raise ConfigError(f"prediction.confidence must lie between 0.5 and 1, got {self.confidence}")
+            raise ConfigError(f"options.confidence must lie between 0.5 and 1, got {self.confidence}")
         if self.draws < 50:
-            raise ConfigError(f"prediction.draws must be at least 50, got {self.draws}")
+            raise ConfigError(f"options.draws must be at least 50, got {self.draws}")
         if not 0 < self.measurement_sd < 1:
-            raise ConfigError(f"prediction.measurement_sd must lie between 0 and 1, got {self.measurement_sd}")
+            raise ConfigError(f"options.measurement_sd must lie between 0 and 1, got {self.measurement_sd}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class Profiles:
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.values).any():
-            raise DataError("no value to learn from on any source device: add benchmarks or widen predict.sources")
+            raise DataError("no value to learn from on any source device: add benchmarks or widen sources=")
 
     def without(self, chip: object) -> Profiles:
         """Return the profiles of all other chips."""
