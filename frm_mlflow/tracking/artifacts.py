@@ -1,4 +1,4 @@
-"""Tables, figures, text and numbers logged to a run that is given by its id."""
+"""Tables, texts, folders and metrics logged to a run that is given by its id."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -17,11 +15,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from frm_mlflow import escape, redact
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking.entry import log_values, note
+from frm_mlflow.tracking.entry import note
+from frm_mlflow.tracking.send import log_values
 from frm_mlflow.tracking.spool import SERVER_ERRORS
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 
 def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str) -> None:
@@ -40,26 +36,10 @@ def log_table(client: MlflowClient, run_id: str, frame: pd.DataFrame, path: str)
         client.log_text(run_id, escape.csv_text(frame), f"{path}.csv")
 
 
-def log_figure(client: MlflowClient, run_id: str, figure: Figure, path: str) -> None:
-    """Log a plotly figure as a self-contained `path.html`, which renders without a network."""
-    with _refusals(client, path):
-        client.log_text(run_id, figure.to_html(include_plotlyjs=True, full_html=True), f"{path}.html")
-
-
 def log_text(client: MlflowClient, run_id: str, text: str, path: str) -> None:
     """Log `text` as the artifact `path`."""
     with _refusals(client, path):
         client.log_text(run_id, redact.file(path, text), path)
-
-
-def log_bytes(client: MlflowClient, run_id: str, content: bytes, path: str) -> None:
-    """Log `content` (for example a PNG) as the artifact `path`."""
-    target = Path(path)
-    folder = target.parent.as_posix()
-    with TemporaryDirectory() as scratch, _refusals(client, path):
-        file = Path(scratch) / target.name
-        file.write_bytes(content)
-        client.log_artifact(run_id, str(file), None if folder == "." else folder)
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -67,12 +47,6 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, float])
     finite = {key: value for key, value in metrics.items() if math.isfinite(value)}
     with _refusals(client, "the metrics"):
         log_values(client, run_id, metrics=finite, time_ms=time.time_ns() // 1_000_000)
-
-
-def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set tags."""
-    with _refusals(client, "tags"):
-        log_values(client, run_id, tags=tags)
 
 
 def log_folder(client: MlflowClient, run_id: str, folder: Path) -> None:

@@ -9,16 +9,16 @@ import shutil
 from dataclasses import replace
 
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.entry import LEFT_OPEN, RunEntry, record_entry, to_ms
-from frm_mlflow.tracking.join import declare, find_run, metrics
-from frm_mlflow.tracking.rest import refused
-from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_at_once, deliver_now, keep, send_unkept, spool_directory
+from frm_mlflow.tracking.rest import refusal_named
+from frm_mlflow.tracking.send import Sent, add_model_input, points
+from frm_mlflow.tracking.server import find_run
+from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver, keep_or_send, spool_directory, try_deliver
 
 WRITE = "EDIT permission on the experiment"
 
@@ -55,21 +55,19 @@ def attach(
         If the server refuses or does not respond; the message names the folder that keeps the result.
     """
     entry = _joining(client, run_id, record, prefix=prefix, step=step or 0, model_id=model_id)
-    try:
-        folder = keep(entry, attachments, directory=spool_directory())
-    except OSError:  # for example a full disk
-        send_unkept(client, entry, attachments)
+    folder = keep_or_send(client, entry, attachments, directory=spool_directory())
+    if isinstance(folder, Sent):
         return
     try:
-        deliver_at_once(client, folder, metrics=not metrics_follow)
+        with refusal_named("the server refused it", permission=WRITE):
+            deliver(client, folder, metrics=not metrics_follow)
     except ConfigError:  # the run would also refuse it later
         shutil.rmtree(folder)
         raise
     except SERVER_ERRORS as error:
-        said = refused(error, permission=WRITE) if isinstance(error, MlflowException) else str(error)
         raise TrackingError(
-            f"the benchmark cannot be logged to run '{run_id}': {said}. "
-            f"The result is kept in {folder}: `frm-mlflow resend` logs it there, once the server takes it"
+            f"the benchmark cannot be logged to run '{run_id}': {str(error).rstrip('.')}. "
+            f"The result is saved in {folder}: `frm-mlflow resend` logs it once the server accepts it"
         ) from error
 
 
@@ -107,7 +105,8 @@ def log_below(
         parent_run_id=parent_run_id,
         tags=_tags(record, model_id),
     )
-    run_id = deliver_now(client, keep(entry, attachments, directory=spool_directory()))
+    saved = keep_or_send(client, entry, attachments, directory=spool_directory())
+    run_id = saved.run_id if isinstance(saved, Sent) else try_deliver(client, saved)
     if run_id is not None and model_id is not None:
         link(client, run_id, model_id, record)
     return run_id
@@ -121,13 +120,11 @@ def link(client: MlflowClient, run_id: str, model_id: str, record: BenchmarkReco
     TrackingError
         If the server refuses.
     """
-    try:
-        declare(client, client.get_run(run_id), model_id)
-        points = metrics(run_id, record.metrics, time_ms=to_ms(record.end_time), step=0, model_id=model_id)
-        client.log_batch(run_id, metrics=points)
-    except MlflowException as error:
-        said = refused(error, permission=WRITE)
-        raise TrackingError(f"run '{run_id}' cannot be linked to model '{model_id}': {said}") from error
+    with refusal_named(f"run '{run_id}' cannot be linked to model '{model_id}'", permission=WRITE):
+        add_model_input(client, client.get_run(run_id), model_id)
+        client.log_batch(
+            run_id, metrics=points(run_id, record.metrics, time_ms=to_ms(record.end_time), model_id=model_id)
+        )
 
 
 def _tags(record: BenchmarkRecord, model_id: str | None) -> dict[str, str]:

@@ -16,8 +16,9 @@ from mlflow import MlflowClient
 from frm_mlflow import schema
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.tracking import rest
-from frm_mlflow.tracking.entry import FINISHED, RunEntry, create, log_values, record_entry, written_now
+from frm_mlflow.tracking.entry import FINISHED, RunEntry, record_entry, written_now
 from frm_mlflow.tracking.pages import Selection, pages, tag_is
+from frm_mlflow.tracking.send import create, log_values
 from frm_mlflow.tracking.server import ensure_experiment
 from frm_mlflow.tracking.spool import SERVER_ERRORS
 

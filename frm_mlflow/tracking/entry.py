@@ -1,8 +1,4 @@
-"""One finished run as data: written to a folder, and sent to a tracking server exactly once.
-
-This is the only path for logging. A result is first written to disk and then sent, so whatever
-happens to the server or to this process, the result is either on the server or in the folder.
-"""
+"""One finished run as data: what is logged of it, and how it is written to a folder and read again."""
 
 from __future__ import annotations
 
@@ -15,20 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from frm_mlflow import escape, redact, schema
-from frm_mlflow.errors import DataError, TrackingError
+from frm_mlflow.errors import DataError
 from frm_mlflow.records import BenchmarkRecord
-from frm_mlflow.tracking.create import create_run
-from frm_mlflow.tracking.server import ensure_experiment
+from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 
 ENTRY_FILE = "run.json"
 ARTIFACTS_FOLDER = "artifacts"
@@ -37,9 +28,6 @@ FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 LEFT_OPEN = ""
 """The status of an entry that joins a run created by someone else, which is not ended on its behalf."""
 
-PER_BATCH = 100
-"""Maximum number of params, and of tags, that a server accepts in one call."""
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 VALUE_LENGTH = 5000
 """Longest value of a tag or param that every supported MLflow server accepts."""
 LARGEST_ENTRY_BYTES = 16 * 2**20
@@ -85,8 +73,10 @@ class RunEntry:
         """Whether it is logged to a run created by someone else."""
         return self.status == LEFT_OPEN
 
-    def write(self, folder: Path) -> None:
-        """Write the entry into `folder`."""
+    def write(self, folder: Path, attachments: Attachments = NO_ATTACHMENTS) -> None:
+        """Write the entry and its artifacts into the empty folder `folder`."""
+        (folder / ARTIFACTS_FOLDER).mkdir()
+        attachments.write(folder / ARTIFACTS_FOLDER)
         words = {"name": redact.text(self.name), "tracking_uri": redact.text(self.tracking_uri)}
         content = asdict(self) | words | {"tags": redact.settings(self.tags), "params": redact.settings(self.params)}
         (folder / ENTRY_FILE).write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
@@ -234,92 +224,3 @@ def _cell(record: BenchmarkRecord, metric: schema.Metric | None) -> str:
     if metric is None or not math.isfinite(value):
         return ""
     return f"{value:.4g}" if metric.unit == "1" else f"{value:.4g} {metric.unit}"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """The run that holds an entry, and whether this call logged it."""
-
-    run_id: str
-    logged: bool
-
-
-def send(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
-    """Log `entry` with the files in `artifacts` to its run, which is created if it does not exist.
-
-    A run is ended last, so a run that has ended is complete. One that has not ended was partly logged and
-    is completed. Sending the same content again changes nothing. If the run was closed as FAILED
-    in the meantime, that reason is removed. A run never ends before it starts, even if the clock was set
-    back in between.
-    """
-    experiment_id = ensure_experiment(client, entry.experiment)
-    run = find(client, experiment_id, entry)
-    if run is not None and is_complete(run, entry):
-        return Sent(str(run.info.run_id), logged=False)
-    run_id = str(run.info.run_id) if run is not None else create(client, experiment_id, entry)
-    tags = {} if run is None else {**entry.tags, **({MLFLOW_RUN_NAME: entry.name} if entry.name else {})}
-    log_values(client, run_id, metrics=entry.metrics, params=entry.params, tags=tags, time_ms=entry.end_ms)
-    if artifacts is not None and any(artifacts.iterdir()):
-        client.log_artifacts(run_id, str(artifacts))
-    if run is not None and entry.status == FINISHED and schema.REASON.key in run.data.tags:
-        client.delete_tag(run_id, schema.REASON.key)
-    started_ms = entry.start_ms if run is None else run.info.start_time
-    client.set_terminated(run_id, status=entry.status, end_time=max(entry.end_ms, started_ms))
-    return Sent(run_id, logged=True)
-
-
-def find(client: MlflowClient, experiment_id: str, entry: RunEntry) -> Run | None:
-    """Return the run that was opened for `entry` or has its marks, or None if there is none.
-
-    Raises
-    ------
-    TrackingError
-        If `entry` only ends a run and that run is not on the server.
-    """
-    if entry.run_id:
-        try:
-            return client.get_run(entry.run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            if not entry.record_id:
-                raise TrackingError(f"run {entry.run_id} does not exist at {client.tracking_uri}") from error
-    for mark, value in ((schema.RECORD_ID, entry.record_id), (schema.OPENING, entry.tags.get(schema.OPENING.key, ""))):
-        runs = client.search_runs([experiment_id], f"tags.`{mark.key}` = '{value}'") if value else []
-        if runs:
-            return min(runs, key=lambda run: run.info.status != FINISHED)
-    return None
-
-
-def is_complete(run: Run, entry: RunEntry) -> bool:
-    """Whether `run` has ended as the run that `entry` describes.
-
-    A partly logged benchmark that another process ended (as KILLED, by a resumed sweep) is not complete.
-    """
-    if not entry.record_id:
-        return RunStatus.is_terminated(RunStatus.from_string(run.info.status))
-    return run.info.status == entry.status and run.data.tags.get(schema.RECORD_ID.key) == entry.record_id
-
-
-def create(client: MlflowClient, experiment_id: str, entry: RunEntry) -> str:
-    """Create the entry's run with all its tags and return its id."""
-    return create_run(client, experiment_id, name=entry.name, tags=clean(entry.tags), start_ms=entry.start_ms)
-
-
-def log_values(
-    client: MlflowClient,
-    run_id: str,
-    *,
-    metrics: Mapping[str, float] = NOTHING,
-    params: Mapping[str, str] = NOTHING,
-    tags: Mapping[str, str] = NOTHING,
-    time_ms: int = 0,
-) -> None:
-    """Log metrics (at `time_ms`), params and tags in one call, plus one for each further 100 params or tags."""
-    numbers = [Metric(key, value, time_ms, 0) for key, value in metrics.items()]
-    settings = [Param(key, value) for key, value in clean(params).items()]
-    words = [RunTag(key, value) for key, value in clean(tags).items()]
-    batches = max(math.ceil(len(settings) / PER_BATCH), math.ceil(len(words) / PER_BATCH), 1 if numbers else 0)
-    for batch in range(batches):
-        part = slice(batch * PER_BATCH, (batch + 1) * PER_BATCH)
-        client.log_batch(run_id, metrics=() if batch else numbers, params=settings[part], tags=words[part])

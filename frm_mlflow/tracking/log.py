@@ -2,12 +2,9 @@
 
 from frm_mlflow.tracking.artifacts import (
     describe,
-    log_bytes,
-    log_figure,
     log_folder,
     log_metrics,
     log_table,
-    log_tags,
     log_text,
 )
 from frm_mlflow.tracking.attachments import Attachments, flat_params
@@ -31,12 +28,9 @@ __all__ = [
     "describe",
     "flat_params",
     "join_sweep",
-    "log_bytes",
-    "log_figure",
     "log_folder",
     "log_metrics",
     "log_table",
-    "log_tags",
     "log_text",
     "open_sweep",
     "resend",

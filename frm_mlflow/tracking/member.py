@@ -16,7 +16,7 @@ from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.entry import FAILED, RunEntry
 from frm_mlflow.tracking.resume import RUNNING, runs_below
 from frm_mlflow.tracking.signals import signals_as_interrupt
-from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, resend, spool_directory
+from frm_mlflow.tracking.spool import SERVER_ERRORS, keep_or_send, resend, spool_directory, try_deliver
 from frm_mlflow.tracking.sweep import Outcome, Sweep, now_ms
 
 
@@ -86,11 +86,11 @@ def _ended(sweep: Sweep, run: Outcome, reason: str) -> Outcome:
         run_id=run.run_id,
         tags={schema.REASON.key: reason},
     )
-    folder = keep(entry, directory=sweep.spool)
-    sent = deliver_now(sweep.client, folder)
-    return Outcome(run.name, FAILED, run.run_id, "", reason, kept=None if sent else folder)
+    saved = keep_or_send(sweep.client, entry, directory=sweep.spool)
+    pending = saved if isinstance(saved, Path) and not try_deliver(sweep.client, saved) else None
+    return Outcome(run.name, FAILED, run.run_id, "", reason, kept=pending)
 
 
 def _without_a_run(sweep: Sweep, job_id: str, name: str, tags: Mapping[str, str], reason: str) -> Outcome:
     with sweep.benchmark(name=name, tags={**tags, schema.FLEET_JOB.key: job_id}) as run:
-        return run.fail(reason)
+        return run.end(FAILED, reason)

@@ -17,7 +17,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_IS_EXTERNAL
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.tracking.entry import short
-from frm_mlflow.tracking.rest import refused
+from frm_mlflow.tracking.rest import refusal_named
+from frm_mlflow.tracking.server import find_run
 
 REGISTRY_REMEDY = "`MlflowClient().search_registered_models()` lists what the account may read"
 
@@ -60,15 +61,14 @@ def find_model(client: MlflowClient, uri: str) -> StoredModel:
     TrackingError
         If there is no such model, or the account may not read it.
     """
-    try:
+    permission = "READ permission on the registered model and on the experiment that created it"
+    subject = f"the model '{uri}' at {client.tracking_uri}"
+    with refusal_named(subject, permission=permission, remedy=f"; {REGISTRY_REMEDY}"):
         if uri.startswith("models:/"):
             return _registered(client, uri)
         if uri.startswith("runs:/"):
             return _logged_by_run(client, uri)
-    except MlflowException as error:
-        said = refused(error, permission="READ permission on the registered model and on the experiment that made it")
-        raise TrackingError(f"the model '{uri}' at {client.tracking_uri}: {said}; {REGISTRY_REMEDY}") from error
-    raise ConfigError(f"'{uri}' is no model URI: models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH is")
+    raise ConfigError(f"'{uri}' is not a model URI: use models:/NAME/VERSION, models:/NAME@ALIAS or runs:/RUN_ID/PATH")
 
 
 def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
@@ -81,14 +81,9 @@ def model_of_run(client: MlflowClient, run_id: str) -> StoredModel:
     TrackingError
         If there is no such run.
     """
-    try:
-        run = client.get_run(run_id)
-    except MlflowException as error:
-        said = refused(error, permission="READ permission on its experiment")
-        raise TrackingError(f"run '{run_id}' at {client.tracking_uri}: {said}") from error
-    uris = [f"models:/{model_id}" for model_id in _outputs(run)]
+    uris = [f"models:/{model_id}" for model_id in _outputs(find_run(client, run_id))]
     if not uris:
-        raise ConfigError(f"run '{run_id}' has logged no model: give model_uri=, or log one in the run first")
+        raise ConfigError(f"run '{run_id}' has not logged a model: set model_uri=, or log a model to the run first")
     if len(uris) > 1:
         raise ConfigError(f"run '{run_id}' has logged {len(uris)} models; choose one: model_uri={' or '.join(uris)}")
     return find_model(client, uris[0])
@@ -105,18 +100,16 @@ def mark_version(client: MlflowClient, model: StoredModel, *, verdict: str | Non
         If the account may not write to the registry.
     """
     if model.version is None:
-        raise ConfigError(f"'{model.uri}' is no registered version: register it, or gate with tag=false and no alias")
-    try:
+        raise ConfigError(f"'{model.uri}' is not a registered version: register it, or set tag=false and no alias")
+    with refusal_named(
+        f"the verdict cannot be set on version {model.version} of '{model.name}'",
+        permission="EDIT permission on the registered model",
+        remedy=" (or set tag=false and no alias)",
+    ):
         if verdict:
             client.set_model_version_tag(model.name, model.version, schema.GATE.key, short(verdict))
         if alias:
             client.set_registered_model_alias(model.name, alias, model.version)
-    except MlflowException as error:
-        raise TrackingError(
-            f"the verdict cannot be set on version {model.version} of '{model.name}': "
-            f"{refused(error, permission='EDIT permission on the registered model')} "
-            "(or gate with tag=false and without alias)"
-        ) from error
 
 
 def tracked_metrics(
@@ -125,8 +118,8 @@ def tracked_metrics(
     """Return the metrics of the model's newest finished benchmark with these tags, or None if there is none."""
     if model.model_id is None or model.run_id is None:
         return None
-    wanted = {schema.MODEL_ID.key: model.model_id, schema.KIND.key: schema.KIND_BENCHMARK, **configuration}
-    filters = " and ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items())
+    tags = {schema.MODEL_ID.key: model.model_id, schema.KIND.key: schema.KIND_BENCHMARK, **configuration}
+    filters = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
     experiment_id = client.get_run(model.run_id).info.experiment_id
     runs = client.search_runs([experiment_id], filters, max_results=1, order_by=["attributes.end_time DESC"])
     return dict(runs[0].data.metrics) if runs else None
@@ -142,22 +135,15 @@ def catalogue_model(client: MlflowClient, experiment_id: str, name: str, *, tags
     TrackingError
         If the server refuses.
     """
-    try:
-        return _external_model(client, experiment_id, name, tags)
-    except MlflowException as error:
-        raise TrackingError(f"the external model '{name}' at {client.tracking_uri}: {error.message}") from error
-
-
-def _external_model(client: MlflowClient, experiment_id: str, name: str, tags: dict[str, str]) -> str:
-    found = client.search_logged_models(
-        [experiment_id], filter_string=f"name = '{name}' AND tags.`{schema.MODEL.key}` = '{name}'", max_results=10
-    )
-    if found:
-        return str(min(found, key=lambda model: model.creation_timestamp).model_id)
-    own = {MLFLOW_MODEL_IS_EXTERNAL: "true", schema.MODEL.key: name}
-    model = client.create_logged_model(experiment_id, name=name, tags=own | tags, model_type="architecture")
-    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    return str(model.model_id)
+    with refusal_named(f"the external model '{name}' at {client.tracking_uri}"):
+        condition = f"name = '{name}' AND tags.`{schema.MODEL.key}` = '{name}'"
+        existing = client.search_logged_models([experiment_id], filter_string=condition, max_results=10)
+        if existing:
+            return str(min(existing, key=lambda model: model.creation_timestamp).model_id)
+        tags = {MLFLOW_MODEL_IS_EXTERNAL: "true", schema.MODEL.key: name} | tags
+        model = client.create_logged_model(experiment_id, name=name, tags=tags, model_type="architecture")
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return str(model.model_id)
 
 
 def _registered(client: MlflowClient, uri: str) -> StoredModel:
@@ -198,5 +184,5 @@ def _version(client: MlflowClient, name: str, *, version: str | None, alias: str
         return client.get_model_version(name, version)
     versions = client.search_model_versions(f"name = '{name}'")
     if not versions:
-        raise TrackingError(f"there is no registered model '{name}': {REGISTRY_REMEDY}")
-    return max(versions, key=lambda found: int(found.version))
+        raise TrackingError(f"no registered model is named '{name}': {REGISTRY_REMEDY}")
+    return max(versions, key=lambda version: int(version.version))

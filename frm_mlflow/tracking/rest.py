@@ -7,6 +7,8 @@ tens of thousands of runs this costs more than the network. Here a response stay
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,10 +90,19 @@ def call(
     return answer
 
 
-def refused(error: MlflowException, *, permission: str) -> str:
-    """Return the server's message and, if that is the reason, the permission that the account lacks."""
-    said = error.message.strip()
-    return f"{said}; the account needs {permission}" if error.error_code == PERMISSION_DENIED else said
+@contextmanager
+def refusal_named(subject: str, *, permission: str = "", remedy: str = "") -> Iterator[None]:
+    """Raise a refusal by the server as a `TrackingError` about `subject`.
+
+    The message has the permission that the account lacks, if that is the reason, and the remedy.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        reason = error.message.strip()
+        if permission and error.error_code == PERMISSION_DENIED:
+            reason = f"{reason}; the account needs {permission}"
+        raise TrackingError(f"{subject}: {reason}{remedy}") from error
 
 
 def _refusal(response: requests.Response) -> str:

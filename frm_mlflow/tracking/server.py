@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.utils.mlflow_tags import (
@@ -139,6 +139,18 @@ def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mappin
         ) from error
 
 
+def find_run(client: MlflowClient, run_id: str) -> Run:
+    """Return a run.
+
+    Raises
+    ------
+    TrackingError
+        If the server does not have it or does not show it.
+    """
+    with rest.refusal_named(f"run '{run_id}' at {client.tracking_uri}", permission="READ permission on its experiment"):
+        return client.get_run(run_id)
+
+
 def ensure_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of the experiment `name`, which is created if it does not exist.
 
@@ -162,7 +174,7 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     return str(found.experiment_id)
 
 
-def _with_views(client: MlflowClient, experiment: mlflow.entities.Experiment) -> None:
+def _with_views(client: MlflowClient, experiment: Experiment) -> None:
     """Add the saved views to an active experiment that another program has created."""
     if experiment.lifecycle_stage == LifecycleStage.ACTIVE:
         for key, view in as_tags(now_ms=round(time.time() * 1000)).items():
@@ -170,7 +182,7 @@ def _with_views(client: MlflowClient, experiment: mlflow.entities.Experiment) ->
                 client.set_experiment_tag(experiment.experiment_id, key, view)
 
 
-def _created(client: MlflowClient, name: str) -> mlflow.entities.Experiment:
+def _created(client: MlflowClient, name: str) -> Experiment:
     tags = EXPERIMENT_TAGS | as_tags(now_ms=round(time.time() * 1000))
     try:
         return client.get_experiment(client.create_experiment(name, tags=tags))

@@ -25,15 +25,14 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from frm_mlflow import redact, schema
+from frm_mlflow import redact
 from frm_mlflow.errors import DataError, FrmError, TrackingError
 from frm_mlflow.folders import cache_folder, data_folder
 from frm_mlflow.records import content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
-from frm_mlflow.tracking.create import opened_by
-from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, KILLED, RunEntry, Sent, send, written_now
-from frm_mlflow.tracking.join import join
-from frm_mlflow.tracking.server import check_answer, connect, ensure_experiment
+from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, written_now
+from frm_mlflow.tracking.send import Sent, send
+from frm_mlflow.tracking.server import check_answer, connect
 
 logger = redact.logger(__name__)
 
@@ -43,7 +42,6 @@ SET_ASIDE = "set-aside"
 """Folder within the spool for what `resend` could not read; each entry has a `.txt` next to it with the reason."""
 
 MEMORY_DISK = "/dev/shm"  # noqa: S108 - a private folder there, if all else is full  # nosec B108
-UNKNOWN = "opened twice: the server's answer was lost"
 
 SERVER_ERRORS = (
     MlflowException,
@@ -86,19 +84,13 @@ def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, director
     with _alone_in(directory):
         partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
         try:
-            _fill(partial, entry, attachments)
+            entry.write(partial, attachments)
             folder = directory / f"{entry.end_ms:013d}-{entry.record_id or entry.run_id}"
             if not folder.exists():
                 partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _fill(folder: Path, entry: RunEntry, attachments: Attachments) -> None:
-    (folder / ARTIFACTS_FOLDER).mkdir()
-    attachments.write(folder / ARTIFACTS_FOLDER)
-    entry.write(folder)
 
 
 @contextmanager
@@ -121,24 +113,73 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def send_unkept(client: MlflowClient, entry: RunEntry, attachments: Attachments) -> Sent:
-    """Send a finished run that could not be saved to disk, without its files if no disk accepts them.
+def keep_or_send(
+    client: MlflowClient, entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path
+) -> Path | Sent:
+    """Write a finished run to disk and return its folder; if no disk accepts it, send it immediately instead.
 
     Raises
     ------
     TrackingError
-        If the server does not respond either: the result is lost, as the message states.
+        If neither disk nor server accepts it: the result is lost, as the message states.
     """
+    try:
+        return keep(entry, attachments, directory=directory)
+    except OSError as error:  # for example a full disk
+        logger.warning("%s cannot be saved in %s (%s): it is sent directly", entry.name, directory, error)
     try:
         check_answer(client)
         for place in (tempfile.gettempdir(), MEMORY_DISK):
             with suppress(OSError), tempfile.TemporaryDirectory(prefix="frm-", dir=place) as folder:
-                _fill(Path(folder), entry, attachments)
-                return _sent(client, entry, Path(folder) / ARTIFACTS_FOLDER)
-        logger.warning("the files of %s are lost: no disk takes them", entry.name)
-        return _sent(client, entry)
+                entry.write(Path(folder), attachments)
+                return send(client, entry, Path(folder) / ARTIFACTS_FOLDER)
+        logger.warning("the files of %s are lost: no disk accepts them", entry.name)
+        return send(client, entry)
     except SERVER_ERRORS as error:
-        raise TrackingError(f"the result of {entry.name} is lost, neither disk nor server takes it: {error}") from error
+        raise TrackingError(
+            f"the result of {entry.name} is lost: neither the disk nor the server accepts it: {error}"
+        ) from error
+
+
+def try_deliver(client: MlflowClient, folder: Path) -> str | None:
+    """Send the saved run in `folder`; return its run id, or None if it has to stay on disk (which is logged)."""
+    try:
+        return deliver(client, folder)
+    except SERVER_ERRORS as error:
+        logger.warning("%s. The result is saved in %s: `frm-mlflow resend` logs it.", str(error).rstrip("."), folder)
+        return None
+
+
+def deliver(client: MlflowClient, folder: Path, *, metrics: bool = True) -> str | None:
+    """Send the saved run in `folder` and remove it; return its run id, or None if another process is sending it.
+
+    If `metrics` is false, they are left out: the caller logs them. An interrupt (Ctrl-C) takes effect after the run
+    has been sent.
+
+    Raises
+    ------
+    MlflowException, TrackingError, OSError, ...
+        One of `SERVER_ERRORS`, if it has to stay on disk.
+    """
+    with claimed(folder) as mine:
+        if not mine:
+            return None
+        entry = RunEntry.read(folder) if metrics else replace(RunEntry.read(folder), metrics={})
+        try:
+            check_answer(client)
+            sent = send(client, entry, folder / ARTIFACTS_FOLDER)
+        except KeyboardInterrupt:
+            send(client, entry, folder / ARTIFACTS_FOLDER)
+            _discard(folder)
+            raise
+        _discard(folder)
+        return sent.run_id
+
+
+def _discard(folder: Path) -> None:
+    """Remove a saved run; it is renamed first, so that it is never a saved run without its files."""
+    done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))
+    shutil.rmtree(done)
 
 
 @contextmanager
@@ -159,35 +200,6 @@ def claimed(folder: Path) -> Iterator[bool]:
         lock.release()
         if not folder.exists():
             Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def deliver(client: MlflowClient, folder: Path, *, late: bool = False, metrics: bool = True) -> Sent:
-    """Send the saved run in `folder`, marked if it is sent `late`, and remove the folder.
-
-    If `metrics` is false, they are left out: the caller logs them.
-    """
-    entry = RunEntry.read(folder)
-    entry = entry if metrics else replace(entry, metrics={})
-    marked = written_now(entry) if late and entry.record_id and not entry.joins else entry
-    if not entry.record_id:
-        close_unknown(client, entry)
-    sent = _sent(client, marked, folder / ARTIFACTS_FOLDER)
-    done = folder.rename(folder.with_name(f"{PARTIAL_PREFIX}{folder.name}"))  # no longer a saved run without its file
-    shutil.rmtree(done)
-    return sent
-
-
-def _sent(client: MlflowClient, entry: RunEntry, artifacts: Path | None = None) -> Sent:
-    """Log an entry to its own run, or to the one that it joins."""
-    return (join if entry.joins else send)(client, entry, artifacts)
-
-
-def close_unknown(client: MlflowClient, end: RunEntry) -> None:
-    """End the benchmarks that this sweep opened without ever receiving their ids; `end` is the sweep's end."""
-    opening = end.tags.get(schema.OPENING.key)
-    for run_id in opened_by(client, ensure_experiment(client, end.experiment), f"{opening}-") if opening else ():
-        client.set_tag(run_id, schema.REASON.key, UNKNOWN)
-        client.set_terminated(run_id, KILLED)
 
 
 @dataclass(frozen=True)
@@ -284,8 +296,14 @@ def _resend_one(
         with claimed(folder) as mine:
             if not mine:
                 return "another process is sending it"
-            client = _client(uri or _address(RunEntry.read(folder), addresses), clients)
-            return str(client) if isinstance(client, TrackingError) else deliver(client, folder, late=True)
+            entry = RunEntry.read(folder)
+            client = _client(uri or _address(entry, addresses), clients)
+            if isinstance(client, TrackingError):
+                return str(client)
+            marked = written_now(entry) if entry.record_id and not entry.joins else entry
+            sent = send(client, marked, folder / ARTIFACTS_FOLDER)
+            _discard(folder)
+            return sent
     except DataError:
         raise
     except (*SERVER_ERRORS, FrmError) as error:
@@ -323,33 +341,3 @@ def _client(uri: str, clients: dict[str, MlflowClient | TrackingError]) -> Mlflo
         except TrackingError as error:
             clients[uri] = error
     return clients[uri]
-
-
-def deliver_now(client: MlflowClient, folder: Path) -> str | None:
-    """Send the saved run in `folder`; return its run id, or None if it has to stay on disk (which is logged)."""
-    try:
-        return deliver_at_once(client, folder)
-    except SERVER_ERRORS as error:
-        logger.warning("%s. The result is kept in %s: `frm-mlflow resend` logs it.", error, folder)
-        return None
-
-
-def deliver_at_once(client: MlflowClient, folder: Path, *, metrics: bool = True) -> str | None:
-    """Send the saved run in `folder`; return its run id, or None if another process is sending it.
-
-    An interrupt (Ctrl-C) while it is sent takes effect after it has been sent.
-
-    Raises
-    ------
-    MlflowException, TrackingError, OSError, ...
-        One of `SERVER_ERRORS`, if it has to stay on disk.
-    """
-    with claimed(folder) as mine:
-        if not mine:
-            return None
-        try:
-            check_answer(client)
-            return deliver(client, folder, metrics=metrics).run_id
-        except KeyboardInterrupt:
-            deliver(client, folder, metrics=metrics)
-            raise

@@ -27,12 +27,13 @@ from frm_mlflow.records import BenchmarkRecord, content_hash
 from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachments
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.create import create_run, opened_by
-from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, Sent, clean, log_values, record_entry
+from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, clean, record_entry
 from frm_mlflow.tracking.lease import Lease, LeaseLostError
 from frm_mlflow.tracking.resume import close_orphans
+from frm_mlflow.tracking.send import Sent, log_values
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
 from frm_mlflow.tracking.signals import signals_as_interrupt
-from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver_now, keep, send_unkept, spool_directory
+from frm_mlflow.tracking.spool import SERVER_ERRORS, keep_or_send, spool_directory, try_deliver
 from frm_mlflow.tracking.summary import NO_SUMMARY, Summary
 
 logger = redact.logger(__name__)
@@ -106,8 +107,8 @@ class Sweep:
         """
         if self.lease is not None:
             self.lease.check()
-        own = {schema.OPENING.key: f"{self.opening}-{next(self._numbers)}"}
-        tags = {**self._child_tags(description), **tags, **own}
+        opening = {schema.OPENING.key: f"{self.opening}-{next(self._numbers)}"}
+        tags = {**self._child_tags(description), **tags, **opening}
         run = BenchmarkRun(sweep=self, name=name, tags=tags, start_ms=now_ms())
         run.open()
         try:
@@ -136,23 +137,9 @@ class Sweep:
             tags={schema.OPENING.key: self.opening, **self.summary.tags()}
             | ({schema.REASON.key: reason} if reason else {}),
         )
-        folder = self.keep(entry, Attachments(texts=self.summary.texts))
-        if isinstance(folder, Path) and not deliver_now(self.client, folder):
+        folder = keep_or_send(self.client, entry, Attachments(texts=self.summary.texts), directory=self.spool)
+        if isinstance(folder, Path) and not try_deliver(self.client, folder):
             self.end_kept = folder
-
-    def keep(self, entry: RunEntry, attachments: Attachments) -> Path | Sent:
-        """Write a finished run to disk and return its folder; if no disk accepts it, send it immediately instead.
-
-        Raises
-        ------
-        TrackingError
-            If neither disk nor server accepts it.
-        """
-        try:
-            return keep(entry, attachments, directory=self.spool)
-        except OSError as error:
-            logger.warning("%s cannot be kept in %s (%s): it is sent at once", entry.name, self.spool, error)
-            return send_unkept(self.client, entry, attachments)
 
     def close_children(self) -> None:
         """End as KILLED what an interrupt has left open: children whose ids had not been returned yet."""
@@ -165,18 +152,18 @@ class Sweep:
             logger.warning("%s. Resuming the sweep closes what it has left open.", error)
 
     def _child_tags(self, description: str) -> dict[str, str]:
-        own = {
+        tags = {
             schema.KIND.key: schema.KIND_BENCHMARK,
             schema.SCHEMA.key: str(schema.SCHEMA_VERSION),
             schema.HOST.key: platform.node(),
             MLFLOW_PARENT_RUN_ID: self.run_id,
         }
-        return {**self.context_tags, **own} | ({MLFLOW_RUN_NOTE: description} if description else {})
+        return {**self.context_tags, **tags} | ({MLFLOW_RUN_NOTE: description} if description else {})
 
 
 @dataclass
 class BenchmarkRun:
-    """An open child run: `finish` or `fail` ends it."""
+    """An open child run: `finish` or `end` ends it."""
 
     sweep: Sweep
     name: str
@@ -196,7 +183,7 @@ class BenchmarkRun:
                 client, self.sweep.experiment_id, name=self.name, tags=tags, start_ms=self.start_ms
             )
         except SERVER_ERRORS as error:
-            logger.warning("%s. %s is measured all the same and kept on disk.", error, self.name)
+            logger.warning("%s. %s is still measured, and its result is saved on disk.", error, self.name)
 
     def finish(self, record: BenchmarkRecord, attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
         """Log `record` with its files and end the run as FINISHED."""
@@ -209,16 +196,15 @@ class BenchmarkRun:
         )
         return self._close(entry, attachments)
 
-    def fail(self, reason: str, *, output: str = "", attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
-        """End the run as FAILED with `reason`; the worker's last `output` becomes an artifact."""
-        texts = {**attachments.texts, **({OUTPUT_FILE: output} if output else {})}
-        return self._close(self._unfinished(FAILED, reason), replace(attachments, texts=texts))
+    def end(self, status: str, reason: str) -> Outcome:
+        """End the run without a result, unless it has already ended; return how it ended.
 
-    def end(self, status: str, reason: str) -> None:
-        """End the run without a result, unless it has already ended."""
-        if self.outcome is None:
-            texts = {OUTPUT_FILE: reason} if "\n" in reason.strip() else {}
-            self._close(self._unfinished(status, reason), Attachments(texts=texts))
+        A reason of several lines (a worker's last output) is also logged as a file.
+        """
+        if self.outcome is not None:
+            return self.outcome
+        texts = {OUTPUT_FILE: reason} if "\n" in reason.strip() else {}
+        return self._close(self._unfinished(status, reason), Attachments(texts=texts))
 
     def _unfinished(self, status: str, reason: str) -> RunEntry:
         record_id = content_hash({"run": self.run_id, "name": self.name, "start": self.start_ms, "tags": self.tags})
@@ -236,20 +222,21 @@ class BenchmarkRun:
 
     def _close(self, entry: RunEntry, attachments: Attachments) -> Outcome:
         if self.outcome is not None:
-            raise TrackingError(f"{self.name} has ended already ({self.outcome.status})")
+            raise TrackingError(f"{self.name} has already ended ({self.outcome.status})")
+        client = self.sweep.client
         reason = redact.text(entry.tags.get(schema.REASON.key, ""))
-        kept = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason)
+        outcome = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason)
         try:
-            folder = self.sweep.keep(entry, attachments)
+            saved = keep_or_send(client, entry, attachments, directory=self.sweep.spool)
         except TrackingError as error:
-            self._ended(replace(kept, status=FAILED, reason=str(error)))
+            self._ended(replace(outcome, status=FAILED, reason=str(error)))
             raise
-        if not isinstance(folder, Path):
-            return self._ended(replace(kept, run_id=folder.run_id))
-        self.outcome = replace(kept, kept=folder)
+        if isinstance(saved, Sent):
+            return self._ended(replace(outcome, run_id=saved.run_id))
+        self.outcome = replace(outcome, kept=saved)  # also if an interrupt ends the delivery
         try:
-            if run_id := deliver_now(self.sweep.client, folder):
-                self.outcome = replace(kept, run_id=run_id)
+            if run_id := try_deliver(client, saved):
+                self.outcome = replace(outcome, run_id=run_id)
         finally:
             self._ended(self.outcome)
         return self.outcome
@@ -306,41 +293,35 @@ def open_sweep(
     """
     existing = parent_run_id or environ.get(RUN_ID_VARIABLE)
     environ.pop(RUN_ID_VARIABLE, None)
-    context_tags = MappingProxyType(
-        resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # MLflow annotates instances, takes classes
-    )
+    is_sweep = kind == schema.KIND_SWEEP
+    context_tags = resolve_tags(ignore=[DeviceContext])  # type: ignore[list-item] # annotated as instances
     opening = uuid.uuid4().hex
-    own = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags, schema.OPENING.key: opening}
+    tags = {schema.KIND.key: kind, schema.SCHEMA.key: str(schema.SCHEMA_VERSION), **tags, schema.OPENING.key: opening}
     if description:
-        own[MLFLOW_RUN_NOTE] = description
-    with signals_as_interrupt():
+        tags[MLFLOW_RUN_NOTE] = description
+    with signals_as_interrupt(), ExitStack() as stack:
         try:
+            lease = Lease(client, existing or "")
             if existing:
-                lease = Lease(client, existing)
-                if kind == schema.KIND_SWEEP:
+                if is_sweep:
                     lease.acquire(tell=logger.warning)
                 if resume:
                     close_orphans(client, existing, reason="the sweep was killed; resumed")
-                experiment_id = adopt(client, existing, own)
-                experiment, run_id = client.get_experiment(experiment_id).name, existing
+                experiment_id = adopt(client, existing, tags)
+                experiment = client.get_experiment(experiment_id).name
             else:
                 experiment_id = ensure_experiment(client, experiment)
-                lease = Lease(client, "")
-                tags_of_lease = lease.first_tag if kind == schema.KIND_SWEEP else {}
-                run_id = begin(client, experiment_id, name, {**context_tags, **own, **tags_of_lease}, params)
-                lease.run_id = run_id
+                lease_tag = lease.first_tag if is_sweep else {}
+                lease.run_id = begin(client, experiment_id, name, {**context_tags, **tags, **lease_tag}, params)
         except SERVER_ERRORS as error:
             raise TrackingError(f"the run '{name}' cannot be opened at {client.tracking_uri}: {error}") from error
         sweep = Sweep(
-            client, experiment, experiment_id, run_id, spool or spool_directory(), context_tags, opening=opening
+            client, experiment, experiment_id, lease.run_id, spool or spool_directory(), context_tags, opening=opening
         )
-        with ExitStack() as stack:
-            if kind == schema.KIND_SWEEP:
-                sweep.lease = stack.enter_context(lease.kept())
-            stack.enter_context(
-                _closing(sweep, interrupted=INTERRUPTED if kind == schema.KIND_SWEEP else "interrupted")
-            )
-            yield sweep
+        if is_sweep:
+            sweep.lease = stack.enter_context(lease.kept())
+        stack.enter_context(_closing(sweep, interrupted=INTERRUPTED if is_sweep else "interrupted"))
+        yield sweep
 
 
 def begin(

@@ -14,7 +14,7 @@ from frm_mlflow import schema
 from frm_mlflow.errors import DataError, TrackingError
 from frm_mlflow.tracking import rest
 from frm_mlflow.tracking.bulk import WORKERS, OnProgress
-from frm_mlflow.tracking.entry import log_values
+from frm_mlflow.tracking.send import log_values
 from frm_mlflow.tracking.spool import SERVER_ERRORS
 
 

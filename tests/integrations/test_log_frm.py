@@ -64,7 +64,7 @@ def test_another_configuration_under_the_same_prefix_is_refused_and_under_its_ow
     with mlflow.start_run():
         frm_mlflow.log_frm(net, EXAMPLE)
         frm_mlflow.log_frm(net, EXAMPLE, step=1)  # logging the same model again gives a series
-        with pytest.raises(ConfigError, match="prefix of its own"):
+        with pytest.raises(ConfigError, match="choose another prefix"):
             frm_mlflow.log_frm(net, EXAMPLE, runtime="torch_export")
         frm_mlflow.log_frm(net, EXAMPLE, runtime="torch_export", prefix="graph/")
 

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from records import measured, record
 
 from frm_mlflow.errors import DataError, TrackingError
-from frm_mlflow.tracking import bulk, entry, server
+from frm_mlflow.tracking import bulk, send, server
 from frm_mlflow.tracking.write_back import write_back
 
 
@@ -72,7 +72,7 @@ def test_a_deleted_record_is_logged_again(client: MlflowClient, experiment: str)
 def test_a_record_that_is_refused_is_named_and_the_others_are_logged(
     client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = entry.create_run
+    create = send.create_run
 
     def refuse(client: MlflowClient, experiment_id: str, **facts: Any) -> str:
         if facts["name"] == record(1).name:
@@ -80,7 +80,7 @@ def test_a_record_that_is_refused_is_named_and_the_others_are_logged(
         return create(client, experiment_id, **facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(entry, "create_run", refuse)
+        patch.setattr(send, "create_run", refuse)
         report = bulk.log_records(client, experiment, [record(0), record(1), record(2)])
     assert report.failures == ((record(1).name, "quota exceeded"),)
     assert report.added == 2

@@ -10,7 +10,7 @@ from records import record
 
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking import log, send, server
 from frm_mlflow.tracking.create import create_run
 from tests.faults.proxy import Proxy, running_proxy
 
@@ -71,5 +71,5 @@ def test_what_a_sweep_opened_and_never_knew_is_closed_with_it(
         unknown = client.create_run(sweep.experiment_id, tags={schema.OPENING.key: f"{sweep.opening}-9"})
         foreign = client.create_run(sweep.experiment_id, tags={schema.OPENING.key: "of another sweep-1"})
     run = client.get_run(unknown.info.run_id)
-    assert (run.info.status, run.data.tags[schema.REASON.key]) == ("KILLED", spool.UNKNOWN)
+    assert (run.info.status, run.data.tags[schema.REASON.key]) == ("KILLED", send.LOST_RESPONSE)
     assert client.get_run(foreign.info.run_id).info.status == "RUNNING"

@@ -25,9 +25,9 @@ from records import record
 from frm_mlflow.errors import FrmError, TrackingError
 from frm_mlflow.tracking import log, resume, server, spool
 from frm_mlflow.tracking.create import create_run
-from frm_mlflow.tracking.entry import log_values
-from frm_mlflow.tracking.join import find_run
 from frm_mlflow.tracking.query import benchmarks
+from frm_mlflow.tracking.send import log_values
+from frm_mlflow.tracking.server import find_run
 from tests.faults.proxy import running_proxy
 from tests.mutate import mutated_json
 

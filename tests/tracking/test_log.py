@@ -113,11 +113,11 @@ def test_an_exception_fails_its_benchmark_with_the_reason_and_the_sweep_goes_on(
     assert parent.data.tags[schema.REASON.key] == "1 of 2 benchmarks failed: broken"
 
 
-def test_fail_logs_the_workers_output(client: MlflowClient, experiment: str) -> None:
+def test_a_reason_of_several_lines_is_also_logged_as_a_file(client: MlflowClient, experiment: str) -> None:
     with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
-        outcome = run.fail("killed by signal 9", output="loading\n")
+        outcome = run.end("FAILED", "killed by signal 9\nloading")
     assert client.get_run(outcome.run_id).info.status == "FAILED"
-    assert artifact(client, outcome.run_id, "worker.log").read_text() == "loading\n"
+    assert artifact(client, outcome.run_id, "worker.log").read_text() == "killed by signal 9\nloading"
 
 
 def test_a_benchmark_without_a_result_has_failed(client: MlflowClient, experiment: str) -> None:
@@ -196,7 +196,7 @@ def test_the_fluent_api_is_not_touched(client: MlflowClient, experiment: str) ->
 def test_a_finished_benchmark_cannot_end_twice(client: MlflowClient, experiment: str) -> None:
     with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         run.finish(record())
-        with pytest.raises(TrackingError, match="has ended already"):
+        with pytest.raises(TrackingError, match="has already ended"):
             run.finish(record(1))
 
 
@@ -223,16 +223,13 @@ def test_tables_and_figures(client: MlflowClient, experiment: str) -> None:
     with log.open_sweep(client, experiment, name="analysis", kind=schema.KIND_ANALYSIS) as sweep:
         log.log_table(client, sweep.run_id, pd.DataFrame({"model": ["a"], "frm": [1.0]}), "tables/frm")
         log.log_table(client, sweep.run_id, pd.DataFrame({"model": ["b"], "frm": [2.0]}), "tables/frm")
-        log.log_figure(client, sweep.run_id, Figure(), "figures/frm")
-        log.log_bytes(client, sweep.run_id, b"\x89PNG", "figures/frm.png")
-        log.describe(client, sweep.run_id, "# Summary")
+        sweep.summary = log.Summary("# Summary", figures={"frm": Figure()})
     table = json.loads(artifact(client, sweep.run_id, "tables/frm.json").read_text())
     assert table == {"columns": ["model", "frm"], "data": [["b", 2.0]]}
     assert artifact(client, sweep.run_id, "tables/frm.csv").read_text() == "model,frm\nb,2.0\n"
-    page = artifact(client, sweep.run_id, "figures/frm.html").read_text()
+    page = artifact(client, sweep.run_id, "frm.html").read_text()
     assert "cdn.plot" not in page.split("<script", 1)[0]
     assert len(page) > 1_000_000, "plotly itself must be inside, or the figure is blank without a network"
-    assert artifact(client, sweep.run_id, "figures/frm.png").read_bytes() == b"\x89PNG"
     parent = client.get_run(sweep.run_id)
     assert parent.data.tags["mlflow.note.content"] == "# Summary"
     assert parent.data.tags[schema.KIND.key] == "analysis"

@@ -332,7 +332,7 @@ def test_a_result_for_a_run_of_somebody_elses_is_kept_and_joins_it_once(
     opened = client.create_run(server.ensure_experiment(client, experiment), run_name="training")
     client.set_terminated(opened.info.run_id)
     before = client.get_run(opened.info.run_id).info
-    with pytest.raises(TrackingError, match=r"kept in .*`frm-mlflow resend` logs it there"):
+    with pytest.raises(TrackingError, match=r"[^.]\. The result is saved in .*`frm-mlflow resend` logs it"):
         attach(
             MlflowClient("http://127.0.0.1:9"), before.run_id, record(), step=3, attachments=Attachments(config="a: 1")
         )
