@@ -13,7 +13,7 @@ from frm_mlflow import schema
 from frm_mlflow.config import AttachConfig, checked
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.progress import console
-from frm_mlflow.sweep.beside import FrmResult, benchmark_beside, result_of
+from frm_mlflow.sweep.beside import FrmResult, benchmark_beside, check_device, result_of
 from frm_mlflow.sweep.compose import zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import models, server
@@ -43,6 +43,7 @@ def attach(config: DictConfig) -> None:
     )
     if stored.run_id is None:
         raise ConfigError(f"'{stored.uri}' was made by no run: there is nothing to attach to; use `frm-mlflow gate`")
+    check_device(asked)
     name = asked.name or stored.name
     with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
         path = stored.download(Path(scratch), client=client)

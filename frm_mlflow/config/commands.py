@@ -70,19 +70,33 @@ class SourceConfig:
             raise ConfigError(f"source.filter must be classifiers or all, got '{self.filter}'")
 
 
-@dataclass(frozen=True)
-class BenchConfig:
-    """The settings of `frm-mlflow bench` (`conf/bench.yaml`)."""
+@dataclass(frozen=True, kw_only=True)
+class MeasuringConfig:
+    """The settings of every command that measures: bench, attach and gate."""
 
-    model: ModelConfig
     device: DeviceConfig
     runtime: RuntimeConfig
     precision: PrecisionConfig
     measure: MeasureConfig
     tracking: TrackingConfig
-    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
     baseline: str = "resnet50"
     batch_size: int = 1
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.measure.batch_size != self.batch_size:
+            raise ConfigError(
+                f"measure.batch_size={self.measure.batch_size} follows batch_size={self.batch_size}: "
+                f"set batch_size={self.measure.batch_size} instead"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig(MeasuringConfig):
+    """The settings of `frm-mlflow bench` (`conf/bench.yaml`)."""
+
+    model: ModelConfig
+    accuracy: AccuracyConfig = field(default_factory=AccuracyConfig)
     models: list[str] | None = None
     runtimes: list[str] | None = None
     precisions: list[str] | None = None
@@ -91,36 +105,29 @@ class BenchConfig:
     analysis: Any = None
     """Analyses to compute after the sweep, by their names in `frm-mlflow analyze`; None computes none."""
     max_drift: float = 0.1
-    json: bool = False
 
     def __post_init__(self) -> None:
+        MeasuringConfig.__post_init__(self)
         if self.max_drift <= 0:
             raise ConfigError(f"max_drift must be positive (0.1 is 10 %), got {self.max_drift}")
         if self.max_drift > 1:
             raise ConfigError(_ambiguous("max_drift", self.max_drift, f"{self.max_drift / 100:g}"))
 
 
-@dataclass(frozen=True)
-class AttachConfig:
+@dataclass(frozen=True, kw_only=True)
+class AttachConfig(MeasuringConfig):
     """The settings of `frm-mlflow attach` (`conf/attach.yaml`) and of `frm_mlflow.log_frm`."""
 
-    device: DeviceConfig
-    runtime: RuntimeConfig
-    precision: PrecisionConfig
-    measure: MeasureConfig
-    tracking: TrackingConfig
     model_uri: str | None = None
     run_id: str | None = None
     into: str = "child"
     prefix: str = ""
     name: str | None = None
-    baseline: str = "resnet50"
-    batch_size: int = 1
     trust: bool = False
     """Let MLflow load a model that can execute code from whoever logged it (a pickle, a code folder)."""
-    json: bool = False
 
     def __post_init__(self) -> None:
+        MeasuringConfig.__post_init__(self)
         if self.into not in ("child", "run"):
             raise ConfigError(f"into must be child or run, got '{self.into}'")
 
@@ -138,16 +145,11 @@ class IngestConfig:
     json: bool = False
 
 
-@dataclass(frozen=True)
-class GateConfig:
+@dataclass(frozen=True, kw_only=True)
+class GateConfig(MeasuringConfig):
     """The settings of `frm-mlflow gate` (`conf/gate.yaml`)."""
 
     candidate: str
-    device: DeviceConfig
-    runtime: RuntimeConfig
-    precision: PrecisionConfig
-    measure: MeasureConfig
-    tracking: TrackingConfig
     against: str | None = None
     max_latency_ms: float | None = None
     max_frm: float | None = None
@@ -157,17 +159,15 @@ class GateConfig:
     rounds: int = 4
     """Maximum number of measurements; after each, the gate checks whether the verdict is clear."""
     numbers: str = "auto"
-    baseline: str = "resnet50"
-    batch_size: int = 1
     trust: bool = False
     """Let MLflow load a model that can execute code from whoever logged it (a pickle, a code folder)."""
     tag: bool = True
     alias: str | None = None
     junit: str | None = None
     markdown: str | None = None
-    json: bool = False
 
     def __post_init__(self) -> None:
+        MeasuringConfig.__post_init__(self)
         if self.numbers not in ("auto", "measured", "tracked", "predicted"):
             raise ConfigError(f"numbers must be auto, measured, tracked or predicted, got '{self.numbers}'")
         if self.rounds < 1:

@@ -50,6 +50,7 @@ class MeasureConfig:
     confidence: float = 0.95
     resamples: int = 2000
     batch_size: int = 1
+    """Follows the command's `batch_size`."""
     energy_seconds: float = 5.0
     """Time for which energy is measured after the timed runs, if there is a meter; 0 skips it."""
     sustained_seconds: float = 0.0

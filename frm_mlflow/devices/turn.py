@@ -7,10 +7,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
-from frm_mlflow.devices.resolve import Device
-from frm_mlflow.errors import DeviceBusyError
+from frm_mlflow.config import DeviceConfig
+from frm_mlflow.devices.hardware import probe
+from frm_mlflow.devices.resolve import CUDA, Device, known_devices, resolve
+from frm_mlflow.errors import DeviceBusyError, DeviceMismatchError
+from frm_mlflow.worker.turns import take
 
 POLL_S = 0.5
 
@@ -76,7 +80,32 @@ def _asked(take: Take, device: str, holder: str, tell: Tell) -> Ends | str | Non
 
 def local_name(device: Device) -> str:
     """Return the lock name for a physical device of this machine, whatever name a sweep gives it."""
-    if device.kind != "cuda":
-        return "cpu"
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return f"gpu-{visible[device.index] if device.index < len(visible) else device.index}"
+    return "cpu" if device.kind != CUDA else f"gpu-{device.selector or device.index}"
+
+
+def claim_card(config: DeviceConfig) -> tuple[Device, Ends] | None:
+    """Claim the first card that `config` describes and that no other job of a fleet has claimed.
+
+    A host with eight cards runs eight jobs of a fleet at once. Each claims a card before its first benchmark, until its
+    process ends.
+
+    Returns
+    -------
+    tuple of Device and Ends, or None
+        The card and the claim. None if the device is not a GPU of this machine, `device.index` is set, or all its cards
+        are claimed. The job then uses `device.index` and waits for its turn.
+    """
+    if config.kind != CUDA or config.transport != "local" or config.index:
+        return None
+    hardware = probe()
+    for index in range(len(hardware.gpus)):
+        try:
+            device = resolve(replace(config, index=index), hardware=hardware, known=known_devices())
+            claim = take(f"{local_name(device)}-job", f"process {os.getpid()}")
+        except DeviceMismatchError:
+            continue
+        except OSError:  # no lock can be made here: `turn_of` prints it
+            return None
+        if not isinstance(claim, str):
+            return device, claim
+    return None

@@ -18,7 +18,7 @@ from frm_mlflow.errors import ConfigError, DeviceMismatchError
 from frm_mlflow.gate import wall_time as undisturbed
 from frm_mlflow.prediction import PredictionOptions, Target, predict
 from frm_mlflow.progress import console
-from frm_mlflow.sweep.beside import Benchmarked, benchmark_beside
+from frm_mlflow.sweep.beside import Benchmarked, benchmark_beside, check_device
 from frm_mlflow.sweep.compose import zoo_model
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.flavors import check_file, measurable
@@ -82,7 +82,7 @@ def _measured(asked: GateConfig, client: server.Client, scratch: Path | None) ->
     or only latency is requested. Each check of the numbers gets its share of the error that
     `confidence` allows, so that the total error of all checks does not exceed it.
     """
-    device = _device_name(asked)
+    device = check_device(asked).name
     confidence = 1 - (1 - asked.confidence) / asked.rounds
     against: list[Benchmarked] = []
     beside: list[Benchmarked] = []

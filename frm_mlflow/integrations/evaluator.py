@@ -6,7 +6,6 @@ import functools
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +59,28 @@ class FrmEvaluator(ModelEvaluator):
             If the benchmark fails.
         """
         from frm_mlflow.integrations.log_frm import settings
-        from frm_mlflow.sweep.beside import benchmark_beside
+        from frm_mlflow.sweep.beside import benchmark_beside, check_device
         from frm_mlflow.sweep.compose import zoo_model
         from frm_mlflow.tracking import attach, models, server
         from frm_mlflow.tracking.flavors import measurable
 
         options = _checked(evaluator_config)
-        prefix, name, batch_size = options.pop("prefix", ""), options.pop("name", None), options.pop("batch_size", 1)
+        prefix, name = options.pop("prefix", ""), options.pop("name", None)
         trust = bool(options.pop("trust", False))
         config = settings(**options)
-        config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
         client = server.connect(config.tracking.uri)
         stored = models.find_model(client, _uri_of(model))
+        check_device(config)
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
             path = stored.download(Path(scratch), client=client)
             example = _example(model, dataset)
             subject = measurable(
-                path, Path(scratch), name=name or stored.name, batch_size=batch_size, example=example, trust=trust
+                path,
+                Path(scratch),
+                name=name or stored.name,
+                batch_size=config.batch_size,
+                example=example,
+                trust=trust,
             )
             done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
         metrics = {prefix + key: value for key, value in done.record.metrics.items()}

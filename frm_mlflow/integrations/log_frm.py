@@ -17,7 +17,7 @@ import numpy as np
 
 from frm_mlflow.config import AttachConfig, ModelConfig, RuntimeConfig, checked
 from frm_mlflow.errors import ConfigError, ExportError, MissingExtraError
-from frm_mlflow.sweep.beside import Benchmarked, FrmResult, benchmark_beside, result_of
+from frm_mlflow.sweep.beside import Benchmarked, FrmResult, benchmark_beside, check_device, result_of
 from frm_mlflow.sweep.compose import composed, zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
@@ -103,10 +103,17 @@ def log_frm(
     target = run_id or active_run_id()
     started = time.perf_counter()
     with random_state_kept():
-        config = settings(device=device, baseline=baseline, runtime=runtime, measure=measure, overrides=overrides)
-        config = replace(config, batch_size=batch_size, measure=replace(config.measure, batch_size=batch_size))
+        config = settings(
+            device=device,
+            baseline=baseline,
+            runtime=runtime,
+            measure=measure,
+            batch_size=batch_size,
+            overrides=overrides,
+        )
         client = server.connect(config.tracking.uri)
         find_run(client, target)
+        check_device(config)
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
             done = _benchmark(model, example_input, Path(scratch), config, name=name, baseline=baseline)
         tracking_attach.attach(
@@ -217,6 +224,7 @@ def settings(
     baseline: str = "resnet50",
     runtime: str = "onnxruntime",
     measure: str = "default",
+    batch_size: int = 1,
     overrides: Sequence[str] = (),
 ) -> AttachConfig:
     """Return the validated settings with these names in `conf/`.
@@ -226,8 +234,9 @@ def settings(
     ConfigError
         If a key is unknown; for an unknown name, Hydra's error lists the valid ones.
     """
-    chosen = [f"device={device}", f"baseline={baseline}", f"runtime={runtime}", f"measure={measure}"]
-    return checked(AttachConfig, composed("attach", [*chosen, *overrides]), where="settings")
+    words = [f"device={device}", f"baseline={baseline}", f"runtime={runtime}", f"measure={measure}"]
+    words.append(f"batch_size={batch_size}")
+    return checked(AttachConfig, composed("attach", [*words, *overrides]), where="settings")
 
 
 def live_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:

@@ -19,13 +19,17 @@ from typing import Any
 
 from hydra import initialize_config_module
 from hydra.errors import HydraException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from frm_mlflow.config import DeviceConfig, checked
+from frm_mlflow.devices.turn import claim_card
 from frm_mlflow.errors import FrmError
 from frm_mlflow.exits import sentence
 from frm_mlflow.launcher.request import Reply, Request
 from frm_mlflow.sweep.job import composer, run_job
 from frm_mlflow.sweep.parent import SHARED_SWEEP
+from frm_mlflow.sweep.plan import key_of
 from frm_mlflow.sweep.run import OpenSweep
 from frm_mlflow.tracking import log, server
 
@@ -53,11 +57,21 @@ def measured(request: Request) -> Reply:
 def _bench(request: Request, sweep: log.Sweep) -> None:
     with initialize_config_module("frm_mlflow.conf", version_base="1.3", job_name="bench"):
         config = composer(request.search_path)(request.overrides)
+        pin_card(config, request.overrides)
         token = SHARED_SWEEP.set(OpenSweep(sweep))
         try:
             run_job(config, overrides=request.overrides, search_path=request.search_path)
         finally:
             SHARED_SWEEP.reset(token)
+
+
+def pin_card(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Restrict this process to one free card of its host, unless `device.index` is set."""
+    if any(key_of(word) == "device.index" for word in overrides):
+        return
+    claimed = claim_card(checked(DeviceConfig, config.device, where="device"))
+    if claimed is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = claimed[0].selector
 
 
 def _plain(outcome: log.Outcome) -> dict[str, Any]:

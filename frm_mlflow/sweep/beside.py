@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from omegaconf import OmegaConf
 
-from frm_mlflow import devices, redact, schema
-from frm_mlflow.config import FILE_SOURCES, BenchConfig, ModelConfig
+from frm_mlflow import devices, export, redact, schema
+from frm_mlflow.config import FILE_SOURCES, BenchConfig, MeasuringConfig, ModelConfig
+from frm_mlflow.devices import Device
 from frm_mlflow.export.cache import ExportCache, sha256
 from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.sweep.plan import BenchmarkPlan
+from frm_mlflow.sweep.preflight import refuse_what_cannot_run
 from frm_mlflow.sweep.record import record_of
 from frm_mlflow.sweep.run import Bench, measure
 from frm_mlflow.tracking.attachments import Attachments
@@ -71,13 +72,30 @@ class Benchmarked:
     measurement: Measurement
 
 
-def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *, scratch: Path) -> Benchmarked:
+def check_device(config: MeasuringConfig) -> Device:
+    """Return the device, after a tiny network has run there: called before anything is downloaded or exported.
+
+    Raises
+    ------
+    ConfigError
+        If the runtime cannot run in the precision on the device, with the reason and the remedy.
+    FrmError
+        If the device is a different one or cannot be reached.
+    """
+    with devices.opened(config.device) as host:
+        device = devices.resolve(config.device, hardware=host.hardware, known=devices.known_devices())
+        export.check(config.runtime.name, config.precision.name, compute_unit=device.export_unit)
+        refuse_what_cannot_run(host, device, [(config.runtime, config.precision)])
+        return device
+
+
+def benchmark_beside(
+    subject: ModelConfig, baseline: ModelConfig, config: MeasuringConfig, *, scratch: Path
+) -> Benchmarked:
     """Measure `subject` and `baseline` alternately on this machine.
 
     Parameters
     ----------
-    config
-        Settings with `device`, `runtime`, `precision`, `measure`, `tracking` and `batch_size`.
     scratch
         Directory for the exports of the subject, which are not kept.
 
@@ -100,7 +118,7 @@ def benchmark_beside(subject: ModelConfig, baseline: ModelConfig, config: Any, *
     return Benchmarked(record_of(plan, device, measured), attachments, measured.measurement)
 
 
-def plan_of(subject: ModelConfig, baseline: ModelConfig, config: Any) -> BenchmarkPlan:
+def plan_of(subject: ModelConfig, baseline: ModelConfig, config: MeasuringConfig) -> BenchmarkPlan:
     """Return the plan of one benchmark; a user's file is identified by its content, not by its path."""
     chosen = BenchConfig(
         model=subject,

@@ -88,3 +88,10 @@ def test_limits_that_cannot_be_true_are_refused(limits: dict[str, float]) -> Non
 def test_other_shares_are_refused_above_one(change: dict[str, object], remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         checked(BenchConfig, GOOD | change, where="bench")
+
+
+def test_the_batch_size_is_set_in_one_place() -> None:
+    with pytest.raises(ConfigError, match=r"measure\.batch_size=8 follows batch_size=1: set batch_size=8"):
+        checked(BenchConfig, GOOD | {"measure": {"batch_size": 8}}, where="bench")
+    batched = checked(BenchConfig, GOOD | {"measure": {"batch_size": 8}, "batch_size": 8}, where="bench")
+    assert batched.measure.batch_size == batched.batch_size == 8

@@ -49,7 +49,7 @@ def measure(monkeypatch):
             return SimpleNamespace(measurement=made[-1], record=SimpleNamespace(metrics={}))
 
         monkeypatch.setattr(gate_evidence, "benchmark_beside", beside)
-        monkeypatch.setattr(gate_evidence, "_device_name", lambda _: "cpu")
+        monkeypatch.setattr(gate_evidence, "check_device", lambda _: SimpleNamespace(name="cpu"))
         return made
 
     return arrange
@@ -100,6 +100,6 @@ def test_an_error_that_nobody_foresaw_decides_nothing(measure, tmp_path, monkeyp
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(gate_evidence, "benchmark_beside", crash)
-    monkeypatch.setattr(gate_evidence, "_device_name", lambda _: "cpu")
+    monkeypatch.setattr(gate_evidence, "check_device", lambda _: SimpleNamespace(name="cpu"))
     assert verdict(tmp_path) is Verdict.UNDECIDED
     assert "a bug" in caplog.text
