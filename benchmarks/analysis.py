@@ -189,7 +189,7 @@ def misses(sizes: pd.DataFrame, exponent: float, naive: pd.DataFrame) -> list[st
 def main() -> int:
     """Run the benchmark; return 1 if `--check` finds a missed target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--plot", type=Path, help="write time over rows as a figure, HTML or PNG")
     parser.add_argument("--resamples", type=int, default=2000, help="bootstrap resamples of the side by side part")
     parser.add_argument("--naive-only", action="store_true", help="only the side by side part")

@@ -240,7 +240,7 @@ def main() -> int:
     parser.add_argument("--jobs-each", type=int, default=3, choices=range(2, len(MODELS) + 1))
     parser.add_argument("--seconds", type=float, default=20.0, help="how long a job takes")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where devices are busy less than 90 %%")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if devices are busy less than 90 %%")
     add_option(parser)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no node keeps running

@@ -159,7 +159,7 @@ def main() -> int:
 
     with_baseline, alone = our_other_seconds(model, baseline), our_other_seconds(model, None)
     print(
-        f"seconds outside of timed runs: {with_baseline:.1f} with the baseline's own, {alone:.1f} for the model alone"
+        f"seconds outside of timed runs: {with_baseline:.1f} including the baseline, {alone:.1f} for the model alone"
     )
     if not options.no_peer:
         peer = float(np.median([peer_other_seconds(model) for _ in range(options.repeats)]))

@@ -195,7 +195,7 @@ def _draw(result: Evaluation, folder: Path) -> None:
 def main() -> int:
     """Print the tables and the checks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="exit 1 where a target is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--source", type=Path, help="AI Hub's wheel, folder or YAML; by default fetched")
     parser.add_argument("--gpu", type=Path, help="a benchmark table of timm, for the GPU-only question")
     parser.add_argument("--figures", type=Path, help="folder for the figures, as PNG")

@@ -87,7 +87,7 @@ class Fleet:
     ) -> None:
         """Start a node that has `devices` and starts `cpus` Ray workers at a time.
 
-        It stands for a machine of its own: a benchmark on it does not wait for benchmarks on other nodes.
+        It represents a separate machine: a benchmark on it does not wait for benchmarks on other nodes.
         """
         resources = json.dumps({f"device_{device}": amount for device, amount in devices.items()})
         environ = {"FRM_MLFLOW_LOCKS": str(self.folder / f"{name}-locks"), **(environ or {})}

@@ -34,7 +34,7 @@ SETTLED_MS = 2_500
 # Without one of the fonts that MLflow's UI asks for, digits come from the emoji font.
 FONT = "* { font-family: 'DejaVu Sans', sans-serif !important }"
 CHOSEN = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.panelOpen_v1": "false"}
-"""What a browser remembers once somebody has chosen "Model training" and closed the assistant."""
+"""The browser state after "Model training" was selected and the assistant was closed."""
 
 
 def draw_leaderboard(uri: str, experiment: str) -> None:
