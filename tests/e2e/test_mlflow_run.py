@@ -74,7 +74,14 @@ def mlflow_run(arguments: Sequence[str], uri: str, environment: dict[str, str]) 
 def test_models_by_runtimes_are_logged_as_children_with_every_key(
     mlflow_server: str, environment: dict[str, str]
 ) -> None:
-    models = ("-P", "models=mobilenet_v3_small,levit_128s", "-P", "runtimes=torch,onnxruntime")
+    models = (
+        "-P",
+        "models=mobilenet_v3_small,levit_128s",
+        "-P",
+        "baseline=resnet18",
+        "-P",
+        "runtimes=torch,onnxruntime",
+    )
     result = mlflow_run(("-P", "device=cpu", *models, *QUICK), mlflow_server, environment)
     assert result.returncode == 0, result.stderr[-3000:]
 
@@ -85,7 +92,7 @@ def test_models_by_runtimes_are_logged_as_children_with_every_key(
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
     assert len(parents) == 1
     assert {run.info.status for run in runs} == {"FINISHED"}
-    expected = {(m, r) for m in ("mobilenet_v3_small", "levit_128s", "resnet50") for r in ("torch", "onnxruntime")}
+    expected = {(m, r) for m in ("mobilenet_v3_small", "levit_128s", "resnet18") for r in ("torch", "onnxruntime")}
     assert {(c.data.tags["frm.model"], c.data.tags["frm.runtime"]) for c in children} == expected
     assert len(children) == 6
 
@@ -100,7 +107,7 @@ def test_models_by_runtimes_are_logged_as_children_with_every_key(
         assert "latency/p50_low_ms" not in metrics, "one launch has no interval"
         assert child.data.tags["frm.protocol"] == "paper"
         assert child.data.params["measure.runs"] == "100"
-        if child.data.tags["frm.model"] == "resnet50":
+        if child.data.tags["frm.model"] == "resnet18":
             assert [metrics[key] for key in ("frm", "ratio/latency", "ratio/memory", "ratio/flops")] == [1, 1, 1, 1]
         files = {item.path for item in client.list_artifacts(child.info.run_id)}
         assert {"samples.parquet", "environment.json", "config.yaml"} <= files

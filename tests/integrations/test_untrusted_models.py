@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -108,18 +109,29 @@ def test_a_graph_without_code_is_measured_and_nothing_is_installed(tracking, mea
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("kind", hostile.CONTROLS)
-def test_the_canary_is_written_if_the_model_is_trusted(tmp_path, kind):
-    canary, model = tmp_path / "canary", tmp_path / "model"
-    hostile.REFUSED[kind](model, canary)
-    program = "import sys, torch, mlflow.pyfunc, mlflow.pytorch\n"
-    if (model / "data" / "model.pt2").exists() and kind not in ("code_module", "own_loader"):
-        program += "torch.export.load(sys.argv[1] + '/data/model.pt2').module()(torch.zeros(2, 8))"
-    else:
-        name = "pytorch" if kind == "whole_pickle" else "pyfunc"
-        program += f"mlflow.{name}.load_model(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", program, model], capture_output=True, check=False)
-    assert canary.exists()
+LOADS_EACH = """
+import json, os, sys, torch, mlflow.pyfunc, mlflow.pytorch
+for kind, model in json.loads(sys.argv[1]).items():
+    if (child := os.fork()) == 0:
+        if os.path.exists(model + "/data/model.pt2") and kind not in ("code_module", "own_loader"):
+            torch.export.load(model + "/data/model.pt2").module()(torch.zeros(2, 8))
+        elif kind == "whole_pickle":
+            mlflow.pytorch.load_model(model)
+        else:
+            mlflow.pyfunc.load_model(model)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+"""Loads each model in a process of its own, as a caller that trusts it would."""
+
+
+def test_trusted_models_run_their_code(tmp_path):
+    """Without this, an absent canary would prove nothing."""
+    for kind in hostile.CONTROLS:
+        hostile.REFUSED[kind](tmp_path / kind / "model", tmp_path / kind / "canary")
+    models = json.dumps({kind: str(tmp_path / kind / "model") for kind in hostile.CONTROLS})
+    subprocess.run([sys.executable, "-c", LOADS_EACH, models], capture_output=True, check=False)
+    assert {kind for kind in hostile.CONTROLS if (tmp_path / kind / "canary").exists()} == set(hostile.CONTROLS)
 
 
 def test_workers_and_exports_run_nothing_from_the_path_of_a_model(tmp_path, monkeypatch):
