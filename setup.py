@@ -3,7 +3,7 @@
 from setuptools import find_namespace_packages, find_packages, setup
 
 FOLDERS = {"frm_mlflow": "frm_mlflow", "frm_mlflow.conf": "conf", "frm_mlflow.runners": "runners"}
-"""Where the checkout keeps each top package."""
+"""Folder of each top package in the checkout."""
 
 packages = [
     ".".join(filter(None, (package, below)))

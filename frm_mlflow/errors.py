@@ -31,9 +31,9 @@ def extra_of(module: str) -> str | None:
     top = module.partition(".")[0]
     distribution = {"PIL": "pillow"}.get(top, top).replace("_", "-").lower()
     for line in metadata.requires("frm-mlflow") or ():
-        found = re.fullmatch(r"([\w.-]+).*;.*extra == [\"'](\w+)[\"'].*", line)
-        if found and found[1].replace("_", "-").lower() == distribution:
-            return found[2]
+        match = re.fullmatch(r"([\w.-]+).*;.*extra == [\"'](\w+)[\"'].*", line)
+        if match and match[1].replace("_", "-").lower() == distribution:
+            return match[2]
     return None
 
 

@@ -58,8 +58,8 @@ def _takes_files(folder: Path) -> bool:
 
 def _is_private(folder: Path) -> bool:
     """Whether a folder, whose name others can guess, belongs to this user and is not a link."""
-    found = folder.lstat()
-    return not folder.is_symlink() and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+    status = folder.lstat()
+    return not folder.is_symlink() and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def _user() -> str:

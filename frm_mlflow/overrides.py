@@ -148,8 +148,8 @@ def _option_value(command: str, key: str, rest: list[str]) -> str:
 def kinds(command: str) -> Mapping[str, Kind]:
     """Return the kind of each setting of a command by its key (`measure.runs`)."""
     module, _, name = SETTINGS[command].partition(":")
-    found = dict(_kinds(getattr(import_module(module), name), ""))
-    return found | {other: found[key] for other, key in OTHER_NAMES.get(command, {}).items()}
+    kinds_by_key = dict(_kinds(getattr(import_module(module), name), ""))
+    return kinds_by_key | {other: kinds_by_key[key] for other, key in OTHER_NAMES.get(command, {}).items()}
 
 
 def _kinds(cls: type[Any], prefix: str) -> Iterator[tuple[str, Kind]]:

@@ -176,7 +176,7 @@ class BenchmarkRecord:
 
     def all_tags(self) -> dict[str, str]:
         """All `frm.*` tags of the run that logs this record."""
-        own = {
+        tags = {
             schema.KIND.key: schema.KIND_BENCHMARK,
             schema.SCHEMA.key: str(schema.SCHEMA_VERSION),
             schema.MODEL.key: self.model,
@@ -185,5 +185,5 @@ class BenchmarkRecord:
             schema.RECORD_ID.key: self.record_id,
         }
         if self.baseline:
-            own[schema.BASELINE.key] = self.baseline
-        return own | self.configuration.tags() | dict(self.tags)
+            tags[schema.BASELINE.key] = self.baseline
+        return tags | self.configuration.tags() | dict(self.tags)

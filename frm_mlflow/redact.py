@@ -86,8 +86,8 @@ def snapshot(environ: Mapping[str, str]) -> dict[str, str]:
 def remember(settings: Mapping[str, Any]) -> None:
     """Search every text for the secrets of these settings from now on: a library may print the values it was given."""
     global _REMEMBERED
-    found = {value for key, value in _leaves(settings) if is_secret(key) and len(value) >= SHORTEST}
-    _REMEMBERED = _REMEMBERED | found
+    secrets = {value for key, value in _leaves(settings) if is_secret(key) and len(value) >= SHORTEST}
+    _REMEMBERED = _REMEMBERED | secrets
 
 
 def text(words: str, *, environ: Mapping[str, str] = os.environ) -> str:

@@ -59,7 +59,7 @@ LATENCY_BASELINE = Metric(
     "baseline_latency_ms",
     "ms",
     "none",
-    "Median latency of the baseline beside this model: the sentinel that tells whether the device has changed.",
+    "Median latency of the baseline measured with this model: it shows whether the device has changed.",
 )
 LATENCY_P90 = Metric("latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples.")
 LATENCY_P95 = Metric(
@@ -102,7 +102,7 @@ MEMORY_PEAK = Metric(
     "Peak memory of the worker during inference over its state before the model was loaded.",
 )
 MEMORY_LOW = Metric(
-    "memory/peak_low_mib", "memory_low_mib", "MiB", "lower", "Lower end of peak memory, where a source gives a range."
+    "memory/peak_low_mib", "memory_low_mib", "MiB", "lower", "Lower end of peak memory, if a source gives a range."
 )
 MEMORY_WEIGHTS = Metric("memory/weights_mib", "weights_mib", "MiB", "lower", "Size of the parameters and buffers.")
 MEMORY_LOADED = Metric(
@@ -147,7 +147,7 @@ IDENTITY_COSINE = Metric(
 IDENTITY_ERROR = Metric(
     "identity/max_abs_error", "identity_max_abs_error", "1", "lower", "Largest difference of those outputs."
 )
-TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; frm.accuracy_source says on what.")
+TOP1 = Metric("accuracy/top1", "top1", "%", "higher", "Top-1 accuracy; its origin is in frm.accuracy_source.")
 TOP1_DEVICE = Metric(
     "accuracy/top1_device",
     "top1_device",
@@ -161,7 +161,7 @@ TOP1_DROP = Metric(
     "accuracy/top1_drop", "top1_drop", "%", "lower", "Measured top-1 in fp32 less that in this precision."
 )
 ACCURACY_SAMPLES = Metric("accuracy/samples", "accuracy_samples", "1", "none", "Images that accuracy was measured on.")
-TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; frm.accuracy_source says on what.")
+TOP5 = Metric("accuracy/top5", "top5", "%", "higher", "Top-5 accuracy; its origin is in frm.accuracy_source.")
 
 # --- metrics: relative to the baseline -----------------------------------------------------
 RATIO_FLOPS = Metric("ratio/flops", "ratio_flops", "1", "lower", "FLOPs over the baseline's (paper eq. 2).")
@@ -258,8 +258,8 @@ PROVIDER = Tag(
 )
 BASELINE = Tag("frm.baseline", "baseline", "The reference model of the ratios.")
 SOURCE = Tag("frm.source", "source", "measured, or imported:NAME.")
-ACCURACY_SOURCE = Tag("frm.accuracy_source", "accuracy_source", "Where the accuracy was published or measured.")
-FLOPS_SOURCE = Tag("frm.flops_source", "flops_source", "counted, catalogue, or the source's own.")
+ACCURACY_SOURCE = Tag("frm.accuracy_source", "accuracy_source", "Publication or measurement behind the accuracy.")
+FLOPS_SOURCE = Tag("frm.flops_source", "flops_source", "counted, catalogue, or reported by the source.")
 FLOPS_CONVENTION = Tag("frm.flops_convention", "flops_convention", "macs (one multiply-accumulate is one).")
 UNCOUNTED_OPS = Tag("frm.uncounted_ops", "uncounted_ops", "Operators that the FLOPs counter could not count.")
 RATIO_SOURCE = Tag("frm.ratio_source", "ratio_source", "interleaved (one window), or quotient (of two runs' medians).")
@@ -281,7 +281,7 @@ ATTACHED_ON = Tag("frm.attached_on", "attached_on", "Day (UTC) on which a run go
 CONFIG_HASH = Tag("frm.config_hash", "config_hash", "Hash of what was asked for; a resumed sweep skips by it.")
 JOB_ID = Tag("frm.job_id", "job_id", "The source's own job; one job under two device names counts once.")
 MEASURED_ON = Tag(
-    "frm.measured_on", "measured_on", "Device that ran the job, where the source republishes it under a sibling's name."
+    "frm.measured_on", "measured_on", "Device that ran the job, if the source publishes it under another device's name."
 )
 FLOAT_NODES = Tag(
     "frm.float_nodes",
@@ -307,7 +307,11 @@ FLEET_JOB = Tag("frm.fleet_job", "fleet_job", "The job of a fleet's launcher tha
 FLEET_NODE = Tag("frm.fleet_node", "fleet_node", "Node of the fleet that ran the job, as Ray or Slurm names it.")
 LEASE_PREFIX = "frm.lease."
 """Tags of a sweep with this prefix name the processes that run it or are trying to; they are removed when it ends."""
-OPENING = Tag("frm.opening", "opening", "Marks the request that created a run: it finds the run where no answer came.")
+OPENING = Tag(
+    "frm.opening",
+    "opening",
+    "Identifies the request that created a run, to find the run if the reply was lost.",
+)
 
 KIND_BENCHMARK = "benchmark"
 KIND_SWEEP = "sweep"

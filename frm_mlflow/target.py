@@ -106,10 +106,10 @@ def _commonest(rows: pd.DataFrame, missing: Sequence[str]) -> dict[str, str]:
 def _nothing_alike(target: Target, rows: pd.DataFrame, missing: Sequence[str]) -> str:
     pairs = rows[["runtime", "compute_unit"]].drop_duplicates().head(4).itertuples(index=False)
     held = ", ".join(f"{runtime} on {unit or 'an unknown unit'}" for runtime, unit in pairs) or "nothing that matches"
-    asked = ", ".join(f"{FILLED[name]}=" for name in missing)
+    missing_settings = ", ".join(f"{FILLED[name]}=" for name in missing)
     return (
         f"the history holds no configuration that {target.device} could have ({held}, on other makers' chips): "
-        f"give what it runs with {asked} or import benchmarks of a device like it"
+        f"give what it runs with {missing_settings} or import benchmarks of a device like it"
     )
 
 

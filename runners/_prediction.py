@@ -64,7 +64,7 @@ Compute = Callable[[pd.DataFrame, np.random.Generator], Answer]
 
 def target_of(settings: QuestionConfig, frame: pd.DataFrame) -> Target:
     """Return the target with facts from the device catalogue, and with what it can run, based on similar devices."""
-    known = find(settings.target)
+    facts = find(settings.target)
     given = Target(
         device=settings.target,
         chip=settings.chip,
@@ -73,8 +73,8 @@ def target_of(settings: QuestionConfig, frame: pd.DataFrame) -> Target:
         precision=settings.target_precision,
         compute_unit=settings.compute_unit,
     )
-    if known is not None:
-        given = replace(given, device=known.name, chip=given.chip or known.chip, tier=given.tier or known.tier)
+    if facts is not None:
+        given = replace(given, device=facts.name, chip=given.chip or facts.chip, tier=given.tier or facts.tier)
     return completed(given, frame)
 
 
@@ -105,8 +105,8 @@ def answer_with(settings: QuestionConfig, what: str, compute: Compute) -> None:
     run_id = _log(client, settings, what, answer, history, out)
     if settings.json:
         tables = {name: json.loads(table.to_json(orient="records")) for name, table in answer.tables().items()}
-        found = {"run_id": run_id, "summary": answer.summary(), "metrics": answer.metrics(), "tables": tables}
-        sys.stdout.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        output = {"run_id": run_id, "summary": answer.summary(), "metrics": answer.metrics(), "tables": tables}
+        sys.stdout.write(json.dumps(output, indent=2, ensure_ascii=False) + "\n")
         return
     table = terminal_table(answer)
     if table is not None:
@@ -126,8 +126,8 @@ def _how_to_measure(answer: Answer) -> tuple[str, ...]:
         return ()
     if not models:
         return ()
-    found = measuring_command(target, models)
-    lines = (f"{purpose}: {found.command}" if found.command else "", found.remark)
+    measuring = measuring_command(target, models)
+    lines = (f"{purpose}: {measuring.command}" if measuring.command else "", measuring.remark)
     return tuple(line for line in lines if line)
 
 

@@ -32,30 +32,30 @@ def attach(config: DictConfig) -> None:
     FrmError
         If the benchmark fails.
     """
-    asked = checked(AttachConfig, config, where="attach")
-    client = server.connect(asked.tracking.uri)
-    if (asked.model_uri is None) == (asked.run_id is None):
+    settings = checked(AttachConfig, config, where="attach")
+    client = server.connect(settings.tracking.uri)
+    if (settings.model_uri is None) == (settings.run_id is None):
         raise ConfigError("give either model_uri=models:/NAME/VERSION or run_id=RUN_ID")
     stored = (
-        models.find_model(client, asked.model_uri)
-        if asked.model_uri is not None
-        else models.model_of_run(client, str(asked.run_id))
+        models.find_model(client, settings.model_uri)
+        if settings.model_uri is not None
+        else models.model_of_run(client, str(settings.run_id))
     )
     if stored.run_id is None:
         raise ConfigError(f"'{stored.uri}' was made by no run: there is nothing to attach to; use `frm-mlflow gate`")
-    check_device(asked)
-    name = asked.name or stored.name
+    check_device(settings)
+    name = settings.name or stored.name
     with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
         path = stored.download(Path(scratch), client=client)
-        subject = measurable(path, Path(scratch), name=name, batch_size=asked.batch_size, trust=asked.trust)
-        done = benchmark_beside(subject, zoo_model(asked.baseline), asked, scratch=Path(scratch))
+        subject = measurable(path, Path(scratch), name=name, batch_size=settings.batch_size, trust=settings.trust)
+        done = benchmark_beside(subject, zoo_model(settings.baseline), settings, scratch=Path(scratch))
     run_id: str | None = stored.run_id
-    if asked.into == "run":
+    if settings.into == "run":
         tracking_attach.attach(
             client,
             stored.run_id,
             done.record,
-            prefix=asked.prefix,
+            prefix=settings.prefix,
             model_id=stored.model_id,
             attachments=done.attachments,
         )
@@ -63,7 +63,7 @@ def attach(config: DictConfig) -> None:
         run_id = tracking_attach.log_below(
             client, stored.run_id, done.record, model_id=stored.model_id, attachments=done.attachments
         )
-    _tell(result_of(done.record, run_id, stored.model_id), as_json=asked.json)
+    _tell(result_of(done.record, run_id, stored.model_id), as_json=settings.json)
     if run_id is None:
         raise TrackingError(
             "the benchmark was not logged: the result is kept on disk and `frm-mlflow resend` logs it, once the server "

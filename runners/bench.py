@@ -126,10 +126,10 @@ def _analyze_after(sweep: OpenSweep, names: Any, *, baseline: str) -> None:
 
     Failed analyses are reported and do not hide the outcome of the sweep itself.
     """
-    chosen = ",".join(listed(names))
-    if not chosen:
+    analyses = ",".join(listed(names))
+    if not analyses:
         return
-    settings = [f"analysis=[{chosen}]", f"baseline={quoted(baseline)}"]
+    settings = [f"analysis=[{analyses}]", f"baseline={quoted(baseline)}"]
     settings.append(f"tracking.uri={quoted(sweep.run.client.tracking_uri)}")
     settings.append(f"tracking.experiment={quoted(sweep.run.experiment)}")
     try:

@@ -41,14 +41,14 @@ def probe(overrides: Sequence[str], *, as_json: bool) -> int:
     """Print what the device reports about itself, and the device name that its runs would have."""
     config = _settings(overrides)
     with devices.opened(config) as host:
-        found = devices.resolve(config, hardware=host.hardware, known=devices.known_devices())
-        hardware, surroundings = host.hardware, host.environment(found)
+        device = devices.resolve(config, hardware=host.hardware, known=devices.known_devices())
+        hardware, surroundings = host.hardware, host.environment(device)
     if as_json:
         sys.stdout.write(json.dumps(surroundings, indent=2) + "\n")
         return 0
     libraries = ", ".join(f"{name} {version}" for name, version in surroundings["libraries"].items())
     lines = [
-        f"device={found.name}, tier {found.tier}: {found.chip}",
+        f"device={device.name}, tier {device.tier}: {device.chip}",
         f"{hardware.describe()}, {hardware.memory_mib / 1024:.1f} GiB, {hardware.arch}, {hardware.os}",
         f"Python {surroundings['python'].split()[0]}, {libraries or 'no library that is known'}",
         ", ".join(f"{name} {value:g}" for name, value in surroundings["conditions"].items()),

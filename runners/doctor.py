@@ -81,16 +81,16 @@ def show(findings: dict[str, Any]) -> None:
 
 
 def _hardware(hardware: devices.Hardware, device: devices.Device) -> list[Finding]:
-    found = [Finding("device=auto", True, f"{device.name}: {device.chip}, tier {device.tier}")]
-    found += [
+    findings = [Finding("device=auto", True, f"{device.name}: {device.chip}, tier {device.tier}")]
+    findings += [
         Finding("cpu", True, f"{hardware.cpu}, {hardware.physical_cores} cores, {hardware.memory_mib / 1024:.0f} GiB")
     ]
     if not hardware.gpus and not hardware.gpu_problems:
-        found += [Finding("gpu", False, "no NVIDIA GPU", "an NVIDIA GPU with its driver")]
-    found += [Finding(f"gpu {gpu.index}", True, _card(gpu)) for gpu in hardware.gpus]
-    found += [Finding("gpu", False, problem) for problem in hardware.gpu_problems]
-    found += [Finding("device=auto", True, note) for note in device.notes]
-    return found
+        findings += [Finding("gpu", False, "no NVIDIA GPU", "an NVIDIA GPU with its driver")]
+    findings += [Finding(f"gpu {gpu.index}", True, _card(gpu)) for gpu in hardware.gpus]
+    findings += [Finding("gpu", False, problem) for problem in hardware.gpu_problems]
+    findings += [Finding("device=auto", True, note) for note in device.notes]
+    return findings
 
 
 def _card(gpu: devices.Gpu) -> str:
@@ -141,20 +141,20 @@ def _energy(device: devices.Device) -> Finding:
 
 
 def _ssh() -> Finding:
-    found = shutil.which("ssh")
-    if found is None:
+    program = shutil.which("ssh")
+    if program is None:
         return Finding("ssh", False, "no ssh client", "apt install openssh-client")
-    done = subprocess.run([found, "-V"], capture_output=True, text=True, timeout=_ASK_S, check=False)
+    done = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=_ASK_S, check=False)
     return Finding("ssh", True, done.stderr.strip().split(",")[0], "device.transport=ssh device.host=USER@HOST")
 
 
 def _adb() -> Finding:
     """Return the phones that adb detects; as with any use of adb, this starts its server."""
-    found = shutil.which("adb")
-    if found is None:
+    program = shutil.which("adb")
+    if program is None:
         return Finding("adb", False, "no adb", "apt install adb, for device=phone")
     try:
-        done = subprocess.run([found, "devices"], capture_output=True, text=True, timeout=_ASK_S, check=False)
+        done = subprocess.run([program, "devices"], capture_output=True, text=True, timeout=_ASK_S, check=False)
     except subprocess.TimeoutExpired:
         return Finding("adb", False, "its server does not answer", "adb kill-server")
     phones = devices.phones(done.stdout)

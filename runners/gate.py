@@ -47,15 +47,15 @@ def gate(config: DictConfig) -> None:
     ConfigError
         If the settings cannot be used (exit code 2).
     """
-    asked = checked(GateConfig, config, where="gate")
+    settings = checked(GateConfig, config, where="gate")
     try:
-        client = server.connect(asked.tracking.uri)
-        candidate = stored_model(client, asked.candidate)
-        result = decide(asked, client)
+        client = server.connect(settings.tracking.uri)
+        candidate = stored_model(client, settings.candidate)
+        result = decide(settings, client)
     except TrackingError as error:
-        raise GateUndecidedError(f"could not decide about {asked.candidate}: {error}") from error
-    _write(asked, result)
-    unmarked = _marked(client, asked, candidate, result)
+        raise GateUndecidedError(f"could not decide about {settings.candidate}: {error}") from error
+    _write(settings, result)
+    unmarked = _marked(client, settings, candidate, result)
     _raise_unless_passed(result, unmarked)
 
 
@@ -76,10 +76,12 @@ def _marked(client: MlflowClient, asked: GateConfig, candidate: StoredModel | No
     if candidate is None or candidate.version is None:
         wants_alias = asked.alias and result.verdict is Verdict.PASS
         return (
-            f"alias={asked.alias}: {asked.candidate} is no registered version that could get it" if wants_alias else ""
+            f"alias={asked.alias}: {asked.candidate} is not a registered version, so it cannot have an alias"
+            if wants_alias
+            else ""
         )
-    said = "; ".join(check.sentence for check in result.checks) or "; ".join(result.reasons)
-    verdict = f"{result.verdict.value}: {said}" if asked.tag else None
+    reason = "; ".join(check.sentence for check in result.checks) or "; ".join(result.reasons)
+    verdict = f"{result.verdict.value}: {reason}" if asked.tag else None
     alias = asked.alias if result.verdict is Verdict.PASS else None
     try:
         models.mark_version(client, candidate, verdict=verdict, alias=alias)
@@ -91,10 +93,10 @@ def _marked(client: MlflowClient, asked: GateConfig, candidate: StoredModel | No
 def _raise_unless_passed(result: GateResult, unmarked: str) -> None:
     """Raise unless the verdict is a pass; a candidate that cannot be marked as requested does not pass either."""
     decisive = [check.sentence for check in result.checks if check.verdict is result.verdict]
-    said = "; ".join([*(decisive or result.reasons), *([unmarked] if unmarked else [])])
+    reason = "; ".join([*(decisive or result.reasons), *([unmarked] if unmarked else [])])
     if result.verdict is Verdict.FAIL:
-        raise GateFailedError(f"{result.model} fails: {said}")
+        raise GateFailedError(f"{result.model} fails: {reason}")
     if result.verdict is Verdict.UNDECIDED:
-        raise GateUndecidedError(f"could not decide about {result.model}: {said}")
+        raise GateUndecidedError(f"could not decide about {result.model}: {reason}")
     if unmarked:
         raise GateUndecidedError(f"{result.model} passes, but {unmarked}")

@@ -30,22 +30,22 @@ def decide(asked: GateConfig, client: server.Client, *, scratch: Path | None = N
         If the settings cannot be used.
     """
     try:
-        found = gathered(asked, client, scratch=scratch)
+        evidence = gathered(asked, client, scratch=scratch)
     except ConfigError:
         raise
     except FrmError as error:
-        found = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
+        evidence = Evidence(source="none", device=asked.device.name, reasons=(str(error),))
     except Exception as error:  # otherwise the process would exit with 1, which means that the candidate fails
         logger.error("the gate met an error that it does not know\n%s", traceback.format_exc())  # noqa: TRY400
-        said = redact.text(f"{type(error).__name__}: {error}")
-        found = Evidence(source="none", device=asked.device.name, reasons=(said,))
-    checks = found.checks(asked) if found.source != "none" else ()
+        message = redact.text(f"{type(error).__name__}: {error}")
+        evidence = Evidence(source="none", device=asked.device.name, reasons=(message,))
+    checks = evidence.checks(asked) if evidence.source != "none" else ()
     return GateResult(
         model=redact.text(asked.candidate),
         against=redact.text(asked.against or ""),
-        device=redact.text(found.device),
-        numbers=found.source,
+        device=redact.text(evidence.device),
+        numbers=evidence.source,
         confidence=asked.confidence,
         checks=tuple(replace(check, why_missing=redact.text(check.why_missing)) for check in checks),
-        reasons=tuple(redact.text(reason) for reason in found.reasons),
+        reasons=tuple(redact.text(reason) for reason in evidence.reasons),
     )

@@ -42,14 +42,14 @@ class Evidence:
     def checks(self, asked: GateConfig) -> tuple[Check, ...]:
         """Return each requested limit with the evidence about its value."""
         missing = f"no {self.source} number" if self.source != "measured" else "a component could not be counted"
-        wanted = (
+        ranges = (
             ("latency", asked.max_latency_ms, self.latency_ms, "ms"),
             ("FRM", asked.max_frm, self.frm, ""),
             (f"latency over that of {asked.against}", asked.largest_ratio, self.regression, ""),
         )
         return tuple(
             Check(name=name, limit=limit, found=value, unit=unit, why_missing=missing)
-            for name, limit, value, unit in wanted
+            for name, limit, value, unit in ranges
             if limit is not None
         )
 
@@ -71,8 +71,8 @@ def gathered(asked: GateConfig, client: server.Client, *, scratch: Path | None =
     except DeviceMismatchError as error:
         if asked.numbers == "measured":
             raise
-        found = _tracked(asked, client)
-        return replace(found, reasons=(f"not measured: {error}", *found.reasons))
+        evidence = _tracked(asked, client)
+        return replace(evidence, reasons=(f"not measured: {error}", *evidence.reasons))
 
 
 def _measured(asked: GateConfig, client: server.Client, scratch: Path | None) -> Evidence:
@@ -95,10 +95,10 @@ def _measured(asked: GateConfig, client: server.Client, scratch: Path | None) ->
                 against.append(benchmark_beside(candidate, other, asked, scratch=folder))
             if other is None or asked.max_frm is not None:
                 beside.append(benchmark_beside(candidate, zoo_model(asked.baseline), asked, scratch=folder))
-            found = _evidence(against, beside, device=device, confidence=confidence)
-            if not any(c.found is not None and c.verdict is Verdict.UNDECIDED for c in found.checks(asked)):
+            evidence = _evidence(against, beside, device=device, confidence=confidence)
+            if not any(c.found is not None and c.verdict is Verdict.UNDECIDED for c in evidence.checks(asked)):
                 break
-    return found
+    return evidence
 
 
 def _evidence(against: list[Benchmarked], beside: list[Benchmarked], *, device: str, confidence: float) -> Evidence:
@@ -122,26 +122,26 @@ def _tracked(asked: GateConfig, client: server.Client) -> Evidence:
     def metrics_of(uri: str) -> Metrics | None:
         stored = stored_model(client, uri)
         if stored is None:
-            raise ConfigError(f"'{uri}' is no model on the server: numbers=tracked needs models:/ or runs:/")
-        wanted = {
+            raise ConfigError(f"'{uri}' is not a model on the server: numbers=tracked needs models:/ or runs:/")
+        columns = {
             schema.DEVICE.key: name,
             schema.RUNTIME.key: asked.runtime.name,
             schema.PRECISION.key: asked.precision.name,
             schema.BATCH_SIZE.key: str(asked.batch_size),
         }
-        return models.tracked_metrics(client, stored, wanted)
+        return models.tracked_metrics(client, stored, columns)
 
-    own = metrics_of(asked.candidate)
+    candidate_metrics = metrics_of(asked.candidate)
     other = metrics_of(asked.against) if asked.against is not None else None
-    latencies = [undisturbed.wall_latency_ms(metrics) if metrics else None for metrics in (own, other)]
-    runs = ((asked.candidate, own), (asked.against, other))
+    latencies = [undisturbed.wall_latency_ms(metrics) if metrics else None for metrics in (candidate_metrics, other)]
+    runs = ((asked.candidate, candidate_metrics), (asked.against, other))
     missing = [uri for uri, metrics in runs if uri and metrics is None]
     bare = [uri for uri, metrics in runs if metrics and not undisturbed.has_intervals(metrics)]
     return Evidence(
         source="tracked",
         device=name,
         latency_ms=latencies[0],
-        frm=undisturbed.wall_frm(own) if own else None,
+        frm=undisturbed.wall_frm(candidate_metrics) if candidate_metrics else None,
         regression=quotient(latencies[0], latencies[1]) if latencies[0] and latencies[1] else None,
         reasons=(
             *(f"no benchmark of {uri} on {name}: `frm-mlflow attach` logs one there" for uri in missing),

@@ -51,11 +51,11 @@ def ratio(rounds: Rounds, *, confidence: float) -> Range:
 def latency_ms(rounds: Rounds, *, confidence: float) -> Range:
     """Return the median latency; under contention it may be as low as the CPU time divided by the threads."""
     launches = [launch / 1e6 for launch in _launches(rounds, MODEL, "wall_ns")]
-    found = _range(median_over_launches(launches, confidence=confidence))
+    interval = _range(median_over_launches(launches, confidence=confidence))
     if not is_contended(rounds):
-        return found
+        return interval
     cpu_ns = np.concatenate([launch.ravel() for launch in _launches(rounds, MODEL, "cpu_ns")])
-    return Range(found.value, min(found.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), found.high)
+    return Range(interval.value, min(interval.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), interval.high)
 
 
 def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Range:
@@ -69,10 +69,10 @@ def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Range:
 def reasons(rounds: Rounds) -> tuple[str, ...]:
     """Return the reasons for caution with the numbers, and which clock was used."""
     unstable = list(dict.fromkeys(reason for one in rounds for reason in one.unstable))
-    said = [f"the ratio is uncertain: {', '.join(unstable)}"] if unstable else []
+    remarks = [f"the ratio is uncertain: {', '.join(unstable)}"] if unstable else []
     if is_contended(rounds):
-        said += ["other programs held the processor: CPU time, which they hardly touch, has a say"]
-    return tuple(said)
+        remarks += ["other programs held the processor: CPU time, which they hardly touch, has a say"]
+    return tuple(remarks)
 
 
 def wall_latency_ms(metrics: Metrics) -> Range:
@@ -115,12 +115,12 @@ def _ratio(rounds: Rounds, clock: str, confidence: float) -> Range:
 
 def _launches(rounds: Rounds, role: str, clock: str) -> list[Floats]:
     """Return the times of each launch of each round in order, shape (blocks, runs in a block)."""
-    found = []
+    remarks = []
     for one in rounds:
         of_role = one.samples[one.samples["role"] == role]
         for _, launch in of_role.groupby("launch"):
-            found.append(launch[clock].to_numpy(np.float64).reshape(launch["block"].nunique(), -1))
-    return found
+            remarks.append(launch[clock].to_numpy(np.float64).reshape(launch["block"].nunique(), -1))
+    return remarks
 
 
 def _threads(rounds: Rounds) -> int:

@@ -28,10 +28,10 @@ class MeasuredAccuracy:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics to log to a run."""
-        found = self.accuracy.metrics()
+        metrics = self.accuracy.metrics()
         if self.reference is not None:
-            found[schema.TOP1_DROP.key] = self.reference.top1.percent - self.accuracy.top1.percent
-        return found
+            metrics[schema.TOP1_DROP.key] = self.reference.top1.percent - self.accuracy.top1.percent
+        return metrics
 
 
 def has_own_weights(model: ModelConfig) -> bool:

@@ -120,7 +120,7 @@ def benchmark_beside(
 
 def plan_of(subject: ModelConfig, baseline: ModelConfig, config: MeasuringConfig) -> BenchmarkPlan:
     """Return the plan of one benchmark; a user's file is identified by its content, not by its path."""
-    chosen = BenchConfig(
+    settings = BenchConfig(
         model=subject,
         device=config.device,
         runtime=config.runtime,
@@ -130,10 +130,10 @@ def plan_of(subject: ModelConfig, baseline: ModelConfig, config: MeasuringConfig
         baseline=baseline.name,
         batch_size=config.batch_size,
     )
-    resolved = asdict(chosen)
+    resolved = asdict(settings)
     if subject.source in FILE_SOURCES:
         resolved["model"]["path"] = f"sha256:{sha256(Path(str(subject.path)))}"
-    return BenchmarkPlan(settings=chosen, resolved=resolved, baseline=baseline)
+    return BenchmarkPlan(settings=settings, resolved=resolved, baseline=baseline)
 
 
 def result_of(

@@ -81,10 +81,10 @@ def _with_runtime_of(
     device: Device, host: WorkerHost, config: DictConfig, overrides: Sequence[str], compose: Compose
 ) -> tuple[BenchmarkPlan, ...]:
     """Return the plans with `runtime=auto` resolved for this GPU, and print the chosen runtime and the reason."""
-    kept = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
+    other_overrides = [word for word in overrides if key_of(word) not in {"runtime", "runtimes"}]
 
     def settings(name: str) -> RuntimeConfig:
-        return checked(RuntimeConfig, compose([*kept, f"runtime={name}"]).runtime, where="runtime")
+        return checked(RuntimeConfig, compose([*other_overrides, f"runtime={name}"]).runtime, where="runtime")
 
     precision = str((config.precisions or [config.precision.name])[0])
     choice = choose(host, device, settings, precision)
@@ -98,9 +98,9 @@ def check_plans(host: WorkerHost | Phone, device: Device, plans: Sequence[Benchm
     if settings.accuracy.mode == "measured":
         with_workers(host, "accuracy=measured")
     for plan in plans:
-        chosen = plan.settings
-        export.check(chosen.runtime.name, chosen.precision.name, compute_unit=device.export_unit)
-        check_name(chosen.model)
-        export.check_model(chosen.model, chosen.precision, batch_size=chosen.batch_size)
+        plan_settings = plan.settings
+        export.check(plan_settings.runtime.name, plan_settings.precision.name, compute_unit=device.export_unit)
+        check_name(plan_settings.model)
+        export.check_model(plan_settings.model, plan_settings.precision, batch_size=plan_settings.batch_size)
     groups = {(str(p.settings.runtime), p.settings.precision.name): p.settings for p in plans}
     refuse_what_cannot_run(host, device, [(each.runtime, each.precision) for each in groups.values()])

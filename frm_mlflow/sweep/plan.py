@@ -80,16 +80,18 @@ def plan_benchmarks(
     ConfigError
         If a key is unknown or a name is in no group (Hydra's error lists the valid ones).
     """
-    asked = checked(BenchConfig, config, where="bench")
-    kept = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
+    settings = checked(BenchConfig, config, where="bench")
+    common_overrides = [o for o in overrides if key_of(o) not in {"models", "runtimes", "precisions"}]
     plans: list[BenchmarkPlan] = []
-    for name in asked.runtimes or [asked.runtime.name]:
-        runtime = automatic if name == AUTO else name if asked.runtimes else ""
-        for precision in asked.precisions or [""]:
-            common = _choose(kept, runtime=runtime, precision=precision)
-            reference = with_model(common, asked.baseline)
-            chosen = [with_model(common, name) for name in expand(asked.models)] if asked.models else [common]
-            plans += _plans([compose(item) for item in (reference, *chosen)])
+    for name in settings.runtimes or [settings.runtime.name]:
+        runtime = automatic if name == AUTO else name if settings.runtimes else ""
+        for precision in settings.precisions or [""]:
+            common = _choose(common_overrides, runtime=runtime, precision=precision)
+            reference = with_model(common, settings.baseline)
+            model_overrides = (
+                [with_model(common, name) for name in expand(settings.models)] if settings.models else [common]
+            )
+            plans += _plans([compose(item) for item in (reference, *model_overrides)])
     return tuple(plans)
 
 
@@ -122,8 +124,8 @@ def with_model(overrides: Sequence[str], name: str) -> list[str]:
     library, colon, architecture = name.partition(":")
     if colon and library not in LIBRARIES:
         raise ConfigError(f"'{name}': a colon follows {' or '.join(LIBRARIES)}, for example timm:{architecture}")
-    chosen = [f"model={library}", f"model.name={architecture}"] if colon else [f"model={name}"]
-    return [*rest, *chosen]
+    words = [f"model={library}", f"model.name={architecture}"] if colon else [f"model={name}"]
+    return [*rest, *words]
 
 
 def _plans(configs: Sequence[DictConfig]) -> list[BenchmarkPlan]:

@@ -171,8 +171,8 @@ def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     values = {schema.FRM.key: float(frm(*components)), schema.FRM_E.key: float(frm(*components, energy))}
     latency, memory = (_range(metrics, *keys) for keys in _RATIO_RANGES)
     if math.isfinite(values[schema.FRM.key]) and math.isfinite(latency.low) and math.isfinite(memory.low):
-        found = frm_range(latency, flops_ratio=components[0], memory_ratio=memory)
-        values |= {schema.FRM_LOW.key: found.low, schema.FRM_HIGH.key: found.high}
+        interval = frm_range(latency, flops_ratio=components[0], memory_ratio=memory)
+        values |= {schema.FRM_LOW.key: interval.low, schema.FRM_HIGH.key: interval.high}
     return values
 
 

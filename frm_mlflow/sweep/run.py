@@ -115,30 +115,30 @@ def raise_for_failures(run: log.Sweep) -> None:
     ResultsKeptError
         If all were measured but some results are only on disk (exit code 3).
     """
-    kept = ""
+    pending = ""
     if run.kept or run.end_kept:
         what = f"{len(run.kept)} results" if run.kept else "the leaderboard and end of the sweep"
-        kept = f"{what} are only on disk: run `frm-mlflow resend` once the server answers"
+        pending = f"{what} are only on disk: run `frm-mlflow resend` once the server answers"
     if run.failures:
         reasons = "".join(f"\n  {outcome.name}: {outcome.reason}" for outcome in run.failures)
         raise SweepError(
-            f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}" + f"\n{kept}" * bool(kept)
+            f"{len(run.failures)} of {len(run.outcomes)} benchmarks failed:{reasons}" + f"\n{pending}" * bool(pending)
         )
-    if kept:
-        raise ResultsKeptError(kept)
+    if pending:
+        raise ResultsKeptError(pending)
 
 
 def _run(
     plan: BenchmarkPlan, bench: Bench, sweep: OpenSweep, update: Update, *, with_baseline: bool
 ) -> BenchmarkRecord:
-    asked = configuration_of(plan, bench.device, precision=plan.settings.precision.name)
-    tags = asked.tags() | {
+    configuration = configuration_of(plan, bench.device, precision=plan.settings.precision.name)
+    tags = configuration.tags() | {
         schema.MODEL.key: plan.settings.model.name,
         schema.FAMILY.key: family_of(plan.settings.model),
         schema.BASELINE.key: plan.baseline.name,
         schema.CONFIG_HASH.key: plan.config_hash(device=bench.device.name, chip=bench.device.chip),
     }
-    name = f"{plan.settings.model.name} · {asked.device} · {asked.runtime} · {asked.precision}"
+    name = f"{plan.settings.model.name} · {configuration.device} · {configuration.runtime} · {configuration.precision}"
     config = OmegaConf.to_yaml(redact.settings(plan.resolved))
     refused: FrmError | None = None
     with ExitStack() as stack:

@@ -46,8 +46,8 @@ EXPERIMENT_TAGS = {
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_NAME: schema.FRM.key,
     MLFLOW_EXPERIMENT_PRIMARY_METRIC_GREATER_IS_BETTER: "False",
     MLFLOW_NOTE: (
-        "Benchmarks by frm-mlflow, one run a model and configuration. `frm` is the cost over the baseline's: lower is "
-        "better. *Views* at the top right of the runs table are comparisons. Sweeps and analyses are runs, too."
+        "Benchmarks by frm-mlflow, one run per model and configuration. `frm` is the cost relative to the baseline: "
+        "lower is better. *Views* at the top right of the runs table are comparisons. Sweeps and analyses are runs too."
     ),
 }
 """Tags of an experiment that frm-mlflow creates; an existing experiment is left unchanged."""

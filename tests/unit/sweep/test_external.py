@@ -11,7 +11,7 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.sweep import external
 
 
-@pytest.mark.parametrize("error", [TrackingError("the server says no"), KeyError("model_id"), RuntimeError("a bug")])
+@pytest.mark.parametrize("error", [TrackingError("refused"), KeyError("model_id"), RuntimeError("a bug")])
 def test_whatever_the_link_raises_is_a_warning(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):

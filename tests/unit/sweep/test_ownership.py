@@ -38,7 +38,7 @@ def test_a_process_that_was_killed_is_gone_before_and_after_it_is_reaped():
 @pytest.mark.parametrize(
     "process",
     [f"{os.getpid()} 1000.00", "", "garbage", "999999999 1.0"],
-    ids=["this id, another start", "empty", "garbage", "nobody's id"],
+    ids=["this id, another start", "empty", "garbage", "unused id"],
 )
 def test_another_process_with_the_same_id_or_none_at_all_is_not_alive(process: str):
     assert not is_alive(process)
