@@ -109,7 +109,7 @@ class Watch:
     def _a_job_runs(self) -> bool:
         for process in psutil.process_iter():
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                if "frm_mlflow.launcher.member" in process.cmdline() and self._is_ours(process):
+                if "frm_mlflow.launcher.job_process" in process.cmdline() and self._is_ours(process):
                     return True
         return False
 

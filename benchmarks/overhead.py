@@ -34,7 +34,8 @@ from frm_mlflow.devices import Device
 from frm_mlflow.export import ExportCache, export
 from frm_mlflow.measure import Measurement, benchmark
 from frm_mlflow.records import BenchmarkRecord, Configuration
-from frm_mlflow.tracking import log
+from frm_mlflow.tracking.run_files import RunFiles
+from frm_mlflow.tracking.runs import open_sweep
 from frm_mlflow.tracking.server import connect
 from frm_mlflow.worker.manifest import ExportedModel
 
@@ -126,10 +127,10 @@ def _logging_seconds(found: Measurement) -> float:
     )
     with tempfile.TemporaryDirectory() as folder:
         client = connect(f"sqlite:///{folder}/mlflow.db")
-        with log.open_sweep(client, "overhead", name="overhead", spool=Path(folder) / "spool") as sweep:
+        with open_sweep(client, "overhead", name="overhead", spool=Path(folder) / "spool") as sweep:
             started = time.perf_counter()
             with sweep.benchmark(name=MODEL) as run:
-                run.finish(record, log.Attachments(samples=found.samples))
+                run.finish(record, RunFiles(samples=found.samples))
             return time.perf_counter() - started
 
 

@@ -30,9 +30,12 @@ from frm_mlflow.prediction import (
 from frm_mlflow.progress import console
 from frm_mlflow.report.prediction import render, terminal_table
 from frm_mlflow.target import completed, measuring_command
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.artifacts import log_folder, log_metrics, log_table
 from frm_mlflow.tracking.history import experiments_of, listed, read_history
 from frm_mlflow.tracking.query import BenchmarkFrame
+from frm_mlflow.tracking.run_files import flat_params
+from frm_mlflow.tracking.runs import open_sweep
 
 Answer: TypeAlias = Prediction | Recommendation | Plan | Evaluation
 
@@ -134,21 +137,21 @@ def _how_to_measure(answer: Answer) -> tuple[str, ...]:
 def _log(
     client: MlflowClient, settings: QuestionConfig, what: str, answer: Answer, history: BenchmarkFrame, out: Console
 ) -> str:
-    opened = log.open_sweep(
+    opened = open_sweep(
         client,
         server.experiment_name(client, settings.tracking.experiment),
         name=f"{what} · {settings.target}",
         description="\n".join(f"- {sentence}" for sentence in answer.summary()),
         kind=schema.KIND_PREDICTION,
         tags={**settings.tracking.tags, schema.DIGEST.key: history.digest, schema.TARGET.key: settings.target},
-        params=log.flat_params({"target": settings.target, "filter": settings.filter, "seed": settings.seed}),
+        params=flat_params({"target": settings.target, "filter": settings.filter, "seed": settings.seed}),
         parent_run_id=settings.tracking.parent_run_id,
     )
     with opened as run, TemporaryDirectory() as scratch:
         with out.status("drawing"):
             render(answer, Path(scratch))
-        log.log_folder(client, run.run_id, Path(scratch))
-        log.log_metrics(client, run.run_id, answer.metrics())
+        log_folder(client, run.run_id, Path(scratch))
+        log_metrics(client, run.run_id, answer.metrics())
         for name, table in answer.tables().items():
-            log.log_table(client, run.run_id, table, name)
+            log_table(client, run.run_id, table, name)
     return run.run_id

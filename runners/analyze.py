@@ -23,8 +23,11 @@ from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.errors import DataError
 from frm_mlflow.progress import console, counting
 from frm_mlflow.report.analysis import render, summary_markdown
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.artifacts import describe, log_folder, log_table
 from frm_mlflow.tracking.history import experiments_of, listed, read_history
+from frm_mlflow.tracking.run_files import flat_params
+from frm_mlflow.tracking.runs import open_sweep
 from frm_mlflow.tracking.views import print_links
 from frm_mlflow.tracking.write_back import write_back
 
@@ -91,23 +94,23 @@ def _log(
 ) -> str:
     summary = summary_markdown(report)
     unread_lines = [f"- {count} runs not read: {reason}" for reason, count in unread.items() if count]
-    opened = log.open_sweep(
+    opened = open_sweep(
         client,
         server.experiment_name(client, settings.tracking.experiment),
         name=f"analysis · {', '.join(settings.names)}",
         kind=schema.KIND_ANALYSIS,
         tags={**settings.tracking.tags, schema.DIGEST.key: report.digest},
-        params=log.flat_params({"analysis": settings.names, "filter": settings.filter, "baseline": settings.baseline}),
+        params=flat_params({"analysis": settings.names, "filter": settings.filter, "baseline": settings.baseline}),
         parent_run_id=settings.tracking.parent_run_id,
     )
     with opened as run, TemporaryDirectory() as scratch:
         with out.status("drawing"):
             rendered = render(report, Path(scratch))
-        log.log_folder(client, run.run_id, Path(scratch))
+        log_folder(client, run.run_id, Path(scratch))
         for name, result in report.results.items():
             for table, rows in result.tables.items():
-                log.log_table(client, run.run_id, rows, f"{name}/{table}")
-        log.describe(client, run.run_id, "\n".join([summary, *unread_lines]))
+                log_table(client, run.run_id, rows, f"{name}/{table}")
+        describe(client, run.run_id, "\n".join([summary, *unread_lines]))
     if not settings.json:
         out.print(Markdown(summary))
     for note in (*rendered.notes, *(f"{name} was not answered: {why}" for name, why in report.refused.items())):

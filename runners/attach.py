@@ -57,11 +57,11 @@ def attach(config: DictConfig) -> None:
             done.record,
             prefix=settings.prefix,
             model_id=stored.model_id,
-            attachments=done.attachments,
+            files=done.files,
         )
     else:
         run_id = tracking_attach.log_below(
-            client, stored.run_id, done.record, model_id=stored.model_id, attachments=done.attachments
+            client, stored.run_id, done.record, model_id=stored.model_id, files=done.files
         )
     _tell(result_of(done.record, run_id, stored.model_id), as_json=settings.json)
     if run_id is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from frm_mlflow.launcher import fleet
+from frm_mlflow.launcher import device_status
 from frm_mlflow.progress import console
 
 from ._options import as_json
@@ -19,4 +19,4 @@ from ._options import as_json
 @as_json
 def command(address: str, as_json: bool) -> int:
     """Show the devices of a Ray cluster, what each is doing, and which jobs wait."""
-    return fleet.show(address=address, as_json=as_json, out=console())
+    return device_status.show(address=address, as_json=as_json, out=console())

@@ -19,8 +19,11 @@ from frm_mlflow.errors import DataError
 from frm_mlflow.importers import LeftOut
 from frm_mlflow.importers.read import Import, read
 from frm_mlflow.progress import console, counting
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.artifacts import describe, log_table
 from frm_mlflow.tracking.bulk import BulkReport, log_records
+from frm_mlflow.tracking.run_files import flat_params
+from frm_mlflow.tracking.runs import open_sweep
 from frm_mlflow.tracking.views import print_links
 
 SHOWN = 12
@@ -51,10 +54,10 @@ def ingest(config: DictConfig) -> None:
         return
     experiment = server.experiment_name(client, settings.tracking.experiment)
     title = f"import of {settings.source.name} {', '.join(v for v in imported.versions if v)}".strip()
-    params = log.flat_params(_plain(config))
+    params = flat_params(_plain(config))
     tags = {**settings.tracking.tags, schema.SOURCE.key: f"imported:{settings.source.name}"}
     with (
-        log.open_sweep(client, experiment, name=title, tags=tags, params=params) as parent,
+        open_sweep(client, experiment, name=title, tags=tags, params=params) as parent,
         counting(title, out=out) as progress,
     ):
         logged = log_records(
@@ -64,10 +67,10 @@ def ingest(config: DictConfig) -> None:
             parent_run_id=parent.run_id,
             on_progress=progress,
         )
-        log.describe(client, parent.run_id, _markdown(imported, logged))
-        log.log_table(client, parent.run_id, imported.count_table(), "counts")
+        describe(client, parent.run_id, _markdown(imported, logged))
+        log_table(client, parent.run_id, imported.count_table(), "counts")
         if imported.left_out:
-            log.log_table(client, parent.run_id, pd.DataFrame(map(asdict_of, imported.left_out)), "left_out")
+            log_table(client, parent.run_id, pd.DataFrame(map(asdict_of, imported.left_out)), "left_out")
     _report(imported, logged, as_json=settings.json, out=out)
     print_links(client, parent.experiment, out)
     if logged.failed:

@@ -29,8 +29,11 @@ from frm_mlflow.report.analysis import summary_markdown
 from frm_mlflow.report.contents import Section, contents_of, prediction_section
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.artifacts import describe, log_text
 from frm_mlflow.tracking.history import experiments_of, read_history
+from frm_mlflow.tracking.run_files import flat_params
+from frm_mlflow.tracking.runs import open_sweep
 
 ARTIFACT = "report.html"
 _PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "plotly")
@@ -141,16 +144,16 @@ def _without_credentials(uri: str) -> str:
 
 
 def _log(client: MlflowClient, settings: ReportConfig, results: AnalysisReport, html: str) -> str:
-    opened = log.open_sweep(
+    opened = open_sweep(
         client,
         server.experiment_name(client, settings.tracking.experiment),
         name=f"report · {settings.title}",
         kind=schema.KIND_ANALYSIS,
         tags={**settings.tracking.tags, schema.DIGEST.key: results.digest},
-        params=log.flat_params({"filter": settings.filter, "baseline": settings.baseline}),
+        params=flat_params({"filter": settings.filter, "baseline": settings.baseline}),
         parent_run_id=settings.tracking.parent_run_id,
     )
     with opened as run:
-        log.log_text(client, run.run_id, html, ARTIFACT)
-        log.describe(client, run.run_id, summary_markdown(results))
+        log_text(client, run.run_id, html, ARTIFACT)
+        describe(client, run.run_id, summary_markdown(results))
     return run.run_id

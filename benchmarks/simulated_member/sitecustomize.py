@@ -1,6 +1,6 @@
 """Make job processes on the simulated fleet's node wait instead of measuring; every Python there imports this module.
 
-A job process reads its request and replies as `frm_mlflow.launcher.member` does, and records when it ran.
+A job process reads its request and replies as `frm_mlflow.launcher.job_process` does, and records when it ran.
 """
 
 import json
@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-if "frm_mlflow.launcher.member" in sys.orig_argv:
+if "frm_mlflow.launcher.job_process" in sys.orig_argv:
     began = time.time()
     request = json.load(sys.stdin)
     time.sleep(float(os.environ["FRM_SIMULATED_SECONDS"]))

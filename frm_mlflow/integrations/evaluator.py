@@ -89,7 +89,7 @@ class FrmEvaluator(ModelEvaluator):
             run_id,
             done.record,
             prefix=prefix,
-            attachments=done.attachments,
+            files=done.files,
             metrics_follow=model_id is not None,  # MLflow logs what is returned here itself
         )
         return EvaluationResult(metrics, _artifacts(client, run_id, prefix, metrics, done.record.all_tags()))

@@ -21,7 +21,7 @@ from frm_mlflow.sweep.beside import Benchmarked, FrmResult, benchmark_beside, ch
 from frm_mlflow.sweep.compose import composed, zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
-from frm_mlflow.tracking.join import find_run
+from frm_mlflow.tracking.server import find_run
 
 LONGEST_REASON = 200
 """Maximum length of a converter's error that is shown to the user."""
@@ -117,7 +117,7 @@ def log_frm(
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
             done = _benchmark(model, example_input, Path(scratch), config, name=name, baseline=baseline)
         tracking_attach.attach(
-            client, target, done.record, prefix=prefix, step=step, model_id=model_id, attachments=done.attachments
+            client, target, done.record, prefix=prefix, step=step, model_id=model_id, files=done.files
         )
     result = result_of(done.record, target, model_id, seconds=time.perf_counter() - started)
     say(sentence(result))

@@ -34,7 +34,7 @@ def execute(request: Request) -> Reply:
         )
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "frm_mlflow.launcher.member", str(os.getpid())],
+        [sys.executable, "-m", "frm_mlflow.launcher.job_process", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

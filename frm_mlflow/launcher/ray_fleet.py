@@ -18,11 +18,11 @@ from typing import Any
 
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.launcher import ray_cluster
-from frm_mlflow.launcher.job import Job
+from frm_mlflow.launcher.fleet_sweep import FleetSweep
+from frm_mlflow.launcher.jobs import Job
 from frm_mlflow.launcher.ray_cluster import PREFIX, QUEUED, Board, Line
 from frm_mlflow.launcher.ray_task import supervise
 from frm_mlflow.launcher.request import Reply
-from frm_mlflow.launcher.sweep import FleetSweep
 
 _ABSENT_LOOKS = 2
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from frm_mlflow.errors import ConfigError, FleetError, MissingExtraError
 from frm_mlflow.launcher import slurm_queue
-from frm_mlflow.launcher.job import Job
+from frm_mlflow.launcher.fleet_sweep import FleetSweep
+from frm_mlflow.launcher.jobs import Job
 from frm_mlflow.launcher.request import reply_of
 from frm_mlflow.launcher.slurm_queue import JobState
 from frm_mlflow.launcher.slurm_task import answer
-from frm_mlflow.launcher.sweep import FleetSweep
 
 _OPTIONS = ("constraint", "gres", "partition", "nodelist", "account", "qos")
 _REPLY_S = 10.0

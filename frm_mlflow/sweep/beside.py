@@ -19,7 +19,7 @@ from frm_mlflow.sweep.plan import BenchmarkPlan
 from frm_mlflow.sweep.preflight import refuse_what_cannot_run
 from frm_mlflow.sweep.record import record_of
 from frm_mlflow.sweep.run import Bench, measure
-from frm_mlflow.tracking.attachments import Attachments
+from frm_mlflow.tracking.run_files import RunFiles
 
 logger = redact.logger(__name__)
 
@@ -68,7 +68,7 @@ class Benchmarked:
     """A record with its files and the measurement that it was created from."""
 
     record: BenchmarkRecord
-    attachments: Attachments
+    files: RunFiles
     measurement: Measurement
 
 
@@ -110,12 +110,12 @@ def benchmark_beside(
         bench = replace(Bench.on(device, host), own_cache=ExportCache(scratch / "exports"))
         with bench.turn(plan, holder=f"a benchmark of {subject.name}"):
             measured = measure(plan, bench, logger.info, with_baseline=True)
-    attachments = Attachments(
+    files = RunFiles(
         samples=measured.measurement.samples,
         environment=bench.environment,
         config=OmegaConf.to_yaml(OmegaConf.create(redact.settings(plan.resolved))),
     )
-    return Benchmarked(record_of(plan, device, measured), attachments, measured.measurement)
+    return Benchmarked(record_of(plan, device, measured), files, measured.measurement)
 
 
 def plan_of(subject: ModelConfig, baseline: ModelConfig, config: MeasuringConfig) -> BenchmarkPlan:

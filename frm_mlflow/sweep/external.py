@@ -6,14 +6,15 @@ from frm_mlflow import redact, schema
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import BenchmarkRecord
-from frm_mlflow.tracking import log, models
+from frm_mlflow.tracking import models
 from frm_mlflow.tracking.attach import link
+from frm_mlflow.tracking.runs import Outcome, Sweep
 from frm_mlflow.zoo.catalogue import facts_for
 
 logger = redact.logger(__name__)
 
 
-def link_to_catalogue(sweep: log.Sweep, outcome: log.Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:
+def link_to_catalogue(sweep: Sweep, outcome: Outcome, model: ModelConfig, record: BenchmarkRecord) -> None:
     """Link a logged benchmark of a catalogue network to the experiment's external model with that name.
 
     A benchmark that is spooled on disk is not linked. If anything fails here, the run is still

@@ -16,7 +16,10 @@ from frm_mlflow.records import content_hash
 from frm_mlflow.sweep.ownership import refuse_if_alive, runner_tags
 from frm_mlflow.sweep.plan import BenchmarkPlan, is_of_the_sweep
 from frm_mlflow.sweep.run import OpenSweep
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.resume import runner_of, unfinished_sweep
+from frm_mlflow.tracking.runs import open_sweep
+from frm_mlflow.tracking.spool import resend
 
 LONGEST_NAME = 120
 """Maximum length of a run's name; the parameters contain the full sweep."""
@@ -33,7 +36,7 @@ def opened_for(
     tracking = plans[0].settings.tracking
     refuse_running(client, parent, resume=plans[0].settings.resume)
     names = list(dict.fromkeys(plan.settings.model.name for plan in plans))
-    opened = log.open_sweep(
+    opened = open_sweep(
         client,
         server.experiment_name(client, tracking.experiment),
         name=f"{names[0] if len(names) == 1 else f'{len(names)} models'} · {device.name}",
@@ -52,7 +55,7 @@ def opened_for_multirun(client: MlflowClient, config: DictConfig, tracking: Trac
     sweep_hash = multirun_hash(config)
     parent = resumed(client, tracking, sweep_hash, resume=bool(config.resume))
     refuse_running(client, parent, resume=bool(config.resume))
-    opened = log.open_sweep(
+    opened = open_sweep(
         client,
         server.experiment_name(client, tracking.experiment),
         name=multirun_name(config),
@@ -87,15 +90,15 @@ def resumed(client: MlflowClient, tracking: TrackingConfig, sweep_hash: str, *, 
     Results spooled on disk for this server are sent first, so that they are not measured again.
     """
     if resume:
-        log.resend(only=client.tracking_uri)
+        resend(only=client.tracking_uri)
     if resume and tracking.parent_run_id is None:
         experiment = server.experiment_name(client, tracking.experiment)
-        return log.unfinished_sweep(client, experiment, config_hash=sweep_hash)
+        return unfinished_sweep(client, experiment, config_hash=sweep_hash)
     return tracking.parent_run_id
 
 
 def refuse_running(client: MlflowClient, parent: str | None, *, resume: bool) -> None:
     """Refuse to resume a sweep whose process still runs here, even one of an earlier version without a lease."""
     if resume and parent is not None:
-        host, process = log.runner_of(client, parent)
+        host, process = runner_of(client, parent)
         refuse_if_alive(parent, host=host, process=process)

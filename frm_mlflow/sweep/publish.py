@@ -15,9 +15,10 @@ from frm_mlflow.errors import DataError, FrmError
 from frm_mlflow.progress import console
 from frm_mlflow.report import leaderboard
 from frm_mlflow.sweep.run import OpenSweep
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
 from frm_mlflow.tracking.pages import tag_is
 from frm_mlflow.tracking.query import benchmarks
+from frm_mlflow.tracking.summary import Summary
 
 
 def publish(sweep: OpenSweep, *, as_json: bool, max_drift: float) -> None:
@@ -57,12 +58,10 @@ def finished_benchmarks(sweep: OpenSweep) -> pd.DataFrame:
     return pd.concat([there, waiting], ignore_index=True) if len(waiting) else there
 
 
-def _summary(
-    board: pd.DataFrame, failures: Mapping[str, str], drift: pd.DataFrame, moved: Sequence[str]
-) -> log.Summary:
+def _summary(board: pd.DataFrame, failures: Mapping[str, str], drift: pd.DataFrame, moved: Sequence[str]) -> Summary:
     """Return the parent run's summary: leaderboard and figure, the baseline's drift, whether it is too large."""
     tables = {"leaderboard": board, "drift": drift}
-    return log.Summary(
+    return Summary(
         leaderboard.markdown(board, failures),
         tables={path: table for path, table in tables.items() if not table.empty},
         figures={} if board.empty else {"accuracy_frm": leaderboard.accuracy_frm_figure(board)},

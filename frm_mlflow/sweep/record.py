@@ -17,7 +17,7 @@ from frm_mlflow.measure import Measurement
 from frm_mlflow.records import BenchmarkRecord, Configuration, content_hash
 from frm_mlflow.sweep.accuracy import MeasuredAccuracy
 from frm_mlflow.sweep.plan import LIBRARIES, OF_THE_SWEEP, BenchmarkPlan
-from frm_mlflow.tracking.log import flat_params
+from frm_mlflow.tracking.run_files import flat_params
 from frm_mlflow.worker.manifest import ExportedModel, TensorSpec
 from frm_mlflow.zoo.catalogue import facts_for, family_of
 

@@ -30,7 +30,10 @@ from frm_mlflow.sweep.accuracy import measured as measured_accuracy
 from frm_mlflow.sweep.external import link_to_catalogue
 from frm_mlflow.sweep.plan import BenchmarkPlan
 from frm_mlflow.sweep.record import Measured, configuration_of, record_of
-from frm_mlflow.tracking import log
+from frm_mlflow.tracking.lease import LeaseLostError
+from frm_mlflow.tracking.resume import completed
+from frm_mlflow.tracking.run_files import RunFiles
+from frm_mlflow.tracking.runs import Sweep
 from frm_mlflow.worker.manifest import ExportedModel
 from frm_mlflow.zoo.catalogue import family_of
 
@@ -49,7 +52,7 @@ class ResultsKeptError(FrmError):
 class OpenSweep:
     """A parent run with the measurements made under it so far."""
 
-    run: log.Sweep
+    run: Sweep
     records: list[BenchmarkRecord] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
@@ -83,7 +86,7 @@ class Bench:
 
 def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> None:
     """Run every plan that is not yet FINISHED under the parent of `sweep`."""
-    done = log.completed(sweep.run.client, sweep.run.experiment_id, parent_run_id=sweep.run.run_id)
+    done = completed(sweep.run.client, sweep.run.experiment_id, parent_run_id=sweep.run.run_id)
     progress = SweepProgress(total=len(plans), out=console())
     unmeasurable: set[str] = set()
     with progress.running():
@@ -97,7 +100,7 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
                 with_baseline = not plan.is_baseline and _group(plan) not in unmeasurable
                 record = _run(plan, bench, sweep, update, with_baseline=with_baseline)
                 progress.finish(_line(plan, record))
-            except log.LeaseLostError:
+            except LeaseLostError:
                 raise
             except Exception as error:  # any error of a benchmark is logged with it, and the sweep continues
                 if plan.is_baseline:
@@ -105,7 +108,7 @@ def run_all(plans: Sequence[BenchmarkPlan], bench: Bench, sweep: OpenSweep) -> N
                 progress.finish(f"{plan.label}: FAILED: {redact.text(_first_line(error))}")
 
 
-def raise_for_failures(run: log.Sweep) -> None:
+def raise_for_failures(run: Sweep) -> None:
     """Raise if a sweep left anything incomplete.
 
     Raises
@@ -151,16 +154,16 @@ def _run(
             raise refused
         measured = measure(plan, bench, update, with_baseline=with_baseline)
         record = record_of(plan, bench.device, measured)
-        outcome = run.finish(record, _attachments(measured.measurement, bench, config))
+        outcome = run.finish(record, _run_files(measured.measurement, bench, config))
     sweep.finished(outcome.run_id, record)
     link_to_catalogue(sweep.run, outcome, plan.settings.model, record)
     return record
 
 
-def _attachments(measurement: Measurement, bench: Bench, config: str) -> log.Attachments:
+def _run_files(measurement: Measurement, bench: Bench, config: str) -> RunFiles:
     """Return the files of a run: every sample, the environment, the configuration, the sustained series."""
     series = measurement.sustained
-    return log.Attachments(
+    return RunFiles(
         samples=measurement.samples,
         environment={**bench.environment, "measurement": dict(measurement.facts)},
         config=config,

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from frm_mlflow import schema
 from frm_mlflow.errors import ConfigError, TrackingError
 from frm_mlflow.records import BenchmarkRecord
-from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.entry import LEFT_OPEN, RunEntry, record_entry, to_ms
 from frm_mlflow.tracking.rest import refusal_named
+from frm_mlflow.tracking.run_files import NO_FILES, RunFiles
 from frm_mlflow.tracking.send import Sent, add_model_input, points
 from frm_mlflow.tracking.server import find_run
 from frm_mlflow.tracking.spool import SERVER_ERRORS, deliver, keep_or_send, spool_directory, try_deliver
@@ -31,7 +31,7 @@ def attach(
     prefix: str = "",
     step: int | None = None,
     model_id: str | None = None,
-    attachments: Attachments = NO_ATTACHMENTS,
+    files: RunFiles = NO_FILES,
     metrics_follow: bool = False,
 ) -> None:
     """Log `record` to an existing run, ended or not; it stays on disk until the server has it.
@@ -55,7 +55,7 @@ def attach(
         If the server refuses or does not respond; the message names the folder that keeps the result.
     """
     entry = _joining(client, run_id, record, prefix=prefix, step=step or 0, model_id=model_id)
-    folder = keep_or_send(client, entry, attachments, directory=spool_directory())
+    folder = keep_or_send(client, entry, files, directory=spool_directory())
     if isinstance(folder, Sent):
         return
     try:
@@ -94,7 +94,7 @@ def log_below(
     record: BenchmarkRecord,
     *,
     model_id: str | None = None,
-    attachments: Attachments = NO_ATTACHMENTS,
+    files: RunFiles = NO_FILES,
 ) -> str | None:
     """Log `record` as a finished child run of another and return its id, or None if it is still on disk."""
     experiment = client.get_experiment(find_run(client, parent_run_id).info.experiment_id).name
@@ -105,7 +105,7 @@ def log_below(
         parent_run_id=parent_run_id,
         tags=_tags(record, model_id),
     )
-    saved = keep_or_send(client, entry, attachments, directory=spool_directory())
+    saved = keep_or_send(client, entry, files, directory=spool_directory())
     run_id = saved.run_id if isinstance(saved, Sent) else try_deliver(client, saved)
     if run_id is not None and model_id is not None:
         link(client, run_id, model_id, record)

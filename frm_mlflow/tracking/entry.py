@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from frm_mlflow import escape, redact, schema
 from frm_mlflow.errors import DataError
 from frm_mlflow.records import BenchmarkRecord
-from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
+from frm_mlflow.tracking.run_files import NO_FILES, RunFiles
 
 ENTRY_FILE = "run.json"
 ARTIFACTS_FOLDER = "artifacts"
@@ -73,10 +73,10 @@ class RunEntry:
         """Whether it is logged to a run created by someone else."""
         return self.status == LEFT_OPEN
 
-    def write(self, folder: Path, attachments: Attachments = NO_ATTACHMENTS) -> None:
+    def write(self, folder: Path, files: RunFiles = NO_FILES) -> None:
         """Write the entry and its artifacts into the empty folder `folder`."""
         (folder / ARTIFACTS_FOLDER).mkdir()
-        attachments.write(folder / ARTIFACTS_FOLDER)
+        files.write(folder / ARTIFACTS_FOLDER)
         words = {"name": redact.text(self.name), "tracking_uri": redact.text(self.tracking_uri)}
         content = asdict(self) | words | {"tags": redact.settings(self.tags), "params": redact.settings(self.params)}
         (folder / ENTRY_FILE).write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")

@@ -14,7 +14,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.tracking.sweep import RUN_ID_VARIABLE
+from frm_mlflow.tracking.runs import RUN_ID_VARIABLE
 
 
 def project_experiment(client: MlflowClient, *, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -29,8 +29,8 @@ from frm_mlflow import redact
 from frm_mlflow.errors import DataError, FrmError, TrackingError
 from frm_mlflow.folders import cache_folder, data_folder
 from frm_mlflow.records import content_hash
-from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments
 from frm_mlflow.tracking.entry import ARTIFACTS_FOLDER, RunEntry, written_now
+from frm_mlflow.tracking.run_files import NO_FILES, RunFiles
 from frm_mlflow.tracking.send import Sent, send
 from frm_mlflow.tracking.server import check_answer, connect
 
@@ -73,7 +73,7 @@ def set_aside(directory: Path | None = None) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix != ".txt")
 
 
-def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path) -> Path:
+def keep(entry: RunEntry, files: RunFiles = NO_FILES, *, directory: Path) -> Path:
     """Write a finished run to a separate folder in `directory` and return that folder.
 
     Raises
@@ -84,7 +84,7 @@ def keep(entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, director
     with _alone_in(directory):
         partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory))
         try:
-            entry.write(partial, attachments)
+            entry.write(partial, files)
             folder = directory / f"{entry.end_ms:013d}-{entry.record_id or entry.run_id}"
             if not folder.exists():
                 partial.rename(folder)
@@ -113,9 +113,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def keep_or_send(
-    client: MlflowClient, entry: RunEntry, attachments: Attachments = NO_ATTACHMENTS, *, directory: Path
-) -> Path | Sent:
+def keep_or_send(client: MlflowClient, entry: RunEntry, files: RunFiles = NO_FILES, *, directory: Path) -> Path | Sent:
     """Write a finished run to disk and return its folder; if no disk accepts it, send it immediately instead.
 
     Raises
@@ -124,14 +122,14 @@ def keep_or_send(
         If neither disk nor server accepts it: the result is lost, as the message states.
     """
     try:
-        return keep(entry, attachments, directory=directory)
+        return keep(entry, files, directory=directory)
     except OSError as error:  # for example a full disk
         logger.warning("%s cannot be saved in %s (%s): it is sent directly", entry.name, directory, error)
     try:
         check_answer(client)
         for place in (tempfile.gettempdir(), MEMORY_DISK):
             with suppress(OSError), tempfile.TemporaryDirectory(prefix="frm-", dir=place) as folder:
-                entry.write(Path(folder), attachments)
+                entry.write(Path(folder), files)
                 return send(client, entry, Path(folder) / ARTIFACTS_FOLDER)
         logger.warning("the files of %s are lost: no disk accepts them", entry.name)
         return send(client, entry)

@@ -28,9 +28,9 @@ class _FrmLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and return when the last one has ended."""
-        from frm_mlflow.launcher import door
+        from frm_mlflow.launcher import launch
 
-        return door.launch(
+        return launch.launch(
             self.name,
             self._settings,
             job_overrides,

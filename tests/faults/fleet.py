@@ -93,7 +93,7 @@ def job_killed(case: Case, rng: random.Random) -> str | None:
     if _moment(case, rng, sweep):
         for process in jobs_of_the_fleet(case.world.folder):
             with suppress(psutil.NoSuchProcess):
-                if "frm_mlflow.launcher.member" in process.cmdline():
+                if "frm_mlflow.launcher.job_process" in process.cmdline():
                     process.kill()
                     case.killed, hit = True, "SIGKILL to a job"
     case.ended(sweep)

@@ -31,10 +31,10 @@ def read(path: Path) -> Truth:
 def tap(path: Path) -> None:
     """Record in `path` every measurement that this process finishes, and every one that it writes to disk."""
     from frm_mlflow.sweep import run as stage
-    from frm_mlflow.tracking import sweep as tracking
+    from frm_mlflow.tracking import spool
 
     stage.record_of = _noting(stage.record_of, path, MEASURED, lambda args, record: record)
-    tracking.keep = _noting(tracking.keep, path, WRITTEN, lambda args, folder: args[0])
+    spool.keep = _noting(spool.keep, path, WRITTEN, lambda args, folder: args[0])
 
 
 def _noting(

@@ -8,8 +8,9 @@ import pytest
 
 from frm_mlflow import __version__
 from frm_mlflow.launcher.execute import execute
-from frm_mlflow.launcher.member import Request
-from frm_mlflow.tracking import log, server
+from frm_mlflow.launcher.job_process import Request
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.runs import open_sweep
 from tests.fleet.small_fleet import BASELINE, QUICK, Lab, make_lab
 
 AWKWARD = """it's "a" $HOME; `b`
@@ -33,7 +34,7 @@ def request(lab: Lab, parent_run_id: str, **changed: object) -> Request:
 
 
 def test_overrides_with_quotes_spaces_and_newlines_arrive_word_for_word(lab: Lab) -> None:
-    with log.open_sweep(server.connect(lab.uri), "awkward", name="s") as sweep:
+    with open_sweep(server.connect(lab.uri), "awkward", name="s") as sweep:
         reply = execute(request(lab, sweep.run_id))
 
     assert reply.error == ""
@@ -50,7 +51,7 @@ def test_a_host_with_another_version_is_refused_with_the_remedy(lab: Lab) -> Non
 
 
 def test_settings_that_cannot_be_used_are_the_replys_error(lab: Lab) -> None:
-    with log.open_sweep(server.connect(lab.uri), "unusable", name="s") as sweep:
+    with open_sweep(server.connect(lab.uri), "unusable", name="s") as sweep:
         reply = execute(request(lab, sweep.run_id, overrides=["device=cpu_a", "measure.runs=0"]))
     assert "measure.runs must be at least 1" in reply.error
     assert not reply.outcomes

@@ -10,8 +10,8 @@ import pytest
 
 from frm_mlflow import frame
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.launcher.fleet import BUSY, DEAD, FREE, OTHERS, state_of
-from frm_mlflow.launcher.job import Job, in_order, job_of
+from frm_mlflow.launcher.device_status import BUSY, DEAD, FREE, OTHERS, state_of
+from frm_mlflow.launcher.jobs import Job, in_order, job_of
 from frm_mlflow.launcher.ray_cluster import QUEUED, RUNNING, Line, Node, units, who_has_what
 from frm_mlflow.launcher.slurm_fleet import SlurmSettings
 from frm_mlflow.runners.bench import refuse_side_by_side

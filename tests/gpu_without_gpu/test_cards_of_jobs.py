@@ -10,7 +10,7 @@ JOBS = """
 import json, os, sys
 from omegaconf import OmegaConf
 from frm_mlflow import devices
-from frm_mlflow.launcher.member import pin_card
+from frm_mlflow.launcher.job_process import pin_card
 
 overrides, n_jobs = json.loads(sys.argv[1]), int(sys.argv[2])
 settings = next(d for d in devices.known_devices() if d.name == "a100")

@@ -10,8 +10,9 @@ from records import record
 
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking import log, send, server
+from frm_mlflow.tracking import send, server
 from frm_mlflow.tracking.create import create_run
+from frm_mlflow.tracking.runs import open_sweep
 from tests.faults.proxy import Proxy, running_proxy
 
 
@@ -51,9 +52,9 @@ def test_a_benchmark_that_was_opened_without_an_answer_is_the_run_that_its_resul
     proxy: Proxy, mlflow_server: str, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = server.connect(proxy.uri)
-    with log.open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
+    with open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
         monkeypatch.setattr("frm_mlflow.tracking.create.WAIT_S", 0.0)
-        monkeypatch.setattr("frm_mlflow.tracking.sweep.check_answer", lambda client: None)
+        monkeypatch.setattr("frm_mlflow.tracking.runs.check_answer", lambda client: None)
         proxy.weather.set("lost")
         with sweep.benchmark(name="b") as run:
             proxy.weather.set("fair")
@@ -67,7 +68,7 @@ def test_what_a_sweep_opened_and_never_knew_is_closed_with_it(
     mlflow_server: str, experiment: str, tmp_path: Path
 ) -> None:
     client = server.connect(mlflow_server)
-    with log.open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
+    with open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
         unknown = client.create_run(sweep.experiment_id, tags={schema.OPENING.key: f"{sweep.opening}-9"})
         foreign = client.create_run(sweep.experiment_id, tags={schema.OPENING.key: "of another sweep-1"})
     run = client.get_run(unknown.info.run_id)

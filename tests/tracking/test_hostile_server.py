@@ -23,9 +23,10 @@ from mlflow import MlflowClient
 from records import record
 
 from frm_mlflow.errors import FrmError, TrackingError
-from frm_mlflow.tracking import log, resume, server, spool
+from frm_mlflow.tracking import resume, server, spool
 from frm_mlflow.tracking.create import create_run
 from frm_mlflow.tracking.query import benchmarks
+from frm_mlflow.tracking.runs import open_sweep
 from frm_mlflow.tracking.send import log_values
 from frm_mlflow.tracking.server import find_run
 from tests.faults.proxy import running_proxy
@@ -322,7 +323,7 @@ def test_results_are_kept_while_the_answers_are_wrong(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with running_proxy(int(urlsplit(mlflow_server).port or 0)) as proxy:
         client = server.connect(proxy.uri)
-        with log.open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
+        with open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
             proxy.weather.answer_with(CONSTANT[kind])
             with sweep.benchmark(name="b") as run:
                 run.finish(record(0))

@@ -15,8 +15,8 @@ from records import record
 
 from frm_mlflow.errors import DataError
 from frm_mlflow.tracking import server, spool
-from frm_mlflow.tracking.attachments import Attachments
 from frm_mlflow.tracking.entry import RunEntry, record_entry
+from frm_mlflow.tracking.run_files import RunFiles
 from tests.mutate import mutated_json
 
 SAMPLE, ALL = 400, 5000
@@ -80,8 +80,8 @@ def test_a_changed_entry_is_plausible_or_refused_in_a_sentence(tmp_path: Path, c
 
 def test_changed_entries_do_not_hold_up_healthy_ones(tmp_path: Path, database: str) -> None:
     rng, directory = random.Random("spool"), tmp_path / "spool"
-    attachments = Attachments(config="a: 1")
-    healthy = [spool.keep(good(database, number), attachments, directory=directory) for number in range(3)]
+    files = RunFiles(config="a: 1")
+    healthy = [spool.keep(good(database, number), files, directory=directory) for number in range(3)]
     for number in range(30):
         folder = directory / f"{number:013d}-changed"
         shutil.copytree(healthy[0], folder)

@@ -19,8 +19,13 @@ from records import CONFIGURATION, START, record
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import ImplausibleError
-from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking import server, spool
+from frm_mlflow.tracking.artifacts import log_table
 from frm_mlflow.tracking.create import create_run
+from frm_mlflow.tracking.resume import close_orphans, completed, unfinished_sweep
+from frm_mlflow.tracking.run_files import RunFiles
+from frm_mlflow.tracking.runs import Sweep, open_sweep
+from frm_mlflow.tracking.summary import Summary
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def runs_of(client: MlflowClient, experiment: str) -> list[Run]:
     return [] if found is None else list(client.search_runs([found.experiment_id], max_results=1000))
 
 
-def children(client: MlflowClient, sweep: log.Sweep) -> list[Run]:
+def children(client: MlflowClient, sweep: Sweep) -> list[Run]:
     condition = f"tags.`mlflow.parentRunId` = '{sweep.run_id}'"
     return list(client.search_runs([sweep.experiment_id], condition))
 
@@ -44,10 +49,10 @@ def artifact(client: MlflowClient, run_id: str, path: str) -> Path:
 
 def test_a_finished_benchmark_has_its_record_and_its_files(client: MlflowClient, experiment: str) -> None:
     samples = pd.DataFrame({"block": [0, 0, 1], "wall_ns": [10, 11, 12]})
-    attachments = log.Attachments(samples, {"cpu": "test"}, "measure:\n  runs: 100\n")
-    opened = log.open_sweep(client, experiment, name="sweep", params={"seed": "1"})
+    files = RunFiles(samples, {"cpu": "test"}, "measure:\n  runs: 100\n")
+    opened = open_sweep(client, experiment, name="sweep", params={"seed": "1"})
     with opened as sweep, sweep.benchmark(name="opened as this", tags=CONFIGURATION.tags()) as run:
-        outcome = run.finish(record(), attachments)
+        outcome = run.finish(record(), files)
     logged = client.get_run(outcome.run_id)
     assert logged.info.status == "FINISHED"
     assert logged.info.run_name == "model_0 · test_cpu · onnxruntime · fp32"
@@ -66,7 +71,7 @@ def test_a_finished_benchmark_has_its_record_and_its_files(client: MlflowClient,
 
 
 def test_a_metric_carries_the_time_of_the_measurement(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         outcome = run.finish(record())
     history = client.get_metric_history(outcome.run_id, schema.FRM.key)
     assert [m.timestamp for m in history] == [round((START.timestamp() + 30) * 1000)]
@@ -74,7 +79,7 @@ def test_a_metric_carries_the_time_of_the_measurement(client: MlflowClient, expe
 
 def test_a_benchmark_with_nan_or_infinite_metrics_fails(client: MlflowClient, experiment: str) -> None:
     metrics = {schema.LATENCY_P50.key: 1.0, schema.FRM.key: math.nan, schema.MEMORY_PEAK.key: math.inf}
-    with log.open_sweep(client, experiment, name="sweep") as sweep:
+    with open_sweep(client, experiment, name="sweep") as sweep:
         with pytest.raises(ImplausibleError, match=r"frm = nan .*memory_mib = inf"), sweep.benchmark(name="b") as run:
             run.finish(record(metrics=metrics))
         failed = sweep.failures[0]
@@ -85,7 +90,7 @@ def test_a_benchmark_with_nan_or_infinite_metrics_fails(client: MlflowClient, ex
 
 def test_more_params_than_a_batch_takes_and_values_longer_than_a_param(client: MlflowClient, experiment: str) -> None:
     params = {f"p{i}": str(i) for i in range(250)} | {"long": "x" * 9000}
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         outcome = run.finish(record(params=params))
     logged = client.get_run(outcome.run_id).data.params
     assert logged.keys() == params.keys()
@@ -96,7 +101,7 @@ def test_more_params_than_a_batch_takes_and_values_longer_than_a_param(client: M
 def test_an_exception_fails_its_benchmark_with_the_reason_and_the_sweep_goes_on(
     client: MlflowClient, experiment: str
 ) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep:
+    with open_sweep(client, experiment, name="sweep") as sweep:
         with pytest.raises(ValueError, match="no kernel"), sweep.benchmark(name="broken", tags=CONFIGURATION.tags()):
             raise ValueError("no kernel for conv\nlast output of the worker")
         with sweep.benchmark(name="whole") as run:
@@ -114,20 +119,20 @@ def test_an_exception_fails_its_benchmark_with_the_reason_and_the_sweep_goes_on(
 
 
 def test_a_reason_of_several_lines_is_also_logged_as_a_file(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         outcome = run.end("FAILED", "killed by signal 9\nloading")
     assert client.get_run(outcome.run_id).info.status == "FAILED"
     assert artifact(client, outcome.run_id, "worker.log").read_text() == "killed by signal 9\nloading"
 
 
 def test_a_benchmark_without_a_result_has_failed(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b"):
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b"):
         pass
     assert [outcome.reason for outcome in sweep.failures] == ["ended without a result"]
 
 
 def test_ctrl_c_kills_the_open_benchmark_and_keeps_the_finished_one(client: MlflowClient, experiment: str) -> None:
-    with pytest.raises(KeyboardInterrupt), log.open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
         with sweep.benchmark(name="first") as run:
             run.finish(record())
         with sweep.benchmark(name="second"):
@@ -146,8 +151,8 @@ def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
         create_run(*args, **kwargs)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), log.open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
-        monkeypatch.setattr("frm_mlflow.tracking.sweep.create_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
+        monkeypatch.setattr("frm_mlflow.tracking.runs.create_run", interrupted)
         with sweep.benchmark(name="half open"):
             pytest.fail("the interrupt comes first")
     assert [r.info.status for r in runs_of(client, experiment)] == ["KILLED", "KILLED"]
@@ -156,9 +161,10 @@ def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
 def test_a_signal_that_ends_the_process_leaves_no_run_running(mlflow_server: str, experiment: str) -> None:
     program = (
         "import sys, time\n"
-        "from frm_mlflow.tracking import log, server\n"
+        "from frm_mlflow.tracking import server\n"
+        "from frm_mlflow.tracking.runs import open_sweep\n"
         "client = server.connect(sys.argv[1])\n"
-        "with log.open_sweep(client, sys.argv[2], name='sweep') as sweep, sweep.benchmark(name='b'):\n"
+        "with open_sweep(client, sys.argv[2], name='sweep') as sweep, sweep.benchmark(name='b'):\n"
         "    print('open', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -177,7 +183,7 @@ def test_the_run_of_mlflow_run_becomes_the_parent(client: MlflowClient, experime
     project = client.create_run(experiment_id, run_name="project")
     client.log_param(project.info.run_id, "device", "cpu")
     environ = {"MLFLOW_RUN_ID": project.info.run_id}
-    opened = log.open_sweep(client, "another experiment", name="s", params={"device": "x"}, environ=environ)
+    opened = open_sweep(client, "another experiment", name="s", params={"device": "x"}, environ=environ)
     with opened as sweep, sweep.benchmark(name="b") as run:
         run.finish(record())
     assert environ == {}
@@ -189,12 +195,12 @@ def test_the_run_of_mlflow_run_becomes_the_parent(client: MlflowClient, experime
 
 
 def test_the_fluent_api_is_not_touched(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep"):
+    with open_sweep(client, experiment, name="sweep"):
         assert mlflow.active_run() is None
 
 
 def test_a_finished_benchmark_cannot_end_twice(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         run.finish(record())
         with pytest.raises(TrackingError, match="has already ended"):
             run.finish(record(1))
@@ -203,27 +209,27 @@ def test_a_finished_benchmark_cannot_end_twice(client: MlflowClient, experiment:
 def test_resume_finds_what_is_finished_and_closes_what_was_left_open(client: MlflowClient, experiment: str) -> None:
     experiment_id = server.ensure_experiment(client, experiment)
     tags = {schema.CONFIG_HASH.key: "sweephash"}
-    with pytest.raises(RuntimeError), log.open_sweep(client, experiment, name="s", tags=tags) as sweep:  # noqa: PT012
+    with pytest.raises(RuntimeError), open_sweep(client, experiment, name="s", tags=tags) as sweep:  # noqa: PT012
         with sweep.benchmark(name="a") as run:
             done = run.finish(record(1))
         orphan = client.create_run(experiment_id, tags={"mlflow.parentRunId": sweep.run_id})
         raise RuntimeError
-    assert log.unfinished_sweep(client, experiment, config_hash="sweephash") == sweep.run_id
-    assert log.close_orphans(client, sweep.run_id, reason="resumed") == 1
+    assert unfinished_sweep(client, experiment, config_hash="sweephash") == sweep.run_id
+    assert close_orphans(client, sweep.run_id, reason="resumed") == 1
     assert client.get_run(orphan.info.run_id).info.status == "KILLED"
-    assert log.completed(client, experiment_id, parent_run_id=sweep.run_id) == {"hash1": done.run_id}
-    with log.open_sweep(client, experiment, name="s", parent_run_id=sweep.run_id) as again:
+    assert completed(client, experiment_id, parent_run_id=sweep.run_id) == {"hash1": done.run_id}
+    with open_sweep(client, experiment, name="s", parent_run_id=sweep.run_id) as again:
         assert client.get_run(again.run_id).info.status == "RUNNING"
-    assert log.unfinished_sweep(client, experiment, config_hash="sweephash") is None
+    assert unfinished_sweep(client, experiment, config_hash="sweephash") is None
 
 
 def test_tables_and_figures(client: MlflowClient, experiment: str) -> None:
     from plotly.graph_objects import Figure
 
-    with log.open_sweep(client, experiment, name="analysis", kind=schema.KIND_ANALYSIS) as sweep:
-        log.log_table(client, sweep.run_id, pd.DataFrame({"model": ["a"], "frm": [1.0]}), "tables/frm")
-        log.log_table(client, sweep.run_id, pd.DataFrame({"model": ["b"], "frm": [2.0]}), "tables/frm")
-        sweep.summary = log.Summary("# Summary", figures={"frm": Figure()})
+    with open_sweep(client, experiment, name="analysis", kind=schema.KIND_ANALYSIS) as sweep:
+        log_table(client, sweep.run_id, pd.DataFrame({"model": ["a"], "frm": [1.0]}), "tables/frm")
+        log_table(client, sweep.run_id, pd.DataFrame({"model": ["b"], "frm": [2.0]}), "tables/frm")
+        sweep.summary = Summary("# Summary", figures={"frm": Figure()})
     table = json.loads(artifact(client, sweep.run_id, "tables/frm.json").read_text())
     assert table == {"columns": ["model", "frm"], "data": [["b", 2.0]]}
     assert artifact(client, sweep.run_id, "tables/frm.csv").read_text() == "model,frm\nb,2.0\n"
@@ -239,12 +245,14 @@ def sweep_command(uri: str, experiment: str, offset: int, count: int) -> list[st
     program = (
         "import sys\n"
         "from records import record\n"
-        "from frm_mlflow.tracking import log, server\n"
+        "from frm_mlflow.tracking import server\n"
+        "from frm_mlflow.tracking.run_files import RunFiles\n"
+        "from frm_mlflow.tracking.runs import open_sweep\n"
         "uri, experiment, offset, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])\n"
-        "with log.open_sweep(server.connect(uri), experiment, name=f'sweep {offset}') as sweep:\n"
+        "with open_sweep(server.connect(uri), experiment, name=f'sweep {offset}') as sweep:\n"
         "    for number in range(offset, offset + count):\n"
         "        with sweep.benchmark(name=str(number)) as run:\n"
-        "            run.finish(record(number), log.Attachments(config=str(number)))\n"
+        "            run.finish(record(number), RunFiles(config=str(number)))\n"
     )
     return [sys.executable, "-c", program, uri, experiment, str(offset), str(count)]
 
@@ -298,6 +306,6 @@ def test_a_deleted_experiment_is_refused_with_the_remedy(client: MlflowClient, e
 
 
 def test_nothing_stays_in_the_spool_once_the_server_has_it(client: MlflowClient, experiment: str) -> None:
-    with log.open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
+    with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         run.finish(record())
     assert spool.pending() == []

@@ -11,10 +11,13 @@ from records import measured, record
 from benchmarks.mlflow_server import free_port, start_server, stop_server, wait_until_healthy
 from frm_mlflow import schema
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.tracking import log, server, spool
+from frm_mlflow.tracking import server, spool
 from frm_mlflow.tracking.attach import attach
-from frm_mlflow.tracking.attachments import Attachments
 from frm_mlflow.tracking.entry import RunEntry, record_entry
+from frm_mlflow.tracking.fleet_job import close_lost_job, join_sweep
+from frm_mlflow.tracking.run_files import RunFiles
+from frm_mlflow.tracking.runs import open_sweep
+from frm_mlflow.tracking.summary import Summary
 
 
 class OwnServer:
@@ -42,12 +45,12 @@ def test_a_server_that_goes_away_and_comes_back_has_every_result_once(tmp_path: 
     own = OwnServer(tmp_path / "server")
     own.start()
     folder = tmp_path / "spool"
-    with log.open_sweep(server.connect(own.uri), experiment, name="sweep", spool=folder) as sweep:
+    with open_sweep(server.connect(own.uri), experiment, name="sweep", spool=folder) as sweep:
         with sweep.benchmark(name="logged at once") as run:
             run.finish(record(0))
         with sweep.benchmark(name="server goes while it is measured") as run:
             own.stop()
-            run.finish(record(1), log.Attachments(pd.DataFrame({"wall_ns": [1, 2]})))
+            run.finish(record(1), RunFiles(pd.DataFrame({"wall_ns": [1, 2]})))
         with sweep.benchmark(name="server is away from the start") as run:
             assert run.run_id is None
             run.finish(record(2))
@@ -87,7 +90,7 @@ def client(mlflow_server: str) -> MlflowClient:
 
 def kept(client: MlflowClient, experiment: str, directory: Path, number: int = 0) -> Path:
     entry = record_entry(record(number), tracking_uri=client.tracking_uri, experiment=experiment)
-    return spool.keep(entry, Attachments(config="a: 1"), directory=directory)
+    return spool.keep(entry, RunFiles(config="a: 1"), directory=directory)
 
 
 def test_resending_what_the_server_has_already_adds_nothing(
@@ -197,7 +200,7 @@ def test_nothing_partial_is_ever_pending(client: MlflowClient, experiment: str, 
 
     entry = record_entry(record(), tracking_uri=client.tracking_uri, experiment=experiment)
     with pytest.raises(OSError, match="disk full"):
-        spool.keep(entry, Attachments(samples=Unwritable()), directory=tmp_path)
+        spool.keep(entry, RunFiles(samples=Unwritable()), directory=tmp_path)
     assert spool.pending(tmp_path) == []
 
 
@@ -216,9 +219,9 @@ def test_where_no_disk_takes_a_result_it_is_sent_at_once_with_its_files(
     client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder can be made below this")
-    opened = log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
+    opened = open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
     with opened as sweep, sweep.benchmark(name="b") as run:
-        run.finish(record(), log.Attachments(config="a: 1"))
+        run.finish(record(), RunFiles(config="a: 1"))
     assert [outcome.status for outcome in sweep.outcomes] == ["FINISHED"]
     (run,) = benchmarks(client, experiment)
     assert (run.info.status, measured(run)) == ("FINISHED", record().metrics)
@@ -234,7 +237,7 @@ def test_where_neither_disk_nor_server_takes_a_result_the_benchmark_failed_and_s
     def away(client: MlflowClient) -> None:
         raise TrackingError("the server does not answer")
 
-    opened = log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
+    opened = open_sweep(client, experiment, name="sweep", spool=tmp_path / "file" / "spool")
     with pytest.raises(TrackingError, match="is lost"), opened as sweep, sweep.benchmark(name="b") as run:  # noqa: PT012
         monkeypatch.setattr(spool, "check_answer", away)
         run.finish(record())
@@ -291,8 +294,8 @@ def test_the_parents_tables_and_figures_wait_with_its_end(
     client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = pd.DataFrame({"model": ["a", "b"], "frm": [0.5, 1.0]})
-    with monkeypatch.context() as patch, log.open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
-        sweep.summary = log.Summary("# Two models", tables={"leaderboard": board})
+    with monkeypatch.context() as patch, open_sweep(client, experiment, name="sweep", spool=tmp_path) as sweep:
+        sweep.summary = Summary("# Two models", tables={"leaderboard": board})
         patch.setattr(spool, "check_answer", lambda client: (_ for _ in ()).throw(TrackingError("away")))
     assert client.get_run(sweep.run_id).info.status == "RUNNING"
     assert spool.resend(tmp_path).sent == 1
@@ -309,15 +312,15 @@ def test_what_a_dead_job_has_kept_on_a_host_is_sent_by_the_next_job_there_and_no
     client: MlflowClient, experiment: str, tmp_path: Path
 ) -> None:
     gateway, mine = tmp_path / "gateway", {schema.FLEET_JOB.key: "a job", schema.KIND.key: schema.KIND_BENCHMARK}
-    with log.open_sweep(client, experiment, name="sweep", spool=tmp_path / "launcher") as sweep:
+    with open_sweep(client, experiment, name="sweep", spool=tmp_path / "launcher") as sweep:
         run = client.create_run(sweep.experiment_id, tags={**mine, "mlflow.parentRunId": sweep.run_id})
         entry = record_entry(
             record(0), tracking_uri=client.tracking_uri, experiment=experiment, run_id=run.info.run_id, tags=mine
         )
         spool.keep(entry, directory=gateway)  # at this point, its node loses power
-        log.close_lost_job(sweep, "a job", name="the job", tags={}, reason="its node died")
+        close_lost_job(sweep, "a job", name="the job", tags={}, reason="its node died")
         assert client.get_run(run.info.run_id).info.status == "FAILED"
-        with log.join_sweep(client, sweep.run_id, tags=mine, spool=gateway):
+        with join_sweep(client, sweep.run_id, tags=mine, spool=gateway):
             [found] = benchmarks(client, experiment)
     assert found.info.run_id == run.info.run_id
     assert found.info.status == "FINISHED"
@@ -333,9 +336,7 @@ def test_a_result_for_a_run_of_somebody_elses_is_kept_and_joins_it_once(
     client.set_terminated(opened.info.run_id)
     before = client.get_run(opened.info.run_id).info
     with pytest.raises(TrackingError, match=r"[^.]\. The result is saved in .*`frm-mlflow resend` logs it"):
-        attach(
-            MlflowClient("http://127.0.0.1:9"), before.run_id, record(), step=3, attachments=Attachments(config="a: 1")
-        )
+        attach(MlflowClient("http://127.0.0.1:9"), before.run_id, record(), step=3, files=RunFiles(config="a: 1"))
     (folder,) = spool.pending()
     shutil.copytree(folder, tmp_path / "the server's answer was lost")
     assert spool.resend(uri=client.tracking_uri) == spool.ResendReport(2, 0, ())

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-if "frm_mlflow.launcher.member" in sys.orig_argv:
+if "frm_mlflow.launcher.job_process" in sys.orig_argv:
     from tests.faults.journal import tap
 
     tap(Path(os.environ["FRM_FAULTS_JOURNAL"]))

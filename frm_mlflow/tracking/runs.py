@@ -24,12 +24,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.records import BenchmarkRecord, content_hash
-from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, OUTPUT_FILE, Attachments
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.create import create_run, opened_by
 from frm_mlflow.tracking.entry import FAILED, FINISHED, KILLED, RunEntry, clean, record_entry
 from frm_mlflow.tracking.lease import Lease, LeaseLostError
 from frm_mlflow.tracking.resume import close_orphans
+from frm_mlflow.tracking.run_files import NO_FILES, OUTPUT_FILE, RunFiles
 from frm_mlflow.tracking.send import Sent, log_values
 from frm_mlflow.tracking.server import check_answer, ensure_experiment
 from frm_mlflow.tracking.signals import signals_as_interrupt
@@ -137,7 +137,7 @@ class Sweep:
             tags={schema.OPENING.key: self.opening, **self.summary.tags()}
             | ({schema.REASON.key: reason} if reason else {}),
         )
-        folder = keep_or_send(self.client, entry, Attachments(texts=self.summary.texts), directory=self.spool)
+        folder = keep_or_send(self.client, entry, RunFiles(texts=self.summary.texts), directory=self.spool)
         if isinstance(folder, Path) and not try_deliver(self.client, folder):
             self.end_kept = folder
 
@@ -185,7 +185,7 @@ class BenchmarkRun:
         except SERVER_ERRORS as error:
             logger.warning("%s. %s is still measured, and its result is saved on disk.", error, self.name)
 
-    def finish(self, record: BenchmarkRecord, attachments: Attachments = NO_ATTACHMENTS) -> Outcome:
+    def finish(self, record: BenchmarkRecord, files: RunFiles = NO_FILES) -> Outcome:
         """Log `record` with its files and end the run as FINISHED."""
         entry = record_entry(
             record,
@@ -194,7 +194,7 @@ class BenchmarkRun:
             run_id=self.run_id,
             tags=self.tags,
         )
-        return self._close(entry, attachments)
+        return self._close(entry, files)
 
     def end(self, status: str, reason: str) -> Outcome:
         """End the run without a result, unless it has already ended; return how it ended.
@@ -204,7 +204,7 @@ class BenchmarkRun:
         if self.outcome is not None:
             return self.outcome
         texts = {OUTPUT_FILE: reason} if "\n" in reason.strip() else {}
-        return self._close(self._unfinished(status, reason), Attachments(texts=texts))
+        return self._close(self._unfinished(status, reason), RunFiles(texts=texts))
 
     def _unfinished(self, status: str, reason: str) -> RunEntry:
         record_id = content_hash({"run": self.run_id, "name": self.name, "start": self.start_ms, "tags": self.tags})
@@ -220,14 +220,14 @@ class BenchmarkRun:
             tags={**self.tags, schema.REASON.key: reason, schema.RECORD_ID.key: record_id},
         )
 
-    def _close(self, entry: RunEntry, attachments: Attachments) -> Outcome:
+    def _close(self, entry: RunEntry, files: RunFiles) -> Outcome:
         if self.outcome is not None:
             raise TrackingError(f"{self.name} has already ended ({self.outcome.status})")
         client = self.sweep.client
         reason = redact.text(entry.tags.get(schema.REASON.key, ""))
         outcome = Outcome(entry.name, entry.status, self.run_id, entry.record_id, reason)
         try:
-            saved = keep_or_send(client, entry, attachments, directory=self.sweep.spool)
+            saved = keep_or_send(client, entry, files, directory=self.sweep.spool)
         except TrackingError as error:
             self._ended(replace(outcome, status=FAILED, reason=str(error)))
             raise

@@ -1,4 +1,4 @@
-"""`python -m frm_mlflow.launcher.member`: one job of a fleet's sweep, in a separate process.
+"""`python -m frm_mlflow.launcher.job_process`: one job of a fleet's sweep, in a separate process.
 
 The request arrives as JSON on standard input, so that overrides arrive unchanged. The reply is one line of
 JSON on standard output. Anything else printed there is redirected to standard error.
@@ -31,7 +31,9 @@ from frm_mlflow.sweep.job import composer, run_job
 from frm_mlflow.sweep.parent import SHARED_SWEEP
 from frm_mlflow.sweep.plan import key_of
 from frm_mlflow.sweep.run import OpenSweep
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.fleet_job import join_sweep
+from frm_mlflow.tracking.runs import Outcome, Sweep
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY_S = 1.0
@@ -42,7 +44,7 @@ def measured(request: Request) -> Reply:
     reply = Reply()
     try:
         client = server.connect(request.tracking_uri)
-        with log.join_sweep(client, request.parent_run_id, tags=request.tags) as sweep:
+        with join_sweep(client, request.parent_run_id, tags=request.tags) as sweep:
             try:
                 _bench(request, sweep)
             finally:
@@ -54,7 +56,7 @@ def measured(request: Request) -> Reply:
     return reply
 
 
-def _bench(request: Request, sweep: log.Sweep) -> None:
+def _bench(request: Request, sweep: Sweep) -> None:
     with initialize_config_module("frm_mlflow.conf", version_base="1.3", job_name="bench"):
         config = composer(request.search_path)(request.overrides)
         pin_card(config, request.overrides)
@@ -74,7 +76,7 @@ def pin_card(config: DictConfig, overrides: Sequence[str]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = claimed[0].selector
 
 
-def _plain(outcome: log.Outcome) -> dict[str, Any]:
+def _plain(outcome: Outcome) -> dict[str, Any]:
     return asdict(outcome) | {"kept": str(outcome.kept) if outcome.kept else None}
 
 

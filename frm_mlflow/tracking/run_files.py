@@ -1,4 +1,4 @@
-"""The files logged with a run, and a config flattened to params."""
+"""The files and the params that are logged with a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUT_FILE = "worker.log"
 
 
 @dataclass(frozen=True)
-class Attachments:
+class RunFiles:
     """Artifacts of one run; those that are None or empty are not written.
 
     `samples` holds every timed sample, `environment` the machine and library versions, `config` the
@@ -44,7 +44,7 @@ class Attachments:
             (folder / name).write_text(redact.file(name, text), encoding="utf-8")
 
 
-NO_ATTACHMENTS = Attachments()
+NO_FILES = RunFiles()
 
 
 def flat_params(config: Mapping[str, object], *, prefix: str = "") -> dict[str, str]:

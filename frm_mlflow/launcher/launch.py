@@ -11,14 +11,15 @@ from omegaconf import DictConfig
 
 from frm_mlflow.config import TrackingConfig, checked
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.launcher.job import Job, in_order, job_of
-from frm_mlflow.launcher.sweep import FleetSettings, FleetSweep
+from frm_mlflow.launcher.fleet_sweep import FleetSettings, FleetSweep
+from frm_mlflow.launcher.jobs import Job, in_order, job_of
 from frm_mlflow.overrides import quoted
 from frm_mlflow.progress import SweepProgress, console
 from frm_mlflow.sweep.job import composer
 from frm_mlflow.sweep.parent import SHARED_SWEEP, multirun_hash
 from frm_mlflow.sweep.schedule import Past, read_past, schedule, show
-from frm_mlflow.tracking import log, server
+from frm_mlflow.tracking import server
+from frm_mlflow.tracking.resume import unfinished_sweep
 
 
 def launch(
@@ -79,7 +80,7 @@ def _past(config: DictConfig) -> Past:
     experiment = server.experiment_name(client, tracking.experiment)
     parent = tracking.parent_run_id
     if config.resume and parent is None:
-        parent = log.unfinished_sweep(client, experiment, config_hash=multirun_hash(config))
+        parent = unfinished_sweep(client, experiment, config_hash=multirun_hash(config))
     return read_past(client, experiment, parent_run_id=parent)
 
 

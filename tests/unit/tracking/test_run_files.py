@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from frm_mlflow.tracking.attachments import NO_ATTACHMENTS, Attachments, flat_params
+from frm_mlflow.tracking.run_files import NO_FILES, RunFiles, flat_params
 
 
 def test_a_nested_config_becomes_params() -> None:
@@ -23,10 +23,10 @@ def test_a_nested_config_becomes_params() -> None:
 
 
 def test_files_are_written_where_there_is_something_to_write(tmp_path: Path) -> None:
-    NO_ATTACHMENTS.write(tmp_path)
+    NO_FILES.write(tmp_path)
     assert list(tmp_path.iterdir()) == []
     samples = pd.DataFrame({"wall_ns": [1, 2]})
-    Attachments(samples, {"path": tmp_path}, "a: 1\n", {"worker.log": "näh"}).write(tmp_path)
+    RunFiles(samples, {"path": tmp_path}, "a: 1\n", {"worker.log": "näh"}).write(tmp_path)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), samples)
     assert json.loads((tmp_path / "environment.json").read_text()) == {"path": str(tmp_path)}
     assert (tmp_path / "config.yaml").read_text() == "a: 1\n"

@@ -15,9 +15,9 @@ from frm_mlflow.errors import TrackingError
 from frm_mlflow.tracking.context import DeviceContext
 from frm_mlflow.tracking.entry import FAILED, RunEntry
 from frm_mlflow.tracking.resume import RUNNING, runs_below
+from frm_mlflow.tracking.runs import Outcome, Sweep, now_ms
 from frm_mlflow.tracking.signals import signals_as_interrupt
 from frm_mlflow.tracking.spool import SERVER_ERRORS, keep_or_send, resend, spool_directory, try_deliver
-from frm_mlflow.tracking.sweep import Outcome, Sweep, now_ms
 
 
 @contextmanager

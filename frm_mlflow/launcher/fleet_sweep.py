@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from frm_mlflow import __version__, schema
-from frm_mlflow.launcher.job import Job
+from frm_mlflow.launcher.jobs import Job
 from frm_mlflow.launcher.request import Reply, Request
 from frm_mlflow.progress import SweepProgress
 from frm_mlflow.sweep.run import OpenSweep
-from frm_mlflow.tracking import log
+from frm_mlflow.tracking.fleet_job import close_lost_job
+from frm_mlflow.tracking.runs import Outcome
 
 
 class FleetSettings(Protocol):
@@ -54,7 +55,7 @@ class FleetSweep:
 
     def finished(self, job: Job, reply: Reply) -> None:
         """Record a job whose process has replied."""
-        outcomes = [log.Outcome(**{**item, "kept": _path(item["kept"])}) for item in reply.outcomes]
+        outcomes = [Outcome(**{**item, "kept": _path(item["kept"])}) for item in reply.outcomes]
         if reply.error:
             self.sweep.run.outcomes += [outcome for outcome in outcomes if outcome.kept]
             self.lost(job, reply.error, seconds=reply.seconds)
@@ -64,7 +65,7 @@ class FleetSweep:
 
     def lost(self, job: Job, reason: str, *, seconds: float = 0.0) -> None:
         """Record a job that ended without a reply, or never started: its runs end as FAILED with the reason."""
-        log.close_lost_job(self.sweep.run, job.job_id, name=job.label, tags=_asked(job), reason=reason)
+        close_lost_job(self.sweep.run, job.job_id, name=job.label, tags=_asked(job), reason=reason)
         self._say(job, f"FAILED: {reason.splitlines()[0]}", seconds)
 
     def _say(self, job: Job, line: str, seconds: float) -> None:
@@ -92,7 +93,7 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _summary(outcomes: Sequence[log.Outcome], host: str) -> str:
+def _summary(outcomes: Sequence[Outcome], host: str) -> str:
     failed = [outcome for outcome in outcomes if outcome.status != "FINISHED"]
     where = "" if host == platform.node() else f" on {host}"
     if failed:
