@@ -5,10 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tests.faults.leak import leak_when_named
-
-leak_when_named()
-
 
 def tiny(width: int = 8, depth: int = 2) -> nn.Module:
     """Return a few convolutions and a head."""

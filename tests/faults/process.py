@@ -47,6 +47,7 @@ def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from frm_mlflow import cli
+    from tests.faults import leak
     from tests.faults.journal import tap
 
     _shorten_leases()
@@ -54,6 +55,8 @@ def _main(arguments: Sequence[str], environ: Mapping[str, str], folder: str, log
         _pretend(environ[HOST_VARIABLE])
     if JOURNAL_VARIABLE in environ:
         tap(Path(environ[JOURNAL_VARIABLE]))
+    if leak.VARIABLE in environ:
+        leak.make_workers_leaky()
     sys.argv = ["frm-mlflow", *arguments]
     cli.main()
 
