@@ -10,6 +10,7 @@ It imports only the standard library.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,34 @@ class Tag:
     meaning: str
 
 
+EARLY_STOPPING_CONFIDENCE = 0.99
+"""MLPerf LoadGen's confidence that the true quantile is not above the reported one."""
+
+
+@cache
+def min_samples(quantile: float, *, confidence: float = EARLY_STOPPING_CONFIDENCE) -> int:
+    """Return how many samples are needed before the quantile is reported.
+
+    MLPerf LoadGen's early stopping estimates a quantile by discarding at least one of the samples above
+    it. That bound holds with `confidence` once ``P(Binomial(n, 1 - quantile) <= 1)`` is
+    at most ``1 - confidence``.
+
+    Examples
+    --------
+    >>> [min_samples(q) for q in (0.90, 0.95, 0.99)]
+    [64, 130, 662]
+    """
+    n = 2
+    while quantile**n + n * (1 - quantile) * quantile ** (n - 1) > 1 - confidence:
+        n += 1
+    return n
+
+
+def _tail(key: str, column: str, quantile: float) -> Metric:
+    meaning = f"{100 * quantile:.0f}th percentile of latency; needs {min_samples(quantile)} samples."
+    return Metric(key, column, "ms", "lower", meaning)
+
+
 # --- metrics: latency ------------------------------------------------------------------
 LATENCY_P50 = Metric("latency/p50_ms", "latency_ms", "ms", "lower", "Median latency of one call.")
 LATENCY_P50_LOW = Metric(
@@ -61,13 +90,11 @@ LATENCY_BASELINE = Metric(
     "none",
     "Median latency of the baseline measured with this model: it shows whether the device has changed.",
 )
-LATENCY_P90 = Metric("latency/p90_ms", "latency_p90_ms", "ms", "lower", "90th percentile of latency; needs 64 samples.")
-LATENCY_P95 = Metric(
-    "latency/p95_ms", "latency_p95_ms", "ms", "lower", "95th percentile of latency; needs 130 samples."
-)
-LATENCY_P99 = Metric(
-    "latency/p99_ms", "latency_p99_ms", "ms", "lower", "99th percentile of latency; needs 662 samples."
-)
+LATENCY_P90 = _tail("latency/p90_ms", "latency_p90_ms", 0.90)
+LATENCY_P95 = _tail("latency/p95_ms", "latency_p95_ms", 0.95)
+LATENCY_P99 = _tail("latency/p99_ms", "latency_p99_ms", 0.99)
+TAIL_LATENCIES = {0.90: LATENCY_P90, 0.95: LATENCY_P95, 0.99: LATENCY_P99}
+"""Metrics by the quantile that they report, if there are enough samples."""
 LATENCY_CPU_P50 = Metric(
     "latency/cpu_p50_ms",
     "latency_cpu_ms",

@@ -12,12 +12,6 @@ from dataclasses import dataclass, field
 
 from frm_mlflow import schema
 
-NEEDED_SAMPLES: Mapping[schema.Metric, tuple[float, int]] = {
-    schema.LATENCY_P90: (90.0, 64),
-    schema.LATENCY_P95: (95.0, 130),
-    schema.LATENCY_P99: (99.0, 662),
-}
-"""Percentile and the number of samples it needs (MLPerf's early stopping)."""
 DELEGATES: Mapping[str, str] = {
     "TfLiteXNNPackDelegate": "cpu",
     "TfLiteGpuDelegateV2": "gpu",
@@ -173,7 +167,7 @@ def times(timed: Mapping[str, float]) -> dict[str, float]:
         schema.LATENCY_MEAN.key: timed["avg"] / 1000,
         schema.LATENCY_SAMPLES.key: timed["count"],
     }
-    if "p95" in timed and timed["count"] >= NEEDED_SAMPLES[schema.LATENCY_P95][1]:
+    if "p95" in timed and timed["count"] >= schema.min_samples(0.95):
         metrics[schema.LATENCY_P95.key] = timed["p95"] / 1000
     return metrics
 

@@ -21,32 +21,32 @@ def properties(text: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^\[([^\]]+)\]: \[([^\]]*)\]$", text))
 
 
-def hardware_of_phone(found: Mapping[str, str], *, meminfo: str, cpus: str) -> Hardware:
+def hardware_of_phone(properties: Mapping[str, str], *, meminfo: str, cpus: str) -> Hardware:
     """Return the phone as its properties, `/proc/meminfo` and `/sys/devices/system/cpu/present` describe it."""
     total_kib = re.search(r"(?m)^MemTotal:\s+(\d+) kB", meminfo)
     n_cpus = _count(cpus)
     return Hardware(
-        cpu=chip(found),
+        cpu=chip(properties),
         physical_cores=n_cpus,
         logical_cores=n_cpus,
         allowed_cpus=tuple(range(n_cpus)),
         memory_mib=int(total_kib[1]) / 1024 if total_kib else 0.0,
-        os=f"Android {found.get('ro.build.version.release', '')}".strip(),
-        arch=found.get("ro.product.cpu.abi", ""),
-        phone=model(found),
-        emulator=EMULATOR if "1" in (found.get("ro.kernel.qemu"), found.get("ro.boot.qemu")) else "",
+        os=f"Android {properties.get('ro.build.version.release', '')}".strip(),
+        arch=properties.get("ro.product.cpu.abi", ""),
+        phone=model(properties),
+        emulator=EMULATOR if "1" in (properties.get("ro.kernel.qemu"), properties.get("ro.boot.qemu")) else "",
     )
 
 
-def chip(found: Mapping[str, str]) -> str:
+def chip(properties: Mapping[str, str]) -> str:
     """Return the chip's model: Android 12's own property, else the board's platform."""
     named = ("ro.soc.model", "ro.board.platform", "ro.hardware")
-    return next((found[name] for name in named if found.get(name)), "")
+    return next((properties[name] for name in named if properties.get(name)), "")
 
 
-def model(found: Mapping[str, str]) -> str:
+def model(properties: Mapping[str, str]) -> str:
     """Return the phone's marketing name if Android has it, else the maker's model code."""
-    return found.get("ro.product.marketname") or found.get("ro.product.model", "")
+    return properties.get("ro.product.marketname") or properties.get("ro.product.model", "")
 
 
 def state(connection: AdbConnection) -> dict[str, Any]:
@@ -67,20 +67,20 @@ def state(connection: AdbConnection) -> dict[str, Any]:
 
 def conditions_in(battery: str, thermal: str) -> dict[str, float]:
     """Return the numbers in `dumpsys battery` and `dumpsys thermalservice`."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     level, scale, tenths = (_field(battery, key) for key in ("level", "scale", "temperature"))
     if level and scale:
-        found["battery_percent"] = 100 * float(level) / float(scale)
+        numbers["battery_percent"] = 100 * float(level) / float(scale)
     if tenths:
-        found["battery_temperature_c"] = float(tenths) * _TENTH
+        numbers["battery_temperature_c"] = float(tenths) * _TENTH
     status = _found(r"Thermal Status: (\d+)", thermal)
     if status:
-        found["thermal_status"] = float(status)
+        numbers["thermal_status"] = float(status)
     now = thermal.partition("Current temperatures from HAL:")[2].partition("Current cooling")[0]
     celsius = [float(value) for value, kind in re.findall(r"mValue=([\d.]+), mType=(\d+)", now) if kind in "013"]
     if celsius:
-        found["hottest_sensor_c"] = max(celsius)
-    return found
+        numbers["hottest_sensor_c"] = max(celsius)
+    return numbers
 
 
 def _field(text: str, key: str) -> str:

@@ -48,10 +48,10 @@ def worker_archive() -> WorkerArchive:
 
 
 def _sources(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
+    sources: list[tuple[str, bytes]] = []
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name != "__pycache__":
-            found += _sources(entry, f"{prefix}/{entry.name}")
+            sources += _sources(entry, f"{prefix}/{entry.name}")
         elif entry.name.endswith(".py"):
-            found.append((f"{prefix}/{entry.name}", entry.read_bytes()))
-    return found
+            sources.append((f"{prefix}/{entry.name}", entry.read_bytes()))
+    return sources

@@ -57,12 +57,12 @@ def check(device: Device, runtime: RuntimeConfig, reply: Mapping[str, Any], *, p
     DeviceMismatchError
         If it is not the requested device, unit or precision, or if too many nodes run elsewhere.
     """
-    found = placed(reply)
+    placement = placed(reply)
     kind = reply["placement"]["kind"]
-    if (kind == CUDA) != (device.kind == CUDA) or found.unit != device.compute_unit:
+    if (kind == CUDA) != (device.kind == CUDA) or placement.unit != device.compute_unit:
         raise DeviceMismatchError(
             f"device={device.name} is {_an(device.compute_unit)} ({device.chip}), and {runtime.name} runs the model on "
-            f"{_an(found.unit)} ({found.provider}): {_remedy(device, runtime)}."
+            f"{_an(placement.unit)} ({placement.provider}): {_remedy(device, runtime)}."
         )
     card = reply.get("card") or {}
     if device.uuid and card.get("uuid") and _digits(card["uuid"]) != _digits(device.uuid):
@@ -70,24 +70,24 @@ def check(device: Device, runtime: RuntimeConfig, reply: Mapping[str, Any], *, p
             f"device={device.name} is the card {device.uuid}, and the worker runs on {card['name']} {card['uuid']}: "
             "unset CUDA_VISIBLE_DEVICES and choose the card with device.index."
         )
-    if precision and found.precision != precision:
+    if precision and placement.precision != precision:
         raise DeviceMismatchError(
-            f"precision={precision} was asked for, and {runtime.name} runs {found.precision} on {device.name}: "
-            f"choose precision={found.precision}."
+            f"precision={precision} was asked for, and {runtime.name} runs {placement.precision} on {device.name}: "
+            f"choose precision={placement.precision}."
         )
-    _check_share(device, runtime, found)
-    return found
+    _check_share(device, runtime, placement)
+    return placement
 
 
-def _check_share(device: Device, runtime: RuntimeConfig, found: Placed) -> None:
-    nodes = found.nodes or {}
+def _check_share(device: Device, runtime: RuntimeConfig, placement: Placed) -> None:
+    nodes = placement.nodes or {}
     total = sum(nodes.values())
     least = float(runtime.options.get("least_share", DEFAULT_LEAST_SHARE))
-    here = nodes.get(found.unit, 0)
+    here = nodes.get(placement.unit, 0)
     if total and here < least * total:
         raise DeviceMismatchError(
-            f"{found.provider} runs {here} of the network's {total} nodes on {device.name} and leaves the others to "
-            f"the processor: at least {least:.0%} must run on the device (runtime.options.least_share={least:g})."
+            f"{placement.provider} runs {here} of the network's {total} nodes on {device.name} and leaves the others "
+            f"to the processor: at least {least:.0%} must run on the device (runtime.options.least_share={least:g})."
         )
 
 

@@ -201,10 +201,10 @@ class SshHost:
         words = [self._config.python, "-c", _INSTALL, self._folder, archive.name, archive.sha256]
         answer = self._connection.run(words, timeout_s=self._config.copy_timeout_s, content=archive.content)
         reply = self._accepted(answer, "install")
-        found = tuple(reply["python"])
-        if found[:2] < OLDEST_PYTHON:
+        version = tuple(reply["python"])
+        if version[:2] < OLDEST_PYTHON:
             raise DeviceSetupError(
-                f"{self._connection.host}: '{self._config.python}' is Python {'.'.join(map(str, found))}, the worker "
+                f"{self._connection.host}: '{self._config.python}' is Python {'.'.join(map(str, version))}, the worker "
                 f"needs {'.'.join(map(str, OLDEST_PYTHON))} or newer: set device.python to one."
             )
         return str(reply["place"])

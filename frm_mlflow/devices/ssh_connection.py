@@ -165,7 +165,7 @@ class SshConnection:
 
 
 def _options(config: DeviceConfig) -> list[str]:
-    own = {
+    settings = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
         "ControlPersist": "no",
@@ -177,9 +177,9 @@ def _options(config: DeviceConfig) -> list[str]:
         "ClearAllForwardings": "yes",
     }
     if config.known_hosts:
-        own["UserKnownHostsFile"] = f'"{Path(config.known_hosts).expanduser().absolute()}"'
-        own["GlobalKnownHostsFile"] = "none"
-    words = [f"{name}={value}" for name, value in (own | (config.ssh_options or {})).items()]
+        settings["UserKnownHostsFile"] = f'"{Path(config.known_hosts).expanduser().absolute()}"'
+        settings["GlobalKnownHostsFile"] = "none"
+    words = [f"{name}={value}" for name, value in (settings | (config.ssh_options or {})).items()]
     port = [] if config.port is None else ["-p", str(config.port)]
     return port + [part for word in words for part in ("-o", word)]
 

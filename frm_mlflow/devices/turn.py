@@ -50,29 +50,29 @@ def turn_of(
     DeviceBusyError
         If another process holds it for longer than `wait_s`.
     """
-    since, told = clock(), ""
+    since, announced = clock(), ""
     name = f"{holder}, process {os.getpid()} on {platform.node()}"
-    while isinstance(taken := _asked(take, device, name, tell), str):
-        if taken != told:
-            tell(f"Waiting for {device}: {taken} measures there. device.wait_s={wait_s:g} is how long to wait.")
-            told = taken
+    while isinstance(turn := _asked(take, device, name, tell), str):
+        if turn != announced:
+            tell(f"Waiting for {device}: {turn} measures there. device.wait_s={wait_s:g} is how long to wait.")
+            announced = turn
         if clock() - since >= wait_s:
             raise DeviceBusyError(
-                f"{device} was not free within device.wait_s={wait_s:g} s: {taken} measures there, and two at once "
+                f"{device} was not free within device.wait_s={wait_s:g} s: {turn} measures there, and two at once "
                 "would disturb each other. Wait for it, or raise device.wait_s."
             )
         sleep(POLL_S)
     try:
         yield
     finally:
-        if taken is not None:
-            taken.end()
+        if turn is not None:
+            turn.end()
 
 
-def _asked(take: Take, device: str, holder: str, tell: Tell) -> Ends | str | None:
+def _asked(take: Take, device: str, holder_name: str, tell: Tell) -> Ends | str | None:
     """Return the turn or its current holder; None, with a message, if this machine has no place for a lock."""
     try:
-        return take(device, holder)
+        return take(device, holder_name)
     except OSError as error:
         tell(f"Other sweeps on {device} are not noticed: no lock can be made ({error}).")
         return None

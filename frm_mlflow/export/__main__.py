@@ -22,7 +22,7 @@ def main(directory: Path) -> int:
         pack(request, directory)
     except FrmError as error:
         return _report(directory, error)
-    except Exception as error:
+    except Exception as error:  # converters raise anything
         traceback.print_exc()
         reason = " ".join(str(error).split())[:600]
         message = f"{request.runtime} cannot take '{request.model.name}' in {request.precision.name}: "

@@ -74,8 +74,8 @@ class ExportCache:
 
     def entries(self) -> tuple[CacheEntry, ...]:
         """List all entries, most recently used first."""
-        found = (_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}"))
-        return tuple(sorted(filter(None, found), key=lambda entry: entry.last_used, reverse=True))
+        entries = (_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}"))
+        return tuple(sorted(filter(None, entries), key=lambda entry: entry.last_used, reverse=True))
 
     def prune(
         self, *, max_bytes: int | None = None, older_than: timedelta | None = None, now: datetime

@@ -27,11 +27,11 @@ def calibration_batches(subject: Subject) -> list[NDArray[np.float32]]:
     if [spec.dtype for spec in subject.built.inputs] != ["float32"]:
         raise ExportError(f"'{subject.built.name}' has no single float input: static int8 cannot be calibrated")
     batch, *shape = subject.built.inputs[0].shape
-    wanted = max(subject.precision.calibration_samples, batch)
+    n_samples = max(subject.precision.calibration_samples, batch)
     if subject.precision.calibration:
-        samples = _read(Path(subject.precision.calibration), tuple(shape))[:wanted]
+        samples = _read(Path(subject.precision.calibration), tuple(shape))[:n_samples]
     else:
-        samples = images(wanted, tuple(shape), rng=np.random.default_rng(CALIBRATION_SEED))
+        samples = images(n_samples, tuple(shape), rng=np.random.default_rng(CALIBRATION_SEED))
     if len(samples) < batch:
         raise ConfigError(f"precision.calibration holds {len(samples)} samples, one batch needs {batch}")
     return np.split(samples[: len(samples) // batch * batch], len(samples) // batch)

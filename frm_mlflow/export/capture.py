@@ -98,7 +98,7 @@ def pickle_live(model: nn.Module, example: Any, path: Path, *, batch_size: int |
     with undisturbed(module), torch.no_grad():
         try:
             module(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # a user's module may raise anything
             raise _unfit_example(module, error) from error
         live_file.save(module, Call(*live_file.on_cpu((tuple(args), dict(kwargs)))), path)
 
@@ -180,12 +180,12 @@ def _export(flat: Flat, inputs: tuple[Tensor, ...], *, name: str) -> tuple[Any, 
     """Return the module's program on the CPU, and the outputs of the module itself."""
     try:
         outputs = flat(*inputs)
-    except Exception as error:
+    except Exception as error:  # a user's module may raise anything
         raise _unfit_example(flat.module, error) from error
     try:
         with _quiet():
             program = torch.export.export(flat, inputs)
-    except Exception as error:
+    except Exception as error:  # tracing runs the user's module
         raise ExportError(
             f"torch.export cannot trace {name}: {_one_line(error)}. Avoid control flow that depends on the data, or "
             "benchmark it from its code: frm-mlflow bench model=target model.target=module:factory runtime=torch"
@@ -222,10 +222,10 @@ def _quiet() -> Iterator[None]:
 
 def _check(path: Path, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...], *, name: str) -> None:
     again = torch.export.load(path).module()(*(t.cpu() for t in inputs))
-    found = agreement([t.cpu().numpy() for t in again], [t.cpu().numpy() for t in outputs])
-    if not found.cosine >= LEAST_COSINE:
+    similarity = agreement([t.cpu().numpy() for t in again], [t.cpu().numpy() for t in outputs])
+    if not similarity.cosine >= LEAST_COSINE:
         raise ExportError(
-            f"the graph of {name} computes something else than {name} itself (cosine {found.cosine:.4f}): it draws "
+            f"the graph of {name} computes something else than {name} (cosine {similarity.cosine:.4f}): it draws "
             "random numbers in eval mode, or depends on something outside of its inputs"
         )
 

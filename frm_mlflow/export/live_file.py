@@ -36,7 +36,7 @@ def save(module: nn.Module, call: Call, path: Path) -> None:
     """
     try:
         content = cloudpickle.dumps({"module": module, "args": call.args, "kwargs": dict(call.kwargs)})
-    except Exception as error:
+    except Exception as error:  # pickling calls methods of the user's objects
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"{type(module).__name__} can neither be exported nor pickled: {reason}") from error
     path.write_bytes(content)

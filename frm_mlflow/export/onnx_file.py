@@ -86,7 +86,7 @@ def load(path: Path) -> Any:
     """
     try:
         model = onnx.load(path, load_external_data=False)
-    except Exception as error:
+    except Exception as error:  # protobuf's errors are not public, and differ between its implementations
         raise ConfigError(f"model.path: '{path}' is not a valid ONNX file: {' '.join(str(error).split())}") from error
     if not model.graph.output:
         raise ConfigError(f"model.path: '{path}' is not a valid ONNX file: it has no graph with outputs")
@@ -332,7 +332,7 @@ def _run_unoptimised(
         given = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in feeds.items()}
         results = session.run(None, given)
         profile = Path(session.end_profiling())
-    except Exception as error:
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ExportError(_refused(path, feeds, error)) from error
     cost = cost_of(read_events(profile), attributes_of(model, NEEDS_ATTRIBUTES))
     profile.unlink()

@@ -32,7 +32,7 @@ def prepare(request: ExportRequest) -> Subject:
     try:
         with torch.inference_mode():
             outputs = module(*inputs)
-    except Exception as error:
+    except Exception as error:  # the program's operators and assertions raise their own types
         raise ConfigError(
             f"'{request.model.path}' cannot run with batch_size={request.batch_size}: {' '.join(str(error).split())}. "
             "A program takes the batch that it was exported with, unless that axis was exported as dynamic."
@@ -69,7 +69,7 @@ def load(path: Path) -> Flat:
     """
     try:
         program = torch.export.load(path)
-    except Exception as error:
+    except Exception as error:  # any file may be given, and torch checks none of its content
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"model.path: '{path}' is not a file of torch.export.save: {reason}") from error
     if program.example_inputs is None:

@@ -20,7 +20,6 @@ from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ConfigError, ImportFileError, MissingFactError
 from frm_mlflow.importers import files
 from frm_mlflow.importers.contract import LeftOut, Row
-from frm_mlflow.tool_output import NEEDED_SAMPLES
 
 GIVEN = (
     "model",
@@ -182,9 +181,9 @@ def summary(samples_ms: Sequence[float]) -> dict[str, float]:
         schema.LATENCY_MEAN.key: float(values.mean()),
         schema.LATENCY_SAMPLES.key: float(values.size),
     }
-    for metric, (percentile, needed) in NEEDED_SAMPLES.items():
-        if values.size >= needed:
-            metrics[metric.key] = float(np.percentile(values, percentile))
+    for quantile, metric in schema.TAIL_LATENCIES.items():
+        if values.size >= schema.min_samples(quantile):
+            metrics[metric.key] = float(np.quantile(values, quantile))
     return metrics
 
 

@@ -46,13 +46,13 @@ class Accuracy:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics to log to a run."""
-        found = {
+        facts = {
             schema.TOP1.key: self.top1.percent,
             schema.TOP1_LOW.key: self.top1.low,
             schema.TOP1_HIGH.key: self.top1.high,
             schema.ACCURACY_SAMPLES.key: float(self.n),
         }
-        return found if self.top5 is None else found | {schema.TOP5.key: self.top5.percent}
+        return facts if self.top5 is None else facts | {schema.TOP5.key: self.top5.percent}
 
 
 def score(outputs: ArrayLike, labels: ArrayLike, *, confidence: float = 0.95) -> Accuracy:

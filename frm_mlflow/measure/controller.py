@@ -205,14 +205,14 @@ def _measurement(
         of_latency = latency_metrics(participant, config=config, first=rule.launches)
         metrics.append(of_latency | of_memory | energy_metrics(energy))
         definitions.append(definition)
-    model, own = pair[-1], metrics[-1]
+    model, model_metrics = pair[-1], metrics[-1]
     alone = len(pair) == 1
     peaks = {p.role: memory_peaks([each.memory for each in p.launches], kind=device.kind) for p in pair}
     ratio = _ITSELF if alone else rule.interval
     memory = memory_ratio(peaks[MODEL], peaks[pair[0].role], confidence=config.confidence)
-    ratios = ratio_metrics(ratio, memory, own, own if alone else metrics[0])
+    ratios = ratio_metrics(ratio, memory, model_metrics, model_metrics if alone else metrics[0])
     return Measurement(
-        metrics=own | ratios | sustained_metrics(finish.sustained),
+        metrics=model_metrics | ratios | sustained_metrics(finish.sustained),
         baseline_metrics={} if alone else metrics[0],
         samples=pd.concat([p.table() for p in pair], ignore_index=True),
         unstable=_unstable(pair, rule) + gpu_instabilities([r for p in pair for r in p.readings()], workers=len(pair)),

@@ -60,9 +60,9 @@ def load(config: AccuracyConfig, *, shape: Sequence[int], n_classes: int) -> Lab
     else:
         labels, read = _folder(path, config, (height, width), n_classes=n_classes)
     _check_labels(labels, n_classes=n_classes, path=path)
-    chosen = np.random.default_rng(config.seed).permutation(len(labels))[: config.samples]
-    images = read([int(index) for index in chosen])
-    return LabelledImages(images, labels[chosen], path.name)
+    indices = np.random.default_rng(config.seed).permutation(len(labels))[: config.samples]
+    images = read([int(index) for index in indices])
+    return LabelledImages(images, labels[indices], path.name)
 
 
 def _check_labels(labels: NDArray[np.int64], *, n_classes: int, path: Path) -> None:
@@ -87,15 +87,15 @@ def _npz(path: Path, config: AccuracyConfig, shape: tuple[int, int, int]) -> tup
             "one class number an image is needed"
         )
     if images.dtype == np.uint8 and images.ndim == 4:
-        return labels.astype(np.int64), lambda chosen: np.stack(
-            [_prepared(_pillow().fromarray(images[index].squeeze()), config, shape[1:]) for index in chosen]
+        return labels.astype(np.int64), lambda indices: np.stack(
+            [_prepared(_pillow().fromarray(images[index].squeeze()), config, shape[1:]) for index in indices]
         )
     if images.dtype.kind != "f" or images.shape[1:] != shape:
         raise ConfigError(
             f"accuracy.data: {path} has images {images.dtype}{list(images.shape)}: needed are uint8 of shape "
             f"(n, height, width, channels), or normalised floats of shape (n, {', '.join(map(str, shape))})"
         )
-    return labels.astype(np.int64), lambda chosen: images[list(chosen)].astype(np.float32)
+    return labels.astype(np.int64), lambda indices: images[list(indices)].astype(np.float32)
 
 
 def _folder(
@@ -114,8 +114,8 @@ def _folder(
         if file.suffix.lower() in IMAGE_SUFFIXES
     ]
 
-    def read(chosen: Sequence[int]) -> NDArray[np.float32]:
-        return np.stack([_prepared(_opened(files[index][0]), config, size) for index in chosen])
+    def read(indices: Sequence[int]) -> NDArray[np.float32]:
+        return np.stack([_prepared(_opened(files[index][0]), config, size) for index in indices])
 
     return np.array([number for _, number in files], dtype=np.int64), read
 
@@ -135,7 +135,7 @@ def _hugging_face(path: Path, config: AccuracyConfig, size: tuple[int, int]) -> 
     if absent:
         raise ConfigError(f"accuracy.data: {path} has no column {' and '.join(sorted(absent))}")
     labels = np.asarray(data["label"], dtype=np.int64)
-    return labels, lambda chosen: np.stack([_prepared(data[index]["image"], config, size) for index in chosen])
+    return labels, lambda indices: np.stack([_prepared(data[index]["image"], config, size) for index in indices])
 
 
 def _prepared(image: Any, config: AccuracyConfig, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import stdtrit
 
+from frm_mlflow.schema import TAIL_LATENCIES, min_samples
+
 Floats = NDArray[np.float64]
 
-QUANTILES = (0.90, 0.95, 0.99)
-EARLY_STOPPING_CONFIDENCE = 0.99
-"""MLPerf LoadGen's confidence that the true quantile is not above the reported one."""
 DRIFT_LEVEL = 0.05
 """A trend is significant if fewer than one in twenty steady series would show it."""
 _DRIFT_PARTS = 5
@@ -55,28 +53,9 @@ class Drift:
     """Whether the stretches rise or fall in a way that fewer than 5 % of steady series would show."""
 
 
-@cache
-def min_samples(quantile: float, *, confidence: float = EARLY_STOPPING_CONFIDENCE) -> int:
-    """Return how many samples are needed before the quantile is reported.
-
-    MLPerf LoadGen's early stopping estimates a quantile by discarding at least one of the samples above
-    it. That bound holds with `confidence` once ``P(Binomial(n, 1 - quantile) <= 1)`` is
-    at most ``1 - confidence``: 64 samples for p90, 130 for p95, 662 for p99.
-
-    Examples
-    --------
-    >>> [min_samples(q) for q in (0.90, 0.95, 0.99)]
-    [64, 130, 662]
-    """
-    n = 2
-    while stats.binom.cdf(1, n, 1 - quantile) > 1 - confidence:
-        n += 1
-    return n
-
-
 def quantiles(samples: Floats) -> Mapping[float, float]:
     """Return those of p90, p95 and p99 for which there are enough samples."""
-    return {q: float(np.quantile(samples, q)) for q in QUANTILES if len(samples) >= min_samples(q)}
+    return {q: float(np.quantile(samples, q)) for q in TAIL_LATENCIES if len(samples) >= min_samples(q)}
 
 
 def block_cv(block_medians: Floats) -> float:

@@ -33,17 +33,17 @@ def remarks(launches: Sequence[Floats], cpu_ns: Floats, *, on_cpu: bool) -> tupl
     """
     blocks = np.concatenate(launches)
     medians = np.median(blocks, axis=1)
-    found = []
+    reasons = []
     cv = estimate.block_cv(medians)
     if cv > LARGEST_BLOCK_CV:
-        found.append(f"block_cv {cv:.1%}")
+        reasons.append(f"block_cv {cv:.1%}")
     drift = estimate.drift(_series(launches))
     if drift.is_significant and abs(drift.change) > LARGEST_DRIFT:
-        found.append(f"drift {drift.change:+.1%}")
+        reasons.append(f"drift {drift.change:+.1%}")
     part = contention(blocks, cpu_ns)
     if on_cpu and part > LARGEST_PART:
-        found.append(f"contention {part:.1%}")
-    return tuple(found)
+        reasons.append(f"contention {part:.1%}")
+    return tuple(reasons)
 
 
 def _series(launches: Sequence[Floats]) -> Floats:

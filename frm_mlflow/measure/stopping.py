@@ -23,7 +23,7 @@ NOT_YET = Interval(math.nan, math.nan, math.nan)
 """Interval before the first check."""
 
 
-def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: float) -> int:
+def affordable_launches(prepare_seconds: float, *, n_launches: int, max_seconds: float) -> int:
     """Return how many launches to make when the first took this long to start, load and warm up.
 
     As many as `wanted`, but no more than can be prepared within `max_seconds`; one if that
@@ -31,10 +31,10 @@ def affordable_launches(prepare_seconds: float, *, wanted: int, max_seconds: flo
 
     Examples
     --------
-    >>> [affordable_launches(s, wanted=5, max_seconds=60) for s in (3, 14, 45)]
+    >>> [affordable_launches(s, n_launches=5, max_seconds=60) for s in (3, 14, 45)]
     [5, 4, 1]
     """
-    affordable = min(wanted, math.floor(max_seconds / max(prepare_seconds, 1e-9)))
+    affordable = min(n_launches, math.floor(max_seconds / max(prepare_seconds, 1e-9)))
     return affordable if affordable >= FEWEST_LAUNCHES else 1
 
 
@@ -86,7 +86,7 @@ class StoppingRule:
         now = self.clock()
         if not self.launches:
             limits = {"max_seconds": self.config.max_seconds}
-            self.launches = affordable_launches(prepare_seconds, wanted=self.config.launches, **limits)
+            self.launches = affordable_launches(prepare_seconds, n_launches=self.config.launches, **limits)
             self._timed_seconds = timed_seconds(prepare_seconds, launches=self.launches, **limits)
             self._deadline_ns = now + round(self.config.max_seconds * 1e9)
         self._timed_until_ns = now + round(self._timed_seconds * 1e9)

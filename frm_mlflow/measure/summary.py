@@ -16,7 +16,6 @@ from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.sustained import Sustained
 
 _MS = 1e-6
-_QUANTILE_METRICS = {0.90: schema.LATENCY_P90, 0.95: schema.LATENCY_P95, 0.99: schema.LATENCY_P99}
 
 
 def latency_metrics(participant: Participant, *, config: MeasureConfig, first: int | None = None) -> dict[str, float]:
@@ -38,7 +37,7 @@ def latency_metrics(participant: Participant, *, config: MeasureConfig, first: i
         schema.LATENCY_LAUNCHES: float(len(participant.launches)),
         schema.LATENCY_BLOCK_CV: estimate.block_cv(participant.block_medians()),
     }
-    metrics |= {_QUANTILE_METRICS[q]: value for q, value in estimate.quantiles(wall_ms.ravel()).items()}
+    metrics |= {schema.TAIL_LATENCIES[q]: value for q, value in estimate.quantiles(wall_ms.ravel()).items()}
     if not np.isnan(device_ms).any():
         metrics[schema.LATENCY_DEVICE_P50] = float(np.median(device_ms))
     if config.batch_size > 1:

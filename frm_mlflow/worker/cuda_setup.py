@@ -13,6 +13,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 from .accelerator import Card
+from .nvml import EXCLUSIVE
 
 TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 """If set to 0, NVIDIA's libraries (cuBLAS, cuDNN, TensorRT) never use TF32 for fp32, whatever a runtime requests."""
@@ -20,6 +21,8 @@ AMPERE = (8, 0)
 """Compute capability of the first GPUs whose tensor cores support TF32 and bf16."""
 LEAST_FREE_MIB = 1024.0
 """Memory needed by a CUDA context with the workspaces of cuDNN and cuBLAS and a small network."""
+GPU_CONSTRAINTS = "constraints-gpu.txt"
+"""File that identifies a checkout of this program."""
 FIRST_DRIVER = {12: "525", 13: "580"}
 """First Linux driver branch for each CUDA major version, from NVIDIA's table of minor version compatibility."""
 
@@ -52,8 +55,12 @@ def wheel_cuda(package: str) -> str:
 
 
 def how_to_install(extra: str, *, instead_of: str = "") -> str:
-    """Return the command that installs an extra here: `make setup` in a checkout, else pip."""
-    if (Path(sys.prefix).parent / "MLproject").is_file():
+    """Return the command that installs an extra here: `make setup` in a checkout, else pip.
+
+    `mlflow run` works in the checkout with an environment of MLflow, which has the wheels for a CPU. It uses the
+    checkout's `.venv` instead once `make setup` has created that.
+    """
+    if any((folder / GPU_CONSTRAINTS).is_file() for folder in (Path(sys.prefix).parent, Path.cwd())):
         return "run `make setup` in this checkout, which installs what the GPU needs"
     remove = f"pip uninstall --yes {instead_of} && " if instead_of else ""
     return f"run `{remove}pip install 'frm-mlflow[{extra}]'`"
@@ -101,7 +108,7 @@ def card_problem(card: Card, precision: str) -> str:
                 f"benchmark needs {LEAST_FREE_MIB:.0f}; end the programs that `nvidia-smi` lists, or choose another "
                 "card with device.index"
             )
-    if card.compute_mode == "exclusive_process":
+    if card.compute_mode == EXCLUSIVE:
         return (
             f"GPU {card.index} '{card.name}' is in compute mode EXCLUSIVE_PROCESS, which admits one process, and the "
             f"model's and the baseline's workers share the card: set it with `nvidia-smi -i {card.index} -c DEFAULT`"

@@ -168,13 +168,13 @@ def _clock_and_heat_by_sysfs(sys_root: Path) -> tuple[float, float]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _azure_vm_size(root: Path, fetch: Fetch) -> str:

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -95,7 +95,7 @@ class Worker:
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
             traceback.print_exc(file=sys.stderr)
             return _failure(f"{type(error).__name__}: {error}", "bad_request"), False
-        except Exception as error:
+        except Exception as error:  # runtimes raise types of their own, and the worker must reply
             traceback.print_exc(file=sys.stderr)
             return _failure(f"{type(error).__name__}: {error}", "runtime"), False
         return {"ok": True} | reply, command == "close"
@@ -111,43 +111,21 @@ class Worker:
             "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         }
 
-    def preflight(
-        self,
-        *,
-        runtime: str,
-        threads: int = 1,
-        options: dict[str, Any] | None = None,
-        device: str = "cpu",
-        index: int = 0,
-        selector: str = "",
-        precision: str = "",
-    ) -> Reply:
+    def preflight(self, *, runtime: str, selector: str = "", **fields: Any) -> Reply:
         """Check that the runtime can run this precision on this device: check the wheels, run a tiny network."""
-        target = self._aim(Target(device, index, threads, options or {}, precision), selector)
-        if device == "cuda":
+        target = _aimed(selector, **fields)
+        if target.kind == "cuda":
             _refuse_setup(runtime, target)
         session = self._open(runtime, target)
         session.start()
-        return {"versions": session.versions(), **_where(session, target, precision)}
+        return {"versions": session.versions(), **_where(session, target, target.precision)}
 
-    def load(
-        self,
-        *,
-        exported_model: str,
-        runtime: str,
-        threads: int = 1,
-        options: dict[str, Any] | None = None,
-        device: str = "cpu",
-        index: int = 0,
-        selector: str = "",
-        precision: str = "",
-    ) -> Reply:
+    def load(self, *, exported_model: str, runtime: str, selector: str = "", **fields: Any) -> Reply:
         """Warm up the runtime, record the base memory, load the model and its inputs, reset the peak."""
         directory = Path(exported_model)
         manifest = ExportedModel.read(directory)
-        self._target = self._aim(
-            Target(device, index, threads, options or {}, precision or manifest.precision), selector
-        )
+        fields["precision"] = fields.get("precision") or manifest.precision
+        self._target = _aimed(selector, **fields)
         session = self._open(runtime, self._target)
         session.warm(manifest)
         settle_memory()
@@ -259,15 +237,8 @@ class Worker:
 
     def _command(self, name: str) -> Callable[..., Reply]:
         if name not in self._commands:
-            raise SessionError(f"unknown command '{name}', known: {', '.join(self._commands)}", kind="bad_request")
+            raise SessionError(f"unknown command '{name}'; valid: {', '.join(self._commands)}", kind="bad_request")
         return self._commands[name]
-
-    def _aim(self, target: Target, selector: str) -> Target:
-        """Restrict CUDA to the recognised GPU, and allow TF32 only if it was requested, before a runtime starts."""
-        if target.kind == "cuda":
-            show_only(selector)
-            choose_tf32(allowed=target.allows_tf32)
-        return target
 
     def _device_memory(self, session: Session) -> dict[str, float]:
         """Return the GPU memory in use in MiB, by each definition that works here."""
@@ -304,6 +275,23 @@ class Worker:
         if self._session is None:
             raise SessionError("no model is loaded: send `load` first", kind="bad_request")
         return self._session
+
+
+def _aimed(
+    selector: str,
+    *,
+    device: str = "cpu",
+    index: int = 0,
+    threads: int = 1,
+    options: Mapping[str, Any] | None = None,
+    precision: str = "",
+) -> Target:
+    """Return a request's target; restrict CUDA to its GPU and TF32 to requests for it, before a runtime starts."""
+    target = Target(device, index, threads, options or {}, precision)
+    if target.kind == "cuda":
+        show_only(selector)
+        choose_tf32(allowed=target.allows_tf32)
+    return target
 
 
 def _where(session: Session, target: Target, precision: str) -> Reply:

@@ -67,7 +67,7 @@ def build(config: ModelConfig, *, batch_size: int = 1) -> BuiltModel:
         fit.check(module, call, name=config.name)
     except FrmError:
         raise
-    except Exception as error:
+    except Exception as error:  # a user's network may raise anything
         shape = ", ".join(config.inputs) if config.inputs else config.example or "x".join(map(str, recipe.shape))
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
@@ -119,7 +119,7 @@ def first_that_runs(module: nn.Module, calls: tuple[Call, ...]) -> Call:
         try:
             with torch.no_grad():
                 call.of(module)
-        except Exception as error:
+        except Exception as error:  # a user's network may raise anything
             first = first or error
         else:
             return call

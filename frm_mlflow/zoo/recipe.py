@@ -6,7 +6,6 @@ load the weights stored next to it.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.errors import ConfigError, MissingExtraError, ModelError
+from frm_mlflow.near import near_names
 from frm_mlflow.zoo.catalogue import CATALOGUE, architecture_of
 
 DEFAULT_SIZE = 224
@@ -42,7 +42,7 @@ class Recipe:
         factory = load_factory(self.target)
         try:
             module = factory(**self.kwargs)
-        except Exception as error:
+        except Exception as error:  # a user's factory may raise anything
             raise ModelError(f"{self.target} with {self.kwargs} fails: {type(error).__name__}: {error}") from error
         if not isinstance(module, torch.nn.Module):
             raise ModelError(f"{self.target} must return a torch.nn.Module, it returned {type(module).__name__}")
@@ -94,9 +94,9 @@ def check_name(config: ModelConfig) -> None:
     MissingExtraError
         If the library is not installed.
     """
-    known = CATALOGUE.get(config.name)
-    is_known = known is not None and known.source == config.source and config.architecture is None
-    if is_known or config.source not in _LIBRARIES:
+    facts = CATALOGUE.get(config.name)
+    is_published = facts is not None and facts.source == config.source and config.architecture is None
+    if is_published or config.source not in _LIBRARIES:
         return
     try:
         _LIBRARIES[config.source](config)
@@ -148,10 +148,10 @@ def _shape(config: ModelConfig, native: tuple[int, ...]) -> tuple[int, ...]:
 
 def _unknown(name: str, source: str, valid: Iterable[str]) -> ConfigError:
     names = list(valid)
-    close = difflib.get_close_matches(name, [*CATALOGUE, *names], n=6, cutoff=0.5)
-    known = CATALOGUE.get(name)
-    hint = f"in the catalogue '{name}' has model.source={known.source}. " if known is not None else ""
-    hint += f"Close names: {', '.join(dict.fromkeys(close))}. " if close else ""
+    similar = near_names(name, [*CATALOGUE, *names])
+    facts = CATALOGUE.get(name)
+    hint = f"in the catalogue '{name}' has model.source={facts.source}. " if facts is not None else ""
+    hint += f"Similar names: {', '.join(similar)}. " if similar else ""
     return ConfigError(
         f"{source} has no image classifier '{name}' (of {len(names)}). {hint}The catalogue: {', '.join(CATALOGUE)}."
     )

@@ -45,6 +45,13 @@ def test_what_does_not_run_on_the_device_is_refused_before_any_export(words, par
     assert all(part in printed for part in parts), printed
 
 
+def test_a_card_in_exclusive_mode_is_refused_before_any_export(environment, tmp_path):
+    exclusive = environment | A100 | {"FAKE_COMPUTE_MODE": "3"}
+    printed = bench("device=a100", "runtime=torch", environment=exclusive, folder=tmp_path)
+    assert "EXCLUSIVE_PROCESS" in printed
+    assert "nvidia-smi -i 0 -c DEFAULT" in printed
+
+
 @pytest.mark.parametrize(
     ("fakes", "precision", "parts"),
     [
@@ -63,6 +70,17 @@ def test_a_card_that_cannot_work_is_named_with_the_remedy(fakes, precision, part
     program += "print(json.dumps(card_problem(card, sys.argv[1]) or driver_problem('torch', card)))"
     sentence = ask(program, precision, **fakes)
     assert all(part in sentence for part in parts), sentence
+
+
+def test_an_environment_of_mlflow_is_told_to_run_make_setup(monkeypatch, tmp_path):
+    from frm_mlflow.worker import cuda_setup
+
+    monkeypatch.setattr(cuda_setup.sys, "prefix", str(tmp_path / "envs" / "mlflow-1"))
+    monkeypatch.chdir(tmp_path)
+    by_pip = cuda_setup.how_to_install("bench-gpu", instead_of="onnxruntime")
+    assert by_pip == "run `pip uninstall --yes onnxruntime && pip install 'frm-mlflow[bench-gpu]'`"
+    monkeypatch.chdir(Path(__file__).parents[2])  # where `mlflow run .` starts the command
+    assert "run `make setup` in this checkout" in cuda_setup.how_to_install("bench-gpu", instead_of="onnxruntime")
 
 
 def test_both_builds_of_onnx_runtime_are_named(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frm_mlflow.worker.accelerator import visible_entries
+from frm_mlflow.worker.nvml import visible_entries
 
 GPUS = [f"GPU-{k:08d}-aaaa-bbbb-cccc-dddddddddddd" for k in range(3)]
 MIGS = ["MIG-00000000-aaaa-bbbb-cccc-dddddddddddd", "MIG-00000001-aaaa-bbbb-cccc-dddddddddddd"]

@@ -115,7 +115,7 @@ def test_a_users_weights_are_left_as_they_are():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ModelConfig(name="resnet51"), r"Close names: .*resnet50.*The catalogue: resnet18"),
+        (ModelConfig(name="resnet51"), r"Similar names: .*resnet50.*The catalogue: resnet18"),
         (ModelConfig(name="levit_128s"), r"in the catalogue 'levit_128s' has model.source=timm"),
         (ModelConfig(name="efficientvit_b00", source="timm"), "efficientvit_b0"),
         (ModelConfig(name="hf-hub:somebody/something", source="timm"), "timm has no image classifier"),

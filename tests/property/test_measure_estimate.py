@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from frm_mlflow.measure import estimate
+from frm_mlflow.schema import min_samples
 
 LATENCIES = st.floats(0.01, 1e4)
 
@@ -54,7 +55,7 @@ def test_inputs_are_left_alone_and_the_same_seed_gives_the_same(of: tuple[np.nda
 @given(st.integers(50, 98))
 @settings(deadline=None, max_examples=20)
 def test_higher_quantiles_need_more_samples(percentile: int):
-    assert estimate.min_samples(percentile / 100) <= estimate.min_samples((percentile + 1) / 100)
+    assert min_samples(percentile / 100) <= min_samples((percentile + 1) / 100)
 
 
 def autoregression(rng: np.random.Generator, n: int, correlation: float) -> np.ndarray:

@@ -207,7 +207,7 @@ class OnnxRuntimeSession(Session):
     def _open(self, model: str | bytes) -> ort.InferenceSession:
         try:
             session = ort.InferenceSession(model, self._options(), providers=self._providers())
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             if self._provider not in _ON_CUDA:
                 raise
             raise SessionError(f"{self._provider} cannot start: {_first_line(error)}", kind="provider") from error
@@ -241,10 +241,10 @@ class OnnxRuntimeSession(Session):
 
     def _providers(self) -> list[tuple[str, dict[str, str]]]:
         """Return the requested provider; after TensorRT's also CUDA's, for nodes that TensorRT does not support."""
-        own = {key: str(value) for key, value in dict(self.target.options.get("provider_options", {})).items()}
+        user_options = {key: str(value) for key, value in dict(self.target.options.get("provider_options", {})).items()}
         if self._provider == _TENSORRT:
-            return [(_TENSORRT, self._tensorrt_options() | own), (_CUDA, self._cuda_options())]
-        return [(self._provider, self._cuda_options() | own if self._provider == _CUDA else own)]
+            return [(_TENSORRT, self._tensorrt_options() | user_options), (_CUDA, self._cuda_options())]
+        return [(self._provider, self._cuda_options() | user_options if self._provider == _CUDA else user_options)]
 
     def _cuda_options(self) -> dict[str, str]:
         return {

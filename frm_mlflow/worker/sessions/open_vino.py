@@ -50,13 +50,13 @@ class OpenVinoSession(Session):
     def load(self, directory: Path, exported_model: ExportedModel) -> None:
         """Compile the `.xml` for the device in the exported model's precision."""
         self._exported_model = exported_model
-        wanted = str(exported_model.loader.get("inference_precision", "f32"))
-        self._model = self._compile(str(directory / exported_model.file), wanted)
+        precision = str(exported_model.loader.get("inference_precision", "f32"))
+        self._model = self._compile(str(directory / exported_model.file), precision)
         self._request = self._model.create_infer_request()
-        got = self._precision()
-        if got != wanted:
+        used = self._precision()
+        if used != precision:
             raise SessionError(
-                f"openvino was asked for {wanted} and runs {got} on {self._device}: choose another precision",
+                f"openvino was asked for {precision} and runs {used} on {self._device}: choose another precision",
                 kind="unsupported",
             )
 

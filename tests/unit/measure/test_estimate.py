@@ -7,12 +7,13 @@ import pytest
 from scipy import stats
 
 from frm_mlflow.measure import estimate
+from frm_mlflow.schema import min_samples
 
 
 @pytest.mark.parametrize(("quantile", "samples"), [(0.90, 64), (0.99, 662), (0.95, 130), (0.97, 219)])
 def test_quantiles_need_what_loadgens_early_stopping_needs(quantile: float, samples: int):
     """64 and 662 are printed in MLPerf's inference rules; the bound itself is the binomial's."""
-    assert estimate.min_samples(quantile) == samples
+    assert min_samples(quantile) == samples
     assert stats.binom.cdf(1, samples, 1 - quantile) <= 0.01 < stats.binom.cdf(1, samples - 1, 1 - quantile)
 
 

@@ -84,9 +84,9 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 
 def test_gpus_are_named_and_a_cut_one_says_so(nvml: FakeNvml):
-    first, second = accelerator.gpus_by_nvml()
-    assert (first["index"], first["name"], first["memory_mib"]) == (0, "NVIDIA H200", 80 * 1024)
-    assert second["name"] == "NVIDIA A100-SXM4-80GB MIG"
+    first, second = accelerator.cards().usable
+    assert (first.index, first.name, first.memory_mib) == (0, "NVIDIA H200", 80 * 1024)
+    assert second.name == "NVIDIA A100-SXM4-80GB MIG"
     assert nvml.shut == 1
 
 
@@ -95,7 +95,7 @@ def test_gpus_are_named_and_a_cut_one_says_so(nvml: FakeNvml):
 )
 def test_the_index_counts_as_cuda_does(nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch, visible: str, names: list[str]):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert [gpu["uuid"] for gpu in accelerator.gpus_by_nvml()] == names
+    assert [card.uuid for card in accelerator.cards().usable] == names
 
 
 def test_only_this_processs_memory_counts(nvml: FakeNvml):
@@ -111,8 +111,8 @@ def test_conditions_leave_out_what_nvml_does_not_tell(nvml: FakeNvml):
 
 def test_without_nvml_or_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(driver_missing=True))
-    assert accelerator.gpus_by_nvml() == []
+    assert accelerator.cards().usable == ()
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert accelerator.gpus_by_nvml() == []
+    assert accelerator.cards().usable == ()
     assert accelerator.process_device_mib(0) is None
     assert accelerator.gpu_conditions(0) == {}
