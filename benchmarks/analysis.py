@@ -29,7 +29,7 @@ from frm_mlflow.analysis.frontiers import PARETO
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
 from frm_mlflow.analysis.stability import STABILITY
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 from frm_mlflow.analysis.transfer import TRANSFER
 
 PAPER_ROWS = 1527
@@ -45,15 +45,15 @@ PARETO_QUESTIONS = [(p, o) for p in ("frm", "latency", "flops") for o in ("frm",
 """What the naive loop covers: all questions of `transfer`, 6 of the 10 of `pareto`, and no shuffled control."""
 
 
-def fleet_of(rows: int) -> pd.DataFrame:
-    """Return a synthetic fleet of `rows` benchmarks: 13 models and 119 configurations at the paper's size, or more."""
+def frame_of(rows: int) -> pd.DataFrame:
+    """Return a synthetic frame of `rows` benchmarks: 13 models and 119 configurations at the paper's size, or more."""
     models = 13 if rows <= PAPER_ROWS else 40
     configurations = round(1.01 * rows / models)
     edge = round(configurations * 0.88)
     gpu = max(1, round(configurations * 0.07))
     devices = {"gpu": gpu, "cpu": max(1, configurations - edge - gpu), "edge": edge}
-    recipe = FleetRecipe(devices=devices, n_models=models)
-    frame = made_up_fleet(recipe, np.random.default_rng(0))
+    recipe = SyntheticRecipe(devices=devices, n_models=models)
+    frame = synthetic_frame(recipe, np.random.default_rng(0))
     spare = frame.index[frame["model"] != "resnet50"]
     lost = np.random.default_rng(1).choice(spare, len(frame) - rows, replace=False)
     return frame.drop(index=lost)
@@ -61,7 +61,7 @@ def fleet_of(rows: int) -> pd.DataFrame:
 
 def measure(rows: int) -> dict[str, float]:
     """Return the seconds of each analysis and of all together, and the peak memory of this process."""
-    frame = fleet_of(rows)
+    frame = frame_of(rows)
     marks: list[tuple[str, float]] = []
     start, cpu_start = time.perf_counter(), time.process_time()
     report = run_all(
@@ -97,7 +97,7 @@ def side_by_side(resamples: int) -> pd.DataFrame:
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "unit" / "analysis"))
     import naive_twins as twin
 
-    frame = fleet_of(PAPER_ROWS)
+    frame = frame_of(PAPER_ROWS)
     options = AnalysisOptions(resamples=resamples, shuffles=10)
     run_all(frame, options=options, rng=np.random.default_rng(0))
     naive, frm_seconds = _timed(lambda: twin.with_frm(frame))

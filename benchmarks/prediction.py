@@ -30,14 +30,13 @@ from results import add_option, recorded
 from scipy.stats import spearmanr
 
 from frm_mlflow.analysis.pareto import frontier
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 from frm_mlflow.frame import from_records
 from frm_mlflow.importers import read
 from frm_mlflow.prediction import Evaluation, EvaluationOptions, PredictionOptions, Target, evaluate
-from frm_mlflow.prediction.history import history_of
+from frm_mlflow.prediction.history import history_of, scene_of
 from frm_mlflow.prediction.learning import frontier_score
 from frm_mlflow.prediction.prediction import predict_scene
-from frm_mlflow.prediction.scene import scene_of
 from frm_mlflow.report.figures import write_png
 from frm_mlflow.report.prediction import reliability_figure, score_figure
 
@@ -113,9 +112,9 @@ def _choice_checks(result: Evaluation) -> Iterator[tuple[str, bool]]:
 
 def speed_checks() -> Iterator[tuple[str, bool]]:
     """Yield the claims about speed, on synthetic data of the stated size."""
-    frame = made_up_fleet(FleetRecipe(devices={"edge": 200}, n_models=2000), np.random.default_rng(0))
+    frame = synthetic_frame(SyntheticRecipe(devices={"edge": 200}, n_models=2000), np.random.default_rng(0))
     target = Target(device="edge-000")
-    history = history_of(frame)
+    history, _ = history_of(frame)
     names = [history.models[index] for index in range(0, 2000, 400)]
     scene = scene_of(frame, target, anchors=names)
     start = time.process_time()
@@ -152,11 +151,11 @@ def gpu_only(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
     Mean over chips of the F1 and Spearman of each single ranking, over the models that both sources have.
     """
     gpu = from_records(read("timm", table).records)
-    phones, graphics = history_of(frame), history_of(gpu)
+    phones, graphics = history_of(frame)[0], history_of(gpu)[0]
     shared = [name for name in phones.models if name in graphics.models]
     here, there = phones.positions(shared), graphics.positions(shared)
     latency = np.nanmean(graphics.log_latency[:, there], axis=0)
-    gmacs, params = np.log(phones.gmacs[here]), np.log(phones.params_m[here])
+    gmacs, params = np.log(phones.facts.gmacs[here]), np.log(phones.facts.params_m[here])
     rankings = {
         "GPU latency": latency,
         "FLOPs": gmacs,
@@ -171,7 +170,7 @@ def gpu_only(frame: pd.DataFrame, table: Path) -> pd.DataFrame:
             [
                 {
                     "chip": phones.chips[row],
-                    "f1": frontier_score(ranking, phones.log_latency[row, here], phones.top1[here]),
+                    "f1": frontier_score(ranking, phones.log_latency[row, here], phones.facts.top1[here]),
                     "spearman": spearmanr(ranking, phones.log_latency[row, here], nan_policy="omit").statistic,
                 }
                 for row in enough

@@ -180,15 +180,15 @@ NUMBERS_OF_CHIPS = (5, 8, 15)
 
 def chip_coverage(figure: Chips, n_chips: int, rng: np.random.Generator, *, repeats: int, largest: int = 6) -> float:
     """Return the share of intervals that contain the mean; chips have 1 to `largest` configurations."""
-    fleets = 20
+    rounds = 20
     covered = 0
-    for _ in range(fleets):
+    for _ in range(rounds):
         chips = np.repeat(np.arange(n_chips), rng.integers(1, largest + 1, n_chips))
-        own = figure.draw(rng, (n_chips, max(repeats // fleets, 1)))
+        own = figure.draw(rng, (n_chips, max(repeats // rounds, 1)))
         means = ClusterMeans.of(own[chips], chips)
         found = means.intervals(rng=rng, resamples=1000, bounds=figure.bounds)
         covered += sum(_holds(interval, figure.mean) for interval in found)
-    return covered / fleets / own.shape[1]
+    return covered / rounds / own.shape[1]
 
 
 def pair_coverage(n_chips: int, rng: np.random.Generator, *, repeats: int) -> float:

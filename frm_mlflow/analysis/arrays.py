@@ -15,21 +15,29 @@ Signs: TypeAlias = NDArray[np.float32]
 """Small integers in single precision, for which matrix products are fastest and still exact."""
 
 
-def known_mean(values: Floats) -> float:
+def finite_mean(values: Floats) -> float:
     """Return the mean of the finite values, NaN if there are none."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else float("nan")
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float("nan")
 
 
-def known_sd(values: Floats) -> float:
+def finite_sd(values: Floats) -> float:
     """Return the sample standard deviation of the finite values, NaN if there are fewer than two."""
-    known = values[np.isfinite(values)]
-    return float(known.std(ddof=1)) if known.size > 1 else float("nan")
+    finite = values[np.isfinite(values)]
+    return float(finite.std(ddof=1)) if finite.size > 1 else float("nan")
 
 
 def column_means(values: Floats) -> Floats:
     """Return the mean of the finite values of each column, NaN for a column without any."""
-    known = np.isfinite(values)
+    finite = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Floats = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+        mean: Floats = np.where(finite, values, 0.0).sum(axis=0) / finite.sum(axis=0)
     return mean
+
+
+def column_medians(values: Floats) -> Floats:
+    """Return the median of the finite values of each column, NaN for a column without any."""
+    medians = np.full(values.shape[1], np.nan)
+    finite = np.isfinite(values).any(axis=0)
+    medians[finite] = np.nanmedian(values[:, finite], axis=0)
+    return medians

@@ -66,8 +66,8 @@ class ClusterMeans:
     @classmethod
     def of(cls, values: Floats, clusters: ArrayLike) -> ClusterMeans:
         """Sum `values` (N, J) by the cluster of each row; NaN cells are ignored."""
-        known = np.isfinite(values)
-        return cls.of_sums(np.where(known, values, 0.0), known.astype(np.float64), clusters)
+        finite = np.isfinite(values)
+        return cls.of_sums(np.where(finite, values, 0.0), finite.astype(np.float64), clusters)
 
     @classmethod
     def of_sums(cls, sums: Floats, counts: Floats, clusters: ArrayLike) -> ClusterMeans:
@@ -205,15 +205,15 @@ def intervals(
     reach = student / ndtri(tails[1]) * np.abs(_column_quantiles(resampled, levels) - estimate)
     low, high = estimate - np.fmax(reach[0], student * error), estimate + np.fmax(reach[1], student * error)
     low, high = np.maximum(low, bounds[0]), np.minimum(high, bounds[1])
-    found = []
+    results = []
     for j, point in enumerate(estimate):
         if n_clusters[j] < MIN_CLUSTERS or not np.isfinite(point) or error[j] <= _NO_SPREAD * max(abs(point), 1.0):
-            found.append(_none(float(point), int(n_clusters[j])))
+            results.append(_none(float(point), int(n_clusters[j])))
             continue
         method = "bca" if corrected[j] else "percentile"
         ends = {"low": float(low[j]), "high": float(high[j])}
-        found.append(Interval(estimate=float(point), **ends, n_clusters=int(n_clusters[j]), method=method))
-    return found
+        results.append(Interval(estimate=float(point), **ends, n_clusters=int(n_clusters[j]), method=method))
+    return results
 
 
 def _jackknife(left_one_out: Sequence[Floats]) -> tuple[Floats, Floats]:
@@ -221,9 +221,9 @@ def _jackknife(left_one_out: Sequence[Floats]) -> tuple[Floats, Floats]:
     variance, squares, cubes = 0.0, 0.0, 0.0
     for sample in left_one_out:
         deviation = column_means(sample) - sample
-        known = np.isfinite(sample).sum(axis=0)
+        finite = np.isfinite(sample).sum(axis=0)
         squared = np.nansum(deviation**2, axis=0)
-        variance = variance + squared * (known - 1) / np.maximum(known, 1)
+        variance = variance + squared * (finite - 1) / np.maximum(finite, 1)
         squares, cubes = squares + squared, cubes + np.nansum(deviation**3, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(variance), np.asarray(cubes / (6 * squares**1.5))
@@ -249,16 +249,18 @@ def _column_quantiles(values: Floats, levels: Floats) -> Floats:
     upper = np.minimum(lower + 1, last)
     columns = np.arange(values.shape[1])
     weight = position - lower
-    found: Floats = ordered[lower, columns] * (1 - weight) + ordered[upper, columns] * weight
-    return found
+    quantiles: Floats = ordered[lower, columns] * (1 - weight) + ordered[upper, columns] * weight
+    return quantiles
 
 
 def _pair_interval(
     matrix: Floats, rows: Integers, columns: Integers, drawn: Floats | None, confidence: float, bounds: Bounds
 ) -> Interval:
-    known = np.isfinite(matrix)
+    finite = np.isfinite(matrix)
     n = int(max(rows.max(initial=-1), columns.max(initial=-1))) + 1
-    sums, counts = (_block_sums(v, rows, columns, n) for v in (np.where(known, matrix, 0.0), known.astype(np.float64)))
+    sums, counts = (
+        _block_sums(v, rows, columns, n) for v in (np.where(finite, matrix, 0.0), finite.astype(np.float64))
+    )
     total, total_count = sums.sum(), counts.sum()
     pairs_of_chip = counts.sum(axis=0) + counts.sum(axis=1)
     used = int((pairs_of_chip > 0).sum())

@@ -14,9 +14,7 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, positive
-from frm_mlflow.analysis.labels import words_of
-from frm_mlflow.analysis.matched import level_order
-from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.analysis.rows import KEY_COLUMNS, level_order, words_of
 from frm_mlflow.schema import ENERGY, FRM, LATENCY_P50, MEMORY_PEAK, MODEL, PRECISION
 
 FRM_COMMON, COMMON_BASELINE = "frm_common", "common_baseline"
@@ -44,14 +42,14 @@ def against_common_baseline(
     names = np.full(len(rows), "", dtype=object)
     precision = words[PRECISION.column].to_numpy(dtype=object)
     for places in words.groupby(others, sort=False).indices.values():
-        known = [at for at in places if is_baseline[at] and np.isfinite(costs[at]).all()]
-        if not known:
+        complete = [at for at in places if is_baseline[at] and np.isfinite(costs[at]).all()]
+        if not complete:
             continue
-        widest = min(known, key=lambda at: level_order(str(precision[at])))
+        widest = min(complete, key=lambda at: level_order(str(precision[at])))
         for place in places:
-            own = of_baseline.get(int(configuration[place]))
-            if own is not None and np.isfinite(costs[own]).all():
-                factor = np.exp((costs[own] - costs[widest]).sum() / len(components))
+            place_of_baseline = of_baseline.get(int(configuration[place]))
+            if place_of_baseline is not None and np.isfinite(costs[place_of_baseline]).all():
+                factor = np.exp((costs[place_of_baseline] - costs[widest]).sum() / len(components))
                 frm[place] = rows[FRM.column].iloc[place] * factor
                 names[place] = f"{baseline} · {precision[widest]}"
     return pd.DataFrame({FRM_COMMON: frm, COMMON_BASELINE: names}, index=rows.index)

@@ -14,7 +14,7 @@ import pandas as pd
 from frm_mlflow.analysis.arrays import Floats
 from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals
 from frm_mlflow.analysis.controls import LATENCY, PREDICTORS
-from frm_mlflow.analysis.fleet import Fleet
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import blocks, mean_percent_ranks
 from frm_mlflow.analysis.result import interval_cells
@@ -31,28 +31,21 @@ BANDS: tuple[tuple[str, float], ...] = (
 
 
 def concordance(
-    fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
+    matrix: ResultMatrix, values: dict[str, Floats], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the share of right decisions by source side, target side, predictor and band; ties count half."""
     rows: list[dict[str, object]] = []
-    for source, target in permutations(fleet.side_names, 2):
-        here, there = fleet.sides == source, np.flatnonzero(fleet.sides == target)
-        latency = np.log(values[LATENCY][there])
+    for source, target in permutations(matrix.side_names, 2):
+        source_rows, target_rows = matrix.sides == source, np.flatnonzero(matrix.sides == target)
+        latency = np.log(values[LATENCY][target_rows])
         for name in PREDICTORS:
-            ranking = mean_percent_ranks(values[name][here])
+            ranking = mean_percent_ranks(values[name][source_rows])
             right, counts = _shares(ranking, latency)
-            found = mean_intervals(
-                right,
-                fleet.clusters[there],
-                rng=rng,
-                resamples=options.resamples,
-                confidence=options.confidence,
-                bounds=SHARE,
-            )
+            intervals = mean_intervals(right, matrix.clusters[target_rows], rng=rng, bounds=SHARE, **options.bootstrap)
             rows += [
                 {"source": source, "target": target, "predictor": name, "band": band, "right": interval.estimate}
                 | {**interval_cells(interval), "decisions": int(counts[:, place].sum())}
-                for place, ((band, _), interval) in enumerate(zip(BANDS, found, strict=True))
+                for place, ((band, _), interval) in enumerate(zip(BANDS, intervals, strict=True))
             ]
     return pd.DataFrame(rows)
 
@@ -66,10 +59,10 @@ def _shares(ranking: Floats, latency: Floats) -> tuple[Floats, Floats]:
     for block in blocks(len(latency), one.size):
         difference = latency[block][:, one] - latency[block][:, other]
         agreement = 0.5 + 0.5 * predicted * np.sign(difference)
-        known = np.isfinite(agreement)
-        band = np.searchsorted(edges, np.abs(np.where(known, difference, 0.0)), side="left")
+        finite = np.isfinite(agreement)
+        band = np.searchsorted(edges, np.abs(np.where(finite, difference, 0.0)), side="left")
         for place in range(len(BANDS)):
-            inside = known & (band == place)
+            inside = finite & (band == place)
             counts[block, place] = inside.sum(axis=1)
             right[block, place] = np.where(inside, agreement, 0.0).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.fleet import Fleet
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.result import Analysis, Result, percent
+from frm_mlflow.analysis.result import Analysis, Result, count, percent
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
@@ -44,20 +44,20 @@ def runs_saved(*, models: int, devices: int, references: int = 1) -> RunsSaved:
     (1378, 1365, 99.1)
     """
     if not 0 < references <= devices or models < 1:
-        raise DataError(f"{references} of {devices} devices and {models} models is no plan")
+        raise DataError(f"references must be 1 to {devices}, and models at least 1; got {references} and {models}")
     return RunsSaved(full=models * devices, reference=models * references)
 
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
-    """Return the runs and seconds of the whole fleet, and of each device as the only reference."""
+    """Return the runs and seconds of the full grid, and of each device as the only reference."""
     del options, rng
-    fleet = selection.fleet
-    devices = device_costs(fleet)
-    timed = np.isfinite(fleet.seconds) & fleet.measured
-    mean_s = float(fleet.seconds[timed].mean()) if timed.any() else float("nan")
+    matrix = selection.matrix
+    devices = device_costs(matrix)
+    timed = np.isfinite(matrix.seconds) & matrix.measured
+    mean_s = float(matrix.seconds[timed].mean()) if timed.any() else float("nan")
     grids = {
-        "device": runs_saved(models=len(fleet.models), devices=len(devices)),
-        "configuration": runs_saved(models=len(fleet.models), devices=len(fleet.labels)),
+        "device": runs_saved(models=len(matrix.models), devices=len(devices)),
+        "configuration": runs_saved(models=len(matrix.models), devices=len(matrix.labels)),
     }
     rows = [
         {"unit": unit, "full_runs": grid.full, "reference_runs": grid.reference, "saved_runs": grid.saved}
@@ -65,41 +65,44 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
         for unit, grid in grids.items()
     ]
     tables = {"summary": pd.DataFrame(rows), "devices": devices}
-    return Result(tables=tables, sentences=tuple(_sentences(fleet, grids["device"], devices, int(timed.sum()))))
+    return Result(tables=tables, sentences=tuple(_sentences(matrix, grids["device"], devices, int(timed.sum()))))
 
 
-def device_costs(fleet: Fleet) -> pd.DataFrame:
+def device_costs(matrix: ResultMatrix) -> pd.DataFrame:
     """Return, for each device, its number of benchmarks, how many were timed here, and their seconds."""
-    timed = np.isfinite(fleet.seconds) & fleet.measured
+    timed = np.isfinite(matrix.seconds) & matrix.measured
     cells = pd.DataFrame(
         {
-            "device": fleet.devices,
-            "tier": fleet.tiers,
+            "device": matrix.devices,
+            "tier": matrix.tiers,
             "configurations": 1,
-            "runs": fleet.measured.sum(axis=1),
+            "runs": matrix.measured.sum(axis=1),
             "timed_runs": timed.sum(axis=1),
-            "seconds": np.where(timed, fleet.seconds, 0.0).sum(axis=1),
+            "seconds": np.where(timed, matrix.seconds, 0.0).sum(axis=1),
         }
     )
     table = cells.groupby(["device", "tier"], sort=True, as_index=False).sum()
     return table.assign(seconds=table["seconds"].where(table["timed_runs"] > 0))
 
 
-def _sentences(fleet: Fleet, grid: RunsSaved, devices: pd.DataFrame, timed: int) -> list[str]:
-    found = [
-        f"{len(fleet.models)} models on {len(devices)} devices are {grid.full} benchmarks; one reference device needs "
-        f"{grid.reference}, which saves {percent(grid.share)}. What that costs in accuracy stands under pareto "
-        "and transfer."
+def _sentences(matrix: ResultMatrix, grid: RunsSaved, devices: pd.DataFrame, timed: int) -> list[str]:
+    sentences = [
+        f"{count(len(matrix.models), 'model')} on {count(len(devices), 'device')} make {grid.full} benchmarks. One "
+        f"reference device needs {grid.reference}, which saves {percent(grid.share)}. The analyses pareto and transfer "
+        "show what this costs in accuracy."
     ]
     if timed:
         cheapest = devices.dropna(subset=["seconds"]).sort_values("seconds", kind="stable").iloc[0]
-        found.append(
-            f"{timed} benchmarks measured here took {devices['seconds'].sum():.0f} s, {cheapest['device']} alone "
-            f"{cheapest['seconds']:.0f} s."
+        sentences.append(
+            f"The {timed} benchmarks measured here took {devices['seconds'].sum():.0f} s; {cheapest['device']} took "
+            f"{cheapest['seconds']:.0f} s, the least of all devices."
         )
     else:
-        found.append("No benchmark was measured here, so seconds are not known: imported runs carry the import's time.")
-    return found
+        sentences.append(
+            "No benchmark was measured here, so measuring times are not available: an imported run only has the time "
+            "of its import."
+        )
+    return sentences
 
 
 COST = Analysis(

@@ -24,8 +24,8 @@ def sentinel_drift(finished: pd.DataFrame) -> pd.DataFrame:
         Columns `COLUMNS`, the largest change first; `drift` is last / first - 1. Configurations
         with fewer than two benchmarks that include a baseline timing are left out.
     """
-    own = finished["model"] == finished["baseline"]
-    sentinel = finished[schema.LATENCY_BASELINE.column].where(~own, finished[schema.LATENCY_P50.column])
+    is_baseline = finished["model"] == finished["baseline"]
+    sentinel = finished[schema.LATENCY_BASELINE.column].where(~is_baseline, finished[schema.LATENCY_P50.column])
     timed = finished.assign(sentinel_ms=sentinel).dropna(subset=["sentinel_ms"]).sort_values("start_time")
     groups = timed.groupby(list(_GROUP), dropna=False)["sentinel_ms"]
     table = groups.agg(benchmarks="size", first_ms="first", last_ms="last").reset_index()

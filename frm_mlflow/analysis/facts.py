@@ -73,16 +73,16 @@ def one_per_model(rows: pd.DataFrame, *, quantised: str = OWN) -> tuple[pd.DataF
     """
     models = [rows[MODEL.column], rows[RESOLUTION.column], rows[INPUT_SIZE.column].fillna(0)]
     accuracy = own_accuracy(rows, quantised=quantised)
-    own = is_quantised(rows[PRECISION.column]) & (quantised == OWN)
-    networks = [rows[MODEL.column], rows[RESOLUTION.column], rows[PRECISION.column].where(own, "float")]
-    preferred = own | ~_is_measured(rows)
+    separate = is_quantised(rows[PRECISION.column]) & (quantised == OWN)
+    networks = [rows[MODEL.column], rows[RESOLUTION.column], rows[PRECISION.column].where(separate, "float")]
+    preferred = separate | ~_is_measured(rows)
     changes = {TOP1.column: _usual(accuracy, networks, preferred)}
     counted = rows[FLOPS_SOURCE.column] == COUNTED
     changes |= {name: _usual(rows[name], models, counted) for name in _COUNTED}
     before = {name: accuracy if name == TOP1.column else rows[name] for name in changes}
     replaced = {name: before[name].notna() & (before[name] != value) for name, value in changes.items()}
-    lost = replaced[TOP1.column] | changes[TOP1.column].isna()
-    interval = {name: rows[name].mask(lost) for name in _INTERVAL}
+    gone = replaced[TOP1.column] | changes[TOP1.column].isna()
+    interval = {name: rows[name].mask(gone) for name in _INTERVAL}
     borrowed = rows[TOP1.column].notna() & accuracy.isna()
     return rows.assign(**changes, **interval), {**replaced, BORROWED: borrowed}
 
@@ -101,13 +101,13 @@ def _is_measured(rows: pd.DataFrame) -> pd.Series:
 
 def _usual(values: pd.Series, keys: list[pd.Series], preferred: pd.Series | None = None) -> pd.Series:
     """Return the most common value of each row's group, NaN for rows that have no value."""
-    known = values[np.isfinite(values)]
-    if known.empty:
+    finite = values[np.isfinite(values)]
+    if finite.empty:
         return pd.Series(np.nan, index=values.index)
     group = pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys)))).ngroup()
-    table = pd.DataFrame({"group": group[known.index], "value": known})
+    table = pd.DataFrame({"group": group[finite.index], "value": finite})
     if preferred is not None:
-        best = preferred[known.index]
+        best = preferred[finite.index]
         table = table[best | ~best.groupby(table["group"]).transform("any")]
     counts = table.groupby(["group", "value"], sort=True).size().rename("count").reset_index()
     top = counts[counts["count"] == counts.groupby("group")["count"].transform("max")]

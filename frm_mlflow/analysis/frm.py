@@ -54,22 +54,16 @@ def frm(*ratios: ArrayLike) -> Floats:
     """
     if not ratios:
         raise DataError("frm needs at least one component ratio: flops, latency, memory or energy")
-    log_sum = sum(np.log(positive(values)) for values in ratios)
-    return np.asarray(np.exp(np.round(log_sum / len(ratios), _LOG_DIGITS)), dtype=np.float64)
+    return np.asarray(np.exp(np.round(log_frm(*(np.log(positive(values)) for values in ratios)), _LOG_DIGITS)))
 
 
-def component_ratios(costs: Mapping[str, ArrayLike], baseline: Mapping[str, ArrayLike]) -> dict[str, Floats]:
-    """Return each component of `costs` divided by the same component of `baseline`.
+def log_frm(*log_ratios: Floats) -> Floats:
+    """Return log FRM, the mean of the logarithms of its component ratios (paper eq. 1); NaN if one is NaN.
 
-    Raises
-    ------
-    DataError
-        If the baseline lacks a component.
+    With logarithms of costs in place of ratios it is log FRM up to a constant per device, which does not affect any
+    rank or frontier. All arguments are broadcast.
     """
-    absent = sorted(set(costs) - set(baseline))
-    if absent:
-        raise DataError(f"the baseline has no {', '.join(absent)}: measure it too, or leave the component out")
-    return {name: ratio(values, baseline[name]) for name, values in costs.items()}
+    return np.asarray(sum(log_ratios) / len(log_ratios), dtype=np.float64)
 
 
 def frm_of(ratios: Mapping[str, ArrayLike], *, components: Sequence[str] = FRM_COMPONENTS) -> Floats:
@@ -84,15 +78,6 @@ def frm_of(ratios: Mapping[str, ArrayLike], *, components: Sequence[str] = FRM_C
     if absent:
         raise DataError(f"no ratio for {', '.join(absent)}; there are {', '.join(ratios) or 'none'}")
     return frm(*(ratios[name] for name in components))
-
-
-def rebase(frm_values: ArrayLike, baseline_frm: ArrayLike) -> Floats:
-    """Return FRM relative to another baseline, given that baseline's FRM relative to the old one.
-
-    The baseline is one constant per device, so this is a plain quotient and ranks cannot
-    change: "the same ranks under three baselines" (paper 3.4) is algebra, not evidence.
-    """
-    return ratio(frm_values, baseline_frm)
 
 
 def positive(values: ArrayLike) -> Floats:

@@ -53,24 +53,26 @@ def transferred(predictor: Floats, objective: Floats, top1: Floats, *, dominance
     networks = _accuracy_classes(top1)
     n_models = top1.shape[1]
     for block in blocks(len(top1), n_models * max(len(top1), n_models)):
-        beaten = np.zeros((len(predictor[block]), *top1.shape), dtype=np.bool_)
+        dominated = np.zeros((len(predictor[block]), *top1.shape), dtype=np.bool_)
         for accuracy, targets in networks:
             shared = np.broadcast_to(accuracy, predictor[block].shape)
-            beaten[:, targets] = within(_dominators(predictor[block], shared, dominance), masks[1][targets]) > 0
-        beaten_there = within(truth, masks[0][block]).transpose(1, 0, 2) > 0
+            dominated[:, targets] = within(_dominators(predictor[block], shared, dominance), masks[1][targets]) > 0
+        dominated_on_target = within(truth, masks[0][block]).transpose(1, 0, 2) > 0
         common = has_predictor[block][:, None] & has_objective[None]
-        yield Transferred(sources=block, predicted=common & ~beaten, true=common & ~beaten_there, common=common)
+        yield Transferred(
+            sources=block, predicted=common & ~dominated, true=common & ~dominated_on_target, common=common
+        )
 
 
 def _accuracy_classes(top1: Floats) -> list[tuple[Floats, Integers]]:
     """Return each distinct set of accuracies with its configurations: one class per kind of network."""
     classes: list[tuple[Floats, list[int]]] = []
     for row, values in enumerate(top1):
-        known = np.isfinite(values)
+        finite = np.isfinite(values)
         for accuracy, members in classes:
-            both = known & np.isfinite(accuracy)
+            both = finite & np.isfinite(accuracy)
             if np.array_equal(values[both], accuracy[both]):
-                accuracy[known] = values[known]
+                accuracy[finite] = values[finite]
                 members.append(row)
                 break
         else:
@@ -89,10 +91,10 @@ def score_pairs(
     scores = {name: np.full((n, n), np.nan) for name in Scores.__dataclass_fields__}
     for part in transferred(predictor, objective, top1, dominance=dominance):
         enough = part.common.sum(axis=2) >= min_models
-        found = _membership(part)
+        parts = _membership(part)
         if economics:
-            found |= _economics(part, objective, top1)
-        for name, values in found.items():
+            parts |= _economics(part, objective, top1)
+        for name, values in parts.items():
             scores[name][part.sources] = np.where(enough, values, np.nan)
     return Scores(**scores)
 
@@ -123,10 +125,12 @@ def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, 
     """Walk each target's models by increasing cost, tracking the best of all and the best of the predicted ones."""
     order = np.argsort(objective, axis=1, kind="stable")
     cost, value = (np.take_along_axis(v, order, axis=1) for v in (np.log(objective), top1))
-    chosen, common = (np.take_along_axis(mask, order[None], axis=2) for mask in (part.predicted, part.common))
+    predicted, common = (np.take_along_axis(mask, order[None], axis=2) for mask in (part.predicted, part.common))
     lowest = np.min(np.where(common, value, np.inf), axis=2, keepdims=True)
     lowest = np.where(np.isfinite(lowest), lowest, 0.0)
-    best, reached = (np.maximum.accumulate(np.where(mask, value, lowest), axis=2) - lowest for mask in (common, chosen))
+    best, reached = (
+        np.maximum.accumulate(np.where(mask, value, lowest), axis=2) - lowest for mask in (common, predicted)
+    )
     widths = _widths(cost, common)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = (widths * reached).sum(axis=2) / (widths * best).sum(axis=2)
@@ -135,10 +139,10 @@ def _economics(part: Transferred, objective: Floats, top1: Floats) -> dict[str, 
 
 def _widths(cost: Floats, common: Mask) -> Floats:
     """Return the distance from each model's cost to the next higher cost, none above the highest common cost."""
-    dearest = np.max(np.where(common, cost, -np.inf), axis=2, keepdims=True)
-    steps = np.minimum(np.where(np.isfinite(cost), cost, np.inf), dearest)
+    highest = np.max(np.where(common, cost, -np.inf), axis=2, keepdims=True)
+    steps = np.minimum(np.where(np.isfinite(cost), cost, np.inf), highest)
     with np.errstate(invalid="ignore"):
-        return np.where(np.isfinite(dearest), np.diff(steps, axis=2, append=dearest), 0.0)
+        return np.where(np.isfinite(highest), np.diff(steps, axis=2, append=highest), 0.0)
 
 
 def _regret(lost: Floats, cost: Floats, common: Mask) -> Floats:

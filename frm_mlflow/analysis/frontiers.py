@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers, known_mean
+from frm_mlflow.analysis.arrays import Floats, Integers, finite_mean
 from frm_mlflow.analysis.bootstrap import SHARE, mean_intervals, pair_mean_interval
 from frm_mlflow.analysis.controls import (
     FLOPS,
@@ -19,12 +19,12 @@ from frm_mlflow.analysis.controls import (
     metrics,
     shuffled_frm,
 )
-from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import hypervolume
 from frm_mlflow.analysis.ranking import configuration_frontiers
-from frm_mlflow.analysis.result import Analysis, Result, interval_cells, keyed, spread_cells
+from frm_mlflow.analysis.result import Analysis, Result, figure, interval_cells, keyed, spread_cells
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.errors import DataError
 
@@ -37,35 +37,40 @@ OBJECTIVES: tuple[str, ...] = (FRM, LATENCY)
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return each configuration's frontiers, and precision, recall, F1, hypervolume and regret of transferred ones."""
-    fleet = selection.comparable
-    values = metrics(fleet)
-    if not (np.isfinite(fleet.top1) & fleet.measured).any():
+    matrix = selection.comparable
+    values = metrics(matrix)
+    if not (np.isfinite(matrix.top1) & matrix.measured).any():
         raise DataError("no benchmark has an accuracy, and a frontier of accuracy needs it: log accuracy/top1")
-    scored = {pair: _scores(fleet, values, *pair, options) for pair in product(PREDICTORS, OBJECTIVES)}
+    scored = {pair: _scores(matrix, values, *pair, options) for pair in product(PREDICTORS, OBJECTIVES)}
     tables = {
-        "frontiers": frontier_table(fleet, values, options),
-        "sides": side_scores(fleet, scored, options, rng),
-        "sources": source_scores(fleet, scored, options, rng),
-        "shuffled": shuffled_scores(fleet, options, rng),
-        "accuracy_error": accuracy_error(fleet, options, rng),
+        "frontiers": frontier_table(matrix, values, options),
+        "sides": side_scores(matrix, scored, options, rng),
+        "sources": source_scores(matrix, scored, options, rng),
+        "shuffled": shuffled_scores(matrix, options, rng),
+        "accuracy_error": accuracy_error(matrix, options, rng),
     }
     return Result(tables=tables, sentences=tuple(_sentences(tables)))
 
 
-def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
+def frontier_table(matrix: ResultMatrix, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
     """Return the models on each configuration's frontier, and the area that the frontier covers in log cost."""
     rows: list[dict[str, object]] = []
     for objective in OBJECTIVES:
-        masks = configuration_frontiers(values[objective], fleet.top1, options)
-        for place, (label, mask) in enumerate(zip(fleet.labels, masks, strict=True)):
-            cost, top1 = values[objective][place], fleet.top1[place]
-            known = np.isfinite(cost) & np.isfinite(top1)
-            if known.sum() < 2:
+        masks = configuration_frontiers(values[objective], matrix.top1, options)
+        for place, (label, mask) in enumerate(zip(matrix.labels, masks, strict=True)):
+            cost, top1 = values[objective][place], matrix.top1[place]
+            finite = np.isfinite(cost) & np.isfinite(top1)
+            if finite.sum() < 2:
                 continue
-            reference = (float(np.log(cost[known]).max()), float(top1[known].min()))
-            best = [fleet.models[index] for index in np.flatnonzero(mask)[np.argsort(cost[mask], kind="stable")]]
+            reference = (float(np.log(cost[finite]).max()), float(top1[finite].min()))
+            best = [matrix.models[index] for index in np.flatnonzero(mask)[np.argsort(cost[mask], kind="stable")]]
             rows.append(
-                {"configuration": label, "tier": fleet.tiers[place], "objective": objective, "models": int(known.sum())}
+                {
+                    "configuration": label,
+                    "tier": matrix.tiers[place],
+                    "objective": objective,
+                    "models": int(finite.sum()),
+                }
                 | {"on_frontier": len(best), "hypervolume": hypervolume(np.log(cost), top1, reference=reference)}
                 | {"frontier": ", ".join(best)}
             )
@@ -73,29 +78,28 @@ def frontier_table(fleet: Fleet, values: dict[str, Floats], options: AnalysisOpt
 
 
 def side_scores(
-    fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
+    matrix: ResultMatrix, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return mean scores by source side, target side, predictor and objective; pairs on one chip are left out."""
     rows: list[dict[str, object]] = []
-    for source, target in product(fleet.side_names, repeat=2):
-        here, there = np.flatnonzero(fleet.sides == source), np.flatnonzero(fleet.sides == target)
-        apart = fleet.units[here][:, None] != fleet.units[there][None, :]
+    for source, target in product(matrix.side_names, repeat=2):
+        source_rows, target_rows = np.flatnonzero(matrix.sides == source), np.flatnonzero(matrix.sides == target)
+        apart = matrix.units[source_rows][:, None] != matrix.units[target_rows][None, :]
         if not apart.any():
             continue
-        block = np.ix_(here, there)
+        block = np.ix_(source_rows, target_rows)
         f1 = pair_mean_interval(
             [scores.f1[block] for scores in scored.values()],
-            fleet.clusters[here],
-            fleet.clusters[there],
+            matrix.clusters[source_rows],
+            matrix.clusters[target_rows],
             apart=apart,
             rng=rng,
-            resamples=options.resamples,
-            confidence=options.confidence,
             bounds=SHARE,
+            **options.bootstrap,
         )
         for ((predictor, objective), scores), interval in zip(scored.items(), f1, strict=True):
             names = ("precision", "recall", "failure", "hypervolume", "regret")
-            means = {name: known_mean(getattr(scores, name)[block][apart]) for name in names}
+            means = {name: finite_mean(getattr(scores, name)[block][apart]) for name in names}
             label: dict[str, object] = {"source": source, "target": target}
             rows.append(
                 label
@@ -108,56 +112,49 @@ def side_scores(
 
 
 def source_scores(
-    fleet: Fleet, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
+    matrix: ResultMatrix, scored: dict[tuple[str, str], Scores], options: AnalysisOptions, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the paper's Table 7: each configuration as the only source, scored on the other chips of every tier."""
-    apart = fleet.units[:, None] != fleet.units[None, :]
+    apart = matrix.units[:, None] != matrix.units[None, :]
     rows: list[dict[str, object]] = []
-    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), fleet.side_names):
-        there = fleet.sides == target
+    for (predictor, objective), target in product(((FRM, FRM), (LATENCY, LATENCY)), matrix.side_names):
+        target_rows = matrix.sides == target
         scores = scored[predictor, objective]
         f1, precision, recall = (
-            np.where(apart, v, np.nan)[:, there] for v in (scores.f1, scores.precision, scores.recall)
+            np.where(apart, v, np.nan)[:, target_rows] for v in (scores.f1, scores.precision, scores.recall)
         )
-        found = mean_intervals(
-            f1.T,
-            fleet.clusters[there],
-            rng=rng,
-            resamples=options.resamples,
-            confidence=options.confidence,
-            bounds=SHARE,
-        )
-        for place, interval in enumerate(found):
+        intervals = mean_intervals(f1.T, matrix.clusters[target_rows], rng=rng, bounds=SHARE, **options.bootstrap)
+        for place, interval in enumerate(intervals):
             if np.isfinite(interval.estimate):
                 rows.append(
-                    {"source": fleet.labels[place], "source_side": fleet.sides[place], "target": target}
+                    {"source": matrix.labels[place], "source_side": matrix.sides[place], "target": target}
                     | {
                         "objective": objective,
-                        "precision": known_mean(precision[place]),
-                        "recall": known_mean(recall[place]),
+                        "precision": finite_mean(precision[place]),
+                        "recall": finite_mean(recall[place]),
                     }
                     | {"f1": interval.estimate, **interval_cells(interval)}
                 )
     return pd.DataFrame(rows)
 
 
-def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+def shuffled_scores(matrix: ResultMatrix, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
     """Return the scores of frontiers predicted by shuffled FRM, with mean and interval over repeats."""
-    sample = fleet.select(control_sample(fleet, rng, per_side=40))
+    sample = matrix.select(control_sample(matrix, rng, per_side=40))
     truth = metrics(sample)
     apart = sample.units[:, None] != sample.units[None, :]
-    asked = []
+    directions = []
     for source, target in product(sample.side_names, repeat=2):
-        wanted = apart & (sample.sides == source)[:, None] & (sample.sides == target)[None, :]
-        if wanted.any():
-            asked.append((source, target, wanted))
+        mask = apart & (sample.sides == source)[:, None] & (sample.sides == target)[None, :]
+        if mask.any():
+            directions.append((source, target, mask))
     repeats: list[list[float]] = []
     for values in shuffled_frm(sample, repeats=options.shuffles, rng=rng):
         cells = truth | {SHUFFLED: values}
         f1 = {goal: _scores(sample, cells, SHUFFLED, goal, options, economics=False).f1 for goal in OBJECTIVES}
-        repeats.append([known_mean(f1[goal][wanted]) for goal in OBJECTIVES for _, _, wanted in asked])
+        repeats.append([finite_mean(f1[goal][mask]) for goal in OBJECTIVES for _, _, mask in directions])
     columns = np.array(repeats)
-    questions = [(objective, source, target) for objective in OBJECTIVES for source, target, _ in asked]
+    questions = [(objective, source, target) for objective in OBJECTIVES for source, target, _ in directions]
     rows = [
         {"source": source, "target": target, "objective": objective, "predictor": SHUFFLED}
         | spread_cells(columns[:, place], options.confidence)
@@ -167,13 +164,13 @@ def shuffled_scores(fleet: Fleet, options: AnalysisOptions, rng: np.random.Gener
     return pd.DataFrame(rows, columns=["source", "target", "objective", "predictor", "mean", "low", "high", "repeats"])
 
 
-def accuracy_error(fleet: Fleet, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+def accuracy_error(matrix: ResultMatrix, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
     """Return the F1 of a frontier under the sampling error of accuracy alone, with mean and interval over draws.
 
     Each configuration's frontier is compared with itself after the accuracies are redrawn, one draw per model:
     with the error of the paper's 1,000 images, and with the intervals recorded in the runs.
     """
-    sample = fleet.select(control_sample(fleet, rng, per_side=40))
+    sample = matrix.select(control_sample(matrix, rng, per_side=40))
     truth = metrics(sample)
     share = np.clip(sample.top1, 0, 100)
     errors = {
@@ -203,12 +200,12 @@ def _redrawn_f1(
         drawn = configuration_frontiers(cost, top1 + draw * sd, options)
         sizes = drawn.sum(axis=1) + true.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            repeats.append(known_mean(2 * (drawn & true).sum(axis=1) / sizes))
+            repeats.append(finite_mean(2 * (drawn & true).sum(axis=1) / sizes))
     return np.array(repeats)
 
 
 def _scores(
-    fleet: Fleet,
+    matrix: ResultMatrix,
     values: dict[str, Floats],
     predictor: str,
     objective: str,
@@ -219,7 +216,7 @@ def _scores(
     return score_pairs(
         values[predictor],
         values[objective],
-        fleet.top1,
+        matrix.top1,
         dominance=options.dominance,
         min_models=options.min_models,
         economics=economics,
@@ -229,32 +226,33 @@ def _scores(
 def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
     keys = ["source", "target", "objective", "predictor"]
     f1 = keyed(tables["sides"], keys, "f1") | keyed(tables["shuffled"], keys, "mean")
-    found = []
+    sentences = []
     for source, target in dict.fromkeys(key[:2] for key in f1):
-        of = {key[2:]: value for key, value in f1.items() if key[:2] == (source, target)}
-        if np.isfinite(of[LATENCY, LATENCY]):
-            found.append(
-                f"{source} → {target}: Algorithm 1 finds the frontier of accuracy and FRM with F1 {of[FRM, FRM]:.3f} "
-                f"(FLOPs alone {of[FRM, FLOPS]:.3f}, shuffled FRM {of[FRM, SHUFFLED]:.3f}) and that of accuracy and "
-                f"latency with {of[LATENCY, FRM]:.3f} (FLOPs alone {of[LATENCY, FLOPS]:.3f}, the source's latency "
-                f"{of[LATENCY, LATENCY]:.3f})."
+        value = {key[2:]: number for key, number in f1.items() if key[:2] == (source, target)}
+        if np.isfinite(value[LATENCY, LATENCY]):
+            text = {key: figure(number) for key, number in value.items()}
+            sentences.append(
+                f"{source} → {target}: for the frontier of accuracy and FRM, the F1 of Algorithm 1 is {text[FRM, FRM]} "
+                f"(FLOPs alone: {text[FRM, FLOPS]}, shuffled FRM: {text[FRM, SHUFFLED]}). For the frontier of accuracy "
+                f"and latency it is {text[LATENCY, FRM]} (FLOPs alone: {text[LATENCY, FLOPS]}, the source's latency: "
+                f"{text[LATENCY, LATENCY]})."
             )
-    found += _error_sentences(tables["accuracy_error"])
-    return found or ["No two configurations on different chips share enough models with an accuracy: none transferred."]
+    sentences += _error_sentences(tables["accuracy_error"])
+    return sentences or ["No frontier was transferred: no two chips share enough models with an accuracy."]
 
 
 def _error_sentences(table: pd.DataFrame) -> list[str]:
     rows = table[table["objective"] == FRM].dropna(subset=["mean"]).to_dict("records")
     return [
-        f"The sampling error of accuracy alone ({row['error']}) leaves a frontier of accuracy and FRM with F1 "
-        f"{row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f}) against itself."
+        f"If only the sampling error of accuracy changes ({row['error']}), the F1 of a frontier of accuracy and FRM "
+        f"against itself is {row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})."
         for row in rows
     ]
 
 
 PARETO = Analysis(
     name="pareto",
-    question="Which models are worth having on each device, and does that set carry over to another?",
+    question="Which models are on the frontier of each device, and does that set hold on another device?",
     paper="eq. 5, Algorithm 1, Table 7",
     compute=compute,
     compares_sides=True,

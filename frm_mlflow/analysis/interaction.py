@@ -10,9 +10,9 @@ import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Words
 from frm_mlflow.analysis.bootstrap import ClusterMeans, Interval, intervals, mean_intervals
-from frm_mlflow.analysis.fleet import Fleet
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.result import Analysis, Result, interval_cells, percent
+from frm_mlflow.analysis.result import Analysis, Result, count, interval_cells, percent
 from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.analysis.significance import bonferroni, holm, mann_whitney, signed_ranks
@@ -25,18 +25,18 @@ UNITS: tuple[str, ...] = ("row", "chip")
 
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Test every model's latency ratio between each pair of sides, by rows and by chips."""
-    fleet = selection.comparable.select(selection.comparable.has_baseline)
-    sides = fleet.side_names
+    matrix = selection.comparable.select(selection.comparable.has_baseline)
+    sides = matrix.side_names
     if len(sides) < 2:
         raise DataError(f"interaction needs two tiers, runtimes or precisions; there is only {sides[0]}")
-    if set(fleet.models) <= {fleet.baseline}:
-        raise DataError(f"interaction needs a model beside the baseline {fleet.baseline}")
-    tests = pd.concat([model_tests(fleet, unit, options, rng) for unit in UNITS], ignore_index=True)
-    tables = {"tests": tests, "share": significant_share(tests, options), "within_side": within_side(fleet)}
+    if set(matrix.models) <= {matrix.baseline}:
+        raise DataError(f"interaction needs a model beside the baseline {matrix.baseline}")
+    tests = pd.concat([model_tests(matrix, unit, options, rng) for unit in UNITS], ignore_index=True)
+    tables = {"tests": tests, "share": significant_share(tests, options), "within_side": within_side(matrix)}
     return Result(tables=tables, sentences=tuple(_sentences(tables, options)))
 
 
-def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
+def model_tests(matrix: ResultMatrix, unit: str, options: AnalysisOptions, rng: np.random.Generator) -> pd.DataFrame:
     """Return one row per pair of sides and model: median ratios, difference, test, effect size, corrections.
 
     The test is Mann-Whitney's, as in the paper. If at least half of the observations are on both sides (runtimes or
@@ -47,41 +47,41 @@ def model_tests(fleet: Fleet, unit: str, options: AnalysisOptions, rng: np.rando
     `effect` is the ratio of the sides' geometric means, with an interval over chips. `can_be_significant` is true
     if samples of these sizes could reach the significance level at all after Holm's correction.
     """
-    observed = observations(fleet, fleet.ratios()["latency"], unit)
-    found: list[pd.DataFrame] = []
-    for one, other in combinations(fleet.side_names, 2):
+    observed = observations(matrix, matrix.ratios()["latency"], unit)
+    results: list[pd.DataFrame] = []
+    for one, other in combinations(matrix.side_names, 2):
         a, b, paired = _samples(observed, one, other)
         effects = (_paired_effects if paired else _effects)(a, b, options, rng)
         rows = [
             _row(model, family, a[place].to_numpy(), b[place].to_numpy(), effects[place], paired=paired)
-            for place, (model, family) in enumerate(zip(fleet.models, fleet.families, strict=True))
-            if model != fleet.baseline
+            for place, (model, family) in enumerate(zip(matrix.models, matrix.families, strict=True))
+            if model != matrix.baseline
         ]
         table = pd.DataFrame(rows).assign(side=one, other=other, unit=unit, paired=paired)
         tests = int(np.isfinite(table["p"]).sum())
         reachable = table["smallest_p"] * max(tests, 1) <= options.alpha
-        found.append(
+        results.append(
             table.assign(p_bonferroni=bonferroni(table["p"]), p_holm=holm(table["p"]), can_be_significant=reachable)
         )
     first = ["unit", "side", "other"]
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(results, ignore_index=True)
     return table[first + [name for name in table.columns if name not in first]]
 
 
-def observations(fleet: Fleet, values: Floats, unit: str) -> pd.DataFrame:
+def observations(matrix: ResultMatrix, values: Floats, unit: str) -> pd.DataFrame:
     """Return each model's median per observation, indexed by side, chip and configuration.
 
     A configuration is named by everything except its side, so the same chip in two runtimes is matched across sides.
     With chips as observations the name is empty.
     """
-    names = _configurations(fleet) if unit == "row" else np.full(len(fleet.chips), "", dtype=object)
-    return pd.DataFrame(values).groupby([fleet.sides, fleet.clusters, names], sort=True).median()
+    names = _configurations(matrix) if unit == "row" else np.full(len(matrix.chips), "", dtype=object)
+    return pd.DataFrame(values).groupby([matrix.sides, matrix.clusters, names], sort=True).median()
 
 
-def _configurations(fleet: Fleet) -> Words:
+def _configurations(matrix: ResultMatrix) -> Words:
     """Return the name of each configuration without the columns that define its side."""
-    table = fleet.configurations
-    axis = next((tag for tag in (RUNTIME, PRECISION) if (table[tag.column] == fleet.sides).all()), None)
+    table = matrix.configurations
+    axis = next((tag for tag in (RUNTIME, PRECISION) if (table[tag.column] == matrix.sides).all()), None)
     aside = {None: (), RUNTIME: (RUNTIME.column, RUNTIME_VERSION.column), PRECISION: (PRECISION.column,)}[axis]
     kept = table[[name for name in KEY_COLUMNS if name not in aside]].astype(str)
     return kept.agg("\t".join, axis=1).to_numpy(dtype=object)
@@ -113,20 +113,20 @@ def significant_share(tests: pd.DataFrame, options: AnalysisOptions) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def within_side(fleet: Fleet) -> pd.DataFrame:
+def within_side(matrix: ResultMatrix) -> pd.DataFrame:
     """Return, for each side, the mean over models of the latency ratio's coefficient of variation."""
-    ratio = pd.DataFrame(fleet.ratios()["latency"], columns=list(fleet.models)).drop(
-        columns=[fleet.baseline], errors="ignore"
+    ratio = pd.DataFrame(matrix.ratios()["latency"], columns=list(matrix.models)).drop(
+        columns=[matrix.baseline], errors="ignore"
     )
     rows = []
-    for side in fleet.side_names:
-        inside = ratio[fleet.sides == side]
+    for side in matrix.side_names:
+        inside = ratio[matrix.sides == side]
         cv = inside.std(ddof=1) / inside.mean()
         rows.append(
             {
                 "side": side,
                 "configurations": len(inside),
-                "chips": len(set(fleet.clusters[fleet.sides == side])),
+                "chips": len(set(matrix.clusters[matrix.sides == side])),
                 "cv": cv.mean(),
             }
         )
@@ -165,15 +165,15 @@ def _paired_effects(
     """Return exp(mean log ratio of a over b) of each model; a resampled chip keeps both of its sides."""
     difference = np.log(a.to_numpy()) - np.log(b.to_numpy())
     chips = a.index.get_level_values(0)
-    found = mean_intervals(difference, chips, rng=rng, resamples=options.resamples, confidence=options.confidence)
-    return [_exponential(interval) for interval in found]
+    results = mean_intervals(difference, chips, rng=rng, **options.bootstrap)
+    return [_exponential(interval) for interval in results]
 
 
 def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator) -> list[Interval]:
     """Return exp(mean log ratio in a - in b) of each model, resampling chips within each side."""
     parts = [ClusterMeans.of(np.log(side.to_numpy()), side.index.get_level_values(0)) for side in (a, b)]
     drawn = [part.resampled(options.resamples, rng) for part in parts]
-    found = intervals(
+    results = intervals(
         parts[0].mean - parts[1].mean,
         drawn[0] - drawn[1],
         [part.left_one_out for part in parts],
@@ -181,7 +181,7 @@ def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np
         effective_clusters=np.min([part.effective_clusters for part in parts], axis=0),
         confidence=options.confidence,
     )
-    return [_exponential(interval) for interval in found]
+    return [_exponential(interval) for interval in results]
 
 
 def _exponential(interval: Interval) -> Interval:
@@ -192,23 +192,23 @@ def _exponential(interval: Interval) -> Interval:
 def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> list[str]:
     share = tables["share"]
     chips = share[share["unit"] == "chip"].set_index(["side", "other"])
-    found = []
+    sentences = []
     for row in share[share["unit"] == "row"].to_dict("records"):
         chip = chips.loc[(row["side"], row["other"])]
-        found.append(
-            f"{row['side']} against {row['other']}: {percent(row['significant_uncorrected'])} of {row['models']} "
-            "models differ significantly if every configuration counts as independent "
-            f"({percent(row['significant_holm'])} after Holm's correction), {percent(float(chip['significant_holm']))} "
-            f"if a chip counts once; with so many chips {percent(float(chip['can_be_significant']))} of them could "
-            f"reach p < {options.alpha:g} at all. The median ratio differs by {percent(row['mean_absolute_delta'])} "
-            "of itself on average."
+        sentences.append(
+            f"{row['side']} and {row['other']}: the latency ratio differs significantly for "
+            f"{percent(row['significant_uncorrected'])} of {count(row['models'], 'model')} if every configuration "
+            f"counts as independent ({percent(row['significant_holm'])} after Holm's correction), and for "
+            f"{percent(float(chip['significant_holm']))} if each chip counts once. With this number of chips, "
+            f"{percent(float(chip['can_be_significant']))} of the models could reach p < {options.alpha:g} at all. "
+            f"On average, the median ratio differs by {percent(row['mean_absolute_delta'])}."
         )
-    return found
+    return sentences
 
 
 INTERACTION = Analysis(
     name="interaction",
-    question="Is a model's latency ratio another one on another kind of hardware?",
+    question="Does a model's latency ratio depend on the kind of hardware?",
     paper="Table 6; 4.5",
     compute=compute,
     compares_sides=True,

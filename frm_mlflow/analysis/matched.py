@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Integers, Words
-from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.analysis.arrays import Floats, Integers, Words
+from frm_mlflow.analysis.bootstrap import CORRELATION, Interval, mean_intervals
+from frm_mlflow.analysis.matrix import ResultMatrix
+from frm_mlflow.analysis.options import AnalysisOptions
+from frm_mlflow.analysis.ranks import row_spearman
+from frm_mlflow.analysis.rows import KEY_COLUMNS, level_order
 from frm_mlflow.schema import LATENCY_STATISTIC, MEMORY_DEFINITION, PRECISION, RUNTIME, RUNTIME_VERSION
 
 _FOLLOWS: dict[str, tuple[str, ...]] = {
@@ -35,22 +40,45 @@ def matched_pairs(configurations: pd.DataFrame, axis: str) -> MatchedPairs:
     fixed = [name for name in KEY_COLUMNS if name not in loose]
     levels = configurations[axis].to_numpy(dtype=object)
     order = {level: place for place, level in enumerate(sorted(set(levels), key=level_order))}
-    found = [
+    pairs = [
         (one, other) if order[levels[one]] <= order[levels[other]] else (other, one)
         for rows in configurations.groupby(fixed, sort=False).indices.values()
         for one, other in combinations(rows, 2)
         if levels[one] != levels[other]
     ]
-    a, b = np.array(found, dtype=np.intp).reshape(-1, 2).T
+    a, b = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
     return MatchedPairs(a=a, b=b, level_a=levels[a], level_b=levels[b])
 
 
-def level_order(level: str) -> tuple[float, str]:
-    """Return a sort key: numbers by value, precisions from wide to narrow, words alphabetically."""
-    wide_to_narrow = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 3, "w8a16": 4, "int8": 5}
-    if level in wide_to_narrow:
-        return wide_to_narrow[level], level
-    try:
-        return float(level), level
-    except ValueError:
-        return float("inf"), level
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LevelPair:
+    """Rank correlations between two levels of an axis, on P matched pairs of configurations.
+
+    `a` and `b` are the configurations (P,), `rho` (P, V) the correlations of V metrics, NaN with too few common
+    models. `intervals` has the mean of each metric over the pairs, with its interval over chips.
+    """
+
+    level: str
+    other: str
+    a: Integers
+    b: Integers
+    rho: Floats
+    intervals: list[Interval]
+
+
+def level_pairs(
+    matrix: ResultMatrix,
+    axis: str,
+    values: Mapping[str, Floats],
+    options: AnalysisOptions,
+    rng: np.random.Generator,
+) -> Iterator[LevelPair]:
+    """Yield the rank correlations of each metric in `values` (C, M) between every two levels of `axis`."""
+    matched = matched_pairs(matrix.configurations, axis)
+    levels = pd.MultiIndex.from_arrays([matched.level_a, matched.level_b])
+    for level, other in levels.unique():
+        same = np.flatnonzero(levels == (level, other))
+        a, b = matched.a[same], matched.b[same]
+        rho = np.column_stack([row_spearman(v[a], v[b], min_models=options.min_models) for v in values.values()])
+        intervals = mean_intervals(rho, matrix.clusters[a], rng=rng, bounds=CORRELATION, **options.bootstrap)
+        yield LevelPair(level=level, other=other, a=a, b=b, rho=rho, intervals=intervals)

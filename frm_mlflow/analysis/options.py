@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from frm_mlflow.analysis.facts import OWN, QUANTISED_ACCURACY
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS
@@ -10,6 +11,13 @@ from frm_mlflow.errors import ConfigError
 
 DUPLICATE_RULES = ("newest", "best", "median")
 DOMINANCE_RULES = ("strict", "any")
+
+
+class BootstrapSettings(TypedDict):
+    """Keyword arguments of the functions in `bootstrap`."""
+
+    resamples: int
+    confidence: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +62,11 @@ class AnalysisOptions:
     dominance: str = "strict"
     """Ties on a Pareto frontier: strict (paper eq. 5) or any (the usual definition)."""
     seed: int = 0
+
+    @property
+    def bootstrap(self) -> BootstrapSettings:
+        """Number of resamples and confidence of intervals over chips."""
+        return {"resamples": self.resamples, "confidence": self.confidence}
 
     def __post_init__(self) -> None:
         if self.duplicates not in DUPLICATE_RULES:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis import paper_figures as printed
-from frm_mlflow.analysis.arrays import Floats, Mask, known_mean, known_sd
+from frm_mlflow.analysis.arrays import Floats, Mask, column_medians, finite_mean, finite_sd
 from frm_mlflow.analysis.controls import (
     ACCURACY,
     FLOPS,
@@ -31,10 +31,10 @@ from frm_mlflow.analysis.cost import runs_saved
 from frm_mlflow.analysis.disagreement import rank_shift
 from frm_mlflow.analysis.facts import FLOAT_PRECISIONS
 from frm_mlflow.analysis.failures import pooled_failure_rates
-from frm_mlflow.analysis.fleet import SIDE, UNIT, Fleet
 from frm_mlflow.analysis.frontier_transfer import Scores, score_pairs
 from frm_mlflow.analysis.interaction import observations
 from frm_mlflow.analysis.matched import matched_pairs
+from frm_mlflow.analysis.matrix import SIDE, UNIT, ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import Dominance, frontier, score
 from frm_mlflow.analysis.ranks import mean_percent_ranks, pairs, ranks, row_spearman, spearman
@@ -68,58 +68,60 @@ class Case:
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Return the paper's tables, and how many of their figures the data can reproduce."""
     everything = _by_tier(selection.comparable)
-    fleet = everything.only_models(np.isin(everything.models, list(printed.MODELS)))
-    if fleet.measured.any(axis=0).sum() < 2:
+    matrix = everything.only_models(np.isin(everything.models, list(printed.MODELS)))
+    if matrix.measured.any(axis=0).sum() < 2:
         raise DataError(
             "paper needs at least two of the paper's models: run `frm-mlflow bench models=paper`, or import published "
             "results with `frm-mlflow ingest source=aihub`"
         )
-    values = metrics(fleet)
-    noise = list(shuffled_frm(fleet, repeats=options.shuffles, rng=rng)) if len(fleet.labels) <= _SMALL else []
-    sample = fleet if noise else fleet.select(control_sample(fleet, rng, per_side=40))
+    values = metrics(matrix)
+    noise = list(shuffled_frm(matrix, repeats=options.shuffles, rng=rng)) if len(matrix.labels) <= _SMALL else []
+    sample = matrix if noise else matrix.select(control_sample(matrix, rng, per_side=40))
     noise = noise or list(shuffled_frm(sample, repeats=options.shuffles, rng=rng))
     case = _case(everything, options)
     tables = {
-        "table_1": disagreements(fleet, sample, noise, options),
-        **{key: study_table(fleet, study, options) for key, study in printed.STUDIES.items()},
-        "table_4": transfers(fleet, values, sample, noise, options),
-        "table_4_frameworks": frameworks(fleet, values, options),
-        "table_5": stability_table(fleet, values, sample, noise, options),
-        "table_6": interaction_table(fleet),
-        "table_6_summary": interaction_summary(fleet, options),
-        "table_7": frontier_scores(fleet, values, sample, noise, options),
-        "table_8": failure_rates(fleet, values, sample, noise, options),
-        "table_9": architectures(fleet),
+        "table_1": disagreements(matrix, sample, noise, options),
+        **{key: study_table(matrix, study, options) for key, study in printed.STUDIES.items()},
+        "table_4": transfers(matrix, values, sample, noise, options),
+        "table_4_frameworks": frameworks(matrix, values, options),
+        "table_5": stability_table(matrix, values, sample, noise, options),
+        "table_6": interaction_table(matrix),
+        "table_6_summary": interaction_summary(matrix, options),
+        "table_7": frontier_scores(matrix, values, sample, noise, options),
+        "table_8": failure_rates(matrix, values, sample, noise, options),
+        "table_9": architectures(matrix),
         "algorithm_1": algorithm_1(everything, case, options),
-        "section_5_4": cost_table(selection, fleet, options),
+        "section_5_4": cost_table(selection, matrix, options),
         "section_6": candidates(everything, case, options),
         "section_6_picks": picks(everything, case, options),
     }
     tables["coverage"] = coverage(tables)
-    return Result(tables=tables, sentences=tuple(_sentences(tables, fleet, everything, case)))
+    return Result(tables=tables, sentences=tuple(_sentences(tables, matrix, everything, case)))
 
 
 _SMALL = 400
 """Maximum number of configurations for which the shuffled control uses all of them."""
 
 
-def _by_tier(fleet: Fleet) -> Fleet:
-    """Return the fleet with tiers as sides and chips as units, regardless of the substitutes used elsewhere."""
-    return replace(fleet, configurations=fleet.configurations.assign(**{SIDE: fleet.tiers, UNIT: fleet.chips}))
+def _by_tier(matrix: ResultMatrix) -> ResultMatrix:
+    """Return the matrix with tiers as sides and chips as units, regardless of the substitutes used elsewhere."""
+    return replace(matrix, configurations=matrix.configurations.assign(**{SIDE: matrix.tiers, UNIT: matrix.chips}))
 
 
-def disagreements(fleet: Fleet, sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions) -> pd.DataFrame:
+def disagreements(
+    matrix: ResultMatrix, sample: ResultMatrix, noise: Sequence[Floats], options: AnalysisOptions
+) -> pd.DataFrame:
     """Return Table 1 and the distribution by tier of 4.2, also with single metrics and shuffled FRM in place of FRM."""
-    shifts = {name: rank_shift(fleet, name, threshold=options.threshold).ranks for name in (FRM, LATENCY, MEMORY)}
+    shifts = {name: rank_shift(matrix, name, threshold=options.threshold).ranks for name in (FRM, LATENCY, MEMORY)}
     flops = metrics(sample)[FLOPS]
     mixed = [_rank_gap(flops, values) for values in noise]
     columns: dict[str, dict[str, float]] = {
-        f"FRM {OURS}": _disagreement(shifts[FRM], fleet.tiers, options),
-        "Latency only": _disagreement(shifts[LATENCY], fleet.tiers, options),
-        "Memory only": _disagreement(shifts[MEMORY], fleet.tiers, options),
+        f"FRM {OURS}": _disagreement(shifts[FRM], matrix.tiers, options),
+        "Latency only": _disagreement(shifts[LATENCY], matrix.tiers, options),
+        "Memory only": _disagreement(shifts[MEMORY], matrix.tiers, options),
         "Shuffled FRM": _mean_of(_disagreement(gap, sample.tiers, options) for gap in mixed),
     }
-    if len(sample.labels) < len(fleet.labels):
+    if len(sample.labels) < len(matrix.labels):
         columns["Shuffled FRM"]["total"] = NAN
     rows = [
         ("total", "Total disagreements", 774.0, "Cases where rank differs by ≥ 2"),
@@ -148,49 +150,49 @@ def _rank_gap(flops: Floats, values: Floats) -> Floats:
 def _disagreement(
     gap: Floats, tiers: np.ndarray[tuple[int], np.dtype[np.object_]], options: AnalysisOptions
 ) -> dict[str, float]:
-    known = np.isfinite(gap)
-    cases = known & (np.abs(np.nan_to_num(gap)) >= options.threshold)
-    groups = known.sum(axis=1) > 1
+    finite = np.isfinite(gap)
+    cases = finite & (np.abs(np.nan_to_num(gap)) >= options.threshold)
+    groups = finite.sum(axis=1) > 1
     total, count = int(cases.sum()), int(groups.sum())
-    n = known.sum(axis=1)
-    squares = np.where(known, gap, 0.0) ** 2
+    n = finite.sum(axis=1)
+    squares = np.where(finite, gap, 0.0) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.where(n >= options.min_models, 1 - 6 * squares.sum(axis=1) / (n * (n**2 - 1)), np.nan)
     shares = {tier: 100 * cases[tiers == tier].sum() / total if total else NAN for tier in TIER_NAMES}
-    shares = {tier: share if known[tiers == tier].any() else NAN for tier, share in shares.items()}
+    shares = {tier: share if finite[tiers == tier].any() else NAN for tier, share in shares.items()}
     affected = 100 * (cases.any(axis=1) & groups).sum() / count if count else NAN
-    return {"total": float(total) if known.any() else NAN, "affected": float(affected)} | {
+    return {"total": float(total) if finite.any() else NAN, "affected": float(affected)} | {
         "per_group": total / count if count else NAN,
-        "rho": known_mean(rho),
+        "rho": finite_mean(rho),
         **{tier: float(share) for tier, share in shares.items()},
     }
 
 
-def study_table(fleet: Fleet, study: printed.Study, options: AnalysisOptions) -> pd.DataFrame:
+def study_table(matrix: ResultMatrix, study: printed.Study, options: AnalysisOptions) -> pd.DataFrame:
     """Return Table 2 or 3: one model's FLOPs, ratios and ranks. Ratios are medians over a tier's configurations."""
-    place = fleet.models.index(study.model) if study.model in fleet.models else None
+    place = matrix.models.index(study.model) if study.model in matrix.models else None
 
     def of(values: Floats) -> float:
         return NAN if place is None else float(values[place])
 
-    ratios = fleet.ratios()
-    by_tier = {tier: _column_medians(ratios["latency"][fleet.tiers == tier]) for tier in TIER_NAMES}
-    memory = [of(_column_medians(ratios["memory"][fleet.tiers == tier])) for tier in TIER_NAMES]
-    known = [value for value in memory if np.isfinite(value)]
-    gap = rank_shift(fleet, FRM, threshold=options.threshold)
+    ratios = matrix.ratios()
+    by_tier = {tier: column_medians(ratios["latency"][matrix.tiers == tier]) for tier in TIER_NAMES}
+    memory = [of(column_medians(ratios["memory"][matrix.tiers == tier])) for tier in TIER_NAMES]
+    finite = [value for value in memory if np.isfinite(value)]
+    gap = rank_shift(matrix, FRM, threshold=options.threshold)
     cases = NAN if place is None else float(gap.cases[:, place].sum())
     every = float(gap.cases.sum())
-    gmacs = _column_medians(fleet.gmacs)
+    gmacs = column_medians(matrix.gmacs)
     rows: list[tuple[str, float, float, float, float, float, float]] = [
         ("FLOPs (G)", study.gflops, NAN, study.flops_rank, of(gmacs), NAN, of(ranks(gmacs))),
-        ("FLOPs ratio", study.ratios["flops"], NAN, NAN, of(_column_medians(ratios["flops"])), NAN, NAN),
+        ("FLOPs ratio", study.ratios["flops"], NAN, NAN, of(column_medians(ratios["flops"])), NAN, NAN),
         ("Latency ratio (GPU)", study.ratios["gpu"], NAN, NAN, of(by_tier["gpu"]), NAN, NAN),
         ("Latency ratio (CPU)", NAN, NAN, NAN, of(by_tier["cpu"]), NAN, NAN),
         ("Latency ratio (Edge)", study.ratios["edge"], NAN, NAN, of(by_tier["edge"]), NAN, NAN),
-        ("Memory ratio", *study.memory, NAN, min(known, default=NAN), max(known, default=NAN), NAN),
-        ("FRM rank", NAN, NAN, study.frm_rank, NAN, NAN, of(ranks(mean_percent_ranks(fleet.frm_order())))),
-        ("Latency rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(fleet)[LATENCY])))),
-        ("Memory rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(fleet)[MEMORY])))),
+        ("Memory ratio", *study.memory, NAN, min(finite, default=NAN), max(finite, default=NAN), NAN),
+        ("FRM rank", NAN, NAN, study.frm_rank, NAN, NAN, of(ranks(mean_percent_ranks(matrix.frm_order())))),
+        ("Latency rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(matrix)[LATENCY])))),
+        ("Memory rank", NAN, NAN, NAN, NAN, NAN, of(ranks(mean_percent_ranks(metrics(matrix)[MEMORY])))),
         ("Disagreement cases", study.cases, NAN, NAN, cases, NAN, NAN),
         ("Share of all cases (%)", study.share, NAN, NAN, 100 * cases / every if every else NAN, NAN, NAN),
     ]
@@ -199,27 +201,31 @@ def study_table(fleet: Fleet, study: printed.Study, options: AnalysisOptions) ->
 
 
 def transfers(
-    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+    matrix: ResultMatrix,
+    values: dict[str, Floats],
+    sample: ResultMatrix,
+    noise: Sequence[Floats],
+    options: AnalysisOptions,
 ) -> pd.DataFrame:
     """Return Table 4: the source tier's mean ranking compared with each configuration of the target tier."""
     rows: list[Row] = []
     others = [(a, b) for a in TIER_NAMES for b in TIER_NAMES if a != b and (a, b) not in printed.TRANSFERS]
     for source, target in [*printed.TRANSFERS, *others]:
         figures = printed.TRANSFERS.get((source, target), (NAN,) * 5)
-        here, there = fleet.tiers == source, fleet.tiers == target
+        here, there = matrix.tiers == source, matrix.tiers == target
         rho = {name: _carried(values[name][here], values[name][there], options) for name in (FRM, LATENCY, MEMORY)}
         by_flops = _carried(values[FLOPS][here], values[FRM][there], options)
         from_, to = sample.tiers == source, sample.tiers == target
         truth = metrics(sample)[FRM]
-        mixed = [known_mean(_carried(v[from_], truth[to], options)) for v in noise]
+        mixed = [finite_mean(_carried(v[from_], truth[to], options)) for v in noise]
         if (source, target) in others and not rho[FRM].size:
             continue
         rows.append(
             {"Transfer": f"{TIER_NAMES[source]} → {TIER_NAMES[target]}"}
             | _transfer_cells(figures, PAPER)
             | _transfer_cells(_spread(rho[FRM]) + _spread(rho[LATENCY]), OURS)
-            | {"Memory ρ": known_mean(rho[MEMORY]), "FLOPs → FRM ρ": known_mean(by_flops)}
-            | {"Shuffled FRM → FRM ρ": known_mean(np.array(mixed)), "Targets": int(np.isfinite(rho[FRM]).sum())}
+            | {"Memory ρ": finite_mean(rho[MEMORY]), "FLOPs → FRM ρ": finite_mean(by_flops)}
+            | {"Shuffled FRM → FRM ρ": finite_mean(np.array(mixed)), "Targets": int(np.isfinite(rho[FRM]).sum())}
         )
     table = pd.DataFrame(rows)
     return pd.concat([table, _overall(table)], ignore_index=True)
@@ -256,12 +262,12 @@ def _carried(here: Floats, there: Floats, options: AnalysisOptions) -> Floats:
 
 
 def _spread(values: Floats) -> tuple[float, float]:
-    return known_mean(values), known_sd(values)
+    return finite_mean(values), finite_sd(values)
 
 
-def frameworks(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
+def frameworks(matrix: ResultMatrix, values: dict[str, Floats], options: AnalysisOptions) -> pd.DataFrame:
     """Return the framework invariance of 4.3: FRM ranks of the same device under two runtimes."""
-    matched = matched_pairs(fleet.configurations, RUNTIME.column)
+    matched = matched_pairs(matrix.configurations, RUNTIME.column)
     rho = {
         n: row_spearman(values[n][matched.a], values[n][matched.b], min_models=options.min_models)
         for n in (FRM, LATENCY)
@@ -271,31 +277,35 @@ def frameworks(fleet: Fleet, values: dict[str, Floats], options: AnalysisOptions
         a, b = matched.level_a, matched.level_b
         wanted = (np.isin(a, one) & np.isin(b, other)) | (np.isin(a, other) & np.isin(b, one))
         rows.append(
-            {"Frameworks": name, f"FRM ρ {PAPER}": figure, f"FRM ρ {OURS}": known_mean(rho[FRM][wanted])}
-            | {"Latency ρ": known_mean(rho[LATENCY][wanted]), "Pairs": int(np.isfinite(rho[FRM][wanted]).sum())}
+            {"Frameworks": name, f"FRM ρ {PAPER}": figure, f"FRM ρ {OURS}": finite_mean(rho[FRM][wanted])}
+            | {"Latency ρ": finite_mean(rho[LATENCY][wanted]), "Pairs": int(np.isfinite(rho[FRM][wanted]).sum())}
         )
     table = pd.DataFrame(rows)
     overall = {"Frameworks": "Overall", f"FRM ρ {PAPER}": printed.FRAMEWORKS_OVERALL}
-    means = {name: known_mean(table[name].to_numpy(dtype=np.float64)) for name in (f"FRM ρ {OURS}", "Latency ρ")}
+    means = {name: finite_mean(table[name].to_numpy(dtype=np.float64)) for name in (f"FRM ρ {OURS}", "Latency ρ")}
     return pd.concat([table, pd.DataFrame([overall | means | {"Pairs": int(table["Pairs"].sum())}])], ignore_index=True)
 
 
 def stability_table(
-    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+    matrix: ResultMatrix,
+    values: dict[str, Floats],
+    sample: ResultMatrix,
+    noise: Sequence[Floats],
+    options: AnalysisOptions,
 ) -> pd.DataFrame:
     """Return Table 5: rank correlation between configurations on different chips, and CV over configurations."""
-    apart, apart_here = different_chips(fleet), different_chips(sample)
-    ranked = values | {ACCURACY: np.where(fleet.measured, fleet.top1, np.nan)}
-    spread = ranked | {FRM: fleet.frm()}
+    apart, apart_here = different_chips(matrix), different_chips(sample)
+    ranked = values | {ACCURACY: np.where(matrix.measured, matrix.top1, np.nan)}
+    spread = ranked | {FRM: matrix.frm()}
     names = {FRM: "FRM", LATENCY: "Latency", MEMORY: "Memory", ACCURACY: "Accuracy"}
     names |= {FLOPS: "FLOPs only (control)", PARAMS: "Parameters only (control)"}
     rows: list[Row] = []
     for metric, name in names.items():
         rho = pairs(spearman(ranked[metric], ranked[metric], min_models=options.min_models)[0], apart)
-        cells = (*_spread(rho), known_mean(coefficient_of_variation(spread[metric])))
+        cells = (*_spread(rho), finite_mean(coefficient_of_variation(spread[metric])))
         rows.append(_stability_cells(name, printed.STABILITY.get(metric, (NAN,) * 3), cells))
-    mixed = [known_mean(pairs(spearman(v, v, min_models=options.min_models)[0], apart_here)) for v in noise]
-    rows.append(_stability_cells("Shuffled FRM (control)", (NAN,) * 3, (known_mean(np.array(mixed)), NAN, NAN)))
+    mixed = [finite_mean(pairs(spearman(v, v, min_models=options.min_models)[0], apart_here)) for v in noise]
+    rows.append(_stability_cells("Shuffled FRM (control)", (NAN,) * 3, (finite_mean(np.array(mixed)), NAN, NAN)))
     table = pd.DataFrame(rows)
     base = table[[f"CV {PAPER}", f"CV {OURS}"]].iloc[0]
     for side in (PAPER, OURS):
@@ -309,14 +319,14 @@ def _stability_cells(name: str, paper: Sequence[float], ours: Sequence[float]) -
     return {"Metric": name, **cells, **{f"{head} {OURS}": value for head, value in zip(heads, ours, strict=True)}}
 
 
-def interaction_table(fleet: Fleet) -> pd.DataFrame:
+def interaction_table(matrix: ResultMatrix) -> pd.DataFrame:
     """Return Table 6: median latency ratios by tier, and the gain on the edge as a share of the GPU's ratio."""
-    ratio = fleet.ratios()["latency"]
-    medians = {tier: _column_medians(ratio[fleet.tiers == tier]) for tier in TIER_NAMES}
+    ratio = matrix.ratios()["latency"]
+    medians = {tier: column_medians(ratio[matrix.tiers == tier]) for tier in TIER_NAMES}
     rows: list[Row] = []
     for model, (name, gpu, edge, delta) in printed.INTERACTION.items():
         at = {
-            tier: float(v[fleet.models.index(model)]) if model in fleet.models else NAN for tier, v in medians.items()
+            tier: float(v[matrix.models.index(model)]) if model in matrix.models else NAN for tier, v in medians.items()
         }
         rows.append(
             {"Model": name, f"GPU {PAPER}": gpu, f"Edge {PAPER}": edge, f"More efficient on Edge (%) {PAPER}": delta}
@@ -327,19 +337,19 @@ def interaction_table(fleet: Fleet) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def interaction_summary(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+def interaction_summary(matrix: ResultMatrix, options: AnalysisOptions) -> pd.DataFrame:
     """Return the statistics of 4.5; an observation is a configuration, as in the paper, or a chip."""
     ratio = np.delete(
-        fleet.ratios()["latency"], [fleet.models.index(m) for m in fleet.models if m == fleet.baseline], axis=1
+        matrix.ratios()["latency"], [matrix.models.index(m) for m in matrix.models if m == matrix.baseline], axis=1
     )
-    medians = observations(fleet, ratio, "chip")
-    by_row = _tier_difference(ratio, fleet.tiers, options)
+    medians = observations(matrix, ratio, "chip")
+    by_row = _tier_difference(ratio, matrix.tiers, options)
     by_chip = _tier_difference(medians.to_numpy(), medians.index.get_level_values(0).to_numpy(dtype=object), options)
-    cv = {tier: known_mean(coefficient_of_variation(ratio[fleet.tiers == tier])) for tier in TIER_NAMES}
+    cv = {tier: finite_mean(coefficient_of_variation(ratio[matrix.tiers == tier])) for tier in TIER_NAMES}
     rows = [
         ("Models with a significant GPU-Edge difference (%)", 81.8, by_row[0], by_chip[0]),
         ("Mean absolute difference (%)", 35.0, by_row[1], by_chip[1]),
-        ("Within-tier CV", 0.336, known_mean(np.array(list(cv.values()))), NAN),
+        ("Within-tier CV", 0.336, finite_mean(np.array(list(cv.values()))), NAN),
         ("Within-tier CV, Edge", 0.552, cv["edge"], NAN),
         ("Within-tier CV, GPU", 0.154, cv["gpu"], NAN),
         ("Within-tier CV, CPU", NAN, cv["cpu"], NAN),
@@ -355,40 +365,44 @@ def _tier_difference(
         return NAN, NAN
     p = np.array([mann_whitney(a, b).p for a, b in zip(gpu.T, edge.T, strict=True)])
     tested = np.isfinite(p)
-    one, other = _column_medians(gpu), _column_medians(edge)
+    one, other = column_medians(gpu), column_medians(edge)
     share = 100 * float((p[tested] < options.alpha).mean()) if tested.any() else NAN
-    return share, 100 * known_mean(np.abs((one - other) / one))
+    return share, 100 * finite_mean(np.abs((one - other) / one))
 
 
 def frontier_scores(
-    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+    matrix: ResultMatrix,
+    values: dict[str, Floats],
+    sample: ResultMatrix,
+    noise: Sequence[Floats],
+    options: AnalysisOptions,
 ) -> pd.DataFrame:
     """Return Table 7: accuracy-FRM frontiers transferred from single devices, and from a tier's mean."""
-    scored = {name: _scores(values[name], values[FRM], fleet, options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
+    scored = {name: _scores(values[name], values[FRM], matrix, options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
     truth = metrics(sample)[FRM]
     mixed = [_scores(v, truth, sample, options).f1 for v in noise]
     rows: list[Row] = []
     for source, target, figures in printed.FRONTIERS:
-        rows.append(_frontier_row(source, target, figures, fleet, scored, sample, mixed))
+        rows.append(_frontier_row(source, target, figures, matrix, scored, sample, mixed))
     rows.append(_mean_row(rows))
     for source in TIER_NAMES:
         for target in TIER_NAMES:
             name = f"{TIER_NAMES[source]} (mean)"
-            if (name, target) != ("Edge (mean)", "gpu") and (fleet.tiers == source).any():
-                row = _frontier_row(name, target, (NAN,) * 3, fleet, scored, sample, mixed)
+            if (name, target) != ("Edge (mean)", "gpu") and (matrix.tiers == source).any():
+                row = _frontier_row(name, target, (NAN,) * 3, matrix, scored, sample, mixed)
                 rows += [row] if np.isfinite(row[f"F1 {OURS}"]) else []  # type: ignore[call-overload]
     return pd.DataFrame(rows)
 
 
-def _scores(predictor: Floats, objective: Floats, fleet: Fleet, options: AnalysisOptions) -> Scores:
+def _scores(predictor: Floats, objective: Floats, matrix: ResultMatrix, options: AnalysisOptions) -> Scores:
     return score_pairs(
-        predictor, objective, fleet.top1, dominance=options.dominance, min_models=options.min_models, economics=False
+        predictor, objective, matrix.top1, dominance=options.dominance, min_models=options.min_models, economics=False
     )
 
 
-def _is_source(fleet: Fleet, source: str) -> Mask:
+def _is_source(matrix: ResultMatrix, source: str) -> Mask:
     tier = next((tier for tier, name in TIER_NAMES.items() if source == f"{name} (mean)"), None)
-    mask: Mask = fleet.tiers == tier if tier else np.isin(fleet.devices, printed.DEVICES[source])
+    mask: Mask = matrix.tiers == tier if tier else np.isin(matrix.devices, printed.DEVICES[source])
     return mask
 
 
@@ -396,27 +410,27 @@ def _frontier_row(
     source: str,
     target: str,
     figures: Sequence[float],
-    fleet: Fleet,
+    matrix: ResultMatrix,
     scored: dict[str, Scores],
-    sample: Fleet,
+    sample: ResultMatrix,
     mixed: Sequence[Floats],
 ) -> Row:
-    def pairs_of(some: Fleet) -> Mask:
+    def pairs_of(some: ResultMatrix) -> Mask:
         pairs: Mask = _is_source(some, source)[:, None] & (some.tiers == target)[None] & different_chips(some)
         return pairs
 
-    wanted, wanted_here = pairs_of(fleet), pairs_of(sample)
+    wanted, wanted_here = pairs_of(matrix), pairs_of(sample)
     found = scored[FRM]
-    ours = [known_mean(values[wanted]) for values in (found.precision, found.recall, found.f1)]
+    ours = [finite_mean(values[wanted]) for values in (found.precision, found.recall, found.f1)]
     heads = ("Precision", "Recall", "F1")
-    devices = len(set(fleet.devices[fleet.tiers == target]))
+    devices = len(set(matrix.devices[matrix.tiers == target]))
     label: Row = {"Source": source, "Target": f"{TIER_NAMES[target]} ({devices} devices)"}
     return (
         label
         | {f"{head} {PAPER}": value for head, value in zip(heads, figures, strict=True)}
         | {f"{head} {OURS}": value for head, value in zip(heads, ours, strict=True)}
-        | {f"F1 by {word}": known_mean(scored[name].f1[wanted]) for name, word in _CONTROLS.items()}
-        | {"F1 by shuffled FRM": known_mean(np.array([known_mean(f1[wanted_here]) for f1 in mixed]))}
+        | {f"F1 by {word}": finite_mean(scored[name].f1[wanted]) for name, word in _CONTROLS.items()}
+        | {"F1 by shuffled FRM": finite_mean(np.array([finite_mean(f1[wanted_here]) for f1 in mixed]))}
         | {"Pairs": int(np.isfinite(found.f1[wanted]).sum())}
     )
 
@@ -433,35 +447,39 @@ def _mean_row(rows: Sequence[Row]) -> Row:
 
 
 def failure_rates(
-    fleet: Fleet, values: dict[str, Floats], sample: Fleet, noise: Sequence[Floats], options: AnalysisOptions
+    matrix: ResultMatrix,
+    values: dict[str, Floats],
+    sample: ResultMatrix,
+    noise: Sequence[Floats],
+    options: AnalysisOptions,
 ) -> pd.DataFrame:
     """Return Table 8: how often a family's frontier membership is wrong after transfer to another tier."""
-    rates = {name: _failures(fleet, values[name], values[FRM], options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
+    rates = {name: _failures(matrix, values[name], values[FRM], options) for name in (FRM, FLOPS, LATENCY, MEMORY)}
     truth = metrics(sample)[FRM]
     mixed = np.array([_failures(sample, v, truth, options) for v in noise])
     rows: list[Row] = []
     for place, (family, (name, figure, cause)) in enumerate(printed.FAILURES.items()):
-        members = [model for model, of in zip(fleet.models, fleet.families, strict=True) if of == family]
+        members = [model for model, of in zip(matrix.models, matrix.families, strict=True) if of == family]
         rows.append(
             {"Architecture Family": name, f"Failure rate (%) {PAPER}": figure}
             | {f"Failure rate (%) {OURS}": rates[FRM][place]}
             | {f"by {word} (%)": rates[control][place] for control, word in _CONTROLS.items()}
-            | {"by shuffled FRM (%)": known_mean(mixed[:, place]), "Models": ", ".join(members)}
+            | {"by shuffled FRM (%)": finite_mean(mixed[:, place]), "Models": ", ".join(members)}
             | {"Primary cause in the paper": cause}
         )
     return pd.DataFrame(rows)
 
 
-def _failures(fleet: Fleet, predictor: Floats, objective: Floats, options: AnalysisOptions) -> list[float]:
+def _failures(matrix: ResultMatrix, predictor: Floats, objective: Floats, options: AnalysisOptions) -> list[float]:
     """Return the percentage of wrong memberships of each family over all pairs of tiers."""
-    rates = pooled_failure_rates(fleet, predictor, objective, options)
+    rates = pooled_failure_rates(matrix, predictor, objective, options)
     return [100 * rates.get(family, NAN) for family in printed.FAILURES]
 
 
-def architectures(fleet: Fleet) -> pd.DataFrame:
+def architectures(matrix: ResultMatrix) -> pd.DataFrame:
     """Return Table 9. Weights take 4 bytes per parameter, which is what the paper prints as memory."""
-    params, gmacs, top1 = (_column_medians(v) for v in (fleet.params_m, fleet.gmacs, _float_top1(fleet)))
-    place = {model: index for index, model in enumerate(fleet.models)}
+    params, gmacs, top1 = (column_medians(v) for v in (matrix.params_m, matrix.gmacs, _float_top1(matrix)))
+    place = {model: index for index, model in enumerate(matrix.models)}
     rows: list[Row] = []
     for model, (params_m, gflops, mib, family) in printed.ARCHITECTURES.items():
         at = place.get(model)
@@ -472,64 +490,70 @@ def architectures(fleet: Fleet) -> pd.DataFrame:
             | {f"Params (M) {PAPER}": params_m, f"FLOPs (G) {PAPER}": gflops, f"Mem (MiB) {PAPER}": mib}
             | {f"Family {PAPER}": family, f"Params (M) {OURS}": ours[0], f"FLOPs (G) {OURS}": ours[1]}
             | {f"Mem (MiB) {OURS}": ours[0] * _MIB_PER_MILLION_FLOATS}
-            | {f"Family {OURS}": "" if at is None else printed.FAMILY_NAMES.get(fleet.families[at], fleet.families[at])}
+            | {
+                f"Family {OURS}": ""
+                if at is None
+                else printed.FAMILY_NAMES.get(matrix.families[at], matrix.families[at])
+            }
             | {"Top-1 (%)": ours[2]}
         )
     return pd.DataFrame(rows)
 
 
-def _float_top1(fleet: Fleet) -> Floats:
+def _float_top1(matrix: ResultMatrix) -> Floats:
     """Return the accuracies on the configurations that run in floating point."""
-    return fleet.top1[fleet.configurations[PRECISION.column].isin(FLOAT_PRECISIONS).to_numpy()]
+    return matrix.top1[matrix.configurations[PRECISION.column].isin(FLOAT_PRECISIONS).to_numpy()]
 
 
-def _case(fleet: Fleet, options: AnalysisOptions) -> Case:
+def _case(matrix: ResultMatrix, options: AnalysisOptions) -> Case:
     """Choose the case study's configurations: the paper's devices, those from the options, or the most complete."""
-    wanted = [model in printed.CANDIDATES for model in fleet.models]
-    count = fleet.measured[:, wanted].sum(axis=1) * 1000 + fleet.measured.sum(axis=1)
-    comparable = np.isfinite(fleet.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
-    target = _device(fleet, options.case_target, printed.CASE_TARGET, fleet.tiers == "edge", count, "case_target")
-    chip = fleet.chips[target] if target is not None else None
-    elsewhere = (fleet.chips != chip) & (fleet.tiers != "edge")
+    wanted = [model in printed.CANDIDATES for model in matrix.models]
+    count = matrix.measured[:, wanted].sum(axis=1) * 1000 + matrix.measured.sum(axis=1)
+    comparable = np.isfinite(matrix.frm()[:, wanted]).sum(axis=1) * 1_000_000 + count
+    target = _device(matrix, options.case_target, printed.CASE_TARGET, matrix.tiers == "edge", count, "case_target")
+    chip = matrix.chips[target] if target is not None else None
+    elsewhere = (matrix.chips != chip) & (matrix.tiers != "edge")
     if not elsewhere.any():
-        elsewhere = fleet.chips != chip
-    reference = _device(fleet, options.case_reference, printed.CASE_REFERENCE, elsewhere, comparable, "case_reference")
+        elsewhere = matrix.chips != chip
+    reference = _device(matrix, options.case_reference, printed.CASE_REFERENCE, elsewhere, comparable, "case_reference")
     named = (printed.CASE_REFERENCE, printed.CASE_TARGET)
     places = zip((reference, target), named, strict=True)
     return Case(
         reference=reference,
         target=target,
-        is_papers=tuple(at is not None and fleet.devices[at] == name for at, name in places),  # type: ignore[arg-type]
+        is_papers=tuple(at is not None and matrix.devices[at] == name for at, name in places),  # type: ignore[arg-type]
     )
 
 
-def _device(fleet: Fleet, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str) -> int | None:
+def _device(
+    matrix: ResultMatrix, chosen: str | None, paper: str, usual: Mask, weight: Floats, setting: str
+) -> int | None:
     """Return the configuration of highest `weight` on the chosen device, else on the paper's, else on a usual one."""
-    if chosen is not None and chosen not in set(fleet.devices):
-        names = ", ".join(sorted(set(fleet.devices))[:8])
+    if chosen is not None and chosen not in set(matrix.devices):
+        names = ", ".join(sorted(set(matrix.devices))[:8])
         raise DataError(f"options.{setting}: no benchmark on '{chosen}'; there are {names}")
-    mask = fleet.devices == (chosen or paper)
+    mask = matrix.devices == (chosen or paper)
     mask = mask if mask.any() else usual
     rows = np.flatnonzero(mask)
     if not rows.size:
         return None
-    return int(max(rows, key=lambda row: (weight[row], fleet.labels[row])))
+    return int(max(rows, key=lambda row: (weight[row], matrix.labels[row])))
 
 
-def algorithm_1(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+def algorithm_1(matrix: ResultMatrix, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     """Return Algorithm 1 step by step: ranks and frontier on the source, and the true frontier on the target."""
     columns = ["Model", "Accuracy (%)", "FRM on source", "Rank r_S", "Predicted frontier", "True frontier"]
     columns += [f"Predicted by {word}" for word in _CONTROLS.values()]
     if case.reference is None or case.target is None:
         return pd.DataFrame(columns=columns)
-    values = metrics(fleet)
+    values = metrics(matrix)
     source, target = case.reference, case.target
-    common = np.isfinite(values[FRM][source]) & np.isfinite(values[FRM][target]) & np.isfinite(fleet.top1[target])
-    top1 = np.where(common, fleet.top1[target], np.nan)
+    common = np.isfinite(values[FRM][source]) & np.isfinite(values[FRM][target]) & np.isfinite(matrix.top1[target])
+    top1 = np.where(common, matrix.top1[target], np.nan)
     cost = np.where(common, values[FRM][source], np.nan)
     true = _frontier(np.where(common, values[FRM][target], np.nan), top1, options)
     table = pd.DataFrame(
-        {"Model": [_name(m) for m in fleet.models], "Accuracy (%)": top1, "FRM on source": fleet.frm()[source]}
+        {"Model": [_name(m) for m in matrix.models], "Accuracy (%)": top1, "FRM on source": matrix.frm()[source]}
     )
     table["Rank r_S"] = ranks(cost)
     table["Predicted frontier"], table["True frontier"] = _frontier(ranks(cost), top1, options), true
@@ -548,12 +572,12 @@ def _name(model: str) -> str:
     return printed.MODELS.get(model, printed.CANDIDATES[model][0] if model in printed.CANDIDATES else model)
 
 
-def cost_table(selection: Selection, fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+def cost_table(selection: Selection, matrix: ResultMatrix, options: AnalysisOptions) -> pd.DataFrame:
     """Return 5.4: runs, device hours and money of the full grid and of one reference device."""
-    seconds = selection.fleet.seconds[selection.fleet.measured]
-    each = known_mean(seconds)
+    seconds = selection.matrix.seconds[selection.matrix.measured]
+    each = finite_mean(seconds)
     price = NAN if options.price_per_device_hour is None else options.price_per_device_hour
-    models, devices = int(fleet.measured.any(axis=0).sum()), len(set(fleet.devices))
+    models, devices = int(matrix.measured.any(axis=0).sum()), len(set(matrix.devices))
     ours, paper = runs_saved(models=models, devices=devices), runs_saved(models=13, devices=106)
     rows = []
     for name, figure, runs in (
@@ -569,24 +593,24 @@ def cost_table(selection: Selection, fleet: Fleet, options: AnalysisOptions) -> 
     return pd.concat([table, pd.DataFrame([share])], ignore_index=True)
 
 
-def candidates(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+def candidates(matrix: ResultMatrix, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     """Return section 6's candidates: accuracy, FLOPs, FRM on the reference, latency on the target and the limit.
 
     The columns of the paper's devices are empty if the data lacks them; substitutes have separate columns.
     """
-    nothing = np.full(len(fleet.models), NAN)
-    frm = nothing if case.reference is None else fleet.frm()[case.reference]
-    latency = nothing if case.target is None else fleet.latency_ms[case.target]
+    nothing = np.full(len(matrix.models), NAN)
+    frm = nothing if case.reference is None else matrix.frm()[case.reference]
+    latency = nothing if case.target is None else matrix.latency_ms[case.target]
     costs = {
         f"FRM on RTX 4090 {OURS}": frm if case.is_papers[0] else nothing,
         f"Latency on Galaxy S21 (ms) {OURS}": latency if case.is_papers[1] else nothing,
-        f"FRM on {_device_name(fleet, case.reference)}": nothing if case.is_papers[0] else frm,
-        f"Latency on {_device_name(fleet, case.target)} (ms)": nothing if case.is_papers[1] else latency,
+        f"FRM on {_device_name(matrix, case.reference)}": nothing if case.is_papers[0] else frm,
+        f"Latency on {_device_name(matrix, case.target)} (ms)": nothing if case.is_papers[1] else latency,
     }
-    facts = {"Accuracy (%)": _column_medians(_float_top1(fleet)), "FLOPs (G)": _column_medians(fleet.gmacs)}
+    facts = {"Accuracy (%)": column_medians(_float_top1(matrix)), "FLOPs (G)": column_medians(matrix.gmacs)}
     rows: list[Row] = []
     for model, (name, *figures) in printed.CANDIDATES.items():
-        at = fleet.models.index(model) if model in fleet.models else None
+        at = matrix.models.index(model) if model in matrix.models else None
         heads = ("Accuracy (%)", "FLOPs (G)", "FRM on RTX 4090", "Latency on Galaxy S21 (ms)")
         row: Row = {"Model": name} | {f"{head} {PAPER}": float(v) for head, v in zip(heads, figures, strict=True)}
         row[f"Meets the limit {PAPER}"] = _yes(figures[-1] <= _PAPER_LIMIT_MS)
@@ -602,8 +626,8 @@ def candidates(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFra
 _PAPER_LIMIT_MS = 100
 
 
-def _device_name(fleet: Fleet, place: int | None) -> str:
-    return "no device" if place is None else f"{fleet.labels[place]}"
+def _device_name(matrix: ResultMatrix, place: int | None) -> str:
+    return "no device" if place is None else f"{matrix.labels[place]}"
 
 
 def _yes(value: bool) -> str:
@@ -614,18 +638,18 @@ def _meets(latency_ms: float, limit_ms: float) -> str:
     return _yes(latency_ms <= limit_ms) if np.isfinite(latency_ms) else ""
 
 
-def picks(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
+def picks(matrix: ResultMatrix, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     """Return which candidate each method picks, and whether it meets the limit on the target.
 
     A pick needs all three candidates. `(ours)` is a pick based on the paper's devices, `here` one based on substitutes.
     """
-    wanted = [fleet.models.index(m) for m in printed.CANDIDATES if m in fleet.models]
-    latency = np.full(len(fleet.models), NAN) if case.target is None else fleet.latency_ms[case.target]
-    costs = {name: np.full(len(fleet.models), NAN) for name in (FRM, LATENCY, MEMORY)}
+    wanted = [matrix.models.index(m) for m in printed.CANDIDATES if m in matrix.models]
+    latency = np.full(len(matrix.models), NAN) if case.target is None else matrix.latency_ms[case.target]
+    costs = {name: np.full(len(matrix.models), NAN) for name in (FRM, LATENCY, MEMORY)}
     if case.reference is not None:
-        costs = {name: metrics(fleet)[name][case.reference] for name in costs}
-    costs[FLOPS] = _column_medians(fleet.gmacs)
-    top1 = np.where(latency <= options.case_max_latency_ms, _column_medians(_float_top1(fleet)), NAN)
+        costs = {name: metrics(matrix)[name][case.reference] for name in costs}
+    costs[FLOPS] = column_medians(matrix.gmacs)
+    top1 = np.where(latency <= options.case_max_latency_ms, column_medians(_float_top1(matrix)), NAN)
     methods = (
         ("FLOPs-based selection", costs[FLOPS], ("LeViT-128S", "no"), True),
         ("FRM-based selection", costs[FRM], ("MobileNetV3-Large", "yes"), case.is_papers[0]),
@@ -635,10 +659,10 @@ def picks(fleet: Fleet, case: Case, options: AnalysisOptions) -> pd.DataFrame:
     )
     rows: list[Row] = []
     for method, cost, (pick, meets), is_papers in methods:
-        known = [m for m in wanted if np.isfinite(cost[m])]
-        whole = len(known) == len(printed.CANDIDATES) or (method.startswith("Most") and bool(known))
-        best = min(known, key=lambda m: (float(cost[m]), fleet.models[m])) if whole else None
-        name = "" if best is None else _name(fleet.models[best])
+        finite = [m for m in wanted if np.isfinite(cost[m])]
+        whole = len(finite) == len(printed.CANDIDATES) or (method.startswith("Most") and bool(finite))
+        best = min(finite, key=lambda m: (float(cost[m]), matrix.models[m])) if whole else None
+        name = "" if best is None else _name(matrix.models[best])
         ours = NAN if best is None else float(latency[best])
         verdict = _meets(ours, options.case_max_latency_ms)
         rows.append(
@@ -666,28 +690,23 @@ def coverage(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return found.assign(empty=found["in_paper"] - found["ours"])
 
 
-def _column_medians(values: Floats) -> Floats:
-    medians = np.full(values.shape[1], NAN)
-    known = np.isfinite(values).any(axis=0)
-    medians[known] = np.nanmedian(values[:, known], axis=0)
-    return medians
-
-
 def _mean_of(rows: Iterable[dict[str, float]]) -> dict[str, float]:
     table = pd.DataFrame(list(rows))
     return {str(name): float(value) for name, value in table.mean().items()}
 
 
-def _sentences(tables: dict[str, pd.DataFrame], fleet: Fleet, everything: Fleet, case: Case) -> list[str]:
+def _sentences(
+    tables: dict[str, pd.DataFrame], matrix: ResultMatrix, everything: ResultMatrix, case: Case
+) -> list[str]:
     cells = tables["coverage"][["in_paper", "ours", "empty"]].sum()
     absent = [
         printed.MODELS[m]
         for m in printed.MODELS
-        if m not in fleet.models or not fleet.measured[:, fleet.models.index(m)].any()
+        if m not in matrix.models or not matrix.measured[:, matrix.models.index(m)].any()
     ]
-    tiers = [f"{len(set(fleet.devices[fleet.tiers == tier]))} {TIER_NAMES[tier]}" for tier in TIER_NAMES]
+    tiers = [f"{len(set(matrix.devices[matrix.tiers == tier]))} {TIER_NAMES[tier]}" for tier in TIER_NAMES]
     found = [
-        f"Of {int(cells['in_paper'])} figures in the paper's tables, {int(cells['ours'])} stand beside one of ours and "
+        f"The data reproduces {int(cells['ours'])} of the {int(cells['in_paper'])} figures in the paper's tables; "
         f"{int(cells['empty'])} cells are empty. Devices here: {', '.join(tiers)}. "
         f"Models of the paper without a benchmark: {', '.join(absent) or 'none'}."
     ]
@@ -696,32 +715,27 @@ def _sentences(tables: dict[str, pd.DataFrame], fleet: Fleet, everything: Fleet,
             if np.isfinite(row[metric]) and row["Transfer"] != "Overall":
                 paper = row[metric.replace(OURS, PAPER)]
                 beside = f" (paper: {paper:.3f})" if np.isfinite(paper) else ""
-                found.append(f"{row['Transfer']}: {name} ranks transfer with ρ = {row[metric]:.3f}{beside}.")
+                found.append(f"{row['Transfer']}: the rank correlation ρ of {name} is {row[metric]:.3f}{beside}.")
     found.append(_algorithm_sentence(tables["algorithm_1"], everything, case))
     chosen = {row["Method"]: row["Pick here"] or "nothing" for row in tables["section_6_picks"].to_dict("records")}
-    stand_in = [] if all(case.is_papers) else ["the paper's devices are not in the data, others stand in"]
-    found.append(
-        "Section 6: "
-        + "; ".join(f"{method}: {pick}" for method, pick in chosen.items())
-        + "".join(f" ({words})" for words in stand_in)
-        + "."
-    )
+    devices = "" if all(case.is_papers) else " on other devices, because the paper's are not in the data"
+    found.append(f"Section 6{devices}: {'; '.join(f'{method}: {pick}' for method, pick in chosen.items())}.")
     return found
 
 
-def _algorithm_sentence(table: pd.DataFrame, fleet: Fleet, case: Case) -> str:
+def _algorithm_sentence(table: pd.DataFrame, matrix: ResultMatrix, case: Case) -> str:
     if case.reference is None or case.target is None or table.empty:
-        return "Algorithm 1 needs a reference and a target on different chips with an FRM and accuracies in common."
+        return "Algorithm 1 needs a reference and a target on different chips with FRM and accuracy for common models."
     found = score(table["Predicted frontier"].to_numpy(), table["True frontier"].to_numpy())
     return (
-        f"Algorithm 1 from {fleet.labels[case.reference]} to {fleet.labels[case.target]}: precision "
+        f"Algorithm 1 from {matrix.labels[case.reference]} to {matrix.labels[case.target]}: precision "
         f"{found.precision:.2f}, recall {found.recall:.2f}, F1 {found.f1:.2f} over {len(table)} models."
     )
 
 
 PAPER_ANALYSIS = Analysis(
     name="paper",
-    question="What does the paper print in its tables, and what do these benchmarks say?",
+    question="What do the paper's tables contain, and what do these benchmarks give?",
     paper="Tables 1 to 9, Algorithm 1, 5.4, 6",
     compute=compute,
 )

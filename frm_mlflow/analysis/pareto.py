@@ -56,11 +56,30 @@ def frontier(costs: ArrayLike, values: ArrayLike, *, dominance: Dominance = "str
     ([True, True], [True, False])
     """
     cost, value = _vectors(costs, values)
-    known = np.flatnonzero(np.isfinite(cost) & np.isfinite(value))
-    kept = known[_worth_sorting(cost[known], value[known])]
+    finite = np.flatnonzero(np.isfinite(cost) & np.isfinite(value))
+    kept = finite[_worth_sorting(cost[finite], value[finite])]
     mask = np.zeros(cost.size, dtype=np.bool_)
     mask[kept[_optimal(cost[kept], value[kept], dominance)]] = True
     return mask
+
+
+def memberships(log_costs: Floats, values: Floats) -> Mask:
+    """Return which models are Pareto-optimal in each draw (paper eq. 5), (D, M).
+
+    `log_costs` is (D, M), `values` (M,); a model with a NaN value or cost is never on a frontier.
+    """
+    finite = np.flatnonzero(np.isfinite(values) & np.isfinite(log_costs).all(axis=0))
+    finite = finite[np.argsort(values[finite], kind="stable")]  # among equal costs the less accurate is first and stays
+    order = np.argsort(log_costs[:, finite], axis=1, kind="stable")
+    sorted_values = values[finite][order]
+    cheaper_best = np.maximum.accumulate(sorted_values, axis=1)[:, :-1]
+    optimal = np.ones(order.shape, dtype=np.bool_)
+    optimal[:, 1:] = sorted_values[:, 1:] >= cheaper_best
+    members = np.zeros(log_costs.shape, dtype=np.bool_)
+    placed = np.zeros_like(optimal)
+    np.put_along_axis(placed, order, optimal, axis=1)
+    members[:, finite] = placed
+    return members
 
 
 def hypervolume(costs: ArrayLike, values: ArrayLike, *, reference: tuple[float, float]) -> float:
@@ -88,11 +107,11 @@ def regret(selected: ArrayLike, costs: ArrayLike, values: ArrayLike) -> float:
     instead. Zero means that the selection loses nothing at any budget. NaN means that there are no models.
     """
     cost, value = _vectors(costs, values)
-    known = np.isfinite(cost) & np.isfinite(value)
-    if not known.any():
+    finite = np.isfinite(cost) & np.isfinite(value)
+    if not finite.any():
         return float("nan")
-    chosen = np.asarray(selected, dtype=np.bool_)[known]
-    cost, value = cost[known], value[known]
+    chosen = np.asarray(selected, dtype=np.bool_)[finite]
+    cost, value = cost[finite], value[finite]
     order = np.argsort(cost, kind="stable")
     last_of_tie = np.searchsorted(cost[order], cost[order], side="right") - 1
     best = np.maximum.accumulate(value[order])[last_of_tie]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Mask, known_mean
+from frm_mlflow.analysis.arrays import Floats, Mask, finite_mean
 from frm_mlflow.analysis.common_baseline import against_common_baseline
-from frm_mlflow.analysis.fleet import Fleet
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, FRM_E_COMPONENTS, frm_of
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import Dominance, frontier
 from frm_mlflow.analysis.ranks import pairs, ranks, row_spearman, spearman
-from frm_mlflow.analysis.result import Analysis, Result
+from frm_mlflow.analysis.result import NOT_AVAILABLE, Analysis, Result, count, figure
 from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.analysis.selection import Selection
 from frm_mlflow.schema import DEVICE, TIER
@@ -35,47 +35,47 @@ SUBSETS: tuple[tuple[str, ...], ...] = (
 def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Generator) -> Result:
     """Rank the models of every configuration, for each baseline, component subset and doubled FLOPs count."""
     del rng
-    fleet = selection.fleet
-    board = leaderboard(fleet, options)
+    matrix = selection.matrix
+    board = leaderboard(matrix, options)
     baselines = baseline_agreement(selection.comparable, options)
-    components = component_sensitivity(fleet, options)
-    counter = counter_sensitivity(fleet)
+    components = component_sensitivity(matrix, options)
+    counter = counter_sensitivity(matrix)
     tables = {"leaderboard": board, "baselines": baselines, "components": components, "counter": counter}
-    return Result(tables=tables, sentences=tuple(_sentences(fleet, board, baselines, components, counter)))
+    return Result(tables=tables, sentences=tuple(_sentences(matrix, board, baselines, components, counter)))
 
 
-def leaderboard(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+def leaderboard(matrix: ResultMatrix, options: AnalysisOptions) -> pd.DataFrame:
     """Return one row per benchmark: FRM, FRM_E, ratios, rank, FRM under other baselines, and the frontier.
 
     `frm_common` is relative to the baseline in the widest precision of the device (`common_baseline`).
     """
-    frm = fleet.frm()
-    cells = np.nonzero(fleet.measured)
+    frm = matrix.frm()
+    cells = np.nonzero(matrix.measured)
     shown: dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]] = {
         "frm": frm,
-        "rank": ranks(fleet.frm_order()),
-        "frm_e": fleet.frm(components=FRM_E_COMPONENTS),
-        **{f"ratio_{name}": values for name, values in fleet.ratios().items()},
-        **{f"frm_{name}": fleet.frm(name) for name in options.baselines if name != fleet.baseline},
-        "latency_ms": fleet.latency_ms,
-        "memory_mib": fleet.memory_mib,
-        "gmacs": fleet.gmacs,
-        "params_m": fleet.params_m,
-        "top1": fleet.top1,
-        "run_id": fleet.run_ids,
+        "rank": ranks(matrix.frm_order()),
+        "frm_e": matrix.frm(components=FRM_E_COMPONENTS),
+        **{f"ratio_{name}": values for name, values in matrix.ratios().items()},
+        **{f"frm_{name}": matrix.frm(name) for name in options.baselines if name != matrix.baseline},
+        "latency_ms": matrix.latency_ms,
+        "memory_mib": matrix.memory_mib,
+        "gmacs": matrix.gmacs,
+        "params_m": matrix.params_m,
+        "top1": matrix.top1,
+        "run_id": matrix.run_ids,
     }
-    on_frontier = configuration_frontiers(fleet.frm_order(), fleet.top1, options)
-    labels = np.asarray(fleet.labels, dtype=object)[cells[0]]
+    on_frontier = configuration_frontiers(matrix.frm_order(), matrix.top1, options)
+    labels = np.asarray(matrix.labels, dtype=object)[cells[0]]
     table = pd.DataFrame(
-        {"configuration": labels, DEVICE.column: fleet.devices[cells[0]], TIER.column: fleet.tiers[cells[0]]}
+        {"configuration": labels, DEVICE.column: matrix.devices[cells[0]], TIER.column: matrix.tiers[cells[0]]}
     )
-    table["model"] = np.asarray(fleet.models, dtype=object)[cells[1]]
-    table["family"] = np.asarray(fleet.families, dtype=object)[cells[1]]
+    table["model"] = np.asarray(matrix.models, dtype=object)[cells[1]]
+    table["family"] = matrix.families[cells[1]]
     table = table.assign(**{name: values[cells] for name, values in shown.items()}, frontier=on_frontier[cells])
-    keys = fleet.configurations[list(KEY_COLUMNS)].iloc[cells[0]].reset_index(drop=True)
-    costs = table.drop(columns=list(KEY_COLUMNS), errors="ignore").assign(energy_mj=fleet.energy_mj[cells])
+    keys = matrix.configurations[list(KEY_COLUMNS)].iloc[cells[0]].reset_index(drop=True)
+    costs = table.drop(columns=list(KEY_COLUMNS), errors="ignore").assign(energy_mj=matrix.energy_mj[cells])
     common = against_common_baseline(
-        pd.concat([keys, costs], axis=1), baseline=fleet.baseline, components=fleet.components
+        pd.concat([keys, costs], axis=1), baseline=matrix.baseline, components=matrix.components
     )
     table = table.join(common)
     return table.sort_values(["configuration", "frm", "model"], kind="stable").reset_index(drop=True)
@@ -87,9 +87,9 @@ def configuration_frontiers(costs: Floats, top1: Floats, options: AnalysisOption
     return np.array([frontier(cost, value, dominance=rule) for cost, value in zip(costs, top1, strict=True)])
 
 
-def baseline_agreement(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+def baseline_agreement(matrix: ResultMatrix, options: AnalysisOptions) -> pd.DataFrame:
     """Compare the rankings under each pair of baselines, and return the rank stability under each (paper 3.4)."""
-    frm = {name: fleet.frm(name) for name in dict.fromkeys([fleet.baseline, *options.baselines])}
+    frm = {name: matrix.frm(name) for name in dict.fromkeys([matrix.baseline, *options.baselines])}
     rows = []
     for one, other in combinations(frm, 2):
         rho = row_spearman(frm[one], frm[other], min_models=3)
@@ -100,7 +100,7 @@ def baseline_agreement(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
                 "configurations": int(np.isfinite(rho).sum()),
                 "without_other": int((np.isfinite(frm[one]).any(axis=1) & ~np.isfinite(frm[other]).any(axis=1)).sum()),
                 "same_order": int((rho > 1 - 1e-12).sum()),
-                "rho": known_mean(rho),
+                "rho": finite_mean(rho),
                 "stability": _stability(frm[one], options),
                 "stability_other": _stability(frm[other], options),
             }
@@ -108,10 +108,10 @@ def baseline_agreement(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def component_sensitivity(fleet: Fleet, options: AnalysisOptions) -> pd.DataFrame:
+def component_sensitivity(matrix: ResultMatrix, options: AnalysisOptions) -> pd.DataFrame:
     """Compare FRM's ranking with that of each subset of its components, on every configuration."""
-    ratios = fleet.rankable_ratios()
-    full = fleet.frm_order()
+    ratios = matrix.rankable_ratios()
+    full = matrix.frm_order()
     rows = []
     for subset in SUBSETS:
         part = np.where(np.isfinite(full), frm_of(ratios, components=subset), np.nan)
@@ -121,90 +121,92 @@ def component_sensitivity(fleet: Fleet, options: AnalysisOptions) -> pd.DataFram
             {
                 "components": " + ".join(subset),
                 "left_out": " + ".join(name for name in FRM_COMPONENTS if name not in subset),
-                "rho": known_mean(rho),
+                "rho": finite_mean(rho),
                 "lowest_rho": float(np.nanmin(rho)) if np.isfinite(rho).any() else float("nan"),
-                "mean_ranks_moved": known_mean(moved),
-                "same_best_model": known_mean(_same_best(full, part)),
+                "mean_ranks_moved": finite_mean(moved),
+                "same_best_model": finite_mean(_same_best(full, part)),
                 "configurations": int(np.isfinite(rho).sum()),
             }
         )
     return pd.DataFrame(rows)
 
 
-def counter_sensitivity(fleet: Fleet) -> pd.DataFrame:
+def counter_sensitivity(matrix: ResultMatrix) -> pd.DataFrame:
     """Return how many ranks each model moves if a counter doubles or halves its FLOPs.
 
     A factor of two is the difference between counting operations and multiply-accumulates, and is applied to
     DeiT-Tiny alone in the paper's Table 9.
     """
-    frm = fleet.frm_order()
+    frm = matrix.frm_order()
     base = ranks(frm)
     rows = []
-    for index, model in enumerate(fleet.models):
+    for index, model in enumerate(matrix.models):
         moves = []
         for factor in (2.0, 0.5):
             changed = frm.copy()
-            changed[:, index] *= factor ** (1 / len(fleet.components))
-            moves.append(known_mean(ranks(changed)[:, index] - base[:, index]))
+            changed[:, index] *= factor ** (1 / len(matrix.components))
+            moves.append(finite_mean(ranks(changed)[:, index] - base[:, index]))
         rows.append({"model": model, "ranks_if_doubled": moves[0], "ranks_if_halved": moves[1]})
     return pd.DataFrame(rows).sort_values("ranks_if_doubled", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def _sentences(
-    fleet: Fleet, board: pd.DataFrame, baselines: pd.DataFrame, components: pd.DataFrame, counter: pd.DataFrame
+    matrix: ResultMatrix, board: pd.DataFrame, baselines: pd.DataFrame, components: pd.DataFrame, counter: pd.DataFrame
 ) -> list[str]:
     ranked = int(np.isfinite(board["frm"]).sum())
+    size = f"{count(len(board), 'benchmark')} on {count(len(matrix.labels), 'configuration')}"
+    if not ranked:
+        missing = [part for part in matrix.components if not np.isfinite(matrix.costs[part]).any()]
+        reason = f": none has {' or '.join(missing)}" if missing else ""
+        return [f"FRM is {NOT_AVAILABLE} for {size}{reason}."]
     best = board[board["rank"] == 1]["model"].value_counts()
-    named = f" {best.index[0]} is first on {best.iloc[0]} of them." if len(best) else ""
-    found = [f"{ranked} of {len(board)} benchmarks on {len(fleet.labels)} configurations have an FRM.{named}"]
-    for row in baselines.to_dict("records"):
-        if row["configurations"]:
-            found.append(
-                f"{row['baseline']} and {row['other']} as baselines give the same order on {row['same_order']} of "
-                f"{row['configurations']} configurations{_why(row)}"
-            )
-        else:
-            found.append(f"No configuration has {row['other']}, so it could not serve as a baseline.")
+    first = f" {best.index[0]} ranks first on {count(best.iloc[0], 'configuration')}." if len(best) else ""
+    sentences = [f"{ranked} of {size} have an FRM.{first}", *map(_baseline_sentence, baselines.to_dict("records"))]
     if components["configurations"].max() > 0:
         weakest = components.iloc[:3].sort_values("rho").iloc[0]
-        found.append(
-            f"Of the three components, leaving out {weakest['left_out']} changes the order most: "
-            f"ρ = {weakest['rho']:.3f} with the full FRM, {weakest['mean_ranks_moved']:.2f} ranks a model."
+        sentences.append(
+            f"Of the three components, {weakest['left_out']} affects the order most: without it, ρ with the full FRM "
+            f"is {weakest['rho']:.3f} and a model moves by {weakest['mean_ranks_moved']:.2f} ranks on average."
         )
     moved = counter.dropna()
     if len(moved):
-        first = moved.iloc[0]
-        found.append(
-            f"A FLOPs counter that counts double moves {first['model']} by {first['ranks_if_doubled']:.1f} ranks, "
-            "the most of all."
+        sentences.append(
+            f"If the count of its FLOPs doubled, {moved.iloc[0]['model']} would move by "
+            f"{moved.iloc[0]['ranks_if_doubled']:.1f} ranks, more than any other model."
         )
-    return found
+    return sentences
 
 
-def _why(row: Mapping[Hashable, Any]) -> str:
+def _baseline_sentence(row: Mapping[Hashable, Any]) -> str:
+    if not row["configurations"]:
+        return f"No configuration has an FRM under both {row['baseline']} and {row['other']} as the baseline."
+    order = (
+        f"With {row['baseline']} and with {row['other']} as the baseline, the order is the same on {row['same_order']} "
+        f"of {count(row['configurations'], 'configuration')}"
+    )
     if row["same_order"] == row["configurations"]:
-        return ": a baseline is one constant a device, so this is algebra and no evidence."
+        return f"{order}. A baseline is one constant per device, so this follows from algebra and is no evidence."
     return (
-        f" (ρ = {row['rho']:.3f}). One constant a device changes no order: ratios that were taken in one window with "
-        "the baseline differ from quotients of two runs."
+        f"{order} (ρ = {figure(row['rho'])}). One constant per device changes no order: ratios that were measured "
+        "alternately with the baseline differ from quotients of two runs."
     )
 
 
 def _stability(values: Floats, options: AnalysisOptions) -> float:
     rho, _ = spearman(values, values, min_models=options.min_models)
-    return known_mean(pairs(rho))
+    return finite_mean(pairs(rho))
 
 
 def _same_best(one: Floats, other: Floats) -> Floats:
     """Return 1 for each configuration with the same first model by both, 0 for the others, NaN without models."""
-    known = (np.where(np.isfinite(v), v, np.inf) for v in (one, other))
-    first = [v == v.min(axis=1, keepdims=True) for v in known]
+    finite = (np.where(np.isfinite(v), v, np.inf) for v in (one, other))
+    first = [v == v.min(axis=1, keepdims=True) for v in finite]
     return np.where(np.isfinite(one).any(axis=1), (first[0] & first[1]).any(axis=1), np.nan)
 
 
 FRM_ANALYSIS = Analysis(
     name="frm",
-    question="Which model is the most efficient on each configuration, and how firm is that order?",
+    question="Which model is the most efficient on each configuration, and how robust is that order?",
     paper="eq. 1-4, 3.3, 3.4",
     compute=compute,
 )

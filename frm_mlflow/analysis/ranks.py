@@ -36,9 +36,9 @@ def mean_percent_ranks(values: Floats) -> Floats:
     The means are added as fractions and rounded once, so equal means are equal numbers and the order of the
     rows cannot split a tie. NaN for a model that is missing from every row.
     """
-    known = ~np.isnan(values)
-    twice = np.where(known, np.rint(2 * ranks(values) - 1), 0).astype(np.int64)
-    sizes, code = np.unique(known.sum(axis=1), return_inverse=True)
+    finite = ~np.isnan(values)
+    twice = np.where(finite, np.rint(2 * ranks(values) - 1), 0).astype(np.int64)
+    sizes, code = np.unique(finite.sum(axis=1), return_inverse=True)
     sums = np.zeros((sizes.size, values.shape[1]), dtype=np.int64)
     np.add.at(sums, code, twice)
     common = math.lcm(*(int(size) for size in sizes if size))
@@ -46,7 +46,7 @@ def mean_percent_ranks(values: Floats) -> Floats:
     return np.array(
         [
             float(Fraction(sum(map(int.__mul__, weights, column)), 2 * common * count)) if count else np.nan
-            for column, count in zip(sums.T.tolist(), known.sum(axis=0).tolist(), strict=True)
+            for column, count in zip(sums.T.tolist(), finite.sum(axis=0).tolist(), strict=True)
         ]
     )
 
@@ -84,15 +84,15 @@ def kendall_tau_b(x: Floats, y: Floats, *, min_models: int) -> Floats:
 
 def signs(values: Floats) -> Signs:
     """Return sign(v_i - v_j) for all pairs in each row, shape (C, M, M); 0 if either is missing."""
-    known = np.where(np.isfinite(values), values, np.nan)
-    one, other = known[:, :, None], known[:, None, :]
+    finite = np.where(np.isfinite(values), values, np.nan)
+    one, other = finite[:, :, None], finite[:, None, :]
     return np.subtract(one > other, one < other, dtype=np.float32)
 
 
 def pairs(matrix: Floats, keep: Mask | None = None) -> Floats:
     """Return the finite entries above the diagonal of a square matrix, limited to `keep` if given."""
-    wanted = np.triu(np.isfinite(matrix) if keep is None else keep & np.isfinite(matrix), 1)
-    return matrix[wanted]
+    mask = np.triu(np.isfinite(matrix) if keep is None else keep & np.isfinite(matrix), 1)
+    return matrix[mask]
 
 
 def blocks(n_rows: int, cells_a_row: int) -> Iterator[slice]:
@@ -119,8 +119,8 @@ def row_spearman(x: Floats, y: Floats, *, min_models: int) -> Floats:
 
 def _centred(ranked: Floats) -> Floats:
     """Return ranks minus their mean, 0 for a missing rank; the mean of n average ranks is (n + 1) / 2."""
-    known = np.isfinite(ranked)
-    return np.where(known, ranked - (known.sum(axis=1, keepdims=True) + 1) / 2, 0.0)
+    finite = np.isfinite(ranked)
+    return np.where(finite, ranked - (finite.sum(axis=1, keepdims=True) + 1) / 2, 0.0)
 
 
 def _unit(ranked: Floats) -> Floats:

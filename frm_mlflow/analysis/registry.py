@@ -19,7 +19,7 @@ from frm_mlflow.analysis.paper import PAPER_ANALYSIS
 from frm_mlflow.analysis.ranking import FRM_ANALYSIS
 from frm_mlflow.analysis.result import Analysis, Result
 from frm_mlflow.analysis.rows import KEY_COLUMNS
-from frm_mlflow.analysis.selection import Selection, select_fleet
+from frm_mlflow.analysis.selection import Selection, selection_of
 from frm_mlflow.analysis.sensitivity import SENSITIVITY
 from frm_mlflow.analysis.stability import STABILITY
 from frm_mlflow.analysis.transfer import TRANSFER
@@ -93,21 +93,21 @@ def run_all(
     DataError
         If no row can be analysed at all.
     """
-    chosen = chosen_analyses(names)
-    selection = select_fleet(frame, options)
+    analyses = chosen_analyses(names)
+    selection = selection_of(frame, options)
     streams = dict(zip(ANALYSES, rng.spawn(len(ANALYSES)), strict=True))
     results: dict[str, Result] = {}
     refused: dict[str, str] = {}
-    for place, analysis in enumerate(chosen):
+    for place, analysis in enumerate(analyses):
         if progress:
-            progress(analysis.name, place, len(chosen))
+            progress(analysis.name, place, len(analyses))
         try:
-            found = analysis.compute(selection, options, streams[analysis.name])
+            result = analysis.compute(selection, options, streams[analysis.name])
         except DataError as error:
             refused[analysis.name] = str(error)
             continue
-        said = (selection.stand_in,) if analysis.compares_sides and selection.stand_in else ()
-        results[analysis.name] = replace(found, sentences=(*said, *found.sentences))
+        notes = (selection.stand_in,) if analysis.compares_sides and selection.stand_in else ()
+        results[analysis.name] = replace(result, sentences=(*notes, *result.sentences))
     return AnalysisReport(options=options, selection=selection, results=results, refused=refused)
 
 

@@ -48,11 +48,11 @@ def interval_cells(interval: Interval) -> dict[str, float | int]:
 
 def spread_cells(repeats: np.ndarray[tuple[int], np.dtype[np.float64]], confidence: float) -> dict[str, float]:
     """Return the mean and central interval of a repeated control as the cells `mean`, `low` and `high`."""
-    known = repeats[np.isfinite(repeats)]
-    if not known.size:
+    finite = repeats[np.isfinite(repeats)]
+    if not finite.size:
         return {"mean": float("nan"), "low": float("nan"), "high": float("nan")}
-    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return {"mean": float(known.mean()), "low": float(low), "high": float(high)}
+    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return {"mean": float(finite.mean()), "low": float(low), "high": float(high)}
 
 
 def keyed(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[tuple[str, ...], float]:
@@ -64,10 +64,26 @@ def keyed(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[tuple[st
 def with_ends(table: pd.DataFrame, place: int, value: str) -> str:
     """Return a number from a table row with its interval, as text."""
     number, low, high = (float(table[name].iloc[place]) for name in (value, "low", "high"))
+    if not np.isfinite(number):
+        return NOT_AVAILABLE
     ends = f"{low:.3f} to {high:.3f}" if np.isfinite(low) else "too few chips for an interval"
     return f"{number:.3f} ({ends})"
 
 
+NOT_AVAILABLE = "not available"
+"""How a sentence names a number that the data does not have."""
+
+
+def figure(value: float) -> str:
+    """Return a number with three decimals, or `not available`."""
+    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
+
+
 def percent(share: float) -> str:
-    """Return a share as a percentage with one decimal, or a dash if it is unknown."""
-    return f"{100 * share:.1f} %" if np.isfinite(share) else "–"
+    """Return a share as a percentage with one decimal, or `not available`."""
+    return f"{100 * share:.1f} %" if np.isfinite(share) else NOT_AVAILABLE
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if it is not 1: `1 pair`, `30 pairs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

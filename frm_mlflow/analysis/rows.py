@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.facts import BORROWED, one_per_model, replaced_values
-from frm_mlflow.analysis.labels import words_of
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.frame import tidy
 from frm_mlflow.schema import (
+    COMPUTE_UNIT,
     CONFIGURATION_COLUMNS,
     DEVICE,
     FLOPS_CONVENTION,
@@ -36,7 +36,9 @@ from frm_mlflow.schema import (
     MEMORY_PEAK,
     METRICS,
     MODEL,
+    PRECISION,
     RESOLUTION,
+    RUNTIME,
     SERIES,
     TIER,
     TIERS,
@@ -44,6 +46,8 @@ from frm_mlflow.schema import (
 
 KEY_COLUMNS: tuple[str, ...] = (*CONFIGURATION_COLUMNS, LATENCY_STATISTIC.column, MEMORY_DEFINITION.column)
 """Columns that must be equal for two numbers to be used in one ratio."""
+
+_ALWAYS = tuple(tag.column for tag in (DEVICE, RUNTIME, PRECISION, COMPUTE_UNIT))
 
 Keep = pd.Series
 """Boolean series aligned with the frame: true for rows to keep."""
@@ -94,9 +98,9 @@ def one_device_a_job(rows: pd.DataFrame) -> Keep:
     table = rows[[JOB_ID.column, MODEL.column]].assign(
         device=device, elsewhere=(ran_on != "") & (ran_on != device), rarity=-device.map(device.value_counts())
     )
-    known = table[table[JOB_ID.column] != ""].sort_values(["elsewhere", "rarity", "device"], kind="stable")
-    first = known.groupby([JOB_ID.column, MODEL.column], sort=False)["device"].transform("first")
-    return (known["device"] == first).reindex(rows.index, fill_value=True)
+    with_job = table[table[JOB_ID.column] != ""].sort_values(["elsewhere", "rarity", "device"], kind="stable")
+    first = with_job.groupby([JOB_ID.column, MODEL.column], sort=False)["device"].transform("first")
+    return (with_job["device"] == first).reindex(rows.index, fill_value=True)
 
 
 def _with_model_facts(rows: pd.DataFrame, options: AnalysisOptions, left_out: list[LeftOut]) -> pd.DataFrame:
@@ -116,9 +120,9 @@ def _with_model_facts(rows: pd.DataFrame, options: AnalysisOptions, left_out: li
 
 
 def _sift(rows: pd.DataFrame, keep: Keep, reason: str, detail_column: str, left_out: list[LeftOut]) -> pd.DataFrame:
-    lost = rows[~keep]
-    if len(lost):
-        left_out.append(LeftOut(reason=reason, rows=len(lost), detail=_most_common(lost[detail_column])))
+    removed = rows[~keep]
+    if len(removed):
+        left_out.append(LeftOut(reason=reason, rows=len(removed), detail=_most_common(removed[detail_column])))
     return rows[keep]
 
 
@@ -149,8 +153,8 @@ def _is_newest_of_series(rows: pd.DataFrame) -> Keep:
 
 def _has_common_convention(rows: pd.DataFrame) -> Keep:
     convention = rows[FLOPS_CONVENTION.column]
-    known = convention[convention != ""]
-    return convention.isin(["", *known.mode().head(1)])
+    stated = convention[convention != ""]
+    return convention.isin(["", *stated.mode().head(1)])
 
 
 def _has_usual_input_size(rows: pd.DataFrame) -> Keep:
@@ -203,3 +207,33 @@ def _sorted_cells(rows: pd.DataFrame, cell: pd.Series, key: pd.Series) -> pd.Dat
     """Return the cells in the order of `key`; ties are broken by latency and run, not by the order of the rows."""
     table = pd.DataFrame({"cell": cell, "key": key, "latency": rows[LATENCY_P50.column], "run_id": rows["run_id"]})
     return table.sort_values(list(table.columns), kind="stable", na_position="first")
+
+
+def configuration_labels(words: pd.DataFrame) -> list[str]:
+    """Return one label per row of `words`, whose columns include those of a configuration, as strings.
+
+    Device, runtime, precision and compute unit are always included. Any other column is included only
+    if two rows that agree in those four differ in it.
+    """
+    shown = list(_ALWAYS)
+    for extra in (name for name in words.columns if name not in _ALWAYS):
+        if len(words) > 1 and words.groupby(shown)[extra].nunique().gt(1).any():
+            shown.append(extra)
+    ordered = [name for name in words.columns if name in shown]
+    return [" · ".join(part for part in row if part) for row in words[ordered].itertuples(index=False)]
+
+
+def words_of(frame: pd.DataFrame, columns: tuple[str, ...] = CONFIGURATION_COLUMNS) -> pd.DataFrame:
+    """Return the named columns as strings; missing values become the empty string."""
+    return frame.reindex(columns=list(columns)).astype("string").fillna("")
+
+
+def level_order(level: str) -> tuple[float, str]:
+    """Return a sort key: numbers by value, precisions from wide to narrow, words alphabetically."""
+    wide_to_narrow = {"fp32": 0, "tf32": 1, "bf16": 2, "fp16": 3, "w8a16": 4, "int8": 5}
+    if level in wide_to_narrow:
+        return wide_to_narrow[level], level
+    try:
+        return float(level), level
+    except ValueError:
+        return float("inf"), level

@@ -148,9 +148,9 @@ def bonferroni(p_values: ArrayLike) -> Floats:
 def holm(p_values: ArrayLike) -> Floats:
     """Return Holm's step-down adjusted p-values; NaN stays NaN and does not count as a test."""
     p = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(known.size, 0, -1)
+    finite = np.flatnonzero(np.isfinite(p))
+    order = finite[np.argsort(p[finite], kind="stable")]
+    factors = np.arange(finite.size, 0, -1)
     adjusted = np.full(p.shape, np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted

@@ -1,4 +1,4 @@
-"""Synthetic fleets with a known truth: for tests, benchmarks and trying the analyses without a device.
+"""Synthetic matrices with a known truth: for tests, benchmarks and trying the analyses without a device.
 
 Log latency is the sum of a device's speed, a tier effect and a chip effect for each model, and
 noise. With all spreads at zero every ranking is the same everywhere, so the correct results of the
@@ -35,8 +35,8 @@ PAPER_TIERS: dict[str, int] = {"gpu": 8, "cpu": 4, "edge": 94}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FleetRecipe:
-    """Parameters of a synthetic fleet; spreads are standard deviations of log latency (or log memory)."""
+class SyntheticRecipe:
+    """Parameters of a synthetic matrix; spreads are standard deviations of log latency (or log memory)."""
 
     devices: dict[str, int]
     """Number of devices per tier."""
@@ -44,7 +44,7 @@ class FleetRecipe:
     """Number of models: the paper's 13 first, then variations of them."""
     runtimes: tuple[str, ...] = ("onnxruntime",)
     precisions: tuple[str, ...] = ("fp32",)
-    devices_a_chip: int = 1
+    devices_per_chip: int = 1
     tier_spread: float = 0.4
     chip_spread: float = 0.2
     noise: float = 0.05
@@ -53,23 +53,23 @@ class FleetRecipe:
     """Share of benchmarks that are missing; the baseline is never missing."""
 
 
-def paper_fleet(rng: np.random.Generator) -> pd.DataFrame:
-    """Return a synthetic fleet of the paper's size: 13 models on 106 devices, 1,378 benchmarks."""
-    return made_up_fleet(FleetRecipe(devices=PAPER_TIERS), rng)
+def paper_sized_frame(rng: np.random.Generator) -> pd.DataFrame:
+    """Return a synthetic matrix of the paper's size: 13 models on 106 devices, 1,378 benchmarks."""
+    return synthetic_frame(SyntheticRecipe(devices=PAPER_TIERS), rng)
 
 
-def made_up_fleet(recipe: FleetRecipe, rng: np.random.Generator) -> pd.DataFrame:
-    """Return a tidy frame of a synthetic fleet."""
+def synthetic_frame(recipe: SyntheticRecipe, rng: np.random.Generator) -> pd.DataFrame:
+    """Return a tidy frame of a synthetic matrix."""
     models = _models(recipe.n_models, rng)
     size = len(models)
     rows: list[pd.DataFrame] = []
     for tier, count in recipe.devices.items():
         tier_view = rng.normal(0, recipe.tier_spread, size)
-        chips = -(-count // recipe.devices_a_chip)
+        chips = -(-count // recipe.devices_per_chip)
         chip_view = rng.normal(0, recipe.chip_spread, (chips, size))
         speed = rng.normal({"gpu": -1.0, "cpu": 1.0, "edge": 2.0}[tier], 0.5, chips)
         for device in range(count):
-            chip = device // recipe.devices_a_chip
+            chip = device // recipe.devices_per_chip
             names = {"tier": tier, "device": f"{tier}-{device:03d}", "chip": f"{tier}-chip-{chip:03d}"}
             for runtime in recipe.runtimes:
                 for precision in recipe.precisions:

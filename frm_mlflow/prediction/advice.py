@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, Words
-from frm_mlflow.prediction.history import History
+from frm_mlflow.analysis.matrix import ResultMatrix
+from frm_mlflow.prediction.history import Scene
 from frm_mlflow.prediction.learning import Learnt
-from frm_mlflow.prediction.scene import Scene
 
 _CONTRADICTION = 0.01
 _TROUBLED = 1.5
@@ -38,8 +38,9 @@ def advice_of(scene: Scene, learnt: Learnt, surprise: float) -> Advice:
     sentences = list(scene.notes)
     if surprise < _CONTRADICTION:
         sentences.append(
-            f"The anchors contradict all that is known (p = {surprise:.1g}): is the device or the runtime mislabelled, "
-            "was it throttled, or is the unit not ms? Measure one of them again before you trust the rest."
+            f"The anchors contradict the history (p = {surprise:.1g}). Check whether the device or the runtime is "
+            "mislabelled, the device was throttled, or the unit is not ms. Measure one of them again before you trust "
+            "the predictions."
         )
     for family in troubled:
         error = float(families.set_index("family").loc[family, "median_error"])
@@ -48,48 +49,50 @@ def advice_of(scene: Scene, learnt: Learnt, surprise: float) -> Advice:
         )
     unseen = int(_unseen(scene.sources).sum())
     if unseen:
-        ran = "model" if unseen == 1 else "models"
-        sentences.append(f"{unseen} {ran} ran on no source: predicted from GMACs, parameters and family alone.")
+        models = "model was" if unseen == 1 else "models were"
+        sentences.append(
+            f"{unseen} {models} not measured on any source device: predicted from GMACs, parameters and family alone."
+        )
     return Advice(sentences=tuple(sentences), flags=flags, families=families)
 
 
-def family_errors(sources: History, learnt: Learnt, scene: Scene) -> pd.DataFrame:
+def family_errors(sources: ResultMatrix, learnt: Learnt, scene: Scene) -> pd.DataFrame:
     """Return the median relative error of each family on left-out chips, given the same anchors."""
     errors = learnt.errors(scene.anchors)
     rows = []
     for family in np.unique(sources.families):
-        own, rest = sources.families == family, sources.families != family
-        mine, others = (_median_error(errors[:, mask]) if errors.size else np.nan for mask in (own, rest))
-        values = int(np.isfinite(errors[:, own]).sum()) if errors.size else 0
-        suspicious = bool(values >= _MIN_FAMILY_VALUES and mine > _TROUBLED * others)
-        rows.append((family, int(own.sum()), values, mine, suspicious))
+        members = sources.families == family
+        inside, outside = (_median_error(errors[:, mask]) if errors.size else np.nan for mask in (members, ~members))
+        values = int(np.isfinite(errors[:, members]).sum()) if errors.size else 0
+        suspicious = bool(values >= _MIN_FAMILY_VALUES and inside > _TROUBLED * outside)
+        rows.append((family, int(members.sum()), values, inside, suspicious))
     return pd.DataFrame(rows, columns=["family", "models", "left_out_values", "median_error", "validate_first"])
 
 
 def _median_error(errors: Floats) -> float:
-    known = errors[np.isfinite(errors)]
-    return float(np.median(np.abs(np.expm1(known)))) if known.size else float("nan")
+    errors = errors[np.isfinite(errors)]
+    return float(np.median(np.abs(np.expm1(errors)))) if errors.size else float("nan")
 
 
 def _flags(scene: Scene, troubled: tuple[str, ...]) -> Words:
     sources = scene.sources
     unseen = _unseen(sources)
     alike = (sources.groups == scene.group).all(axis=1)
-    here = np.isfinite(sources.log_latency[alike]).any(axis=0)
+    measured = np.isfinite(sources.log_latency[alike]).any(axis=0)
     flags = []
     for index, family in enumerate(sources.families):
         words = []
         if unseen[index]:
-            words.append("never run on a source")
-        elif not here[index]:
-            words.append("never run in this runtime and precision")
+            words.append("not measured on any source device")
+        elif not measured[index]:
+            words.append("not measured in this runtime and precision")
         if family in troubled:
             words.append(f"{family}: validate first")
-        if np.isnan(sources.top1[index]):
+        if np.isnan(sources.facts.top1[index]):
             words.append("no accuracy")
         flags.append("; ".join(words))
     return np.array(flags, dtype=object)
 
 
-def _unseen(sources: History) -> Mask:
+def _unseen(sources: ResultMatrix) -> Mask:
     return np.logical_not(np.isfinite(sources.log_latency).any(axis=0))

@@ -20,6 +20,28 @@ from frm_mlflow.analysis.arrays import Floats, Integers, Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Anchors:
+    """Models measured on the target: their positions (K,) and the logarithms of the measured values (K,)."""
+
+    positions: Integers
+    log_values: Floats
+
+    @classmethod
+    def none(cls) -> Anchors:
+        """Return no anchors."""
+        return cls(positions=np.zeros(0, dtype=np.intp), log_values=np.zeros(0))
+
+    @classmethod
+    def of_row(cls, row: Floats, positions: Integers) -> Anchors:
+        """Return the anchors among `positions` for which `row` (M,) has a value."""
+        finite = positions[np.isfinite(row[positions])]
+        return cls(positions=finite, log_values=row[finite])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Belief:
     """Multivariate t of M log values: location + factor @ z + sqrt(diagonal) * e, times the t's scale.
 
@@ -54,8 +76,8 @@ class Belief:
 
     def quantiles(self, levels: Floats) -> Floats:
         """Return each model's quantiles, (L, M)."""
-        found: Floats = self.location + t_distribution.ppf(levels, self.dof)[:, None] * self.scale
-        return found
+        quantiles: Floats = self.location + t_distribution.ppf(levels, self.dof)[:, None] * self.scale
+        return quantiles
 
     def probability_below(self, limit: float) -> Floats:
         """Return each model's probability that its value is at most `limit`."""
@@ -68,9 +90,9 @@ class Belief:
     def draws(self, n: int, rng: np.random.Generator) -> Floats:
         """Return `n` joint draws, (n, M)."""
         common = rng.standard_normal((n, self.factor.shape[1])) @ self.factor.T
-        own = rng.standard_normal((n, self.location.size)) * np.sqrt(self.diagonal)
+        individual = rng.standard_normal((n, self.location.size)) * np.sqrt(self.diagonal)
         widening = np.ones(n) if np.isinf(self.dof) else np.sqrt(self.dof / rng.chisquare(self.dof, n))
-        drawn: Floats = self.location + (common + own) * widening[:, None]
+        drawn: Floats = self.location + (common + individual) * widening[:, None]
         return drawn
 
     def given(self, anchors: Integers, values: Floats, *, noise_sd: float) -> Belief:
@@ -109,6 +131,18 @@ class Belief:
         distance = _Update(self, anchors, values, noise_sd).surprise / len(anchors)
         dof = 1e9 if np.isinf(self.dof) else self.dof
         return float(f_distribution.sf(distance, len(anchors), dof))
+
+
+def departures(belief: Belief, truth: Floats) -> Floats:
+    """Return log errors (M,) of models that are neither anchors nor missing; NaN for the rest.
+
+    If the belief does not include the device's level, errors are relative to their mean.
+    """
+    error = np.where(belief.measured, np.nan, truth - belief.location)
+    if belief.absolute or not np.isfinite(error).any():
+        return error
+    centred: Floats = error - np.nanmean(error)
+    return centred
 
 
 @lru_cache(maxsize=256)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.bootstrap import CORRELATION, SHARE, Interval, mean_intervals
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.errors import DataError
-from frm_mlflow.prediction.history import History, history_of
+from frm_mlflow.prediction.history import history_of
 from frm_mlflow.prediction.learning import AUTO
-from frm_mlflow.prediction.new_models import new_model_rows
 from frm_mlflow.prediction.options import EvaluationOptions, PredictionOptions
-from frm_mlflow.prediction.protocols import HeldOut, held_out
+from frm_mlflow.prediction.protocols import HeldOut, held_out, new_model_rows
 from frm_mlflow.prediction.trial import PLANNED, RANDOM, Trial, run_trial
 
 SCORES = (
@@ -86,9 +86,9 @@ class Evaluation:
         for key, group in self.scores.groupby(_KEYS, sort=False):
             columns = [name for name in SCORES if name in group and group[name].notna().any()]
             by_chip = group.groupby("chip")[columns].mean()
-            found = self._means(by_chip)
+            means = self._means(by_chip)
             row: dict[str, object] = dict(zip(_KEYS, key, strict=True)) | {"chips": len(by_chip)}
-            for name, interval in zip(columns, found, strict=True):
+            for name, interval in zip(columns, means, strict=True):
                 row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             rows.append(row)
         return pd.DataFrame(rows)
@@ -122,12 +122,12 @@ class Evaluation:
         """
         rows = []
         for (protocol, predictor), group in self.budgets.groupby(["protocol", "predictor"], sort=False):
-            found = _by_chip(group)
-            sure, point = (found.query("factor == @factor").droplevel("factor") for factor in (0.0, 1.0))
+            by_chip = _by_chip(group)
+            sure, point = (by_chip.query("factor == @factor").droplevel("factor") for factor in (0.0, 1.0))
             row: dict[str, object] = {"protocol": protocol, "predictor": predictor, "chips": len(sure)}
             for how, part in (("point", point), ("confident", sure)):
                 row |= self._intervals(part, how)
-            rows.append(row | _same_violations(found, float(sure["violated"].mean())))
+            rows.append(row | _same_violations(by_chip, float(sure["violated"].mean())))
         return pd.DataFrame(rows)
 
     def plan_gain(self) -> pd.DataFrame:
@@ -140,9 +140,9 @@ class Evaluation:
         names = ["f1", "spearman", "mape"]
         both = planned.groupby(key)[names].mean() - random.groupby(key)[names].mean()
         by_chip = both.dropna().groupby("chip").mean()
-        found = mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), resamples=self.resamples)
+        means = mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), resamples=self.resamples)
         return pd.DataFrame(
-            [(n, i.estimate, i.low, i.high) for n, i in zip(names, found, strict=True)],
+            [(n, i.estimate, i.low, i.high) for n, i in zip(names, means, strict=True)],
             columns=["score", "planned_minus_random", "low", "high"],
         )
 
@@ -186,9 +186,9 @@ class Evaluation:
 
     def _intervals(self, part: pd.DataFrame, how: str) -> dict[str, object]:
         names = ("violated", "given_up")
-        found = self._means(part[list(names)])
+        means = self._means(part[list(names)])
         row: dict[str, object] = {}
-        for name, interval in zip(names, found, strict=True):
+        for name, interval in zip(names, means, strict=True):
             key = f"{how}_{name}"
             row |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
         return row
@@ -211,7 +211,7 @@ def evaluate(
     DataError
         If the history does not support any of the protocols.
     """
-    history = history_of(frame)
+    history, _ = history_of(frame)
     work, refused = _work(history, evaluation)
     trials = []
     for done, held in enumerate(work):
@@ -236,7 +236,7 @@ def evaluate(
     )
 
 
-def _work(history: History, evaluation: EvaluationOptions) -> tuple[list[HeldOut], dict[str, str]]:
+def _work(history: ResultMatrix, evaluation: EvaluationOptions) -> tuple[list[HeldOut], dict[str, str]]:
     work: list[HeldOut] = []
     refused = {}
     for protocol in evaluation.protocols:
@@ -262,8 +262,8 @@ def _by_chip(budgets: pd.DataFrame) -> pd.DataFrame:
     return sums[["violated", "given_up"]].div(sums["weight"], axis=0)
 
 
-def _same_violations(found: pd.DataFrame, rate: float) -> dict[str, object]:
-    means = found.groupby("factor")[["violated", "given_up"]].mean()
+def _same_violations(by_chip: pd.DataFrame, rate: float) -> dict[str, object]:
+    means = by_chip.groupby("factor")[["violated", "given_up"]].mean()
     fixed = means[(means.index >= 1.0) & (means["violated"] <= rate + 1e-12)]
     if not len(fixed):
         return {"same_violations_factor": np.nan, "same_violations_given_up": np.nan}

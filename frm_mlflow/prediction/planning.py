@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask
-from frm_mlflow.prediction.acquisition import frontier_doubt, next_models
+from frm_mlflow.analysis.pareto import memberships
 from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.membership import memberships
+from frm_mlflow.prediction.history import AnchorChoice, Scene, scene_of
 from frm_mlflow.prediction.options import PlanOptions, PredictionOptions, Target
 from frm_mlflow.prediction.prediction import Prediction, predict_scene
 from frm_mlflow.prediction.prior import with_level
-from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
+
+LATENCY_SHARE = 1.0
+"""Weight of the information about latencies, relative to 1 for the information about the frontier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +50,7 @@ class Plan:
                 "order": np.arange(1, len(self.picks) + 1),
                 "model": self.models,
                 "family": sources.families[self.picks],
-                "top1": sources.top1[self.picks],
+                "top1": sources.facts.top1[self.picks],
                 "frontier_probability": self.prediction.on_frontier[self.picks],
                 "doubt_after": self.doubt_after,
             }
@@ -57,15 +59,15 @@ class Plan:
 
     def summary(self) -> tuple[str, ...]:
         """Return what to measure and why, or why to stop."""
+        doubt = f"{self.doubt:.2f} models are expected on the wrong side of the frontier"
+        if self.stopped and not self.settled:
+            return (f"No other model can be measured, and {doubt}.",)
         if self.stopped:
-            doubt = f"{self.doubt:.2f} models are expected on the wrong side of the frontier"
-            if not self.settled:
-                return (f"No model is left that could be measured, and {doubt}.",)
-            return (f"Nothing more to measure: after {len(self.prediction.anchors)} measurements {doubt}.",)
+            return (f"Nothing more to measure: after {len(self.prediction.anchors)} measurements, {doubt}.",)
         return (
-            f"Measure {', '.join(self.models)}. Now {self.doubt:.2f} models are expected on the wrong side of the "
-            f"frontier, then {self.doubt_after[-1]:.2f}.",
-            "Plan again after each measurement: the next pick depends on what it shows.",
+            f"Measure {', '.join(self.models)}. Now {doubt}; after these measurements it will be "
+            f"{self.doubt_after[-1]:.2f}.",
+            "Plan again after each measurement: the next choice depends on its result.",
         )
 
     def metrics(self) -> dict[str, float]:
@@ -101,7 +103,7 @@ def plan(
     after: Floats = np.zeros(0)
     if not settled:
         picks, after = _picks(
-            belief, prediction.sources.top1, _runnable(scene, belief, buildable), plan_options, options.draws, rng
+            belief, prediction.sources.facts.top1, _runnable(scene, belief, buildable), plan_options, options.draws, rng
         )
     return Plan(
         target=scene.target,
@@ -153,6 +155,66 @@ def _doubt_after(belief: Belief, top1: Floats, picks: Integers, drawn: Floats, r
     doubts = []
     for outcome in drawn[:_FANTASIES]:
         unmeasured = picks[~belief.measured[picks]]
-        known = belief.given(unmeasured, outcome[unmeasured], noise_sd=1e-3)
-        doubts.append(frontier_doubt(memberships(known.draws(200, rng), top1).mean(axis=0)))
+        updated = belief.given(unmeasured, outcome[unmeasured], noise_sd=1e-3)
+        doubts.append(frontier_doubt(memberships(updated.draws(200, rng), top1).mean(axis=0)))
     return float(np.mean(doubts))
+
+
+def next_models(
+    draws: Floats, members: Mask, allowed: Mask, *, n: int, latency_share: float = LATENCY_SHARE
+) -> Integers:
+    """Return up to `n` models whose measurements together are expected to be most informative.
+
+    `draws` (D, M) are draws of log latency and `members` (D, M) the frontiers of those draws. A
+    measurement explains the share of a variance that is linear in it. What earlier picks explain
+    is removed before the next pick (forward selection on draws).
+    """
+    latency = draws - draws.mean(axis=0)
+    member = members - members.mean(axis=0, dtype=np.float64)
+    uncertain = latency[:, allowed].any(axis=0)
+    usable = np.flatnonzero(allowed)[uncertain]
+    picks: list[int] = []
+    while len(picks) < n and len(picks) < usable.size:
+        gain = _gain(latency, member, usable, latency_share)
+        gain[np.isin(usable, picks)] = -1.0
+        best = int(usable[np.argmax(gain)])
+        picks.append(best)
+        axis = latency[:, best] / max(float(np.linalg.norm(latency[:, best])), 1e-12)
+        latency = latency - np.outer(axis, axis @ latency)
+        member = member - np.outer(axis, axis @ member)
+    return np.array(picks, dtype=np.intp)
+
+
+def frontier_doubt(probability: Floats) -> float:
+    """Return the expected number of models on the wrong side of the frontier if each takes its more probable side."""
+    return float(np.minimum(probability, 1 - probability).sum())
+
+
+def _gain(latency: Floats, member: Floats, usable: Integers, latency_share: float) -> Floats:
+    """Return each usable model's gain: explained variance of members and of latencies, each relative to its largest."""
+    spread = np.maximum(np.linalg.norm(latency[:, usable], axis=0), 1e-12)
+    unit = latency[:, usable] / spread
+    undecided = member.any(axis=0)
+    tells_frontier = _cut(unit, member[:, undecided])
+    tells_latency = _cut(unit, latency)
+    gain: Floats = _over_largest(tells_frontier) + latency_share * _over_largest(tells_latency)
+    return gain
+
+
+def _cut(unit: Floats, values: Floats) -> Floats:
+    """Return the logarithm of the factor by which each direction reduces the variance of `values`.
+
+    The logarithm matters for the first anchor: nearly all variance is the device's overall level, which
+    any model reveals, so what matters is how little variance remains.
+    """
+    total = float((values**2).sum())
+    if total == 0:
+        return np.zeros(unit.shape[1])
+    explained = ((unit.T @ values) ** 2).sum(axis=1) / total
+    cut: Floats = -np.log1p(-np.minimum(explained, 1 - 1e-12))
+    return cut
+
+
+def _over_largest(values: Floats) -> Floats:
+    largest = values.max(initial=0.0)
+    return values / largest if largest > 0 else np.zeros_like(values)

@@ -9,19 +9,27 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask
+from frm_mlflow.analysis.matrix import ResultMatrix
+from frm_mlflow.analysis.pareto import frontier, memberships
 from frm_mlflow.prediction.advice import Advice, advice_of
-from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.bands import Bands, bands_of, frm_draws_of
-from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.folds import Fold, fold_of
-from frm_mlflow.prediction.history import History
-from frm_mlflow.prediction.learning import AUTO, CHOICES, Calibration, Choice, Learnt, choose, learn
-from frm_mlflow.prediction.membership import memberships, point_frontier, rivals
+from frm_mlflow.prediction.belief import Anchors, Belief
+from frm_mlflow.prediction.draws import Bands, bands_of, frm_draws_of, rivals
+from frm_mlflow.prediction.history import AnchorChoice, Scene, scene_of
+from frm_mlflow.prediction.learning import (
+    AUTO,
+    CHOICES,
+    Calibration,
+    Choice,
+    Fold,
+    Learnt,
+    choose,
+    chosen_settings,
+    fold_of,
+    learn,
+)
 from frm_mlflow.prediction.options import PredictionOptions, Target
 from frm_mlflow.prediction.predictors import Transfer
 from frm_mlflow.prediction.prior import Shrinkage, with_level
-from frm_mlflow.prediction.scene import AnchorChoice, Scene, scene_of
-from frm_mlflow.prediction.tuning import chosen_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +44,7 @@ class Prediction:
     target: Target
     predictor: str
     choice: Choice | None
-    sources: History
+    sources: ResultMatrix
     anchors: Anchors
     latency: Belief
     memory: Belief | None
@@ -94,14 +102,13 @@ class Prediction:
 
     def summary(self) -> tuple[str, ...]:
         """Return sentences on the prediction, its sources and its warnings."""
-        members = [
-            f"{self.sources.models[i]} ({self.latency_words(i)})" for i in np.flatnonzero(self.frontier).tolist()
-        ]
+        members = [f"{self.sources.models[i]}: {self.latency_words(i)}" for i in np.flatnonzero(self.frontier).tolist()]
         unsure = int(((self.on_frontier > 0.1) & (self.on_frontier < 0.9)).sum())
         source = f"{self.sources.n_configurations} configurations of {len(set(self.sources.chips))} chips"
+        undecided = "1 model is" if unsure == 1 else f"{unsure} models are"
         return (
-            f"Frontier of accuracy and latency on {self.target.device}: {', '.join(members) or 'none'}. "
-            f"{unsure} models are undecided (probability between 0.1 and 0.9).",
+            f"Frontier of accuracy and latency on {self.target.device}: {'; '.join(members) or 'none'}. "
+            f"{undecided} undecided (probability of being on it between 0.1 and 0.9).",
             f"Predicted by {self.predictor} from {source} and {len(self.anchors)} measurements on the target."
             f"{self._nearest()}",
             self._width(),
@@ -124,24 +131,23 @@ class Prediction:
         chips = nearest_chips(self.sources, self.latency)
         if not chips:
             return ""
-        listed = ", ".join(f"{chip} ({difference:.0%} apart)" for chip, difference in chips)
-        return f" The nearest chips in the history: {listed}."
+        listed = ", ".join(f"{chip} ({difference:.0%})" for chip, difference in chips)
+        return f" Most similar chips in the history, with their median difference in latency: {listed}."
 
     def _width(self) -> str:
         if not self.calibration.chips:
             return "Intervals are not calibrated: the history has too few chips to leave one out."
-        promise = (
-            "" if self.absolute else " Nothing was measured on the target: ranks and ratios are predicted, not ms."
-        )
+        level = "" if self.absolute else " Nothing was measured on the target: ranks and ratios are predicted, not ms."
         return (
-            f"Intervals are to cover {self.confidence:.0%}; they were set on {self.calibration.chips} chips left out "
-            f"in turn (one vote each), assuming that the target departs from its prediction as they do.{promise}"
+            f"Intervals should cover {self.confidence:.0%} of the true values. Their widths come from "
+            f"{self.calibration.chips} chips that were left out in turn, each with equal weight, and assume that the "
+            f"target differs from its prediction as much as those chips do.{level}"
         )
 
     def _models(self) -> pd.DataFrame:
         low, high = self.latency.interval(self.confidence)
         sources, bands = self.sources, self.bands
-        table = pd.DataFrame({"model": sources.models, "family": sources.families, "top1": sources.top1})
+        table = pd.DataFrame({"model": sources.models, "family": sources.families, "top1": sources.facts.top1})
         promised = np.where(self.absolute | self.latency.measured, 0.0, np.nan)
         for column, values in (
             ("latency_ms", self.latency.location),
@@ -151,15 +157,18 @@ class Prediction:
             table[column] = np.exp(values + promised)
         if self.memory is not None:
             memory_low, memory_high = self.memory.interval(self.confidence)
-            known = np.where(self.memory.absolute, 0.0, np.nan)
-            table["memory_mib"] = np.exp(self.memory.location + known)
-            table["memory_low_mib"], table["memory_high_mib"] = np.exp(memory_low + known), np.exp(memory_high + known)
+            in_mib = np.where(self.memory.absolute, 0.0, np.nan)
+            table["memory_mib"] = np.exp(self.memory.location + in_mib)
+            table["memory_low_mib"], table["memory_high_mib"] = (
+                np.exp(memory_low + in_mib),
+                np.exp(memory_high + in_mib),
+            )
         table["ratio_latency"], table["ratio_latency_low"] = bands.ratio, bands.ratio_low
         table["ratio_latency_high"] = bands.ratio_high
         table["frm"], table["frm_low"], table["frm_high"] = bands.frm, bands.frm_low, bands.frm_high
         table["rank"] = pd.Series(self.latency.location).rank().to_numpy()
         table["rank_low"], table["rank_high"] = bands.rank_low, bands.rank_high
-        rated = np.isfinite(sources.top1)
+        rated = np.isfinite(sources.facts.top1)
         table["frontier"] = self.frontier
         table["frontier_probability"] = np.where(rated, self.on_frontier, np.nan)
         table["frm_frontier_probability"] = np.where(rated, self.on_frm_frontier, np.nan)
@@ -171,7 +180,7 @@ MIN_SHARED_MODELS = 5
 """Minimum number of common models to compare a chip with the prediction."""
 
 
-def nearest_chips(sources: History, latency: Belief, *, limit: int = 3) -> tuple[tuple[str, float], ...]:
+def nearest_chips(sources: ResultMatrix, latency: Belief, *, limit: int = 3) -> tuple[tuple[str, float], ...]:
     """Return the source chips whose latencies are closest to the prediction, the closest first.
 
     Each comes with the median relative difference over the models that it shares with the
@@ -234,7 +243,7 @@ def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Gener
     latency, calibration = learnt.belief(scene.anchors, options.confidence)
     memory = _memory(scene, options)
     baseline = _baseline(scene.sources, latency, options.baseline)
-    top1 = scene.sources.top1
+    top1 = scene.sources.facts.top1
     draws = latency.draws(options.draws, rng)
     frm_draws = frm_draws_of(scene.sources, draws, memory, baseline, rng)
     on_frontier = memberships(draws, top1).mean(axis=0)
@@ -248,7 +257,7 @@ def predict_scene(scene: Scene, options: PredictionOptions, rng: np.random.Gener
         memory=memory,
         calibration=calibration,
         bands=bands_of(draws, frm_draws, baseline, options.confidence),
-        frontier=point_frontier(latency.location, top1),
+        frontier=frontier(latency.location, top1),
         on_frontier=on_frontier,
         on_frm_frontier=memberships(frm_draws, top1).mean(axis=0),
         ties=tuple(rivals(draws, top1, on_frontier)),
@@ -263,7 +272,7 @@ def _learnt(fold: Fold, scene: Scene, settings: Shrinkage, options: PredictionOp
     if options.predictor != AUTO:
         return learn(options.predictor, fold, settings=settings, noise_sd=noise_sd), None
     candidates = {name: learn(name, fold, settings=settings, noise_sd=noise_sd) for name in CHOICES}
-    choice = choose(candidates, scene.anchors, scene.sources.top1)
+    choice = choose(candidates, scene.anchors, scene.sources.facts.top1)
     return candidates[choice.name], choice
 
 
@@ -277,10 +286,10 @@ def _memory(scene: Scene, options: PredictionOptions) -> Belief | None:
     return learnt.belief(scene.memory_anchors, options.confidence)[0]
 
 
-def _baseline(sources: History, latency: Belief, wanted: str) -> int:
+def _baseline(sources: ResultMatrix, latency: Belief, name: str) -> int:
     """Return the position of the baseline model or, if it is unknown, of the model with median latency."""
-    if wanted in sources.models and np.isfinite(latency.location[sources.models.index(wanted)]):
-        return sources.models.index(wanted)
+    if name in sources.models and np.isfinite(latency.location[sources.models.index(name)]):
+        return sources.models.index(name)
     return int(np.nanargmin(np.abs(latency.location - np.nanmedian(latency.location))))
 
 
@@ -290,8 +299,8 @@ def _surprise(scene: Scene, settings: Shrinkage, options: PredictionOptions) -> 
         return 1.0
     transfer = Transfer(settings=settings, noise_sd=options.measurement_sd)(scene.sources, scene.group, "latency")
     prior = with_level(transfer.prior)
-    known = np.isfinite(prior.location[scene.anchors.positions])
-    if known.sum() < 2:
+    finite = np.isfinite(prior.location[scene.anchors.positions])
+    if finite.sum() < 2:
         return 1.0
-    positions, values = scene.anchors.positions[known], scene.anchors.log_values[known]
+    positions, values = scene.anchors.positions[finite], scene.anchors.log_values[finite]
     return prior.surprise(positions, values, noise_sd=options.measurement_sd)

@@ -13,13 +13,12 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Words
+from frm_mlflow.analysis.frm import log_frm
+from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.errors import ConfigError, DataError
-from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.history import History
+from frm_mlflow.prediction.belief import Anchors, Belief
 from frm_mlflow.prediction.prior import Profiles, Shrinkage, fit_prior, mean_profile, with_level
-from frm_mlflow.prediction.ridge import few_shot
-from frm_mlflow.prediction.static import fit_static, static_features
+from frm_mlflow.prediction.regression import few_shot, fit_static, static_features
 
 Quantity: TypeAlias = Literal["latency", "memory"]
 _POINT_SD = 0.2
@@ -36,7 +35,7 @@ class Model(Protocol):
 class Predictor(Protocol):
     """Learns from a history how a device of `group` (tier, runtime, precision, compute unit) behaves."""
 
-    def __call__(self, history: History, group: Words, quantity: Quantity) -> Model:
+    def __call__(self, history: ResultMatrix, group: Words, quantity: Quantity) -> Model:
         """Return the predictor trained on `history`, which does not include the target."""
 
 
@@ -84,14 +83,14 @@ class Transfer:
     settings: Shrinkage = field(default_factory=Shrinkage)
     noise_sd: float = 0.02
 
-    def __call__(self, history: History, group: Words, quantity: Quantity) -> Gaussian:
+    def __call__(self, history: ResultMatrix, group: Words, quantity: Quantity) -> Gaussian:
         """Fit the prior."""
         features = static_features(history)
         prior = fit_prior(profiles_of(history, quantity), group, features, history.families, self.settings)
         return Gaussian(prior=prior, noise_sd=self.noise_sd)
 
 
-def ridge(history: History, group: Words, quantity: Quantity) -> FewShot:
+def ridge(history: ResultMatrix, group: Words, quantity: Quantity) -> FewShot:
     """Few-shot ridge: linear in the sources' profiles and in the static facts about models."""
     profiles = profiles_of(history, quantity)
     weights = profiles.weights(group, Shrinkage().kin)
@@ -104,14 +103,14 @@ def ridge(history: History, group: Words, quantity: Quantity) -> FewShot:
     return FewShot(location=_filled(profile + np.average(level, weights=weights), history), features=features)
 
 
-def static(history: History, group: Words, quantity: Quantity) -> Points:
+def static(history: ResultMatrix, group: Words, quantity: Quantity) -> Points:
     """Regression on GMACs, parameters, activations and family alone; does not use model names."""
     profiles = profiles_of(history, quantity)
     profile, level = mean_profile(profiles.values, profiles.weights(group, Shrinkage().kin))
     return Points(locations=(fit_static(static_features(history), profile).location + level.mean())[None])
 
 
-def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Points:
+def mean_of_sources(history: ResultMatrix, group: Words, quantity: Quantity) -> Points:
     """Use the mean log cost over the configurations most like the target, each relative to its level."""
     profiles = profiles_of(history, quantity)
     alike = profiles.select(_nearest(profiles, group))
@@ -119,20 +118,19 @@ def mean_of_sources(history: History, group: Words, quantity: Quantity) -> Point
     return Points(locations=(profile + level.mean())[None])
 
 
-def single_source(history: History, group: Words, quantity: Quantity) -> Points:
+def single_source(history: ResultMatrix, group: Words, quantity: Quantity) -> Points:
     """Use each of the configurations most like the target alone."""
     profiles = profiles_of(history, quantity)
     return Points(locations=profiles.values[_nearest(profiles, group)])
 
 
-def flops(history: History, group: Words, quantity: Quantity) -> Points:
+def flops(history: ResultMatrix, group: Words, quantity: Quantity) -> Points:
     """Use FLOPs as the cost."""
     del group, quantity
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return Points(locations=np.log(history.gmacs)[None])
+    return Points(locations=np.log(history.facts.gmacs)[None])
 
 
-def algorithm1(history: History, group: Words, quantity: Quantity) -> Points:
+def algorithm1(history: ResultMatrix, group: Words, quantity: Quantity) -> Points:
     """Rank the target by FRM on one source device, with each source alone (paper, Algorithm 1).
 
     Log FRM is computed up to a constant per device, which does not affect any rank or frontier: the mean of the
@@ -140,15 +138,14 @@ def algorithm1(history: History, group: Words, quantity: Quantity) -> Points:
     """
     del quantity
     nearest = _nearest(profiles_of(history, "latency"), group)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        frm = (np.log(history.gmacs) + history.log_latency[nearest] + history.log_memory[nearest]) / 3
-    known = np.isfinite(frm).any(axis=1)
-    if not known.any():
+    frm = log_frm(np.log(history.facts.gmacs), history.log_latency[nearest], history.log_memory[nearest])
+    finite = np.isfinite(frm).any(axis=1)
+    if not finite.any():
         raise DataError("algorithm1 needs FLOPs, latency and memory of one model on one source; the history has none")
-    return Points(locations=frm[known])
+    return Points(locations=frm[finite])
 
 
-PREDICTORS: dict[str, Predictor | Callable[[History, Words, Quantity], Model]] = {
+PREDICTORS: dict[str, Predictor | Callable[[ResultMatrix, Words, Quantity], Model]] = {
     "transfer": Transfer(),
     "ridge": ridge,
     "mean_of_sources": mean_of_sources,
@@ -162,7 +159,7 @@ PREDICTORS: dict[str, Predictor | Callable[[History, Words, Quantity], Model]] =
 
 def predictor_named(
     name: str, *, settings: Shrinkage, noise_sd: float
-) -> Predictor | Callable[[History, Words, Quantity], Model]:
+) -> Predictor | Callable[[ResultMatrix, Words, Quantity], Model]:
     """Return the predictor with this name.
 
     Raises
@@ -175,7 +172,7 @@ def predictor_named(
     return Transfer(settings=settings, noise_sd=noise_sd) if name == "transfer" else PREDICTORS[name]
 
 
-def profiles_of(history: History, quantity: Quantity) -> Profiles:
+def profiles_of(history: ResultMatrix, quantity: Quantity) -> Profiles:
     """Return latency or memory of the configurations that have it, as profiles.
 
     Raises
@@ -184,16 +181,16 @@ def profiles_of(history: History, quantity: Quantity) -> Profiles:
         If no configuration has it.
     """
     values = history.log_latency if quantity == "latency" else history.log_memory
-    known = np.isfinite(values).any(axis=1)
-    if not known.any():
+    finite = np.isfinite(values).any(axis=1)
+    if not finite.any():
         raise DataError(f"no {quantity} to learn from on any source device: add benchmarks or widen the sources")
-    return Profiles(values=values[known], groups=history.groups[known], chips=history.chips[known])
+    return Profiles(values=values[finite], groups=history.groups[finite], chips=history.chips[finite])
 
 
 def point_belief(location: Floats, anchors: Anchors) -> Belief:
     """Return a belief with independent models around `location` and the level set by the anchors."""
-    known = np.isfinite(location[anchors.positions])
-    shift = float(np.mean((anchors.log_values - location[anchors.positions])[known])) if known.any() else 0.0
+    finite = np.isfinite(location[anchors.positions])
+    shift = float(np.mean((anchors.log_values - location[anchors.positions])[finite])) if finite.any() else 0.0
     placed = location + shift
     diagonal = np.full(location.size, _POINT_SD**2)
     measured = np.zeros(location.size, dtype=np.bool_)
@@ -203,7 +200,7 @@ def point_belief(location: Floats, anchors: Anchors) -> Belief:
         factor=np.zeros((location.size, 0)),
         diagonal=diagonal,
         measured=measured,
-        absolute=bool(known.any()),
+        absolute=bool(finite.any()),
     )
 
 
@@ -213,7 +210,7 @@ def _nearest(profiles: Profiles, group: Words) -> Integers:
     return np.flatnonzero(differing == differing.min())
 
 
-def _filled(location: Floats, history: History) -> Floats:
+def _filled(location: Floats, history: ResultMatrix) -> Floats:
     if np.isfinite(location).all():
         return location
     return np.where(np.isfinite(location), location, fit_static(static_features(history), location).location)

@@ -22,7 +22,7 @@ import numpy as np
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.static import StaticFit, fit_static
+from frm_mlflow.prediction.regression import StaticFit, fit_static
 
 _FAMILY, _SIZE, _SLOPE, _OWN = 0.25, 0.25, 0.17, 0.33
 """Shares of the structured covariance: family, size, slope in size, individual model."""
@@ -76,7 +76,7 @@ class Profiles:
     @cached_property
     def _twins(self) -> Integers:
         """Number of configurations with the same chip and group as each one."""
-        keys = np.array(["|".join(map(str, [chip, *own])) for chip, own in zip(self.chips, self.groups, strict=True)])
+        keys = np.array(["|".join(map(str, [chip, *key])) for chip, key in zip(self.chips, self.groups, strict=True)])
         _, code, counts = np.unique(keys, return_inverse=True, return_counts=True)
         twins: Integers = counts[code]
         return twins
@@ -88,20 +88,20 @@ def mean_profile(values: Floats, weights: Floats) -> tuple[Floats, Floats]:
     The profile has mean zero over its models; a model missing from every row is NaN. This is the weighted
     least-squares fit of value = level + profile, by alternating means.
     """
-    known = np.isfinite(values)
-    filled = np.where(known, values, 0.0)
-    weighted = weights[:, None] * known
+    finite = np.isfinite(values)
+    filled = np.where(finite, values, 0.0)
+    weighted = weights[:, None] * finite
     column_weight = weighted.sum(axis=0)
-    row_count = np.maximum(known.sum(axis=1), 1)
+    row_count = np.maximum(finite.sum(axis=1), 1)
     profile = np.zeros(values.shape[1])
     level = np.zeros(len(values))
     for _ in range(_SWEEPS):
-        level = (filled.sum(axis=1) - known @ profile) / row_count
+        level = (filled.sum(axis=1) - finite @ profile) / row_count
         with np.errstate(invalid="ignore", divide="ignore"):
             profile = np.einsum("cm,cm->m", weighted, filled - level[:, None]) / column_weight
         profile = np.where(column_weight > 0, profile, 0.0)
         profile -= profile[column_weight > 0].mean()
-    level = (filled.sum(axis=1) - known @ profile) / row_count
+    level = (filled.sum(axis=1) - finite @ profile) / row_count
     return np.where(column_weight > 0, profile, np.nan), level
 
 
@@ -182,16 +182,16 @@ def _departures(profiles: Profiles, weights: Floats, kin: float) -> tuple[Floats
     residual = np.full(profiles.values.shape, np.nan)
     for group in np.unique(profiles.groups.astype(str), axis=0):
         rows = (profiles.groups == group).all(axis=1)
-        own = profiles.weights(group, kin)
-        profile, _ = mean_profile(profiles.values, own)
+        group_weights = profiles.weights(group, kin)
+        profile, _ = mean_profile(profiles.values, group_weights)
         left = profiles.values[rows] - profile
         left -= np.nanmean(left, axis=1, keepdims=True)
-        residual[rows] = left * _small_sample(own)
-    known = np.isfinite(residual)
+        residual[rows] = left * _small_sample(group_weights)
+    finite = np.isfinite(residual)
     if len(set(profiles.chips)) < 2:
         return np.zeros((profiles.values.shape[1], 0)), np.full(profiles.values.shape[1], _LONE_SD**2)
-    seen = (weights[:, None] * known).sum(axis=0)
-    root = np.where(known, residual, 0.0) * np.sqrt(weights)[:, None]
+    seen = (weights[:, None] * finite).sum(axis=0)
+    root = np.where(finite, residual, 0.0) * np.sqrt(weights)[:, None]
     factor = (root / np.sqrt(np.where(seen > 0, seen, 1.0))).T
     variance = np.einsum("mc,mc->m", factor, factor)
     return factor, np.where(seen > 0, variance, variance[seen > 0].mean())

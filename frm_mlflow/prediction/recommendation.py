@@ -46,13 +46,13 @@ class Recommendation:
         table = pd.DataFrame(
             {
                 "model": [sources.models[index] for index in shown],
-                "top1": sources.top1[shown],
+                "top1": sources.facts.top1[shown],
                 "latency_ms": np.exp(latency.location[shown] + level),
                 "latency_low_ms": np.exp(low[shown] + level),
                 "latency_high_ms": np.exp(high[shown] + level),
                 "probability_fits": self.probability[shown],
                 "overshoot_if_wrong": self.overshoot[shown],
-                "gmacs": sources.gmacs[shown],
+                "gmacs": sources.facts.gmacs[shown],
                 "measured": latency.measured[shown],
                 "picked": shown == (-1 if self.picked is None else self.picked),
             }
@@ -65,66 +65,71 @@ class Recommendation:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics to log to a prediction run."""
-        found = {"prediction/feasible_models": float((self.probability >= self.constraints.confidence).sum())}
+        metrics = {"prediction/feasible_models": float((self.probability >= self.constraints.confidence).sum())}
         if self.picked is not None:
-            found["prediction/picked_top1"] = float(self.prediction.sources.top1[self.picked])
-            found["prediction/picked_probability"] = float(self.probability[self.picked])
-        return self.prediction.metrics() | found
+            metrics["prediction/picked_top1"] = float(self.prediction.sources.facts.top1[self.picked])
+            metrics["prediction/picked_probability"] = float(self.probability[self.picked])
+        return self.prediction.metrics() | metrics
 
     def _pick(self) -> tuple[str, ...]:
         names = self.prediction.sources.models
         if self.picked is None:
-            closest = "; ".join(
-                f"{names[i]}: {self.prediction.latency_words(i)}, fits with probability {self.probability[i]:.0%}"
+            closest = ", ".join(
+                f"{names[i]} ({self.prediction.latency_words(i)}; meets the limits with probability "
+                f"{self.probability[i]:.0%})"
                 for i in self.order[:3]
             )
             return (
-                f"No model keeps {limits(self.constraints)} with {self.constraints.confidence:.0%} confidence. "
-                f"The closest are {closest or 'not known'}.",
+                f"No model meets the limits ({limits(self.constraints)}) with {self.constraints.confidence:.0%} "
+                f"confidence. {f'The closest are {closest}.' if closest else 'No model has a prediction.'}",
             )
-        first = (
-            f"Ship {names[self.picked]} ({self.prediction.sources.top1[self.picked]:.1f} %): {self._cost(self.picked)}."
-        )
+        top1 = self.prediction.sources.facts.top1[self.picked]
+        first = f"Ship {names[self.picked]} ({top1:.1f} %): {self._cost(self.picked)}."
         return first, *self._if_wrong(self.picked), *self._more_accurate(self.picked)
 
     def _cost(self, index: int) -> str:
         """Return latency and limited memory, each with its limit, and the probability of satisfying all limits."""
-        asked = self.constraints
+        limit = self.constraints
         words = self.prediction.latency_words(index)
-        if asked.max_latency_ms is not None:
-            words += f"; your limit is {asked.max_latency_ms:g} ms"
-        if asked.max_memory_mib is not None:
-            words += f". Peak memory {self.prediction.memory_words(index)}; your limit is {asked.max_memory_mib:g} MiB"
-        if asked.min_top1 is not None:
-            words += f". Your minimum accuracy is {asked.min_top1:g} %"
-        if asked.max_latency_ms is None and asked.max_memory_mib is None:
+        if limit.max_latency_ms is not None:
+            words += f"; your limit is {limit.max_latency_ms:g} ms"
+        if limit.max_memory_mib is not None:
+            words += f". Peak memory {self.prediction.memory_words(index)}; your limit is {limit.max_memory_mib:g} MiB"
+        if limit.min_top1 is not None:
+            words += f". Your minimum accuracy is {limit.min_top1:g} %"
+        if limit.max_latency_ms is None and limit.max_memory_mib is None:
             return words
-        return f"{words}. It keeps {limits(asked)} with probability {self.probability[index]:.0%}"
+        return f"{words}. It meets {limits(limit)} with probability {self.probability[index]:.0%}"
 
     def _if_wrong(self, picked: int) -> tuple[str, ...]:
         if self.constraints.max_latency_ms is None or self.prediction.latency.measured[picked]:
             return ()
-        return (f"If it does break the latency limit, then by {self.overshoot[picked]:.0%} on average.",)
+        return (f"If it exceeds the latency limit, the excess is {self.overshoot[picked]:.0%} on average.",)
 
     def _more_accurate(self, picked: int) -> tuple[str, ...]:
-        top1, names = self.prediction.sources.top1, self.prediction.sources.models
+        top1, names = self.prediction.sources.facts.top1, self.prediction.sources.models
         better = np.flatnonzero((top1 > top1[picked]) & (self.probability > 0.1))
         if not better.size:
             return ()
         best = better[np.argmax(self.probability[better])]
         gain = top1[best] - top1[picked]
         return (
-            f"{names[best]} is {gain:.1f} points more accurate and fits with probability {self.probability[best]:.0%}: "
-            "measure it on the target before you give that up.",
+            f"{names[best]} is {gain:.1f} points more accurate and meets the limits with probability "
+            f"{self.probability[best]:.0%}: measure it on the target before you rule it out.",
         )
 
     def _flops(self) -> tuple[str, ...]:
         if self.flops_pick is None:
             return ()
         names, chance = self.prediction.sources.models, self.probability[self.flops_pick]
-        verdict = "the same model" if self.flops_pick == self.picked else f"fits with probability {chance:.0%}"
-        top1 = self.prediction.sources.top1[self.flops_pick]
-        return (f"FLOPs alone would have picked {names[self.flops_pick]} (top-1 {top1:.1f} %): {verdict}.",)
+        name = names[self.flops_pick]
+        if self.flops_pick == self.picked:
+            return (f"By FLOPs alone the choice would be the same: {name}.",)
+        top1 = self.prediction.sources.facts.top1[self.flops_pick]
+        return (
+            f"By FLOPs alone the choice would be {name} (top-1 {top1:.1f} %), which meets the limits with probability "
+            f"{chance:.0%}.",
+        )
 
 
 def limits(constraints: Constraints) -> str:
@@ -152,7 +157,7 @@ def recommend(prediction: Prediction, constraints: Constraints) -> Recommendatio
         raise DataError(_REFUSAL.format(what="milliseconds", device=prediction.target.device))
     if constraints.max_memory_mib is not None and (prediction.memory is None or not prediction.memory.absolute):
         raise DataError(_REFUSAL.format(what="MiB", device=prediction.target.device))
-    top1 = prediction.sources.top1
+    top1 = prediction.sources.facts.top1
     if not np.isfinite(top1).any():
         raise DataError("no model has an accuracy, so none can be called the most accurate: import or measure top-1")
     probability = _probability(prediction, constraints)
@@ -170,19 +175,19 @@ def recommend(prediction: Prediction, constraints: Constraints) -> Recommendatio
 
 
 _REFUSAL = (
-    "{what} on {device} cannot be promised: nothing was measured on it. Without the limit the models are ranked; "
-    "with one to five measurements (frm-mlflow plan says which) the limit can be judged"
+    "cannot predict {what} on {device}, because nothing was measured on it. Leave the limit out to rank the models, "
+    "or measure one to five models first (frm-mlflow plan lists them)"
 )
 
 
 def ranked(probability: Floats, top1: Floats, excess: Floats, confidence: float) -> Integers:
     """Return candidates in order: those that fit by accuracy, then the others by their distance from fitting."""
-    known = np.flatnonzero(np.isfinite(top1) & np.isfinite(probability))
-    fits = probability[known] >= confidence
-    key = np.where(fits, -top1[known], excess[known])
-    order = np.lexsort((-probability[known], key, ~fits))
-    chosen: Integers = known[order]
-    return chosen
+    finite = np.flatnonzero(np.isfinite(top1) & np.isfinite(probability))
+    fits = probability[finite] >= confidence
+    key = np.where(fits, -top1[finite], excess[finite])
+    order = np.lexsort((-probability[finite], key, ~fits))
+    ordered: Integers = finite[order]
+    return ordered
 
 
 def _excess(prediction: Prediction, constraints: Constraints) -> Floats:
@@ -193,7 +198,7 @@ def _excess(prediction: Prediction, constraints: Constraints) -> Floats:
     if constraints.max_memory_mib is not None and prediction.memory is not None:
         excess += np.maximum(prediction.memory.location - np.log(constraints.max_memory_mib), 0)
     if constraints.min_top1 is not None:
-        excess += np.maximum(constraints.min_top1 - prediction.sources.top1, 0) / 10
+        excess += np.maximum(constraints.min_top1 - prediction.sources.facts.top1, 0) / 10
     return excess
 
 
@@ -209,7 +214,7 @@ def _probability(prediction: Prediction, constraints: Constraints) -> Floats:
 
 def _accurate(prediction: Prediction, constraints: Constraints) -> Mask:
     lowest = -np.inf if constraints.min_top1 is None else constraints.min_top1
-    enough: Mask = prediction.sources.top1 >= lowest
+    enough: Mask = prediction.sources.facts.top1 >= lowest
     return enough
 
 
@@ -219,12 +224,12 @@ def _overshoot(prediction: Prediction, constraints: Constraints) -> Floats:
         return np.full(prediction.latency.location.size, np.nan)
     levels = np.linspace(0.5 / 200, 1 - 0.5 / 200, 200)
     quantiles = prediction.latency.quantiles(levels) - np.log(constraints.max_latency_ms)
-    beyond = quantiles > 0
-    excess = np.where(beyond, np.expm1(quantiles), 0.0).sum(axis=0)
-    share: Floats = excess / np.maximum(beyond.sum(axis=0), 1)
+    exceeds = quantiles > 0
+    excess = np.where(exceeds, np.expm1(quantiles), 0.0).sum(axis=0)
+    share: Floats = excess / np.maximum(exceeds.sum(axis=0), 1)
     return share
 
 
 def _least_flops(prediction: Prediction, accurate: Mask) -> int | None:
-    gmacs = np.where(accurate, prediction.sources.gmacs, np.nan)
+    gmacs = np.where(accurate, prediction.sources.facts.gmacs, np.nan)
     return None if np.isnan(gmacs).all() else int(np.nanargmin(gmacs))

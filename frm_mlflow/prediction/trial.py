@@ -6,27 +6,48 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import kendalltau
 
-from frm_mlflow.analysis.arrays import Floats, Integers
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
+from frm_mlflow.analysis.frm import log_frm
+from frm_mlflow.analysis.matrix import ResultMatrix
+from frm_mlflow.analysis.pareto import frontier, memberships, regret, score
+from frm_mlflow.analysis.ranks import spearman
 from frm_mlflow.errors import DataError
-from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.folds import Fold, fold_of
-from frm_mlflow.prediction.history import History
-from frm_mlflow.prediction.learning import AUTO, CHOICES, Learnt, choose, learn
-from frm_mlflow.prediction.membership import point_frontier
+from frm_mlflow.prediction.belief import Anchors, Belief, departures
+from frm_mlflow.prediction.learning import (
+    AUTO,
+    CHOICES,
+    MIN_TRUTHS,
+    Fold,
+    Learnt,
+    choose,
+    chosen_settings,
+    fold_of,
+    learn,
+)
 from frm_mlflow.prediction.options import EvaluationOptions, PredictionOptions
 from frm_mlflow.prediction.planning import next_anchor
 from frm_mlflow.prediction.predictors import Transfer
 from frm_mlflow.prediction.prior import with_level
 from frm_mlflow.prediction.protocols import HeldOut
-from frm_mlflow.prediction.scores import Truth, budget_rows, reliability, score_belief, score_frm
-from frm_mlflow.prediction.tuning import chosen_settings
 
 PLANNED, RANDOM = "planned", "random"
 _PLAN_DRAWS = 500
 BUDGET_ANCHORS = 5
 """Number of anchors for scoring budgets and random anchors, or the highest evaluated number below it."""
+BUDGET_QUANTILES = (0.25, 0.5, 0.75)
+SAFETY_FACTORS = np.round(np.arange(1.0, 2.501, 0.01), 2)
+_DRAWS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Truth:
+    """Measured log latency and log FRM (M,) of the held-out configuration and the models' accuracies."""
+
+    log_latency: Floats
+    log_frm: Floats
+    top1: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,7 +62,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Setting:
-    history: History
+    history: ResultMatrix
     held: HeldOut
     truth: Truth
     options: PredictionOptions
@@ -60,7 +81,7 @@ class _Setting:
 
 
 def run_trial(
-    history: History,
+    history: ResultMatrix,
     held: HeldOut,
     options: PredictionOptions,
     evaluation: EvaluationOptions,
@@ -81,7 +102,7 @@ def run_trial(
     fold = fold_of(training, group, "latency")
     learnt = _learn_all(fold, options, evaluation)
     row = history.log_latency[held.row]
-    sequence = planned_sequence(learnt["transfer"], row, history.top1, max(evaluation.anchors), rng)
+    sequence = planned_sequence(learnt["transfer"], row, history.facts.top1, max(evaluation.anchors), rng)
     trial = Trial(scores=[], budgets=[], families=[], reliability=[])
     for count in evaluation.anchors:
         if count <= len(sequence):
@@ -92,12 +113,11 @@ def run_trial(
     return trial
 
 
-def truth_of(history: History, row: int) -> Truth:
+def truth_of(history: ResultMatrix, row: int) -> Truth:
     """Return the measurements on a configuration; log FRM is up to a constant (paper eq. 1)."""
-    gmacs = np.full(len(history.models), np.nan)
-    np.log(history.gmacs, out=gmacs, where=history.gmacs > 0)
-    latency = history.log_latency[row]
-    return Truth(log_latency=latency, log_frm=(gmacs + latency + history.log_memory[row]) / 3, top1=history.top1)
+    latency, memory = history.log_latency[row], history.log_memory[row]
+    frm = log_frm(np.log(history.facts.gmacs), latency, memory)
+    return Truth(log_latency=latency, log_frm=frm, top1=history.facts.top1)
 
 
 def planned_sequence(learnt: Learnt, row: Floats, top1: Floats, n: int, rng: np.random.Generator) -> Integers:
@@ -117,12 +137,12 @@ def planned_sequence(learnt: Learnt, row: Floats, top1: Floats, n: int, rng: np.
 
 def _learn_all(fold: Fold, options: PredictionOptions, evaluation: EvaluationOptions) -> dict[str, Learnt]:
     """Return every predictor that is requested or needed by the automatic choice, if the history supports it."""
-    wanted = set(evaluation.predictors) - {AUTO} | {"transfer"}
-    wanted |= set(CHOICES) if AUTO in evaluation.predictors else set()
+    requested = set(evaluation.predictors) - {AUTO} | {"transfer"}
+    requested |= set(CHOICES) if AUTO in evaluation.predictors else set()
     settings = chosen_settings(fold, noise_sd=options.measurement_sd)
     learnt = {}
-    for name in [*CHOICES, *sorted(wanted - set(CHOICES))]:
-        if name in wanted:
+    for name in [*CHOICES, *sorted(requested - set(CHOICES))]:
+        if name in requested:
             try:
                 learnt[name] = learn(name, fold, settings=settings, noise_sd=options.measurement_sd)
             except DataError:  # this history lacks data that the predictor needs
@@ -159,8 +179,8 @@ def _score(
     rows = []
     for belief in beliefs:
         cost = belief.location if name == "algorithm1" else _log_frm(setting, belief)
-        own = score_belief(belief, setting.truth, confidence=confidence, rng=rng)
-        rows.append(own | score_frm(cost, setting.truth))
+        scores = score_belief(belief, setting.truth, confidence=confidence, rng=rng)
+        rows.append(scores | score_frm(cost, setting.truth))
     trial.scores.append(named | {"chosen": learnt.name} | mean_of_rows(rows))
     if plan != PLANNED:
         return
@@ -180,8 +200,8 @@ def mean_of_rows(rows: list[dict[str, float]]) -> dict[str, float]:
     means = {}
     for key in keys:
         values = np.array([row[key] for row in rows if key in row])
-        known = values[np.isfinite(values)]
-        means[key] = float(known.mean()) if known.size else float("nan")
+        finite = values[np.isfinite(values)]
+        means[key] = float(finite.mean()) if finite.size else float("nan")
     return means
 
 
@@ -195,13 +215,10 @@ def _budget_anchors(evaluation: EvaluationOptions) -> int:
 
 
 def _log_frm(setting: _Setting, belief: Belief) -> Floats:
-    gmacs = np.full(belief.location.size, np.nan)
-    np.log(setting.history.gmacs, out=gmacs, where=setting.history.gmacs > 0)
-    log_frm: Floats = (gmacs + belief.location + setting.transfer_memory) / 3
-    return log_frm
+    return log_frm(np.log(setting.history.facts.gmacs), belief.location, setting.transfer_memory)
 
 
-def _memory_location(training: History, group: np.ndarray[tuple[int], np.dtype[np.object_]]) -> Floats:
+def _memory_location(training: ResultMatrix, group: Words) -> Floats:
     """Return the memory that `transfer` predicts without anchors, NaN if the history has none."""
     try:
         return Transfer()(training, group, "memory").prior.location
@@ -214,15 +231,124 @@ def _family_rows(belief: Belief, setting: _Setting) -> Iterator[dict[str, object
     truth = setting.truth
     judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
     top1 = truth.top1[judged]
-    wrong = point_frontier(belief.location[judged], top1) != point_frontier(truth.log_latency[judged], top1)
+    wrong = frontier(belief.location[judged], top1) != frontier(truth.log_latency[judged], top1)
     for family in np.unique(setting.history.families[judged]):
-        own = setting.history.families[judged] == family
-        yield {"family": family, "models": int(own.sum()), "failures": int(wrong[own].sum())}
+        members = setting.history.families[judged] == family
+        yield {"family": family, "models": int(members.sum()), "failures": int(wrong[members].sum())}
 
 
 def _random_anchors(row: Floats, setting: _Setting, rng: np.random.Generator) -> Iterator[Anchors]:
-    known = np.flatnonzero(np.isfinite(row) & np.isfinite(setting.truth.top1))
+    finite = np.flatnonzero(np.isfinite(row) & np.isfinite(setting.truth.top1))
     count = _budget_anchors(setting.evaluation)
-    if setting.held.protocol == "chip" and 0 < count < known.size:
+    if setting.held.protocol == "chip" and 0 < count < finite.size:
         for _ in range(setting.evaluation.random_seeds):
-            yield Anchors.of_row(row, rng.choice(known, count, replace=False))
+            yield Anchors.of_row(row, rng.choice(finite, count, replace=False))
+
+
+def score_belief(belief: Belief, truth: Truth, *, confidence: float, rng: np.random.Generator) -> dict[str, float]:
+    """Return the scores of a calibrated belief of log latency against the truth; NaN where undefined.
+
+    Frontiers and ranks are judged over all models that have the truth, a prediction and an
+    accuracy, including anchors, because the user has those too. Errors and coverage are over the models
+    that were not measured.
+    """
+    judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
+    if judged.sum() < MIN_TRUTHS:
+        return {}
+    scores = _frontier_scores(belief, truth, judged, rng)
+    scores |= _rank_scores(belief.location[judged], truth.log_latency[judged])
+    return scores | _error_scores(belief, truth, confidence)
+
+
+def score_frm(log_frm: Floats, truth: Truth) -> dict[str, float]:
+    """Return the scores of a predicted accuracy-FRM frontier (paper 5.3)."""
+    judged = np.isfinite(truth.log_frm) & np.isfinite(log_frm) & np.isfinite(truth.top1)
+    if judged.sum() < MIN_TRUTHS:
+        return {}
+    top1 = truth.top1[judged]
+    result = score(frontier(log_frm[judged], top1), frontier(truth.log_frm[judged], top1))
+    rho = spearman(log_frm[judged][None], truth.log_frm[judged][None], min_models=2)[0]
+    return {
+        "frm_precision": result.precision,
+        "frm_recall": result.recall,
+        "frm_f1": result.f1,
+        "frm_spearman": float(rho[0, 0]),
+    }
+
+
+def _frontier_scores(belief: Belief, truth: Truth, judged: Mask, rng: np.random.Generator) -> dict[str, float]:
+    top1, latency = truth.top1[judged], truth.log_latency[judged]
+    predicted = frontier(belief.location[judged], top1)
+    true = frontier(latency, top1)
+    result = score(predicted, true)
+    probability = memberships(belief.draws(_DRAWS, rng)[:, judged], top1).mean(axis=0)
+    return {
+        "precision": result.precision,
+        "recall": result.recall,
+        "f1": result.f1,
+        "regret": regret(predicted, latency, top1),
+        "brier": float(np.mean((probability - true) ** 2)),
+        "brier_of_points": float(np.mean((predicted.astype(float) - true) ** 2)),
+    }
+
+
+def _rank_scores(predicted: Floats, true: Floats) -> dict[str, float]:
+    return {
+        "spearman": float(spearman(predicted[None], true[None], min_models=2)[0][0, 0]),
+        "kendall": float(kendalltau(predicted, true).statistic),
+    }
+
+
+def _error_scores(belief: Belief, truth: Truth, confidence: float) -> dict[str, float]:
+    """Return coverage of intervals and, if milliseconds are predicted, the mean absolute relative error."""
+    error = departures(belief, truth.log_latency)
+    finite = np.isfinite(error)
+    if not finite.any():
+        return {}
+    low, high = belief.interval(confidence)
+    half = (high - low)[finite] / 2
+    scores = {"coverage": float(np.mean(np.abs(error[finite]) <= half))}
+    if belief.absolute:
+        scores["mape"] = float(np.mean(np.abs(np.expm1(-error[finite]))))
+    return scores
+
+
+def reliability(belief: Belief, truth: Truth, rng: np.random.Generator) -> tuple[Floats, Mask]:
+    """Return the frontier probability of each judged unmeasured model, and whether it is on the true frontier."""
+    judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
+    top1 = truth.top1[judged]
+    probability = memberships(belief.draws(_DRAWS, rng)[:, judged], top1).mean(axis=0)
+    unmeasured = ~belief.measured[judged]
+    return probability[unmeasured], frontier(truth.log_latency[judged], top1)[unmeasured]
+
+
+def budget_rows(belief: Belief, truth: Truth, *, confidence: float) -> list[dict[str, float]]:
+    """Return the outcome of the pick for budgets at quartiles of the true latency.
+
+    `violated`: the pick exceeds the budget. `given_up`: points of accuracy below the best model
+    within it. One row per budget for picking with confidence (`factor` 0) and one for each fixed
+    safety factor on the point prediction (1: none). Without a pick, the least accurate model is used.
+    """
+    judged = np.isfinite(truth.log_latency) & np.isfinite(belief.location) & np.isfinite(truth.top1)
+    latency, top1 = truth.log_latency[judged], truth.top1[judged]
+    location = belief.location[judged]
+    rows = []
+    for quantile, budget in zip(BUDGET_QUANTILES, np.quantile(latency, BUDGET_QUANTILES), strict=True):
+        best = top1[latency <= budget].max()
+        sure = belief.probability_below(float(budget))[judged] >= confidence
+        choices = [(0.0, sure)] + [(float(f), location + np.log(f) <= budget) for f in SAFETY_FACTORS]
+        for factor, fits in choices:
+            violated, chosen = _outcome(fits, latency, top1, float(budget))
+            rows.append(
+                {"quantile": quantile, "factor": factor, "violated": violated, "given_up": max(best - chosen, 0.0)}
+            )
+    return rows
+
+
+def _outcome(fits: Mask, latency: Floats, top1: Floats, budget: float) -> tuple[float, float]:
+    if not fits.any():
+        return 0.0, float(top1.min())
+    candidates = np.flatnonzero(fits)
+    pick = candidates[np.argmax(top1[candidates])]
+    broken = bool(latency[pick] > budget)
+    return float(broken), float(top1[pick])

@@ -83,11 +83,11 @@ def result_json(name: str, result: Result) -> str:
 def summary_markdown(report: AnalysisReport) -> str:
     """Return the report as sentences: findings of each analysis, refusals, and the rows left out and why."""
     selection = report.selection
-    fleet = selection.fleet
+    matrix = selection.matrix
     lines = [
-        f"**{int(fleet.measured.sum())} benchmarks** of {len(fleet.models)} models on {len(fleet.labels)} "
-        f"configurations, {len(set(fleet.devices))} devices and {len(set(fleet.chips))} chips. "
-        f"Baseline {fleet.baseline}. Data digest `{report.digest}`.",
+        f"**{int(matrix.measured.sum())} benchmarks** of {len(matrix.models)} models on {len(matrix.labels)} "
+        f"configurations, {len(set(matrix.devices))} devices and {len(set(matrix.chips))} chips. "
+        f"Baseline {matrix.baseline}. Data digest `{report.digest}`.",
         "",
     ]
     for name, result in report.results.items():

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask
-from frm_mlflow.analysis.fleet import Fleet, fleet_from_rows
 from frm_mlflow.analysis.frm import FRM_E_COMPONENTS
+from frm_mlflow.analysis.matrix import ResultMatrix, matrix_from_rows
 from frm_mlflow.analysis.pareto import frontier
 from frm_mlflow.analysis.ranks import ranks
 from frm_mlflow.report.figures import FAMILY_SYMBOLS, colour
@@ -76,14 +76,14 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBasel
     cost's 95 % interval, if the measurement has one. With `common`, `frm_common` is FRM relative to it.
     `warning` is a sentence if many rows are flagged as unstable, else "".
     """
-    fleet = fleet_from_rows(rows, baseline=baseline)
-    costs = {name: values[0] for name, values in all_costs(fleet).items()}
-    low, high = _interval(fleet, rows, metric)
-    best = frontier(costs[metric], fleet.top1[0])
+    matrix = matrix_from_rows(rows, baseline=baseline)
+    costs = {name: values[0] for name, values in all_costs(matrix).items()}
+    low, high = _interval(matrix, rows, metric)
+    best = frontier(costs[metric], matrix.top1[0])
     columns = {
-        "model": list(fleet.models),
-        "family": [family if family in STYLES else "other" for family in fleet.families],
-        "top1": numbers(fleet.top1[0]),
+        "model": list(matrix.models),
+        "family": [family if family in STYLES else "other" for family in matrix.families],
+        "top1": numbers(matrix.top1[0]),
         **{name: numbers(values) for name, values in costs.items()},
         "low": numbers(low),
         "high": numbers(high),
@@ -101,7 +101,7 @@ def board(rows: pd.DataFrame, *, baseline: str, metric: str, common: CommonBasel
         columns["frm_common"] = numbers(costs[FRM.column] * common.factor)
     return {
         "columns": columns,
-        "summary": _summary(fleet, costs[metric], best, metric, baseline),
+        "summary": _summary(matrix, costs[metric], best, metric, baseline),
         "warning": unstable_warning(columns["unstable"]),
         "common_baseline": common.name if common else "",
     }
@@ -148,16 +148,16 @@ def pick_sentence(label: str, shown: Json, baseline: str) -> str:
     return f"{label}: {columns['model'][at]} is {why}: {facts}."
 
 
-def all_costs(fleet: Fleet) -> dict[str, Floats]:
+def all_costs(matrix: ResultMatrix) -> dict[str, Floats]:
     """Return every cost of `METRIC_NAMES` as a (configurations, models) matrix."""
     return {
-        FRM.column: fleet.frm(),
-        LATENCY_P50.column: fleet.latency_ms,
-        MEMORY_PEAK.column: fleet.memory_mib,
-        GMACS.column: fleet.gmacs,
-        PARAMS_M.column: fleet.params_m,
-        ENERGY.column: fleet.energy_mj,
-        FRM_E.column: fleet.frm(components=FRM_E_COMPONENTS),
+        FRM.column: matrix.frm(),
+        LATENCY_P50.column: matrix.latency_ms,
+        MEMORY_PEAK.column: matrix.memory_mib,
+        GMACS.column: matrix.gmacs,
+        PARAMS_M.column: matrix.params_m,
+        ENERGY.column: matrix.energy_mj,
+        FRM_E.column: matrix.frm(components=FRM_E_COMPONENTS),
     }
 
 
@@ -187,44 +187,44 @@ def _slope_ranks(costs: dict[str, Floats]) -> dict[str, list[float | None]]:
     return {f"rank_{name}": numbers(ranks(np.where(comparable, costs[name], np.nan))) for name in names}
 
 
-def _interval(fleet: Fleet, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
+def _interval(matrix: ResultMatrix, rows: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
     """Return the ends of the measured 95 % interval, for latency and for FRM."""
     nothing = np.full(len(rows), np.nan)
     if metric == LATENCY_P50.column:
         return _column(rows, LATENCY_P50_LOW.column), _column(rows, LATENCY_P50_HIGH.column)
     if metric != FRM.column:
         return nothing, nothing
-    interleaved = np.isfinite(fleet.recorded_ratios["latency"][0])
+    interleaved = np.isfinite(matrix.recorded_ratios["latency"][0])
     low, high = (np.where(interleaved, _column(rows, end.column), np.nan) for end in (FRM_LOW, FRM_HIGH))
     return low, high
 
 
-def _summary(fleet: Fleet, cost: Floats, best: Mask, metric: str, baseline: str) -> str:
-    total, known = len(fleet.models), np.isfinite(cost) & np.isfinite(fleet.top1[0])
+def _summary(matrix: ResultMatrix, cost: Floats, best: Mask, metric: str, baseline: str) -> str:
+    total, known = len(matrix.models), np.isfinite(cost) & np.isfinite(matrix.top1[0])
     name = METRIC_NAMES[metric]
     if not known.any():
-        reason = _why_nothing(fleet, metric, baseline)
+        reason = _why_nothing(matrix, metric, baseline)
         return f"None of {count(total, 'model')} here has both accuracy and {name}{reason}."
     first, last = (np.flatnonzero(best)[order(cost[best])] for order in (np.argmin, np.argmax))
     parts = [f"{int(best.sum())} of {count(int(known.sum()), 'model')} are on the frontier of accuracy and {name}."]
     if first != last:
-        parts.append(f"It runs from {_point(fleet, cost, first)} to {_point(fleet, cost, last)}.")
+        parts.append(f"It runs from {_point(matrix, cost, first)} to {_point(matrix, cost, last)}.")
     else:
-        parts.append(f"It is {_point(fleet, cost, first)}.")
+        parts.append(f"It is {_point(matrix, cost, first)}.")
     if known.sum() < total:
         missing = total - int(known.sum())
         parts.append(f"{count(missing, 'model')} without accuracy or {name} cannot be placed.")
     return " ".join(parts)
 
 
-def _why_nothing(fleet: Fleet, metric: str, baseline: str) -> str:
-    if metric in (FRM.column, FRM_E.column) and baseline not in fleet.models:
+def _why_nothing(matrix: ResultMatrix, metric: str, baseline: str) -> str:
+    if metric in (FRM.column, FRM_E.column) and baseline not in matrix.models:
         return f": the baseline {baseline} was not measured here, choose another one"
     return ""
 
 
-def _point(fleet: Fleet, cost: Floats, index: int) -> str:
-    return f"{fleet.models[index]} ({cost[index]:.3g} at {fleet.top1[0][index]:.1f} %)"
+def _point(matrix: ResultMatrix, cost: Floats, index: int) -> str:
+    return f"{matrix.models[index]} ({cost[index]:.3g} at {matrix.top1[0][index]:.1f} %)"
 
 
 def _column(rows: pd.DataFrame, name: str) -> Floats:

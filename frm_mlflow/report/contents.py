@@ -147,12 +147,12 @@ def _caption(figure: Figure) -> str:
 
 
 def _data_sentence(report: AnalysisReport, snapshot: Snapshot) -> str:
-    fleet = report.selection.fleet
+    matrix = report.selection.matrix
     unstable = int((snapshot.rows[UNSTABLE.column] != "").sum())
     flagged = f" {count(unstable, 'measurement')} flagged as unstable." if unstable else ""
     return (
-        f"{snapshot.counts()}; the analyses use {int(fleet.measured.sum())} of them on "
-        f"{count(len(set(fleet.chips)), 'chip')}, relative to {report.options.baseline}.{flagged}"
+        f"{snapshot.counts()}; the analyses use {int(matrix.measured.sum())} of them on "
+        f"{count(len(set(matrix.chips)), 'chip')}, relative to {report.options.baseline}.{flagged}"
     )
 
 

@@ -70,11 +70,11 @@ def paper_page(report: AnalysisReport) -> str:
     """Return the page with the paper's tables, showing the paper's figures next to ours."""
     result = report.results["paper"]
     tables = {key: result.tables[key] for key in TITLES if key in result.tables}
-    fleet = report.selection.comparable
+    matrix = report.selection.comparable
     return render(
         "paper.html",
-        fleet=fleet,
-        benchmarks=int(fleet.measured.sum()),
+        matrix=matrix,
+        benchmarks=int(matrix.measured.sum()),
         digest=report.digest,
         ours=OURS,
         paper=PAPER,

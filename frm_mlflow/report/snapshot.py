@@ -14,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow.analysis.common_baseline import COMMON_BASELINE, FRM_COMMON, against_common_baseline
-from frm_mlflow.analysis.labels import configuration_labels
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.rows import KEY_COLUMNS, LeftOut, usable_rows
+from frm_mlflow.analysis.rows import KEY_COLUMNS, LeftOut, configuration_labels, usable_rows
 from frm_mlflow.records import content_hash
 from frm_mlflow.report.board import CommonBaseline, count
 from frm_mlflow.schema import DEVICE, FRM, MODEL, PRECISION, SOURCE, SOURCE_MEASURED, TIER

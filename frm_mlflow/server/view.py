@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats
-from frm_mlflow.analysis.fleet import fleet_from_rows
+from frm_mlflow.analysis.matrix import matrix_from_rows
 from frm_mlflow.analysis.ranks import ranks, spearman
 from frm_mlflow.analysis.rows import KEY_COLUMNS
 from frm_mlflow.near import did_you_mean
@@ -112,8 +112,8 @@ def _near_devices(table: pd.DataFrame, choice: Choice) -> str:
 
 
 def _cost_by_model(snapshot: Snapshot, choice: Choice, key: str) -> pd.Series:
-    fleet = fleet_from_rows(snapshot.benchmarks(key), baseline=choice.baseline)
-    return pd.Series(all_costs(fleet)[choice.metric][0], index=list(fleet.models), name=key)
+    matrix = matrix_from_rows(snapshot.benchmarks(key), baseline=choice.baseline)
+    return pd.Series(all_costs(matrix)[choice.metric][0], index=list(matrix.models), name=key)
 
 
 def _passes(table: pd.DataFrame, filters: Mapping[str, str]) -> pd.Series:

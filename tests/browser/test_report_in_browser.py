@@ -15,7 +15,7 @@ import pytest
 from benchmarks.seeding import synthetic_records
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
-from frm_mlflow.analysis.synthetic import paper_fleet
+from frm_mlflow.analysis.synthetic import paper_sized_frame
 from frm_mlflow.frame import from_records
 from frm_mlflow.records import BenchmarkRecord
 from frm_mlflow.report.contents import contents_of
@@ -35,7 +35,7 @@ def write_report(frame: pd.DataFrame, path: Path) -> Path:
     shown = contents_of(
         results,
         prepare(frame, digest="d"),
-        title="Fleet <b>report</b>",
+        title="ResultMatrix <b>report</b>",
         made_at=datetime(2026, 1, 2, tzinfo=timezone.utc),
         environment={"frm-mlflow": "test"},
         options=asdict(options),
@@ -52,7 +52,7 @@ def frame_of(records: Iterable[BenchmarkRecord]) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a simulation of the paper's fleet, and of a few benchmarks with malicious names."""
-    frame = pd.concat([paper_fleet(np.random.default_rng(0)), frame_of(fleet())], ignore_index=True)
+    frame = pd.concat([paper_sized_frame(np.random.default_rng(0)), frame_of(fleet())], ignore_index=True)
     return write_report(frame, tmp_path_factory.mktemp("report") / "report.html")
 
 

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from frm_mlflow.analysis.frm import frm, ratio, rebase
+from frm_mlflow.analysis.frm import frm, ratio
 from frm_mlflow.analysis.frontier_transfer import score_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.pareto import frontier, hypervolume, regret, score
 from frm_mlflow.analysis.ranks import ranks, spearman
 from frm_mlflow.analysis.registry import run_all
-from frm_mlflow.analysis.selection import select_fleet
+from frm_mlflow.analysis.selection import selection_of
 from frm_mlflow.analysis.significance import bonferroni, holm
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 
 costs = st.floats(0.001, 1e6)
 vectors = arrays(float, st.integers(1, 30), elements=st.integers(1, 12).map(float))
@@ -50,7 +50,7 @@ def test_frm_lies_between_its_smallest_and_largest_component(ratios):
 @given(vectors, st.data())
 def test_ranks_do_not_depend_on_the_baseline(values, data):
     baseline = data.draw(st.sampled_from(list(values)))
-    assert ranks(rebase(values, baseline)).tolist() == ranks(values).tolist()
+    assert ranks(ratio(values, baseline)).tolist() == ranks(values).tolist()
 
 
 @given(vectors, costs)
@@ -152,7 +152,7 @@ def test_corrections_never_lower_p_and_keep_its_order(p):
 
 
 OPTIONS = AnalysisOptions(resamples=100, shuffles=10)
-RECIPE = FleetRecipe(devices={"gpu": 2, "edge": 3}, runtimes=("torch", "onnxruntime"), missing=0.1)
+RECIPE = SyntheticRecipe(devices={"gpu": 2, "edge": 3}, runtimes=("torch", "onnxruntime"), missing=0.1)
 
 
 def tables_of(frame, **changes):
@@ -162,7 +162,7 @@ def tables_of(frame, **changes):
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    return made_up_fleet(RECIPE, np.random.default_rng(3))
+    return synthetic_frame(RECIPE, np.random.default_rng(3))
 
 
 def test_no_analysis_changes_the_frame(frame):
@@ -214,5 +214,5 @@ def test_any_name_can_be_a_model(frame, names):
     models = [m for m in sorted(frame["model"].unique()) if m != "resnet50"]
     named = frame.assign(model=frame["model"].replace(dict(zip(models, names, strict=False))))
     if "resnet50" not in names and all(name.strip() for name in names):
-        fleet = select_fleet(named, OPTIONS).fleet
-        assert len(fleet.models) == 13
+        matrix = selection_of(named, OPTIONS).matrix
+        assert len(matrix.models) == 13

@@ -4,10 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frm_mlflow.analysis.pareto import frontier
+from frm_mlflow.analysis.pareto import frontier, memberships
 from frm_mlflow.prediction.belief import Belief
 from frm_mlflow.prediction.learning import weighted_quantile
-from frm_mlflow.prediction.membership import memberships
 from frm_mlflow.prediction.prior import mean_profile
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ import pytest
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, run_all
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 
 NAMED = [name for name in ANALYSES if name != "paper"]
 """All analyses except the paper's tables, which look up models and devices by name."""
@@ -16,8 +16,8 @@ NAMES = ("device", "chip", "model")
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
     """Return a frame with two runtimes; costs are rounded so that models tie."""
-    recipe = FleetRecipe(devices={"gpu": 3, "edge": 4}, runtimes=("torch", "onnxruntime"), missing=0.1)
-    made = made_up_fleet(recipe, np.random.default_rng(3))
+    recipe = SyntheticRecipe(devices={"gpu": 3, "edge": 4}, runtimes=("torch", "onnxruntime"), missing=0.1)
+    made = synthetic_frame(recipe, np.random.default_rng(3))
     return made.assign(memory_mib=made["memory_mib"].round(-1).clip(lower=10))
 
 

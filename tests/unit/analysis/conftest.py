@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from frm_mlflow.analysis.options import AnalysisOptions
-from frm_mlflow.analysis.selection import Selection, select_fleet
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet, paper_fleet
+from frm_mlflow.analysis.selection import Selection, selection_of
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, paper_sized_frame, synthetic_frame
 
 
 @pytest.fixture(scope="session")
@@ -21,18 +21,18 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def small_frame() -> pd.DataFrame:
     """Three tiers, two runtimes, two precisions and some missing benchmarks: small enough for nested loops."""
-    recipe = FleetRecipe(
+    recipe = SyntheticRecipe(
         devices={"gpu": 3, "cpu": 1, "edge": 4},
         runtimes=("torch", "onnxruntime"),
         precisions=("fp32", "int8"),
         missing=0.15,
     )
-    return made_up_fleet(recipe, np.random.default_rng(1))
+    return synthetic_frame(recipe, np.random.default_rng(1))
 
 
 @pytest.fixture(scope="session")
 def small(small_frame, options) -> Selection:
-    return select_fleet(small_frame, options)
+    return selection_of(small_frame, options)
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +42,10 @@ def naive(small_frame) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def paper_frame() -> pd.DataFrame:
-    return paper_fleet(np.random.default_rng(2))
+    return paper_sized_frame(np.random.default_rng(2))
 
 
 @pytest.fixture(scope="session")
 def paper(paper_frame, options) -> Selection:
-    """The made-up 13 x 106 fleet."""
-    return select_fleet(paper_frame, options)
+    """The made-up 13 x 106 matrix."""
+    return selection_of(paper_frame, options)

@@ -7,11 +7,11 @@ from test_rows import frame, row
 from frm_mlflow.analysis.common_baseline import against_common_baseline
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranking import leaderboard
-from frm_mlflow.analysis.selection import select_fleet
+from frm_mlflow.analysis.selection import selection_of
 
 
 def benchmarks(*rows):
-    return select_fleet(frame(*rows), AnalysisOptions())
+    return selection_of(frame(*rows), AnalysisOptions())
 
 
 def squeezenet(fp32=(80.0, 100.0), **others):
@@ -25,7 +25,7 @@ def squeezenet(fp32=(80.0, 100.0), **others):
 
 
 def test_int8_that_is_faster_and_smaller_is_cheaper_against_the_common_baseline():
-    board = leaderboard(benchmarks(*squeezenet()).fleet, AnalysisOptions())
+    board = leaderboard(benchmarks(*squeezenet()).matrix, AnalysisOptions())
     at = {(r["model"], "int8" in r["configuration"]): r for r in board.to_dict("records")}
     assert at["a", True]["frm"] > at["a", False]["frm"]
     assert at["a", True]["frm_common"] < at["a", False]["frm_common"]
@@ -37,13 +37,13 @@ def test_int8_that_is_faster_and_smaller_is_cheaper_against_the_common_baseline(
 
 def test_the_widest_precision_serves_if_there_is_no_fp32():
     rows = [r | {"precision": {"fp32": "fp16"}.get(r["precision"], "int8")} for r in squeezenet()]
-    board = leaderboard(benchmarks(*rows).fleet, AnalysisOptions())
+    board = leaderboard(benchmarks(*rows).matrix, AnalysisOptions())
     assert set(board["common_baseline"]) == {"resnet50 · fp16"}
 
 
 def test_another_compute_unit_is_no_common_baseline():
     rows = [r | {"compute_unit": "npu" if r["precision"] == "int8" else "cpu"} for r in squeezenet()]
-    board = leaderboard(benchmarks(*rows).fleet, AnalysisOptions())
+    board = leaderboard(benchmarks(*rows).matrix, AnalysisOptions())
     assert set(board["common_baseline"]) == {"resnet50 · fp32", "resnet50 · int8"}
 
 

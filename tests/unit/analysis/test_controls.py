@@ -21,18 +21,18 @@ def test_every_order_is_as_likely(rng):
 
 
 def test_shuffled_frm_keeps_flops_and_the_models_that_have_an_frm(small, rng):
-    fleet = small.comparable
-    frm = fleet.frm()
-    for values in shuffled_frm(fleet, repeats=3, rng=rng):
+    matrix = small.comparable
+    frm = matrix.frm()
+    for values in shuffled_frm(matrix, repeats=3, rng=rng):
         assert np.isfinite(values).tolist() == np.isfinite(frm).tolist()
         # The product over a configuration's models does not depend on which model got which latency.
         assert np.nansum(np.log(values), axis=1) == pytest.approx(np.nansum(np.log(frm), axis=1))
 
 
 def test_only_the_named_component_is_shuffled(small, rng):
-    fleet = small.comparable
-    [values] = shuffled_frm(fleet, ("latency",), repeats=1, rng=rng)
-    ratios = fleet.ratios()
+    matrix = small.comparable
+    [values] = shuffled_frm(matrix, ("latency",), repeats=1, rng=rng)
+    ratios = matrix.ratios()
     latency = values**3 / ratios["flops"] / ratios["memory"]
     assert np.sort(latency, axis=1) == pytest.approx(np.sort(ratios["latency"], axis=1), nan_ok=True)
 
@@ -40,23 +40,23 @@ def test_only_the_named_component_is_shuffled(small, rng):
 def test_where_flops_are_all_equal_the_shuffled_control_reaches_nothing(paper, rng):
     from dataclasses import replace
 
-    fleet = replace(paper.comparable, gmacs=np.ones_like(paper.comparable.gmacs))
+    matrix = replace(paper.comparable, gmacs=np.ones_like(paper.comparable.gmacs))
     rho = [
         np.nanmean(spearman(v, v, min_models=5)[0][np.triu_indices(106, 1)])
-        for v in shuffled_frm(fleet, repeats=5, rng=rng)
+        for v in shuffled_frm(matrix, repeats=5, rng=rng)
     ]
     assert np.abs(np.mean(rho)) < 0.02
 
 
 def test_metrics_are_scored_on_the_cells_of_frm(small):
-    fleet = small.comparable
-    known = np.isfinite(fleet.frm())
-    assert all(np.isfinite(values).tolist() == known.tolist() for values in metrics(fleet).values())
+    matrix = small.comparable
+    known = np.isfinite(matrix.frm())
+    assert all(np.isfinite(values).tolist() == known.tolist() for values in metrics(matrix).values())
 
 
 def test_large_tiers_are_sampled_and_small_ones_kept(paper, rng):
-    fleet = paper.comparable
-    rows = control_sample(fleet, rng, per_side=10)
-    tiers, counts = np.unique(fleet.tiers[rows].astype(str), return_counts=True)
+    matrix = paper.comparable
+    rows = control_sample(matrix, rng, per_side=10)
+    tiers, counts = np.unique(matrix.tiers[rows].astype(str), return_counts=True)
     assert dict(zip(tiers.tolist(), counts.tolist(), strict=True)) == {"cpu": 4, "edge": 10, "gpu": 8}
     assert np.unique(rows).size == rows.size

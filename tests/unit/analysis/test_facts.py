@@ -8,7 +8,7 @@ from frm_mlflow.analysis.facts import own_accuracy
 from frm_mlflow.analysis.frontier_transfer import score_pairs
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.rows import usable_rows
-from frm_mlflow.analysis.selection import select_fleet
+from frm_mlflow.analysis.selection import selection_of
 from frm_mlflow.errors import ConfigError
 
 
@@ -84,7 +84,7 @@ def test_what_was_counted_comes_before_a_rounded_catalogue():
 def test_the_ratio_of_operations_is_that_of_the_facts():
     rows = device("phone")
     rows[1] |= {"ratio_flops": 9.0, "ratio_source": "interleaved", "baseline": "resnet50"}
-    assert select_fleet(frame(*rows), AnalysisOptions()).fleet.ratios()["flops"][0, 0] == 2.0
+    assert selection_of(frame(*rows), AnalysisOptions()).matrix.ratios()["flops"][0, 0] == 2.0
 
 
 def test_a_frontier_is_carried_over_with_the_accuracies_of_the_target():

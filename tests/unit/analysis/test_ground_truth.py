@@ -5,7 +5,7 @@ import pytest
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
-from frm_mlflow.analysis.synthetic import PAPER_TIERS, FleetRecipe, made_up_fleet, paper_fleet
+from frm_mlflow.analysis.synthetic import PAPER_TIERS, SyntheticRecipe, paper_sized_frame, synthetic_frame
 
 OPTIONS = AnalysisOptions(resamples=300, shuffles=20)
 
@@ -16,13 +16,13 @@ def report_of(frame, *names, options=OPTIONS):
 
 @pytest.fixture(scope="module")
 def alike():
-    """The paper's fleet with every spread set to zero: the same ranking everywhere."""
-    recipe = FleetRecipe(devices=PAPER_TIERS, tier_spread=0, chip_spread=0, noise=0, memory_spread=0)
-    return report_of(made_up_fleet(recipe, np.random.default_rng(1)), "all", options=OPTIONS)
+    """The paper's matrix with every spread set to zero: the same ranking everywhere."""
+    recipe = SyntheticRecipe(devices=PAPER_TIERS, tier_spread=0, chip_spread=0, noise=0, memory_spread=0)
+    return report_of(synthetic_frame(recipe, np.random.default_rng(1)), "all", options=OPTIONS)
 
 
 def test_the_papers_size():
-    frame = paper_fleet(np.random.default_rng(0))
+    frame = paper_sized_frame(np.random.default_rng(0))
     assert (len(frame), frame["model"].nunique(), frame["device"].nunique()) == (1378, 13, 106)
 
 
@@ -60,8 +60,8 @@ def test_alike_devices_still_leave_the_shuffled_control_behind(alike):
 
 
 def test_an_effect_that_was_put_in_is_found():
-    recipe = FleetRecipe(devices={"gpu": 12, "edge": 12}, tier_spread=0, chip_spread=0.02, noise=0.01)
-    frame = made_up_fleet(recipe, np.random.default_rng(2))
+    recipe = SyntheticRecipe(devices={"gpu": 12, "edge": 12}, tier_spread=0, chip_spread=0.02, noise=0.01)
+    frame = synthetic_frame(recipe, np.random.default_rng(2))
     slow = (frame["model"] == "levit_128s") & (frame["tier"] == "gpu")
     frame.loc[slow, "latency_ms"] *= 3
     tests = report_of(frame, "interaction").results["interaction"].tables["tests"]
@@ -73,11 +73,13 @@ def test_an_effect_that_was_put_in_is_found():
 
 
 def test_a_chip_that_counts_for_four_rows_is_significant_by_rows_only():
-    recipe = FleetRecipe(
+    recipe = SyntheticRecipe(
         devices={"gpu": 4, "edge": 4}, runtimes=("a", "b", "c", "d"), tier_spread=0.8, chip_spread=0, noise=0.01
     )
     share = (
-        report_of(made_up_fleet(recipe, np.random.default_rng(3)), "interaction").results["interaction"].tables["share"]
+        report_of(synthetic_frame(recipe, np.random.default_rng(3)), "interaction")
+        .results["interaction"]
+        .tables["share"]
     )
     by_unit = share.set_index("unit")
     assert by_unit.loc["row", "significant_holm"] > 0.9
@@ -85,13 +87,18 @@ def test_a_chip_that_counts_for_four_rows_is_significant_by_rows_only():
 
 
 def test_three_baselines_agree_by_algebra():
-    table = report_of(paper_fleet(np.random.default_rng(4)), "frm").results["frm"].tables["baselines"]
+    table = report_of(paper_sized_frame(np.random.default_rng(4)), "frm").results["frm"].tables["baselines"]
     assert table["same_order"].tolist() == [106, 106, 106]
     assert np.ptp(table[["stability", "stability_other"]].to_numpy()) < 1e-12
 
 
 def test_papers_cost_line():
-    table = report_of(paper_fleet(np.random.default_rng(5)), "cost").results["cost"].tables["summary"].set_index("unit")
+    table = (
+        report_of(paper_sized_frame(np.random.default_rng(5)), "cost")
+        .results["cost"]
+        .tables["summary"]
+        .set_index("unit")
+    )
     row = table.loc["device"]
     assert (row["full_runs"], row["reference_runs"], row["saved_runs"]) == (1378, 13, 1365)
     assert round(100 * row["saved_share"], 1) == 99.1
@@ -99,14 +106,14 @@ def test_papers_cost_line():
 
 
 def test_doubling_flops_moves_a_model_only_as_far_as_the_next_one():
-    table = report_of(paper_fleet(np.random.default_rng(6)), "frm").results["frm"].tables["counter"]
+    table = report_of(paper_sized_frame(np.random.default_rng(6)), "frm").results["frm"].tables["counter"]
     assert (table["ranks_if_doubled"] >= 0).all()
     assert (table["ranks_if_halved"] <= 0).all()
 
 
 def test_batching_that_halves_latency_shows_per_sample_and_cancels_in_plain_frm():
-    recipe = FleetRecipe(devices={"gpu": 2}, noise=0)
-    one = made_up_fleet(recipe, np.random.default_rng(7))
+    recipe = SyntheticRecipe(devices={"gpu": 2}, noise=0)
+    one = synthetic_frame(recipe, np.random.default_rng(7))
     eight = one.assign(batch_size="8", latency_ms=one["latency_ms"] * 4, memory_mib=one["memory_mib"] * 8)
     import pandas as pd
 

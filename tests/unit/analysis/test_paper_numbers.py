@@ -121,7 +121,7 @@ def test_variance_ratio_is_one_of_cvs():
     assert pytest.approx(4.8, abs=0.05) == 1.404 / 0.290
 
 
-def test_our_made_up_fleet_uses_the_papers_13_models():
+def test_our_synthetic_frame_uses_the_papers_13_models():
     assert len(PAPER_MODELS) == len(TABLE_9) == 13
     flops = {round(gmacs, 2) for _, _, gmacs, _, _ in PAPER_MODELS}
     assert {4.46, 2.6, 2.83, 0.39, 5.71, 1.81, 4.09} <= flops

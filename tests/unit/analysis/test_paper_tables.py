@@ -7,7 +7,7 @@ import pytest
 from frm_mlflow.analysis import paper_figures as printed
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 from frm_mlflow.errors import ConfigError, DataError
 from frm_mlflow.frame import from_runs
 from frm_mlflow.report.paper_page import TITLES, paper_page
@@ -20,7 +20,7 @@ def answered(frame, options=OPTIONS):
 
 
 def made(**devices):
-    return made_up_fleet(FleetRecipe(devices=devices), np.random.default_rng(4))
+    return synthetic_frame(SyntheticRecipe(devices=devices), np.random.default_rng(4))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import ranks
 from frm_mlflow.analysis.rows import missing_metrics, usable_rows
-from frm_mlflow.analysis.selection import select_fleet
+from frm_mlflow.analysis.selection import selection_of
 from frm_mlflow.errors import ConfigError, DataError
 from frm_mlflow.frame import from_runs
 
@@ -128,23 +128,23 @@ def test_of_a_series_the_newest_version_counts():
 
 def test_latency_statistics_and_memory_definitions_are_split_never_mixed():
     mean = device("phone", latency_statistic="mean")
-    fleet = select_fleet(frame(*device("phone", latency_statistic="p50"), *mean), AnalysisOptions()).fleet
-    assert len(fleet.labels) == 2
-    assert all("mean" in label or "p50" in label for label in fleet.labels)
+    matrix = selection_of(frame(*device("phone", latency_statistic="p50"), *mean), AnalysisOptions()).matrix
+    assert len(matrix.labels) == 2
+    assert all("mean" in label or "p50" in label for label in matrix.labels)
 
 
 def test_a_row_without_memory_does_not_split_its_configuration():
     rows = device("phone", memory_definition="rss_peak")
     rows[2] |= {"memory_definition": "", "memory_mib": np.nan}
-    assert len(select_fleet(frame(*rows), AnalysisOptions()).fleet.labels) == 1
+    assert len(selection_of(frame(*rows), AnalysisOptions()).matrix.labels) == 1
 
 
 def test_ranks_need_no_baseline_and_values_of_frm_do():
     rows = [*device("phone"), *(row(m, device="tablet") for m in "abcde")]
-    selection = select_fleet(frame(*rows), AnalysisOptions())
-    assert selection.fleet.devices.tolist() == ["phone", "tablet"]
-    assert np.isnan(selection.fleet.frm()[1]).all()
-    assert ranks(selection.fleet.frm_order())[1, :5].tolist() == [1, 2, 3, 4, 5]
+    selection = selection_of(frame(*rows), AnalysisOptions())
+    assert selection.matrix.devices.tolist() == ["phone", "tablet"]
+    assert np.isnan(selection.matrix.frm()[1]).all()
+    assert ranks(selection.matrix.frm_order())[1, :5].tolist() == [1, 2, 3, 4, 5]
     left = selection.left_out.iloc[0]
     assert "ranks count" in left["reason"]
     assert left["rows"] == 5
@@ -153,23 +153,23 @@ def test_ranks_need_no_baseline_and_values_of_frm_do():
 
 def test_a_baseline_that_no_configuration_has_is_refused_with_those_that_are_there():
     with pytest.raises(DataError, match=r"no configuration has the baseline resnet05; .*a \(1\), b \(1\)"):
-        select_fleet(frame(*device("phone")), AnalysisOptions(baseline="resnet05"))
+        selection_of(frame(*device("phone")), AnalysisOptions(baseline="resnet05"))
 
 
 def test_models_without_a_row_that_counts_are_not_in_the_fleet():
     rows = [*device("phone"), row("z", device="phone", batch_size=8), row("resnet50", device="phone", batch_size=8)]
-    selection = select_fleet(frame(*rows), AnalysisOptions())
-    assert "z" in selection.fleet.models
+    selection = selection_of(frame(*rows), AnalysisOptions())
+    assert "z" in selection.matrix.models
     assert "z" not in selection.comparable.models
 
 
 def test_energy_as_a_component_needs_an_energy():
     options = AnalysisOptions(components=["flops", "latency", "memory", "energy"])
     with pytest.raises(DataError, match="no benchmark has an energy"):
-        select_fleet(frame(*device("phone")), options)
+        selection_of(frame(*device("phone")), options)
     rows = [r | {"energy_mj": 16.0 * place} for place, r in enumerate(device("phone"), start=1)]
-    fleet = select_fleet(frame(*rows), options).fleet
-    assert fleet.frm() == pytest.approx(fleet.frm(components=options.components))
+    matrix = selection_of(frame(*rows), options).matrix
+    assert matrix.frm() == pytest.approx(matrix.frm(components=options.components))
     with pytest.raises(ConfigError, match=r"options\.components must be some of flops"):
         AnalysisOptions(components=["flops", "power"])
 
@@ -178,39 +178,39 @@ def test_near_duplicate_devices_count_once():
     twin = [r | {"device": "twin", "latency_ms": r["latency_ms"] * 1.005} for r in device("phone", chip="soc")]
     other = [r | {"device": "other", "latency_ms": r["latency_ms"] * 1.05} for r in device("phone", chip="soc")]
     rows = frame(*device("phone", chip="soc"), *twin, *other)
-    selection = select_fleet(rows, AnalysisOptions())
-    assert sorted(selection.fleet.devices) == ["other", "phone"]
+    selection = selection_of(rows, AnalysisOptions())
+    assert sorted(selection.matrix.devices) == ["other", "phone"]
     assert selection.left_out["reason"].str.startswith("near-duplicate device").tolist() == [True]
-    assert len(select_fleet(rows, AnalysisOptions(count_duplicates=True)).fleet.labels) == 3
+    assert len(selection_of(rows, AnalysisOptions(count_duplicates=True)).matrix.labels) == 3
 
 
 def test_same_numbers_on_another_chip_are_no_duplicate():
     rows = frame(
         *device("phone", chip="soc"), *device("twin", chip="soc 2"), *device("nameless"), *device("nameless too")
     )
-    assert len(select_fleet(rows, AnalysisOptions()).fleet.labels) == 4
+    assert len(selection_of(rows, AnalysisOptions()).matrix.labels) == 4
 
 
 def test_swapped_ranks_are_no_duplicate():
     swapped = device("twin", chip="soc")
     swapped[1]["latency_ms"], swapped[2]["latency_ms"] = swapped[2]["latency_ms"], swapped[1]["latency_ms"]
-    assert len(select_fleet(frame(*device("phone", chip="soc"), *swapped), AnalysisOptions()).fleet.labels) == 2
+    assert len(selection_of(frame(*device("phone", chip="soc"), *swapped), AnalysisOptions()).matrix.labels) == 2
 
 
 def test_other_batch_sizes_and_resolutions_are_not_compared():
     rows = [*device("phone"), *device("tablet"), *device("phone", batch_size=8), *device("phone", resolution="320")]
-    selection = select_fleet(frame(*rows), AnalysisOptions())
-    assert (len(selection.fleet.labels), len(selection.comparable.labels)) == (4, 2)
-    assert select_fleet(frame(*rows), AnalysisOptions(batch_size=8)).comparable.devices.tolist() == ["phone"]
+    selection = selection_of(frame(*rows), AnalysisOptions())
+    assert (len(selection.matrix.labels), len(selection.comparable.labels)) == (4, 2)
+    assert selection_of(frame(*rows), AnalysisOptions(batch_size=8)).comparable.devices.tolist() == ["phone"]
     with pytest.raises(DataError, match=r"no benchmark with batch_size 3; there are 1, 8"):
-        select_fleet(frame(*rows), AnalysisOptions(batch_size=3))
+        selection_of(frame(*rows), AnalysisOptions(batch_size=3))
 
 
 def test_no_rows_say_which_rule_removed_how_many():
     with pytest.raises(DataError, match=r"among 2 rows \(not a finished benchmark: 2\)"):
-        select_fleet(frame(row(status="FAILED"), row("b", status="KILLED")), AnalysisOptions())
+        selection_of(frame(row(status="FAILED"), row("b", status="KILLED")), AnalysisOptions())
     with pytest.raises(DataError, match="the query returned none"):
-        select_fleet(frame(), AnalysisOptions())
+        selection_of(frame(), AnalysisOptions())
 
 
 def test_missing_and_infinite_metrics_are_counted():
@@ -225,5 +225,5 @@ def test_missing_and_infinite_metrics_are_counted():
 def test_the_frame_is_not_changed():
     rows = frame(*device("phone"), row(status="FAILED"))
     before = rows.copy()
-    select_fleet(rows, AnalysisOptions())
+    selection_of(rows, AnalysisOptions())
     pd.testing.assert_frame_equal(rows, before)

@@ -9,8 +9,8 @@ from test_rows import device, frame
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport, run_all
-from frm_mlflow.analysis.selection import select_fleet
-from frm_mlflow.analysis.synthetic import paper_fleet
+from frm_mlflow.analysis.selection import selection_of
+from frm_mlflow.analysis.synthetic import paper_sized_frame
 
 OPTIONS = AnalysisOptions(resamples=200, shuffles=10)
 COMPARING = ("transfer", "stability", "interaction", "pareto", "failures")
@@ -39,7 +39,7 @@ def test_all_nine_answer_for_one_machine_with_several_runtimes(catalogue: pd.Dat
     report = analysed(catalogue)
     assert set(report.results) == set(ANALYSES) - {"paper"}  # only one of its models is present
     for name, result in report.results.items():
-        said = "runtimes take the place of tiers" in result.sentences[0]
+        said = "runtimes are compared in place of tiers" in result.sentences[0]
         assert said == (name in COMPARING)
         assert not next(iter(result.tables.values())).empty
     assert "one chip (Xeon)" in report.results["stability"].sentences[0]
@@ -81,11 +81,11 @@ def test_one_chip_has_no_interval_however_many_runtimes_it_has():
 
 def test_one_runtime_compares_its_precisions():
     rows = [row for precision in ("fp32", "int8") for row in device("cpu", precision=precision, chip="Xeon")]
-    selection = select_fleet(frame(*rows), OPTIONS)
-    assert "precisions take the place of tiers" in selection.stand_in
+    selection = selection_of(frame(*rows), OPTIONS)
+    assert "precisions are compared in place of tiers" in selection.stand_in
     assert set(selection.comparable.sides) == {"fp32", "int8"}
     assert set(selection.comparable.units) == {"Xeon · fp32", "Xeon · int8"}
-    assert set(selection.fleet.units) == {"Xeon"}
+    assert set(selection.matrix.units) == {"Xeon"}
 
 
 def test_two_chips_of_a_tier_stay_what_counts():
@@ -95,14 +95,14 @@ def test_two_chips_of_a_tier_stay_what_counts():
         for runtime in ("litert", "onnxruntime")
         for row in device(f"phone-{chip}", chip=chip, runtime=runtime)
     ]
-    selection = select_fleet(frame(*rows), AnalysisOptions(count_duplicates=True))
+    selection = selection_of(frame(*rows), AnalysisOptions(count_duplicates=True))
     assert set(selection.comparable.sides) == {"litert", "onnxruntime"}
     assert set(selection.comparable.units) == {"a", "b"}
     assert "one chip" not in selection.stand_in
 
 
 def test_with_tiers_nothing_stands_in():
-    selection = select_fleet(paper_fleet(np.random.default_rng(0)), OPTIONS)
+    selection = selection_of(paper_sized_frame(np.random.default_rng(0)), OPTIONS)
     assert selection.stand_in == ""
     assert list(selection.comparable.sides) == list(selection.comparable.tiers)
     assert list(selection.comparable.units) == list(selection.comparable.chips)

@@ -7,14 +7,14 @@ from scipy.stats import spearmanr
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import run_all
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 from frm_mlflow.schema import RATIO_INTERLEAVED
 
 OPTIONS = AnalysisOptions(resamples=300, shuffles=10)
 
 
-def fleet(drop, **changes) -> pd.DataFrame:
-    frame = made_up_fleet(FleetRecipe(devices={"edge": 3}, noise=0.2), np.random.default_rng(3))
+def sustained_frame(drop, **changes) -> pd.DataFrame:
+    frame = synthetic_frame(SyntheticRecipe(devices={"edge": 3}, noise=0.2), np.random.default_rng(3))
     return frame.assign(sustained_drop=drop, **changes)
 
 
@@ -28,7 +28,7 @@ def load_axis(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_slowdown_that_all_models_share_moves_no_rank_and_cancels_in_frm():
-    axis = load_axis(fleet(0.25))
+    axis = load_axis(sustained_frame(0.25))
     measured = axis.loc[["frm", "latency", "memory"]]
     assert measured["rho"].to_numpy() == pytest.approx(1)
     assert measured["factor"].to_dict() == pytest.approx({"frm": 1.0, "latency": 1.25, "memory": 1.0})
@@ -37,7 +37,7 @@ def test_a_slowdown_that_all_models_share_moves_no_rank_and_cancels_in_frm():
 
 def test_ranks_after_uneven_slowdowns_are_scipys():
     drop = np.random.default_rng(4).uniform(0, 3, 39)
-    frame = fleet(drop)
+    frame = sustained_frame(drop)
     expected = []
     for _, rows in frame.groupby("device"):
         loaded = rows["latency_ms"] * (1 + rows["sustained_drop"])
@@ -46,7 +46,7 @@ def test_ranks_after_uneven_slowdowns_are_scipys():
 
 
 def test_the_model_that_throttles_moves_most():
-    frame = fleet(0.0)
+    frame = sustained_frame(0.0)
     frame.loc[frame["model"] == "mobilenet_v2", "sustained_drop"] = 20.0
     moves = sensitivity(frame).tables["moves"]
     first = moves[moves["axis"] == "sustained load"].iloc[0]
@@ -55,7 +55,7 @@ def test_the_model_that_throttles_moves_most():
 
 
 def test_a_ratio_taken_in_one_window_is_carried_along():
-    frame = fleet(0.1, ratio_source=RATIO_INTERLEAVED, ratio_flops=1.0, ratio_memory=1.0)
+    frame = sustained_frame(0.1, ratio_source=RATIO_INTERLEAVED, ratio_flops=1.0, ratio_memory=1.0)
     base = frame[frame["model"] == "resnet50"].set_index("device")["latency_ms"]
     frame["ratio_latency"] = frame["latency_ms"] / frame["device"].map(base)
     frame.loc[frame["model"] == "resnet50", "sustained_drop"] = 0.2
@@ -63,16 +63,16 @@ def test_a_ratio_taken_in_one_window_is_carried_along():
 
 
 def test_models_without_a_sustained_run_are_not_compared():
-    frame = fleet(0.5)
+    frame = sustained_frame(0.5)
     frame.loc[frame["device"] != "edge-000", "sustained_drop"] = np.nan
     assert set(load_axis(frame)["pairs"]) == {1}
 
 
 def test_a_drop_does_not_make_pairs_on_other_axes():
-    frame = fleet(0.5)
+    frame = sustained_frame(0.5)
     assert set(sensitivity(frame).tables["axes"]["axis"]) == {"sustained load"}
 
 
 def test_without_sustained_runs_the_remedy_is_named():
-    both = pd.concat([fleet(np.nan), fleet(np.nan, precision="int8")], ignore_index=True)
+    both = pd.concat([sustained_frame(np.nan), sustained_frame(np.nan, precision="int8")], ignore_index=True)
     assert any("measure=sustained" in sentence for sentence in sensitivity(both).sentences)

@@ -1,4 +1,4 @@
-"""Each analysis against its brute-force twin, on a fleet with gaps and on the made-up 13 x 106 one."""
+"""Each analysis against its brute-force twin, on a matrix with gaps and on the made-up 13 x 106 one."""
 
 import naive_twins as twin
 import numpy as np
@@ -144,7 +144,7 @@ def test_sensitivity_to_precision(small, naive, options, rng):
 
 
 class TestPaperSize:
-    """The made-up 13 x 106 fleet: complete, so every pair shares all models."""
+    """The made-up 13 x 106 matrix: complete, so every pair shares all models."""
 
     def test_stability_and_its_interval(self, paper, paper_frame, rng):
         naive = twin.with_frm(paper_frame)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from frm_mlflow.prediction.acquisition import frontier_doubt, next_models
-from frm_mlflow.prediction.membership import memberships
+from frm_mlflow.analysis.pareto import memberships
+from frm_mlflow.prediction.planning import frontier_doubt, next_models
 
 EVERYTHING = np.ones(4, dtype=bool)
 

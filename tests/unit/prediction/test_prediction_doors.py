@@ -1,4 +1,4 @@
-"""The entry points: predict, recommend, plan and evaluate on fleets with known true values."""
+"""The entry points: predict, recommend, plan and evaluate on histories with known true values."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +22,7 @@ from frm_mlflow.prediction import (
     recommend,
 )
 from frm_mlflow.prediction.prediction import nearest_chips
-from tests.unit.prediction.histories import fleet_frame
+from tests.unit.prediction.histories import history_frame
 
 TRANSFER = PredictionOptions(predictor="transfer", draws=300)
 ANCHORS = ["resnet50", "mobilenet_v2", "densenet121", "levit_128s", "efficientnet_b0_v1"]
@@ -30,7 +30,7 @@ ANCHORS = ["resnet50", "mobilenet_v2", "densenet121", "levit_128s", "efficientne
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    return fleet_frame()
+    return history_frame()
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_target_that_is_in_the_history_is_said_to_be(frame, rng) -> None:
     found = predict(frame, Target(device="edge-003"), TRANSFER, rng)
     assert any("is in the history" in sentence and "evaluate=true" in sentence for sentence in found.summary())
     truth = truth_of(frame, "edge-003").reindex(list(found.sources.models))
-    expected = frontier(truth.to_numpy(), found.sources.top1)
+    expected = frontier(truth.to_numpy(), found.sources.facts.top1)
     np.testing.assert_array_equal(found.frontier, expected)
     np.testing.assert_array_equal(found.on_frontier > 0.5, expected)
 
@@ -98,10 +98,10 @@ def test_contradicting_anchors_are_flagged(frame, rng) -> None:
 
 
 def test_one_source_device_says_that_intervals_are_not_calibrated(rng) -> None:
-    found = predict(fleet_frame(devices=1), Target(device="new"), TRANSFER, rng, anchors={"resnet50": 50.0})
+    found = predict(history_frame(devices=1), Target(device="new"), TRANSFER, rng, anchors={"resnet50": 50.0})
     assert found.calibration.chips == 0
     text = " ".join(found.summary())
-    assert "One source chip only" in text
+    assert "only one source chip" in text
     assert "not calibrated" in text
 
 
@@ -140,7 +140,7 @@ def test_unknown_names_and_impossible_values_are_refused(frame, rng, keywords, m
 
 def test_only_the_target_itself_is_nothing_to_transfer_from(rng) -> None:
     with pytest.raises(DataError, match="nothing to transfer"):
-        predict(fleet_frame(devices=1), Target(device="edge-000"), TRANSFER, rng)
+        predict(history_frame(devices=1), Target(device="edge-000"), TRANSFER, rng)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_only_the_target_itself_is_nothing_to_transfer_from(rng) -> None:
 )
 def test_every_predictor_answers(predictor, rng) -> None:
     options = PredictionOptions(predictor=predictor, draws=100)
-    found = predict(fleet_frame(devices=6), Target(device="edge-001"), options, rng, anchors=ANCHORS)
+    found = predict(history_frame(devices=6), Target(device="edge-001"), options, rng, anchors=ANCHORS)
     assert np.isfinite(found.latency.location).all()
     assert found.choice is None or found.choice.name == found.predictor
 
@@ -158,17 +158,17 @@ def test_recommended_is_the_most_accurate_that_surely_fits(frame, rng) -> None:
     budget = float(np.exp(np.median(prediction.latency.location)))
     found = recommend(prediction, Constraints(max_latency_ms=budget))
     fits = found.probability >= 0.9
-    assert found.picked == np.flatnonzero(fits)[np.argmax(prediction.sources.top1[fits])]
-    assert found.prediction.sources.gmacs[found.flops_pick] == prediction.sources.gmacs.min()
+    assert found.picked == np.flatnonzero(fits)[np.argmax(prediction.sources.facts.top1[fits])]
+    assert found.prediction.sources.facts.gmacs[found.flops_pick] == prediction.sources.facts.gmacs.min()
     assert found.tables()["candidates"]["picked"].tolist()[0]
 
 
 def test_the_papers_case_flops_pick_the_least_flops_among_accurate_models(frame, rng) -> None:
     prediction = predict(frame, Target(device="edge-003"), TRANSFER, rng)
     found = recommend(prediction, Constraints(max_latency_ms=1e6, min_top1=75.0))
-    enough = prediction.sources.top1 >= 75
-    assert prediction.sources.gmacs[found.flops_pick] == prediction.sources.gmacs[enough].min()
-    assert prediction.sources.top1[found.picked] == prediction.sources.top1.max()
+    enough = prediction.sources.facts.top1 >= 75
+    assert prediction.sources.facts.gmacs[found.flops_pick] == prediction.sources.facts.gmacs[enough].min()
+    assert prediction.sources.facts.top1[found.picked] == prediction.sources.facts.top1.max()
 
 
 def test_impossible_limits_list_the_closest(frame, rng) -> None:
@@ -181,7 +181,7 @@ def test_impossible_limits_list_the_closest(frame, rng) -> None:
 
 def test_milliseconds_are_not_promised_without_a_measurement(frame, rng) -> None:
     prediction = predict(frame, Target(device="new"), TRANSFER, rng)
-    with pytest.raises(DataError, match="cannot be promised"):
+    with pytest.raises(DataError, match="cannot predict"):
         recommend(prediction, Constraints(max_latency_ms=10))
     assert recommend(prediction, Constraints(min_top1=75)).picked is not None
 
@@ -192,7 +192,7 @@ def test_memory_limits_count(frame, rng) -> None:
     tight = recommend(prediction, Constraints(max_latency_ms=1e6, max_memory_mib=40))
     assert prediction.memory is not None
     assert np.exp(prediction.memory.location[tight.picked]) <= 40
-    assert prediction.sources.top1[tight.picked] <= prediction.sources.top1[loose.picked]
+    assert prediction.sources.facts.top1[tight.picked] <= prediction.sources.facts.top1[loose.picked]
 
 
 def test_doubt_shrinks_as_a_plan_is_followed(frame, rng) -> None:
@@ -250,7 +250,7 @@ def evaluation():
     options = EvaluationOptions(
         anchors=[0, 3], random_seeds=2, predictors=["transfer", "flops", "algorithm1"], resamples=200
     )
-    return evaluate(fleet_frame(devices=7), TRANSFER, options, np.random.default_rng(0))
+    return evaluate(history_frame(devices=7), TRANSFER, options, np.random.default_rng(0))
 
 
 def test_evaluation_says_what_it_cannot_answer(evaluation) -> None:
@@ -280,7 +280,9 @@ def test_evaluation_tables_are_those_of_the_paper(evaluation) -> None:
 def test_progress_is_told_to_the_end() -> None:
     seen = []
     options = EvaluationOptions(protocols=["chip"], anchors=[0], random_seeds=0, predictors=["mean_of_sources"])
-    evaluate(fleet_frame(devices=3), TRANSFER, options, np.random.default_rng(0), progress=lambda *at: seen.append(at))
+    evaluate(
+        history_frame(devices=3), TRANSFER, options, np.random.default_rng(0), progress=lambda *at: seen.append(at)
+    )
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 

@@ -3,14 +3,22 @@
 import numpy as np
 import pytest
 
-from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.belief import Belief
-from frm_mlflow.prediction.folds import departures, fold_of, left_out_rows
+from frm_mlflow.prediction.belief import Anchors, Belief, departures
 from frm_mlflow.prediction.history import history_of
-from frm_mlflow.prediction.learning import CHOICES, Learnt, LeftOut, choose, corrected_level, learn, weighted_quantile
+from frm_mlflow.prediction.learning import (
+    CHOICES,
+    Learnt,
+    LeftOut,
+    choose,
+    corrected_level,
+    fold_of,
+    learn,
+    left_out_rows,
+    weighted_quantile,
+)
 from frm_mlflow.prediction.predictors import Points
 from frm_mlflow.prediction.prior import Shrinkage
-from tests.unit.prediction.histories import fleet_frame
+from tests.unit.prediction.histories import history_frame
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0.5, 2.0), (0.9, 4.0), (1.0, 4.0), (0.1, 1.0)])
@@ -24,14 +32,14 @@ def test_each_chip_has_one_vote() -> None:
 
 
 def test_twins_never_see_their_own_chip() -> None:
-    history = history_of(fleet_frame(devices=6))
+    history = history_of(history_frame(devices=6))[0]
     fold = fold_of(history, history.groups[0], "latency")
     assert len(fold.twins) == 6
     assert all(twin.chip not in set(twin.history.chips) for twin in fold.twins)
 
 
 def test_one_chip_leaves_nothing_out() -> None:
-    history = history_of(fleet_frame(devices=1))
+    history = history_of(history_frame(devices=1))[0]
     assert left_out_rows(history, history.log_latency, history.groups[0]).size == 0
 
 
@@ -88,10 +96,10 @@ def test_without_level_errors_are_relative() -> None:
 
 
 def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> None:
-    history = history_of(fleet_frame(devices=8))
+    history = history_of(history_frame(devices=8))[0]
     fold = fold_of(history, history.groups[0], "latency")
     candidates = {name: learn(name, fold, settings=Shrinkage(), noise_sd=0.02) for name in CHOICES}
-    choice = choose(candidates, Anchors.none(), history.top1)
+    choice = choose(candidates, Anchors.none(), history.facts.top1)
     assert choice.f1[choice.name] >= max(choice.f1.values()) - 0.05
     assert choice.f1["transfer"] > choice.f1["flops"]
 

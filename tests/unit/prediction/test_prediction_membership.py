@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from frm_mlflow.analysis.pareto import frontier
-from frm_mlflow.prediction.membership import memberships, rivals
+from frm_mlflow.analysis.pareto import frontier, memberships
+from frm_mlflow.prediction.draws import rivals
 
 
 def test_every_draw_has_the_frontier_that_pareto_finds() -> None:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from frm_mlflow.prediction.anchors import Anchors
-from frm_mlflow.prediction.ridge import _dual_ridge, few_shot
-from frm_mlflow.prediction.static import fit_static
+from frm_mlflow.prediction.belief import Anchors
+from frm_mlflow.prediction.regression import _dual_ridge, few_shot, fit_static
 
 
 def test_the_dual_ridge_is_scikit_learns_at_the_strength_it_chose() -> None:

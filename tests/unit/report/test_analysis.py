@@ -8,7 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, run_all
-from frm_mlflow.analysis.synthetic import FleetRecipe, made_up_fleet
+from frm_mlflow.analysis.synthetic import SyntheticRecipe, synthetic_frame
 from frm_mlflow.report import figures
 from frm_mlflow.report.analysis import render, result_json, summary_markdown
 from frm_mlflow.report.analysis_figures import figures_of
@@ -17,9 +17,11 @@ from frm_mlflow.report.figures import page_of, write_png
 OPTIONS = AnalysisOptions(resamples=100, shuffles=10)
 
 
-def fleet(seed=0):
-    recipe = FleetRecipe(devices={"gpu": 2, "edge": 4}, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8"))
-    return made_up_fleet(recipe, np.random.default_rng(seed))
+def made_up(seed=0):
+    recipe = SyntheticRecipe(
+        devices={"gpu": 2, "edge": 4}, runtimes=("torch", "onnxruntime"), precisions=("fp32", "int8")
+    )
+    return synthetic_frame(recipe, np.random.default_rng(seed))
 
 
 def report_of(frame, *names):
@@ -28,7 +30,7 @@ def report_of(frame, *names):
 
 @pytest.fixture(scope="module")
 def report():
-    frame = fleet()
+    frame = made_up()
     failed = frame.head(3).assign(status="FAILED")
     return report_of(pd.concat([frame, failed]))
 
@@ -93,12 +95,12 @@ def test_summary_has_a_sentence_of_every_analysis_and_what_was_left_out(folder, 
 
 def test_runs_and_options_are_kept_for_repeating(folder, report):
     runs = json.loads((folder / "runs.json").read_text(encoding="utf-8"))
-    assert (runs["digest"], len(runs["runs"])) == (report.digest, len(fleet()))
+    assert (runs["digest"], len(runs["runs"])) == (report.digest, len(made_up()))
     assert runs["options"]["resamples"] == 100
 
 
 def test_refusals_are_in_the_summary():
-    frame = fleet()
+    frame = made_up()
     one = frame[frame["device"] == "gpu-000"].groupby(["runtime", "precision"]).get_group(("onnxruntime", "fp32"))
     text = summary_markdown(report_of(one))
     assert "### Not answered" in text
@@ -106,7 +108,7 @@ def test_refusals_are_in_the_summary():
 
 
 def test_hostile_names_are_text_everywhere(tmp_path):
-    frame = fleet()
+    frame = made_up()
     bad = "<img src=x onerror=alert(1)>|`"
     frame = frame.assign(
         model=frame["model"].replace({"levit_128s": bad}), device=frame["device"].replace({"gpu-000": bad})

@@ -12,7 +12,7 @@ import pytest
 
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport, run_all
-from frm_mlflow.analysis.synthetic import paper_fleet
+from frm_mlflow.analysis.synthetic import paper_sized_frame
 from frm_mlflow.report.contents import Contents, contents_of
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
@@ -36,7 +36,7 @@ def contents(frame: pd.DataFrame) -> tuple[AnalysisReport, Contents]:
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    fleet = paper_fleet(np.random.default_rng(0))
+    fleet = paper_sized_frame(np.random.default_rng(0))
     devices = sorted(set(fleet["device"]))
     kept = fleet[fleet["device"].isin([*devices[:3], *devices[-3:], *devices[40:43]])].reset_index(drop=True)
     kept["model"] = kept["model"].replace("squeezenet1_1", NASTY)

@@ -1,42 +1,47 @@
-"""The fleet: every analysis works on these dense matrices, configurations by models.
+"""The result matrix: benchmarks as dense arrays, configurations by models, for analyses and predictions alike.
 
-It is built once from the tidy frame. A cell that was not measured is NaN. All arrays have the shape
-(C, M). Nothing is changed after construction.
+It is built once from the tidy frame. A cell that was not measured is NaN. Nothing is changed after construction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import fsum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words
+from frm_mlflow.analysis.arrays import Floats, Integers, Mask, Words, column_medians
+from frm_mlflow.analysis.facts import is_quantised
 from frm_mlflow.analysis.frm import FRM_COMPONENTS, frm_of, positive, ratio
-from frm_mlflow.analysis.labels import configuration_labels
-from frm_mlflow.analysis.matched import level_order
-from frm_mlflow.analysis.rows import KEY_COLUMNS
+from frm_mlflow.analysis.rows import KEY_COLUMNS, configuration_labels, level_order
+from frm_mlflow.errors import DataError
+from frm_mlflow.near import did_you_mean
 from frm_mlflow.schema import (
     ACTIVATIONS_M,
     BASELINE,
     CHIP,
+    COMPUTE_UNIT,
     DEVICE,
     ENERGY,
     FAMILY,
+    GENERATION,
     GMACS,
     LATENCY_P50,
     MEMORY_PEAK,
     MODEL,
     PARAMS_M,
+    PRECISION,
     RATIO_ENERGY,
     RATIO_FLOPS,
     RATIO_INTERLEAVED,
     RATIO_LATENCY,
     RATIO_MEMORY,
     RATIO_SOURCE,
+    RUNTIME,
     SOURCE,
     SOURCE_MEASURED,
     SUSTAINED_DROP,
@@ -49,16 +54,36 @@ from frm_mlflow.schema import (
 )
 
 SIDE, UNIT = "side", "unit"
-"""Columns of `Fleet.configurations` that hold `sides` and `units`."""
+"""Columns of `ResultMatrix.configurations` that hold `sides` and `units`."""
 
 _RATIOS = {"flops": RATIO_FLOPS, "latency": RATIO_LATENCY, "memory": RATIO_MEMORY, "energy": RATIO_ENERGY}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fleet:
-    """Benchmarks as matrices: C configurations by M models.
+GROUP_COLUMNS: tuple[str, ...] = (TIER.column, RUNTIME.column, PRECISION.column, COMPUTE_UNIT.column)
+"""Configurations that share these columns rank models most similarly; the more they share, the more similar."""
 
-    `configurations` has one row per configuration: its columns, `tier`, `source`, a short `label`, `side` and `unit`.
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ModelFacts:
+    """Facts about M models that do not depend on the device, (M,) each; NaN if unknown.
+
+    They are medians over all configurations of a frame, and stay the same when configurations are selected.
+    `top1` is the accuracy in floating point, or in any other precision for a model without one.
+    """
+
+    gmacs: Floats
+    params_m: Floats
+    activations_m: Floats
+    top1: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ResultMatrix:
+    """Benchmarks as arrays of the shape (C, M): C configurations by M models, NaN if not measured.
+
+    `configurations` has one row per configuration: `KEY_COLUMNS`, `tier`, `generation`, `source`, a short `label`,
+    `side` and `unit`.
+    `facts` are the models' facts; `gmacs`, `params_m`, `activations_m` and `top1` are the values recorded by each run.
     `recorded_ratios` are recorded by the runs, interleaved with the baseline; NaN if a run has none.
     `run_ids` has the MLflow run of each cell, "" if there is none.
     `top1_half_width` is half the width of a measured accuracy's interval, in points.
@@ -68,7 +93,8 @@ class Fleet:
     """
 
     models: tuple[str, ...]
-    families: tuple[str, ...]
+    families: Words
+    facts: ModelFacts
     configurations: pd.DataFrame
     baseline: str
     latency_ms: Floats
@@ -86,6 +112,26 @@ class Fleet:
     components: tuple[str, ...] = FRM_COMPONENTS
 
     @property
+    def n_configurations(self) -> int:
+        """Number of configurations."""
+        return len(self.latency_ms)
+
+    @cached_property
+    def log_latency(self) -> Floats:
+        """Natural logarithm of latency in ms."""
+        return np.log(self.latency_ms)
+
+    @cached_property
+    def log_memory(self) -> Floats:
+        """Natural logarithm of peak memory in MiB."""
+        return np.log(self.memory_mib)
+
+    @cached_property
+    def groups(self) -> Words:
+        """Tier, runtime, precision and compute unit of each configuration, (C, 4)."""
+        return self.configurations[list(GROUP_COLUMNS)].to_numpy(dtype=object)
+
+    @property
     def measured(self) -> Mask:
         """Mask of the models measured on each configuration."""
         return np.isfinite(self.latency_ms)
@@ -100,7 +146,7 @@ class Fleet:
         """Device of each configuration."""
         return self.configurations[DEVICE.column].to_numpy(dtype=object)
 
-    @property
+    @cached_property
     def chips(self) -> Words:
         """Chip of each configuration, or the device's name if the chip is unknown."""
         return _chips(self.configurations)
@@ -144,6 +190,11 @@ class Fleet:
         """Short name of each configuration."""
         return tuple(self.configurations["label"])
 
+    @property
+    def costs(self) -> dict[str, Floats]:
+        """The components of FRM and FRM_E: GMACs, latency in ms, memory in MiB, energy in mJ."""
+        return {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
+
     def ratios(self, baseline: str | None = None) -> dict[str, Floats]:
         """Return each component divided by the baseline's on the same configuration (paper eq. 2-4).
 
@@ -151,16 +202,15 @@ class Fleet:
         quotient of the two runs. NaN if the baseline was not measured.
         """
         name = baseline or self.baseline
-        costs = {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
-        quotients = {part: ratio(cost, self._column(cost, name)) for part, cost in costs.items()}
+        quotients = {part: ratio(cost, self._column(cost, name)) for part, cost in self.costs.items()}
         if name != self.baseline:
             return quotients
-        own = dict(self.recorded_ratios)
-        own["flops"] = np.where(np.isfinite(quotients["flops"]), np.nan, own["flops"])
-        return {part: np.where(np.isfinite(own[part]), own[part], quotients[part]) for part in quotients}
+        recorded = dict(self.recorded_ratios)
+        recorded["flops"] = np.where(np.isfinite(quotients["flops"]), np.nan, recorded["flops"])
+        return {part: np.where(np.isfinite(recorded[part]), recorded[part], quotients[part]) for part in quotients}
 
     def frm(self, baseline: str | None = None, components: Sequence[str] | None = None) -> Floats:
-        """Return FRM of every cell (paper eq. 1) over the fleet's components; NaN if one is missing."""
+        """Return FRM of every cell (paper eq. 1) over the matrix's components; NaN if one is missing."""
         return frm_of(self.ratios(baseline), components=components or self.components)
 
     @property
@@ -175,35 +225,59 @@ class Fleet:
         They are the ratios of `ratios` or, on a configuration without the baseline, the costs themselves: the
         baseline divides all models there by one constant, which does not change any rank or frontier.
         """
-        costs = {"flops": self.gmacs, "latency": self.latency_ms, "memory": self.memory_mib, "energy": self.energy_mj}
         related = self.has_baseline[:, None]
-        return {part: np.where(related, ratio, positive(costs[part])) for part, ratio in self.ratios().items()}
+        return {part: np.where(related, ratio, self.costs[part]) for part, ratio in self.ratios().items()}
 
     def frm_order(self) -> Floats:
         """Return FRM if the baseline was measured, otherwise FRM up to a constant factor per configuration."""
         return frm_of(self.rankable_ratios(), components=self.components)
 
-    def select(self, rows: Integers | Mask) -> Fleet:
-        """Return the fleet with the given configurations, by mask or positions; all models are kept."""
+    def select(self, rows: Integers | Mask) -> ResultMatrix:
+        """Return the matrix with the given configurations, by mask or positions; all models are kept."""
         parts = {name: getattr(self, name)[rows] for name in _CELLS}
         ratios = {name: values[rows] for name, values in self.recorded_ratios.items()}
         table = self.configurations.iloc[np.arange(len(self.configurations))[rows]].reset_index(drop=True)
         return replace(self, configurations=table, recorded_ratios=ratios, **parts)
 
-    def without_unmeasured_models(self) -> Fleet:
-        """Return the fleet without models that were not measured on any of its configurations."""
+    def without_unmeasured_models(self) -> ResultMatrix:
+        """Return the matrix without models that were not measured on any of its configurations."""
         measured: Mask = np.asarray(self.measured.any(axis=0))
         return self.only_models(measured)
 
-    def only_models(self, kept: Mask) -> Fleet:
-        """Return the fleet with only the given models."""
-        names, families = (np.asarray(v, dtype=object)[kept] for v in (self.models, self.families))
+    def only_models(self, kept: Mask) -> ResultMatrix:
+        """Return the matrix with only the given models."""
         parts: dict[str, Any] = {name: getattr(self, name)[:, kept] for name in _CELLS}
-        ratios = {name: values[:, kept] for name, values in self.recorded_ratios.items()}
-        return replace(self, models=tuple(names), families=tuple(families), recorded_ratios=ratios, **parts)
+        return replace(
+            self,
+            models=tuple(np.asarray(self.models, dtype=object)[kept]),
+            families=self.families[kept],
+            facts=ModelFacts(**{name: getattr(self.facts, name)[kept] for name in ModelFacts.__slots__}),
+            recorded_ratios={name: values[:, kept] for name, values in self.recorded_ratios.items()},
+            **parts,
+        )
 
-    def under_load(self) -> Fleet:
-        """Return the fleet with the costs at the end of its sustained runs; cells without such a run are NaN."""
+    def with_accuracy_of(self, precision: str) -> ResultMatrix:
+        """Return the matrix whose `facts.top1` is the median of a model's cells of this precision, if it has any."""
+        same = (self.configurations[PRECISION.column] == precision).to_numpy()
+        medians = column_medians(self.top1[same])
+        return replace(self, facts=replace(self.facts, top1=np.where(np.isfinite(medians), medians, self.facts.top1)))
+
+    def positions(self, models: Sequence[str]) -> Integers:
+        """Return the columns of `models`.
+
+        Raises
+        ------
+        DataError
+            If no benchmark of one of them was read; the message suggests similar names.
+        """
+        columns = {name: index for index, name in enumerate(self.models)}
+        unknown = [name for name in models if name not in columns]
+        if unknown:
+            raise DataError(f"no benchmark of {', '.join(unknown)}.{did_you_mean(unknown[0], self.models)}")
+        return np.array([columns[name] for name in models], dtype=np.intp)
+
+    def under_load(self) -> ResultMatrix:
+        """Return the matrix with the costs at the end of its sustained runs; cells without such a run are NaN."""
         slower = 1 + self.sustained_drop
         latency = self.recorded_ratios["latency"] * slower / self._column(slower, self.baseline)
         return replace(
@@ -231,59 +305,77 @@ _CELLS = (
 )
 
 
-def stacked(one: Fleet, other: Fleet) -> Fleet:
-    """Return the configurations of two fleets with the same models, one fleet after the other."""
-    ratios = {part: np.vstack([own, other.recorded_ratios[part]]) for part, own in one.recorded_ratios.items()}
+def stacked(one: ResultMatrix, other: ResultMatrix) -> ResultMatrix:
+    """Return the configurations of two matrices with the same models, one matrix after the other."""
+    ratios = {part: np.vstack([cells, other.recorded_ratios[part]]) for part, cells in one.recorded_ratios.items()}
     table = pd.concat([one.configurations, other.configurations], ignore_index=True)
     parts: dict[str, Any] = {name: np.vstack([getattr(one, name), getattr(other, name)]) for name in _CELLS}
     return replace(one, configurations=table, recorded_ratios=ratios, **parts)
 
 
-def fleet_from_rows(rows: pd.DataFrame, *, baseline: str, components: Sequence[str] = FRM_COMPONENTS) -> Fleet:
-    """Return the fleet of rows that are already unique by configuration and model."""
+def matrix_from_rows(
+    rows: pd.DataFrame, *, baseline: str = "", components: Sequence[str] = FRM_COMPONENTS
+) -> ResultMatrix:
+    """Return the matrix of rows that are already unique by configuration and model; "": no baseline, no ratio."""
     groups = rows.groupby(list(KEY_COLUMNS), sort=True)
     row = groups.ngroup().to_numpy()
     models, column = np.unique(rows[MODEL.column].to_numpy(dtype=str), return_inverse=True)
     shape = (groups.ngroups, len(models))
 
-    def matrix(values: Floats) -> Floats:
+    def cells_of(values: Floats) -> Floats:
         cells = np.full(shape, np.nan)
         cells[row, column] = values
-        return cells
+        return np.where(np.isfinite(cells), cells, np.nan)
 
     def metric(key: Metric) -> Floats:
-        return matrix(rows[key.column].to_numpy())
+        return cells_of(rows[key.column].to_numpy(dtype=np.float64))
 
     run_ids = np.full(shape, "", dtype=object)
     run_ids[row, column] = rows["run_id"]
-    own = (rows[RATIO_SOURCE.column] == RATIO_INTERLEAVED) & (rows[BASELINE.column] == baseline)
-    return Fleet(
+    configurations = _configurations(rows, row)
+    gmacs, params_m, activations_m = (positive(metric(key)) for key in (GMACS, PARAMS_M, ACTIVATIONS_M))
+    top1 = metric(TOP1)
+    comparable = (rows[RATIO_SOURCE.column] == RATIO_INTERLEAVED) & (rows[BASELINE.column] == baseline)
+    return ResultMatrix(
         models=tuple(str(name) for name in models),
-        families=_families(rows, column, len(models)),
-        configurations=_configurations(rows, row),
+        families=_families(rows, models),
+        facts=ModelFacts(
+            gmacs=column_medians(gmacs),
+            params_m=column_medians(params_m),
+            activations_m=column_medians(activations_m),
+            top1=_float_accuracy(top1, is_quantised(configurations[PRECISION.column]).to_numpy(dtype=bool)),
+        ),
+        configurations=configurations,
         baseline=baseline,
         latency_ms=positive(metric(LATENCY_P50)),
         memory_mib=positive(metric(MEMORY_PEAK)),
         energy_mj=positive(metric(ENERGY)),
-        gmacs=positive(metric(GMACS)),
-        params_m=positive(metric(PARAMS_M)),
-        activations_m=positive(metric(ACTIVATIONS_M)),
-        top1=_finite(metric(TOP1)),
-        top1_half_width=_finite((metric(TOP1_HIGH) - metric(TOP1_LOW)) / 2),
-        seconds=matrix(_durations_s(rows)),
-        sustained_drop=_finite(metric(SUSTAINED_DROP)),
+        gmacs=gmacs,
+        params_m=params_m,
+        activations_m=activations_m,
+        top1=top1,
+        top1_half_width=(metric(TOP1_HIGH) - metric(TOP1_LOW)) / 2,
+        seconds=cells_of(_durations_s(rows)),
+        sustained_drop=metric(SUSTAINED_DROP),
         run_ids=run_ids,
-        recorded_ratios={part: matrix(positive(rows[key.column].where(own))) for part, key in _RATIOS.items()},
+        recorded_ratios={part: cells_of(positive(rows[key.column].where(comparable))) for part, key in _RATIOS.items()},
         components=tuple(components),
     )
 
 
 def _configurations(rows: pd.DataFrame, row: Integers) -> pd.DataFrame:
     first = np.unique(row, return_index=True)[1]
-    table = rows.iloc[first][[*KEY_COLUMNS, TIER.column, SOURCE.column]].reset_index(drop=True)
+    columns = [*KEY_COLUMNS, TIER.column, GENERATION.column, SOURCE.column]
+    table = rows.iloc[first][columns].reset_index(drop=True)
     named = table.assign(label=configuration_labels(table[list(KEY_COLUMNS)])).astype(object)
     named[SIDE], named[UNIT] = named[TIER.column], _chips(named)
     return named
+
+
+def _float_accuracy(top1: Floats, quantised: Mask) -> Floats:
+    """Return each model's accuracy in floating point, or in any other precision if that is all there is."""
+    in_float = column_medians(np.where(quantised[:, None], np.nan, top1))
+    return np.where(np.isfinite(in_float), in_float, column_medians(top1))
 
 
 def _side_order(side: str) -> tuple[int, float, str]:
@@ -294,8 +386,8 @@ def _side_order(side: str) -> tuple[int, float, str]:
 
 def _fingerprint(values: Floats) -> tuple[int, float]:
     """Return the number of known cells and their exact sum, so that the order of the cells does not matter."""
-    known = values[np.isfinite(values)]
-    return known.size, fsum(known.tolist())
+    finite = values[np.isfinite(values)]
+    return finite.size, fsum(finite.tolist())
 
 
 def _chips(configurations: pd.DataFrame) -> Words:
@@ -303,18 +395,14 @@ def _chips(configurations: pd.DataFrame) -> Words:
     return np.where(chip == "", device, chip)
 
 
-def _families(rows: pd.DataFrame, column: Integers, n_models: int) -> tuple[str, ...]:
-    """Return each model's most common family."""
-    counts = pd.DataFrame({"model": column, "family": rows[FAMILY.column].to_numpy()}).value_counts()
-    ordered = counts.reset_index().sort_values(["count", "family"], ascending=[False, True], kind="stable")
-    best = ordered.drop_duplicates("model").set_index("model")["family"]
-    return tuple(str(best.loc[index]) or "other" for index in range(n_models))
+def _families(rows: pd.DataFrame, models: Words) -> Words:
+    """Return each model's most common family, "other" if no row has one."""
+    named = rows[rows[FAMILY.column] != ""][[MODEL.column, FAMILY.column]].astype(str)
+    counts = named.value_counts().reset_index().sort_values(["count", FAMILY.column], ascending=[False, True])
+    best = counts.drop_duplicates(MODEL.column).set_index(MODEL.column)[FAMILY.column]
+    return np.asarray(best.reindex(models).fillna("other"), dtype=object)
 
 
 def _durations_s(rows: pd.DataFrame) -> Floats:
     seconds = (rows["end_time"] - rows["start_time"]).dt.total_seconds()
     return np.asarray(seconds.where(rows[SOURCE.column] == SOURCE_MEASURED), dtype=np.float64)
-
-
-def _finite(values: Floats) -> Floats:
-    return np.where(np.isfinite(values), values, np.nan)
