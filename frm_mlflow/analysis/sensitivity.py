@@ -161,7 +161,7 @@ def _sentences(tables: dict[str, pd.DataFrame]) -> list[str]:
         absent.remove(AXES[LOAD])
         sentences.append("No benchmark has a sustained run: `measure=sustained` adds ten minutes of load to each.")
     if absent:
-        sentences.append(f"No two configurations differ in nothing but their {' or their '.join(absent)}.")
+        sentences.append(f"No two configurations differ only in one of these: {', '.join(absent)}.")
     return sentences
 
 

@@ -216,7 +216,7 @@ def test_a_plan_proposes_only_models_that_can_be_built(frame, rng) -> None:
     assert found.models == ("levit_128s",)
     nothing = plan(frame, target, TRANSFER, PlanOptions(budget=4), rng, anchors=[], buildable=[])
     assert nothing.stopped
-    assert nothing.summary()[0].startswith("No model is left that could be measured")
+    assert nothing.summary()[0].startswith("No other model can be measured")
 
 
 def test_a_recommendation_names_its_milliseconds_and_the_limit(frame, rng) -> None:
