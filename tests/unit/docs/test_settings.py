@@ -179,11 +179,11 @@ def test_settings_that_do_not_exist_are_noticed(text: str) -> None:
     assert not any(is_setting(command, key) for command in SETTINGS for key in keys)
 
 
-@pytest.mark.parametrize("place", sorted({each.place for each in ALL}))
-def test_every_setting_in_a_text_exists(place: str) -> None:
+@pytest.mark.parametrize("file", sorted({each.place.split(":")[0] for each in ALL}))
+def test_every_setting_in_a_text_exists(file: str) -> None:
     wrong = [
-        f"{each.key}= is not a setting of {' or '.join(each.commands)}"
+        f"{each.place}: {each.key}= is not a setting of {' or '.join(each.commands)}"
         for each in ALL
-        if each.place == place and not any(is_setting(command, each.key) for command in each.commands)
+        if each.place.split(":")[0] == file and not any(is_setting(command, each.key) for command in each.commands)
     ]
     assert not wrong
