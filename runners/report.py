@@ -26,6 +26,7 @@ from frm_mlflow.errors import ConfigError
 from frm_mlflow.prediction import Prediction, PredictionOptions, Target, predict
 from frm_mlflow.progress import console, counting
 from frm_mlflow.report.analysis import summary_markdown
+from frm_mlflow.report.board import analysed
 from frm_mlflow.report.contents import Section, contents_of, prediction_section
 from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
@@ -90,7 +91,8 @@ def report(config: DictConfig) -> None:
     output.write_text(html, encoding="utf-8")
     run_id = _log(client, settings, results, html) if settings.log else None
     size_mib = len(html.encode()) / 2**20
-    out.print(f"{output}: {size_mib:.1f} MiB, {len(results.run_ids)} benchmarks.", highlight=False, soft_wrap=True)
+    used = analysed(results.selection.matrix)
+    out.print(f"{output}: {size_mib:.1f} MiB. The analyses use {used}.", highlight=False, soft_wrap=True)
     if settings.json:
         answer = {"output": str(output), "run_id": run_id, "digest": results.digest, "refused": results.refused}
         sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")

@@ -14,6 +14,7 @@ from frm_mlflow import escape
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.analysis.result import Result
 from frm_mlflow.report.analysis_figures import figures_of
+from frm_mlflow.report.board import analysed
 from frm_mlflow.report.figures import page_of, write_png
 from frm_mlflow.report.paper_page import paper_page
 
@@ -85,9 +86,7 @@ def summary_markdown(report: AnalysisReport) -> str:
     selection = report.selection
     matrix = selection.matrix
     lines = [
-        f"**{int(matrix.measured.sum())} benchmarks** of {len(matrix.models)} models on {len(matrix.labels)} "
-        f"configurations, {len(set(matrix.devices))} devices and {len(set(matrix.chips))} chips. "
-        f"Baseline {matrix.baseline}. Data digest `{report.digest}`.",
+        f"**{analysed(matrix)}.** Baseline {plain(matrix.baseline)}. Data digest `{report.digest}`.",
         "",
     ]
     for name, result in report.results.items():
@@ -134,9 +133,9 @@ def _records(table: pd.DataFrame) -> list[dict[str, object]]:
 
 def _is_known(table: pd.DataFrame) -> pd.DataFrame:
     numbers = table.select_dtypes("number").columns
-    known = table.notna()
-    known[numbers] &= np.isfinite(table[numbers].astype(np.float64))
-    return known
+    is_known = table.notna()
+    is_known[numbers] &= np.isfinite(table[numbers].astype(np.float64))
+    return is_known
 
 
 def _native(value: object) -> object:

@@ -119,8 +119,9 @@ def transfer_bars(tables: Tables) -> Figure | None:
         return None
     measured = tables["sides"].rename(columns={"rho": "mean"})
     table = pd.concat([measured, tables["sides_shuffled"]], ignore_index=True)
-    own = table["predicts"].eq("itself")
-    table = table.assign(predicts=table["predicts"].where(~own, table["predictor"].replace("frm_shuffled", "itself")))
+    itself = table["predicts"].eq("itself")
+    predictors = table["predictor"].replace("frm_shuffled", "itself")
+    table = table.assign(predicts=table["predicts"].where(~itself, predictors))
     table = table[table["predicts"].isin(["frm", "latency"])]
     words = table["source"] + " → " + table["target"] + ": " + table["predicts"] + " ranks"
     return _bars(table.assign(x=words), "mean", "Rank transfer", y="Spearman's ρ")

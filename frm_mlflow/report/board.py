@@ -134,11 +134,11 @@ def pick_sentence(label: str, shown: Json, baseline: str) -> str:
     if not best:
         return ""
     frm, top1 = columns["frm"], columns["top1"]
-    known = dict(zip(columns["model"], top1, strict=True)).get(baseline)
-    enough = [] if known is None else [i for i in best if top1[i] >= known]
+    least_top1 = dict(zip(columns["model"], top1, strict=True)).get(baseline)
+    enough = [] if least_top1 is None else [i for i in best if top1[i] >= least_top1]
     if enough:
         at = min(enough, key=lambda i: frm[i])
-        why = f"the cheapest model that is at least as accurate as {baseline} ({known:.1f} %)"
+        why = f"the cheapest model that is at least as accurate as {baseline} ({least_top1:.1f} %)"
     else:
         at, why = max(best, key=lambda i: top1[i]), "the most accurate model on the frontier"
     latency = columns["latency_ms"][at]
@@ -180,6 +180,17 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def analysed(matrix: ResultMatrix) -> str:
+    """Return what the analyses use, in words: benchmarks of models on configurations, devices and chips."""
+    measured = matrix.measured
+    used = measured.any(axis=1)
+    return (
+        f"{count(int(measured.sum()), 'benchmark')} of {count(int(measured.any(axis=0).sum()), 'model')} on "
+        f"{count(int(used.sum()), 'configuration')}, {count(len(set(matrix.devices[used])), 'device')} and "
+        f"{count(len(set(matrix.chips[used])), 'chip')}"
+    )
+
+
 def _slope_ranks(costs: dict[str, Floats]) -> dict[str, list[float | None]]:
     """Return the ranks by FLOPs, FRM and latency among the models that have all three."""
     names = (GMACS.column, FRM.column, LATENCY_P50.column)
@@ -200,19 +211,19 @@ def _interval(matrix: ResultMatrix, rows: pd.DataFrame, metric: str) -> tuple[Fl
 
 
 def _summary(matrix: ResultMatrix, cost: Floats, best: Mask, metric: str, baseline: str) -> str:
-    total, known = len(matrix.models), np.isfinite(cost) & np.isfinite(matrix.top1[0])
+    total, placed = len(matrix.models), np.isfinite(cost) & np.isfinite(matrix.top1[0])
     name = METRIC_NAMES[metric]
-    if not known.any():
+    if not placed.any():
         reason = _why_nothing(matrix, metric, baseline)
         return f"None of {count(total, 'model')} here has both accuracy and {name}{reason}."
     first, last = (np.flatnonzero(best)[order(cost[best])] for order in (np.argmin, np.argmax))
-    parts = [f"{int(best.sum())} of {count(int(known.sum()), 'model')} are on the frontier of accuracy and {name}."]
+    parts = [f"{int(best.sum())} of {count(int(placed.sum()), 'model')} are on the frontier of accuracy and {name}."]
     if first != last:
         parts.append(f"It runs from {_point(matrix, cost, first)} to {_point(matrix, cost, last)}.")
     else:
         parts.append(f"It is {_point(matrix, cost, first)}.")
-    if known.sum() < total:
-        missing = total - int(known.sum())
+    if placed.sum() < total:
+        missing = total - int(placed.sum())
         parts.append(f"{count(missing, 'model')} without accuracy or {name} cannot be placed.")
     return " ".join(parts)
 

@@ -13,15 +13,29 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from frm_mlflow.analysis.common_baseline import COMMON_BASELINE, FRM_COMMON
 from frm_mlflow.analysis.registry import ANALYSES, AnalysisReport
 from frm_mlflow.prediction import Prediction
 from frm_mlflow.records import content_hash
 from frm_mlflow.report.analysis_figures import figures_of, rank_heat_map
-from frm_mlflow.report.board import CommonBaseline, Json, board, count, pick_sentence
+from frm_mlflow.report.board import CommonBaseline, Json, analysed, board, count, pick_sentence
 from frm_mlflow.report.figures import Figure
 from frm_mlflow.report.prediction import figures_of as figures_of_prediction
 from frm_mlflow.report.snapshot import Snapshot
-from frm_mlflow.schema import DEVICE, FRM, MODEL, UNSTABLE
+from frm_mlflow.schema import (
+    DEVICE,
+    FAMILY,
+    FRM,
+    GMACS,
+    LATENCY_P50,
+    MEMORY_PEAK,
+    MODEL,
+    PARAMS_M,
+    PROTOCOL,
+    REMARKS,
+    TOP1,
+    UNSTABLE,
+)
 
 MOST_BOARDS = 400
 MOST_PICKS = 3
@@ -42,6 +56,14 @@ _HEADINGS: Mapping[str, str] = MappingProxyType(
         "paper": "The paper's tables, and these benchmarks",
     }
 )
+
+
+_LEADERBOARD = (
+    *("configuration", "rank", MODEL.column, FAMILY.column, FRM.column, FRM_COMMON, COMMON_BASELINE),
+    *(metric.column for metric in (LATENCY_P50, MEMORY_PEAK, GMACS, PARAMS_M, TOP1)),
+    "frontier",
+)
+"""Columns of the leaderboard on the page; its CSV file has all of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +111,21 @@ def contents_of(
 
     Each of `predictions` becomes a section; `options` are those the analyses were run with.
     """
-    analyses = [_section(name, report) for name in ANALYSES if name in report.results or name in report.refused]
+    analyses = [
+        _section(name, report, snapshot) for name in ANALYSES if name in report.results or name in report.refused
+    ]
     sections = (*analyses, *predictions)
     baseline = report.options.baseline
-    chosen = _chosen_boards(snapshot, baseline)
+    keys = _board_keys(snapshot, baseline)
     common = snapshot.common_baselines(baseline)
-    boards = {key: _board(snapshot, key, baseline, common.get(key)) for key in chosen}
+    boards = {key: _board(snapshot, key, baseline, common.get(key)) for key in keys}
     return Contents(
         title=title,
         made_at=made_at,
         picks=_picks(snapshot, boards, baseline),
         summary=(("data", _data_sentence(report, snapshot)), *_findings(sections, report)),
         boards=tuple(boards.values()),
-        boards_left_out=len(snapshot.configurations) - len(chosen),
+        boards_left_out=len(snapshot.configurations) - len(keys),
         baseline=baseline,
         sections=sections,
         left_out=report.selection.left_out,
@@ -125,7 +149,7 @@ def prediction_section(prediction: Prediction) -> Section:
     )
 
 
-def _section(name: str, report: AnalysisReport) -> Section:
+def _section(name: str, report: AnalysisReport, snapshot: Snapshot) -> Section:
     analysis = ANALYSES[name]
     heading, question = _HEADINGS[name], f"{analysis.question} (paper: {analysis.paper})"
     result = report.results.get(name)
@@ -136,10 +160,24 @@ def _section(name: str, report: AnalysisReport) -> Section:
     figures = {_caption(figure): figure for figure in figures_of(name, result.tables).values()}
     if name == "frm" and (places := rank_heat_map(result.tables["leaderboard"])):
         figures[_caption(places)] = places
-    tables = {key.replace("_", " "): table for key, table in result.tables.items() if len(table)}
+    shown = dict(result.tables)
+    if name == "frm":
+        shown["leaderboard"] = _leaderboard(shown["leaderboard"], snapshot)
+    tables = {key.replace("_", " "): table for key, table in shown.items() if len(table)}
     return Section(
         id=name, heading=heading, question=question, sentences=result.sentences, figures=figures, tables=tables
     )
+
+
+def _leaderboard(table: pd.DataFrame, snapshot: Snapshot) -> pd.DataFrame:
+    """Return the leaderboard with the columns of the terminal's, including each run's protocol and remarks."""
+    runs = snapshot.rows[snapshot.rows["run_id"] != ""].drop_duplicates("run_id").set_index("run_id")
+    words = runs[[PROTOCOL.column, REMARKS.column, UNSTABLE.column]]
+    shown = table.join(words, on="run_id")
+    shown = shown.assign(
+        frontier=np.where(shown["frontier"], "yes", ""), **{name: shown[name].fillna("") for name in words.columns}
+    )
+    return shown[[*_LEADERBOARD, *words.columns]]
 
 
 def _caption(figure: Figure) -> str:
@@ -147,25 +185,24 @@ def _caption(figure: Figure) -> str:
 
 
 def _data_sentence(report: AnalysisReport, snapshot: Snapshot) -> str:
-    matrix = report.selection.matrix
     unstable = int((snapshot.rows[UNSTABLE.column] != "").sum())
     flagged = f" {count(unstable, 'measurement')} flagged as unstable." if unstable else ""
     return (
-        f"{snapshot.counts()}; the analyses use {int(matrix.measured.sum())} of them on "
-        f"{count(len(set(matrix.chips)), 'chip')}, relative to {report.options.baseline}.{flagged}"
+        f"{snapshot.counts()}. The analyses use {analysed(report.selection.matrix)}, "
+        f"relative to {report.options.baseline}.{flagged}"
     )
 
 
 def _findings(sections: Sequence[Section], report: AnalysisReport) -> list[tuple[str, str]]:
     answered = [section for section in sections if section.id not in report.refused]
-    found = [(section.id, section.sentences[0]) for section in answered if section.sentences]
+    findings = [(section.id, section.sentences[0]) for section in answered if section.sentences]
     if report.refused:
         names = ", ".join(_HEADINGS[name].lower() for name in report.refused)
-        found.append((next(iter(report.refused)), f"These runs cannot answer: {names}"))
-    return found
+        findings.append((next(iter(report.refused)), f"These runs cannot answer: {names}"))
+    return findings
 
 
-def _chosen_boards(snapshot: Snapshot, baseline: str) -> list[str]:
+def _board_keys(snapshot: Snapshot, baseline: str) -> list[str]:
     """Return the configurations with an FRM, those with the most models first, up to the limit of the page."""
     with_baseline = snapshot.rows[MODEL.column] == baseline
     keys = [key for key, index in snapshot.positions.items() if with_baseline.to_numpy()[index].any()]

@@ -55,7 +55,7 @@ def markdown(result: GateResult) -> str:
 def _row(check: Check) -> str:
     unit = f" {check.unit}" if check.unit else ""
     if check.found is None:
-        value, interval = "not known", escape.markdown_sentence(check.why_missing)
+        value, interval = "unknown", escape.markdown_sentence(check.why_missing)
     else:
         value, interval = f"{check.found.value:.4g}{unit}", f"[{check.found.low:.4g}, {check.found.high:.4g}]"
     verdict = f"{_MARKS[check.verdict]} {check.verdict.value}"

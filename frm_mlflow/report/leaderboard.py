@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from frm_mlflow.analysis.common_baseline import against_common_baseline
+from frm_mlflow.analysis.common_baseline import COMMON_BASELINE, FRM_COMMON, against_common_baseline
 from frm_mlflow.analysis.facts import own_accuracy
 from frm_mlflow.analysis.pareto import frontier
 from frm_mlflow.escape import LONGEST, html_text, markdown_sentence, visible
@@ -65,6 +65,8 @@ _METRICS = (
 )
 _METRIC_COLUMNS = tuple(metric.column for metric in _METRICS)
 _HEADINGS = ("#", "model", "FRM", "latency ms", "memory MiB", "GMACs", "params M", "top-1 %", "protocol")
+_WORDS = ("model", "protocol", "remarks")
+"""Headings of columns that are not numbers."""
 _TOLD_APART_BY = tuple(name for name in CONFIGURATION_COLUMNS if name not in (*_SHOWN_CONFIGURATION, "chip"))
 _LEGEND = "* on the accuracy-FRM frontier   ≈ interval overlaps a neighbour's   ! ratio uncertain, see frm.unstable"
 TOP1_FLOAT = "top1_float"
@@ -129,11 +131,11 @@ def accuracy_frm_figure(board: pd.DataFrame, *, title: str = "Accuracy against F
     """Return the accuracy-FRM scatter of a `leaderboard`, with one colour and one frontier line per configuration."""
     figure = go.Figure()
     for index, (name, rows) in enumerate(board.groupby("configuration", sort=False)):
-        known = rows.dropna(subset=[_FRM, _TOP1])
-        if known.empty:
+        placed = rows.dropna(subset=[_FRM, _TOP1])
+        if placed.empty:
             continue
-        figure.add_trace(_points(str(name), known, colour(index)))
-        figure.add_trace(_frontier_line(str(name), known, colour(index)))
+        figure.add_trace(_points(str(name), placed, colour(index)))
+        figure.add_trace(_frontier_line(str(name), placed, colour(index)))
     figure.update_xaxes(type="log")
     if not figure.data:
         figure.add_annotation(
@@ -154,8 +156,10 @@ def markdown(board: pd.DataFrame, failures: Mapping[str, str] | None = None, *, 
     """Return a summary for a run's description: the `top` models per configuration and each failure with its reason."""
     lines: list[str] = []
     for name, rows in board.groupby("configuration", sort=False):
-        lines += [f"**{_plain(str(name))}**", "", _row(_HEADINGS), _row(["---:", "---", *["---:"] * 7])]
-        lines += [_row([_plain(cell) for cell in _cells(row)]) for row in _records(rows.head(top))]
+        headings, cells = _grid(rows)
+        lines += [f"**{_plain(str(name))}**", "", _row([_plain(heading) for heading in headings])]
+        lines += [_row(["---" if heading in _WORDS else "---:" for heading in headings])]
+        lines += [_row([_plain(cell) for cell in row]) for row in cells[:top]]
         if len(rows) > top:
             lines.append(f"\n… and {len(rows) - top} more.")
         lines.append("")
@@ -178,14 +182,41 @@ def _readable(words: pd.DataFrame) -> list[str]:
 
 
 def _terminal_configuration(name: str, rows: pd.DataFrame) -> Table:
+    headings, cells = _grid(rows)
     table = Table(title=Text(visible(name)), title_justify="left")
-    table.add_column("#", justify="right")
-    table.add_column("model", overflow="fold")
-    for heading in _HEADINGS[2:]:
-        table.add_column(heading, justify="right")
-    for row in _records(rows):
-        table.add_row(*(Text(visible(cell)) for cell in _cells(row)))
+    for heading in headings:
+        table.add_column(Text(heading), justify="left" if heading in _WORDS else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(visible(cell)) for cell in row))
     return table
+
+
+def _grid(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and cells of one configuration.
+
+    FRM against the device's common baseline and the remarks have a column only if there are any.
+    """
+    headings, cells = list(_HEADINGS), [_cells(row) for row in _records(rows)]
+    if common := _common_baseline(rows):
+        after = headings.index("FRM") + 1
+        headings.insert(after, f"FRM ({common} = 1)")
+        for line, value in zip(cells, rows[FRM_COMMON], strict=True):
+            line.insert(after, _number(value, 3))
+    remarks = [_text(value) for value in rows[REMARKS.column]]
+    if any(remarks):
+        headings.append("remarks")
+        cells = [[*line, remark] for line, remark in zip(cells, remarks, strict=True)]
+    return headings, cells
+
+
+def _common_baseline(rows: pd.DataFrame) -> str:
+    """Return the baseline in the device's widest precision; "" if that is the configuration's own precision."""
+    names = {
+        name
+        for name, precision in zip(rows[COMMON_BASELINE], rows[PRECISION.column], strict=True)
+        if name and not name.endswith(f"· {precision}")
+    }
+    return names.pop() if len(names) == 1 else ""
 
 
 def _points(name: str, rows: pd.DataFrame, shade: str) -> go.Scatter:

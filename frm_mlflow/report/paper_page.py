@@ -11,6 +11,7 @@ import pandas as pd
 
 from frm_mlflow.analysis.paper import OURS, PAPER
 from frm_mlflow.analysis.registry import AnalysisReport
+from frm_mlflow.report.board import analysed
 from frm_mlflow.report.html import asset, render
 
 TITLES: dict[str, tuple[str, str]] = {
@@ -74,7 +75,7 @@ def paper_page(report: AnalysisReport) -> str:
     return render(
         "paper.html",
         matrix=matrix,
-        benchmarks=int(matrix.measured.sum()),
+        data=analysed(matrix),
         digest=report.digest,
         ours=OURS,
         paper=PAPER,

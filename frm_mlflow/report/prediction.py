@@ -8,13 +8,13 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
+import plotly.express as px
 from rich.table import Table
 from rich.text import Text
 
 from frm_mlflow import escape
 from frm_mlflow.prediction import Evaluation, Plan, Prediction, Recommendation
-from frm_mlflow.report.figures import Figure, colour, page_of, titled
+from frm_mlflow.report.figures import COLOURS, Figure, page_of, titled, with_safe_words
 
 POSSIBLE = 0.1
 """Minimum frontier probability for a model to be listed in the terminal."""
@@ -49,14 +49,14 @@ def terminal_table(result: PredictionResult) -> Table | None:
     prediction = result if isinstance(result, Prediction) else result.prediction
     positions = {model: index for index, model in enumerate(prediction.sources.models)}
     columns = ["model", "top-1 %", "latency", "fits" if isinstance(result, Recommendation) else "on the frontier"]
-    table = Table(*columns, title=_title(result), title_justify="left")
+    table = Table(*columns, title=Text(escape.visible(_title(result))), title_justify="left")
     chance = "probability_fits" if isinstance(result, Recommendation) else "frontier_probability"
     shown = _shown(result)
     for model, top1, share in zip(*(shown[name].tolist() for name in ("model", "top1", chance)), strict=True):
         table.add_row(
-            Text(model),
+            Text(escape.visible(model)),
             "" if np.isnan(top1) else f"{top1:.1f}",
-            prediction.latency_words(positions[model]).removesuffix(" predicted"),
+            Text(prediction.latency_words(positions[model]).removesuffix(" predicted")),
             "" if np.isnan(share) else f"{share:.0%}",
         )
     return table
@@ -85,21 +85,23 @@ def frontier_figure(models: pd.DataFrame, *, absolute: bool) -> Figure:
     """Return accuracy over predicted latency (or its ratio to the baseline) with intervals, shaded by probability."""
     cost = "latency_ms" if absolute else "ratio_latency"
     low, high = ("latency_low_ms", "latency_high_ms") if absolute else ("ratio_latency_low", "ratio_latency_high")
-    known = models.dropna(subset=[cost, "top1"])
-    errors = {"array": known[high] - known[cost], "arrayminus": known[cost] - known[low], "color": "#BBBBBB"}
-    marker = {
-        "color": known["frontier_probability"],
-        "colorscale": "Viridis",
-        "cmin": 0,
-        "cmax": 1,
-        "size": 10,
-        "symbol": np.where(known["measured"], "square", "circle"),
-        "colorbar": {"title": "on frontier"},
-    }
-    figure = go.Figure(
-        go.Scatter(x=known[cost], y=known["top1"], text=known["model"], mode="markers", error_x=errors, marker=marker)
+    figure = px.scatter(
+        _with_errors(models.dropna(subset=[cost, "top1"]), cost, low, high),
+        x=cost,
+        y="top1",
+        error_x="above",
+        error_x_minus="below",
+        color="frontier_probability",
+        range_color=(0, 1),
+        color_continuous_scale="Viridis",
+        symbol="measured",
+        symbol_map={True: "square", False: "circle"},
+        hover_name="model",
+        log_x=True,
+        render_mode="svg",
     )
-    figure.update_xaxes(type="log")
+    figure.update_traces(marker_size=10, error_x_color="#BBBBBB")
+    figure.update_layout(showlegend=False, coloraxis_colorbar_title="on frontier")
     label = "latency / ms" if absolute else "latency over the baseline's"
     return titled(figure, "Predicted accuracy-latency frontier (squares: measured)", x=label, y="top-1 / %")
 
@@ -107,39 +109,47 @@ def frontier_figure(models: pd.DataFrame, *, absolute: bool) -> Figure:
 def rank_figure(models: pd.DataFrame) -> Figure:
     """Return the interval of each model's latency rank."""
     shown = models.dropna(subset=["rank"]).sort_values("rank", ascending=False)
-    errors = {"array": shown["rank_high"] - shown["rank"], "arrayminus": shown["rank"] - shown["rank_low"]}
-    points = go.Scatter(x=shown["rank"], y=shown["model"], error_x=errors, mode="markers", marker_color=colour(0))
-    figure = titled(go.Figure(points), "Predicted latency ranks", x="rank (1 is fastest)", y="")
+    figure = px.scatter(
+        _with_errors(shown, "rank", "rank_low", "rank_high"),
+        x="rank",
+        y="model",
+        error_x="above",
+        error_x_minus="below",
+        color_discrete_sequence=COLOURS,
+        render_mode="svg",
+    )
     figure.update_layout(height=200 + 16 * len(shown))
-    return figure
+    return titled(figure, "Predicted latency ranks", x="rank (1 is fastest)", y="")
 
 
 def reliability_figure(table: pd.DataFrame) -> Figure:
     """Return how often models with a given frontier probability are on the frontier."""
-    figure = go.Figure(
-        go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"dash": "dot", "color": "#7F7F7F"})
+    figure = px.line(
+        table, x="predicted", y="observed", hover_data=["models"], markers=True, color_discrete_sequence=COLOURS
     )
-    figure.add_scatter(
-        x=table["predicted"], y=table["observed"], text=table["models"], mode="lines+markers", name="held-out devices"
-    )
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"dash": "dot", "color": "#7F7F7F"})
     return titled(figure, "Frontier probabilities", x="predicted probability", y="share on the frontier")
 
 
 def score_figure(scores: pd.DataFrame, protocol: str) -> Figure:
     """Return the F1 of each predictor over the number of planned anchors, with intervals over chips."""
-    figure = go.Figure()
     shown = scores[(scores["protocol"] == protocol) & (scores["plan"] == "planned")]
-    for index, (predictor, rows) in enumerate(shown.groupby("predictor", sort=False)):
-        errors = {"array": rows["f1_high"] - rows["f1"], "arrayminus": rows["f1"] - rows["f1_low"], "thickness": 1}
-        figure.add_scatter(
-            x=rows["anchors"],
-            y=rows["f1"],
-            error_y=errors,
-            name=str(predictor),
-            mode="lines+markers",
-            line_color=colour(index),
-        )
+    figure = px.line(
+        _with_errors(shown, "f1", "f1_low", "f1_high"),
+        x="anchors",
+        y="f1",
+        error_y="above",
+        error_y_minus="below",
+        color="predictor",
+        markers=True,
+        color_discrete_sequence=COLOURS,
+    )
     return titled(figure, f"Leave one {protocol} out", x="planned measurements on the target", y="frontier F1")
+
+
+def _with_errors(table: pd.DataFrame, value: str, low: str, high: str) -> pd.DataFrame:
+    """Return a table for plotly with the distances from a value to the ends of its interval."""
+    return with_safe_words(table.assign(above=table[high] - table[value], below=table[value] - table[low]))
 
 
 def _evaluation_figures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Figure]:

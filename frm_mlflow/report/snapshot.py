@@ -60,10 +60,10 @@ class Snapshot:
         }
         rows = self.rows.iloc[list(places.values())].assign(**{FRM.column: 1.0})
         table = against_common_baseline(rows, baseline=baseline).assign(precision=rows[PRECISION.column])
-        found = zip(places, table[FRM_COMMON], table[COMMON_BASELINE], table["precision"], strict=True)
+        baselines = zip(places, table[FRM_COMMON], table[COMMON_BASELINE], table["precision"], strict=True)
         return {
             key: CommonBaseline(factor=float(factor), name=str(name))
-            for key, factor, name, precision in found
+            for key, factor, name, precision in baselines
             if name and name != f"{baseline} · {precision}"
         }
 

@@ -50,21 +50,21 @@ class Adviser:
         prediction = self._predictions.get(key, compute)
         if prediction is None:
             return None
-        found = recommend(prediction, constraints)
-        candidates = found.tables()["candidates"]
+        recommendation = recommend(prediction, constraints)
+        candidates = recommendation.tables()["candidates"]
         columns = {
             str(name): [number(value) if isinstance(value, float) else value for value in values.tolist()]
             for name, values in candidates.items()
         }
         near = near_device(snapshot, target.device)
-        return {"target": asdict(target), "near": near, "sentences": list(found.summary()), "columns": columns}
+        return {"target": asdict(target), "near": near, "sentences": list(recommendation.summary()), "columns": columns}
 
 
 def near_device(snapshot: Snapshot, device: str) -> str:
     """Return a suggestion of names like that of a device without benchmarks; "" if it has some or none is near."""
     devices = set(snapshot.configurations[DEVICE.column])
-    asked = "" if device in devices else did_you_mean(device, sorted(devices))
-    return f"No benchmark of '{device}': this is a prediction for an unknown device.{asked}" if asked else ""
+    suggestion = "" if device in devices else did_you_mean(device, sorted(devices))
+    return f"No benchmark of '{device}': this is a prediction for an unknown device.{suggestion}" if suggestion else ""
 
 
 def constraints_of(query: Mapping[str, str]) -> Constraints:

@@ -41,14 +41,14 @@ class RefusedError(Exception):
 
 def readable_experiments(app: Flask, environ: dict[str, object]) -> list[Experiment]:
     """Return all experiments that the user of the request `environ` may read, in MLflow's order."""
-    found: list[Experiment] = []
+    experiments: list[Experiment] = []
     query: dict[str, str | int] = {"max_results": PAGE_SIZE}
     while True:
         answer = _get(app, environ, "experiments/search", query)
-        found += [_experiment(item) for item in answer.get("experiments", [])]
+        experiments += [_experiment(item) for item in answer.get("experiments", [])]
         token = answer.get("next_page_token")
         if not token:
-            return found
+            return experiments
         query["page_token"] = token
 
 
@@ -70,14 +70,14 @@ def _experiment(item: dict[str, str]) -> Experiment:
 
 def _get(app: Flask, environ: dict[str, object], call: str, query: dict[str, str | int]) -> dict:  # type: ignore[type-arg]
     """Return MLflow's response to a GET of its REST API, sent as the user of the request `environ`."""
-    asked = {key: value for key, value in environ.items() if not key.startswith("werkzeug.")}
-    asked |= {
+    as_user = {key: value for key, value in environ.items() if not key.startswith("werkzeug.")}
+    as_user |= {
         "REQUEST_METHOD": "GET",
         "PATH_INFO": f"{static_prefix()}/ajax-api/2.0/mlflow/{call}",
         "QUERY_STRING": urlencode(query),
     }
     # A separate context: MLflow keeps the request's user and workspace in context variables.
-    body, status, _ = Context().run(run_wsgi_app, app.wsgi_app, asked, buffered=True)
+    body, status, _ = Context().run(run_wsgi_app, app.wsgi_app, as_user, buffered=True)
     text = b"".join(body).decode()
     if not status.startswith("200"):
         raise RefusedError(int(status[:3]), _message(text))

@@ -55,7 +55,7 @@ MAX_EXPERIMENTS = 50
 
 def blueprint(store: Store | None = None) -> Blueprint:
     """Return the page's routes below `/frm`; `store` provides its benchmarks."""
-    kept = store or Store(read_benchmarks, calm_s=2.0)
+    benchmarks = store or Store(read_benchmarks, calm_s=2.0)
     page = Blueprint("frm", __name__)
     page.add_url_rule("/frm", "index", _index)
     page.add_url_rule("/frm/", "index_slash", lambda: redirect("../frm", code=308))
@@ -65,7 +65,7 @@ def blueprint(store: Store | None = None) -> Blueprint:
     page.add_url_rule("/frm/api/experiments", "experiments", _checked(_experiments))
     answers: dict[str, Ask] = {"view": _view, "compare": _compare, "recommend": partial(_recommend, Adviser())}
     for name, answer in answers.items():
-        page.add_url_rule(f"/frm/api/{name}", name, _checked(partial(_with_snapshot, kept, answer)))
+        page.add_url_rule(f"/frm/api/{name}", name, _checked(partial(_with_snapshot, benchmarks, answer)))
     page.after_request(_with_headers)
     return page
 
@@ -133,8 +133,8 @@ def _problem(message: str, status: int) -> Answer:
 
 
 def _experiments() -> Answer:
-    found = readable_experiments(current_app, request.environ)
-    return jsonify({"experiments": [{"id": each.id, "name": each.name} for each in found]})
+    experiments = readable_experiments(current_app, request.environ)
+    return jsonify({"experiments": [{"id": each.id, "name": each.name} for each in experiments]})
 
 
 def _with_snapshot(store: Store, answer: Ask) -> Answer:
@@ -147,8 +147,8 @@ def _with_snapshot(store: Store, answer: Ask) -> Answer:
     snapshot = store.get(tuple(each.id for each in allowed))
     if isinstance(snapshot, Reading):
         return _later({"reading": snapshot.runs})
-    found = answer(snapshot, choice)
-    return _later({"predicting": True}) if found is None else jsonify(found)
+    content = answer(snapshot, choice)
+    return _later({"predicting": True}) if content is None else jsonify(content)
 
 
 def _later(progress: Json) -> Answer:

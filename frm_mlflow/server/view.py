@@ -29,11 +29,11 @@ MIN_COMMON_MODELS = 3
 
 
 def overview(snapshot: Snapshot, choice: Choice) -> Json:
-    """Return what can be chosen and what is chosen: the filters, the matching configurations, baselines."""
+    """Return what can be selected and what is selected: the filters, the matching configurations, baselines."""
     table = snapshot.configurations
     passing = table[_passes(table, choice.filters)]
-    chosen = choice.configuration if choice.configuration in passing.index else _largest(passing)
-    other = choice.other if choice.other in table.index and choice.other != chosen else ""
+    selected = choice.configuration if choice.configuration in passing.index else _largest(passing)
+    other = choice.other if choice.other in table.index and choice.other != selected else ""
     return {
         "digest": snapshot.digest,
         "benchmarks": len(snapshot.rows),
@@ -42,13 +42,13 @@ def overview(snapshot: Snapshot, choice: Choice) -> Json:
         "left_out": [{"reason": item.reason, "rows": item.rows, "detail": item.detail} for item in snapshot.left_out],
         "options": {name: _facet(table, choice.filters, name) for name in FILTERS},
         "configurations": _entries(passing),
-        "others": _entries(table.drop(index=chosen)) if chosen and choice.compares else [],
+        "others": _entries(table.drop(index=selected)) if selected and choice.compares else [],
         "metrics": METRIC_NAMES,
         "styles": STYLES,
-        "baselines": _baselines(snapshot, chosen, choice.baseline),
+        "baselines": _baselines(snapshot, selected, choice.baseline),
         "choice": {
             **{name: choice.filters.get(name, "") for name in FILTERS},
-            "configuration": chosen,
+            "configuration": selected,
             "other": other,
             "baseline": choice.baseline,
             "metric": choice.metric,
@@ -105,10 +105,10 @@ def _common(snapshot: Snapshot, choice: Choice, keys: tuple[str, str], frm: Floa
 
 def _near_devices(table: pd.DataFrame, choice: Choice) -> str:
     """Return a message about a device without benchmarks; "" if it has some or no device was requested."""
-    asked, devices = choice.filters.get(DEVICE.column, ""), sorted(set(table[DEVICE.column]))
-    if not asked or asked in devices:
+    device, devices = choice.filters.get(DEVICE.column, ""), sorted(set(table[DEVICE.column]))
+    if not device or device in devices:
         return ""
-    return f"No benchmark of the device '{asked}'.{did_you_mean(asked, devices)}"
+    return f"No benchmark of the device '{device}'.{did_you_mean(device, devices)}"
 
 
 def _cost_by_model(snapshot: Snapshot, choice: Choice, key: str) -> pd.Series:
@@ -118,8 +118,8 @@ def _cost_by_model(snapshot: Snapshot, choice: Choice, key: str) -> pd.Series:
 
 def _passes(table: pd.DataFrame, filters: Mapping[str, str]) -> pd.Series:
     passing = pd.Series(True, index=table.index)
-    for name, wanted in filters.items():
-        passing &= table[name] == wanted
+    for name, value in filters.items():
+        passing &= table[name] == value
     return passing
 
 
@@ -141,9 +141,9 @@ def _entries(table: pd.DataFrame) -> list[Json]:
     return [{"key": key, "label": label, "models": int(count)} for key, label, count in columns]
 
 
-def _baselines(snapshot: Snapshot, configuration: str, chosen: str) -> list[str]:
+def _baselines(snapshot: Snapshot, configuration: str, selected: str) -> list[str]:
     measured = set(snapshot.benchmarks(configuration)[MODEL.column]) if configuration else set()
-    return sorted(measured | {chosen}, key=str.casefold)
+    return sorted(measured | {selected}, key=str.casefold)
 
 
 def _comparison_summary(names: list[str], shared: Floats, rho: float, choice: Choice) -> str:

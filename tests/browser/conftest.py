@@ -82,7 +82,8 @@ def screenshots() -> Path:
 def frm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of `mlflow server --app-name frm` that holds measured and imported runs, and odd experiments.
 
-    The odd experiments are an empty one, one with a single device, one with a single model, and one with 3,000 models.
+    The odd experiments are an empty one, one with a single device, one with a single model, one with 3,000
+    models, and one with 40 devices.
     """
     folder = tmp_path_factory.mktemp("frm_server")
     database = f"sqlite:///{folder}/mlflow.db"

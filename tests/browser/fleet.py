@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -36,6 +37,7 @@ DEVICES = {
     "Raspberry Pi": ("edge", "litert", schema.SOURCE_MEASURED, 60.0),
 }
 MANY = 3000
+BOARDS = 40
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
@@ -49,12 +51,19 @@ def log_fleet(uri: str, *, experiment: str = "frm") -> None:
 
 
 def log_odd_experiments(uri: str) -> None:
-    """Log a single device, a single model and 3,000 models, each to a separate experiment."""
+    """Log a single device, a single model, 3,000 models and 40 devices, each to a separate experiment."""
     client = MlflowClient(uri)
     device, model = next(iter(DEVICES)), "resnet50"
     log_records(client, "one device", [each for each in fleet() if each.configuration.device == device])
     log_records(client, "one model", [each for each in fleet() if each.model == model])
+    log_records(client, "many devices", [_on_board(number) for number in range(BOARDS)])
     seed(uri, "many models", MANY, rng=np.random.default_rng(0), models=MANY)
+
+
+def _on_board(number: int) -> BenchmarkRecord:
+    record, board = fleet()[0], f"Board {number}"
+    configuration = replace(record.configuration, device=board, chip=board)
+    return replace(record, configuration=configuration, identity={"row": board})
 
 
 def fleet() -> list[BenchmarkRecord]:

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from frm_mlflow.tracking.views import VIEWS
 from tests.browser.conftest import PATIENCE_MS, Tab
-from tests.browser.fleet import DEVICES, MANY, NASTY, NETWORKS
+from tests.browser.fleet import BOARDS, DEVICES, MANY, NASTY, NETWORKS
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=PATIENCE_MS)
@@ -45,7 +45,7 @@ def test_the_frontier_is_drawn_listed_and_safe(frm_server: str, open_tab: OpenTa
     assert tab.seen.hosts == {urlsplit(frm_server).netloc}
 
 
-def test_filters_narrow_and_the_link_holds_the_choice(frm_server: str, open_tab: OpenTab) -> None:
+def test_filters_narrow_and_the_link_keeps_the_selection(frm_server: str, open_tab: OpenTab) -> None:
     tab = ready(open_tab(permissions=["clipboard-read", "clipboard-write"]), f"{frm_server}/frm")
     tab.page.get_by_label("Device", exact=True).select_option("Raspberry Pi")
     expect(tab.page.locator("#frontier-title")).to_contain_text("Raspberry Pi")
@@ -135,7 +135,7 @@ def test_the_page_works_by_keyboard(frm_server: str, open_tab: OpenTab) -> None:
     assert {"tier", "device", "runtime", "precision", "batch_size", "metric", "baseline"} <= reached
 
 
-def test_an_empty_experiment_says_what_to_do(frm_server: str, open_tab: OpenTab) -> None:
+def test_an_empty_experiment_gives_the_remedy(frm_server: str, open_tab: OpenTab) -> None:
     empty = MlflowClient(frm_server).get_experiment_by_name("empty").experiment_id
     tab = ready(open_tab(), f"{frm_server}/frm?experiment={empty}")
     expect(tab.page.locator("#message")).to_contain_text("frm-mlflow bench")
@@ -270,9 +270,22 @@ def test_few_points_off_the_frontier_are_named(frm_server: str, open_tab: OpenTa
     tab.page.screenshot(path=screenshots / "page-first-screen.png")
 
 
-def test_an_unknown_device_is_answered_with_near_names(frm_server: str, open_tab: OpenTab) -> None:
+def test_an_unknown_device_gets_near_names_on_the_page(frm_server: str, open_tab: OpenTab) -> None:
     tab = ready(open_tab(), f"{frm_server}/frm?device=Rasberry+Pi")
     expect(tab.page.locator("#message")).to_contain_text("Did you mean 'Raspberry Pi'?")
+
+
+def test_many_devices_are_searched_by_typing(frm_server: str, open_tab: OpenTab) -> None:
+    tab = ready(open_tab(), f"{frm_server}/frm?experiment={experiment_id(frm_server, 'many devices')}")
+    device = tab.page.get_by_label("Device", exact=True)
+    assert tab.page.locator("#device-names option").count() == BOARDS
+    device.fill("Bord 7")
+    device.press("Enter")
+    expect(tab.page.locator("#message")).to_contain_text("Did you mean 'Board 7'")
+    device.fill("Board 7")
+    device.press("Enter")
+    expect(tab.page.locator("#frontier-title")).to_contain_text("Board 7 ")
+    assert tab.seen.complaints == []
 
 
 def test_a_link_to_a_deleted_run_still_leads_to_mlflow(frm_server: str, open_tab: OpenTab) -> None:
@@ -291,7 +304,7 @@ def test_a_link_to_a_deleted_run_still_leads_to_mlflow(frm_server: str, open_tab
         client.restore_run(run_id)
 
 
-def test_a_slow_server_is_waited_for_and_told(frm_server: str, open_tab: OpenTab) -> None:
+def test_a_slow_server_is_reported_while_waiting(frm_server: str, open_tab: OpenTab) -> None:
     tab = open_tab()
     tab.page.clock.install()
     held = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import torch
 
 from frm_mlflow.config import ModelConfig, PrecisionConfig
-from frm_mlflow.errors import ConfigError, ExportError
+from frm_mlflow.errors import ConfigError, ExportError, IdentityError
 from frm_mlflow.export.pack import pack
 from frm_mlflow.export.request import ExportRequest
+from frm_mlflow.measure import Identity
+from frm_mlflow.measure.tolerance import check_identity
 from frm_mlflow.worker.identity import agreement
 from frm_mlflow.worker.manifest import REFERENCE_NAME, ExportedModel
 from frm_mlflow.worker.sessions.base import Target
@@ -325,3 +328,35 @@ def test_a_sequence_is_compared_by_its_tensors_and_the_file_is_not_changed(tmp_p
     session.run()
     got = session.outputs()
     assert agreement(got, [arrays["output_0"], arrays["output_1"]]).cosine == pytest.approx(1.0)
+
+
+def faint_detector() -> onnx.ModelProto:
+    """A text detector that finds nothing: its sigmoid map is 1e-6 everywhere."""
+    rng = np.random.default_rng(0)
+    weights = [
+        onnx.numpy_helper.from_array((rng.standard_normal((1, 3, 3, 3)) * 0.1).astype(np.float32), "w"),
+        onnx.numpy_helper.from_array(np.array([-14.5], np.float32), "b"),
+    ]
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w", "b"], ["a"], kernel_shape=[3, 3]),
+        onnx.helper.make_node("Sigmoid", ["a"], ["y"]),
+    ]
+    shapes = {"x": [1, 3, 64, 64], "y": [1, 1, 62, 62]}
+    x, y = (onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in shapes.items())
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], weights)
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize(("factor", "accepted"), [(1.0, True), (1000.0, False)])
+def test_outputs_within_rounding_are_accepted(factor, accepted, tmp_path):
+    exported_model = facts_of(faint_detector(), tmp_path)
+    session = OnnxRuntimeSession(Target())
+    session.load(tmp_path / "out", exported_model)
+    arrays = np.load(tmp_path / "out" / REFERENCE_NAME)
+    assert arrays["output_0"].max() < 1e-5
+    session.prepare([arrays["input_0"]])
+    session.run()
+    found = agreement([factor * output for output in session.outputs()], [arrays["output_0"]])
+    identity = Identity(found.cosine, found.max_abs_error, found.max_rel_error)
+    with nullcontext() if accepted else pytest.raises(IdentityError):
+        check_identity(identity, finite=found.finite, model="faint", precision=exported_model.precision)

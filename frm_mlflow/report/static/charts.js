@@ -23,8 +23,8 @@ function axis(title, extra = {}) {
 
 // Ticks at 1, 2 and 5, or at whole powers of ten where those would crowd.
 function logAxis(title, values, { roomLeft = 0.04 } = {}) {
-  const known = values.filter((value) => value > 0);
-  const [low, high] = known.length ? [Math.log10(Math.min(...known)), Math.log10(Math.max(...known))] : [0, 1];
+  const positive = values.filter((value) => value > 0);
+  const [low, high] = positive.length ? [Math.log10(Math.min(...positive)), Math.log10(Math.max(...positive))] : [0, 1];
   const span = Math.max(high - low, 0.1);
   const range = [low - roomLeft * span, high + 0.04 * span];
   return axis(title, { type: "log", range, ...logTicks(range) });
@@ -73,19 +73,19 @@ function labelled(points, { x, y, room }) {
   };
   const across = scale(room.costs.map(Math.log), room.width, room.left * room.width);
   const up = scale(room.tops, room.height, 12);
-  const kept = new Map();
+  const labels = new Map();
   for (const index of points.keys()) {
     const at = { x: across(Math.log(points[index][x])), y: room.height - up(points[index][y]) };
     const free = places(at, points[index].model.length).find(
-      ([, box]) => box.left > 0 && box.right < room.width && [...kept.values()].every(([, other]) => apart(box, other)),
+      ([, box]) => box.left > 0 && box.right < room.width && [...labels.values()].every(([, other]) => apart(box, other)),
     );
-    if (free && kept.size < MOST_LABELS) kept.set(index, free);
+    if (free && labels.size < MOST_LABELS) labels.set(index, free);
   }
   // Room for the point, which would cover the letter next to it.
   const written = { "top left": (name) => `${name}\u00a0\u00a0`, "bottom right": (name) => `\u00a0\u00a0${name}` };
   return {
-    text: points.map((p, index) => (kept.has(index) ? written[kept.get(index)[0]](plain(p.model)) : "")),
-    textposition: points.map((p, index) => kept.get(index)?.[0] ?? "top left"),
+    text: points.map((p, index) => (labels.has(index) ? written[labels.get(index)[0]](plain(p.model)) : "")),
+    textposition: points.map((p, index) => labels.get(index)?.[0] ?? "top left"),
   };
 }
 
@@ -96,8 +96,8 @@ function hover(point, cost, name) {
 }
 
 function errors(points, cost) {
-  const known = points.some((p) => p.low !== null);
-  if (!known) return undefined;
+  const hasIntervals = points.some((p) => p.low !== null);
+  if (!hasIntervals) return undefined;
   const reach = (end, sign) => points.map((p) => (p[end] === null ? 0 : sign * (p[end] - p[cost])));
   return { type: "data", symmetric: false, array: reach("high", 1), arrayminus: reach("low", -1), thickness: 1, width: 2 };
 }
@@ -174,22 +174,22 @@ function bandTrace(points, cost) {
 }
 
 export function drawFrontier(element, points, { cost, name, styles }) {
-  const known = points.filter((p) => p[cost] !== null && p.top1 !== null);
-  const families = Object.keys(styles).filter((family) => known.some((p) => p.family === family));
+  const placed = points.filter((p) => p[cost] !== null && p.top1 !== null);
+  const families = Object.keys(styles).filter((family) => placed.some((p) => p.family === family));
   const traces = families.map((family) => {
-    const own = known.filter((p) => p.family === family);
-    return familyTrace(own, family, styles[family], cost, name);
+    const members = placed.filter((p) => p.family === family);
+    return familyTrace(members, family, styles[family], cost, name);
   });
   const roomLeft = 0.16;
-  const costs = known.map((p) => p[cost]);
+  const costs = placed.map((p) => p[cost]);
   const room = {
     costs: costs.filter((value) => value > 0),
-    tops: known.map((p) => p.top1),
+    tops: placed.map((p) => p.top1),
     left: roomLeft / (1.04 + roomLeft),
     width: element.clientWidth - MARGIN.l - MARGIN.r,
     height: element.clientHeight - MARGIN.t - MARGIN.b - LEGEND,
   };
-  traces.unshift(bandTrace(known, cost), frontierTrace(known, cost), nameTrace(known, cost, room));
+  traces.unshift(bandTrace(placed, cost), frontierTrace(placed, cost), nameTrace(placed, cost, room));
   const figure = layout(logAxis(name, costs, { roomLeft }), axis("Top-1 accuracy (%)"));
   Plotly.react(element, traces, figure, CONFIG);
   element.removeAllListeners?.("plotly_click");
@@ -211,15 +211,15 @@ export function drawComparison(element, points, { name, styles }) {
   };
   const families = Object.keys(styles).filter((family) => points.some((p) => p.family === family));
   const traces = families.map((family) => {
-    const own = points.filter((p) => p.family === family);
+    const members = points.filter((p) => p.family === family);
     const text = (p) => `<b>${plain(p.model)}</b><br>${number(p.first)}, place ${p.rank_first}<br>${number(p.second)}, place ${p.rank_second}`;
     return {
       type: "scatter",
       mode: "markers",
       name: family.replace("_", " "),
-      x: own.map((p) => p.first),
-      y: own.map((p) => p.second),
-      hovertext: own.map(text),
+      x: members.map((p) => p.first),
+      y: members.map((p) => p.second),
+      hovertext: members.map(text),
       hoverinfo: "text",
       marker: { color: styles[family].colour, symbol: styles[family].symbol, size: 9, opacity: 0.8 },
     };
@@ -242,10 +242,10 @@ const movement = (p) => Math.max(Math.abs(p.rank_frm - p.rank_gmacs), Math.abs(p
 // Each model's place by FLOPs, by FRM and by latency; those that move are dark. Of many models, the ones that move most.
 export function drawSlopes(element, points, { styles, threshold = 2 }) {
   const all = points.filter((p) => p.rank_frm !== null);
-  const known = all.length > MOST_SLOPES ? [...all].sort((a, b) => movement(b) - movement(a)).slice(0, MOST_SLOPES) : all;
-  const title = known.length < all.length ? { title: { text: `the ${known.length} of ${all.length} models that move most`, font: { size: 13 } } } : {};
-  const places = Object.fromEntries(SLOPES.map(([key]) => [key, known.map((p) => p[`rank_${key}`])]));
-  const traces = known.map((point, index) => {
+  const moved = all.length > MOST_SLOPES ? [...all].sort((a, b) => movement(b) - movement(a)).slice(0, MOST_SLOPES) : all;
+  const title = moved.length < all.length ? { title: { text: `the ${moved.length} of ${all.length} models that move most`, font: { size: 13 } } } : {};
+  const places = Object.fromEntries(SLOPES.map(([key]) => [key, moved.map((p) => p[`rank_${key}`])]));
+  const traces = moved.map((point, index) => {
     const y = SLOPES.map(([key]) => places[key][index]);
     const moves = movement(point) >= threshold;
     return {
@@ -264,7 +264,7 @@ export function drawSlopes(element, points, { styles, threshold = 2 }) {
     };
   });
   const place = axis("Place (1 is the cheapest)", { autorange: "reversed", rangemode: "tozero" });
-  const figure = layout(axis("", { range: [element.clientWidth < NARROW ? -1.9 : -0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * known.length), ...title, ...(title.title && { margin: { ...MARGIN, t: 40 } }) });
+  const figure = layout(axis("", { range: [element.clientWidth < NARROW ? -1.9 : -0.7, 2.2] }), place, { showlegend: false, height: Math.max(420, 17 * moved.length), ...title, ...(title.title && { margin: { ...MARGIN, t: 40 } }) });
   Plotly.react(element, traces, figure, CONFIG);
 }
 
@@ -288,21 +288,21 @@ function unpacked(values) {
   return [...new TYPED[values.dtype](bytes.buffer)];
 }
 
-function figureAxes(data, own, key) {
-  const shared = { ...own[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
-  if (own[key]?.type !== "log") return shared;
-  const known = data.flatMap((trace) => unpacked(trace[key[0]])).filter((value) => value > 0).map(Math.log10);
-  return known.length ? { ...shared, ...logTicks([Math.min(...known), Math.max(...known) + 0.1]) } : shared;
+function figureAxes(data, given, key) {
+  const shared = { ...given[key], gridcolor: colour("grid"), linecolor: colour("line"), zerolinecolor: colour("line"), automargin: true };
+  if (given[key]?.type !== "log") return shared;
+  const logs = data.flatMap((trace) => unpacked(trace[key[0]])).filter((value) => value > 0).map(Math.log10);
+  return logs.length ? { ...shared, ...logTicks([Math.min(...logs), Math.max(...logs) + 0.1]) } : shared;
 }
 
 // A figure that was drawn elsewhere, in this page's colours.
-export function drawFigure(element, { data, layout: own }) {
+export function drawFigure(element, { data, layout: given }) {
   const themed = layout({}, {});
-  const keys = Object.keys({ xaxis: 0, yaxis: 0, ...own }).filter((key) => /^[xy]axis/.test(key));
-  const axes = Object.fromEntries(keys.map((key) => [key, figureAxes(data, own, key)]));
+  const keys = Object.keys({ xaxis: 0, yaxis: 0, ...given }).filter((key) => /^[xy]axis/.test(key));
+  const axes = Object.fromEntries(keys.map((key) => [key, figureAxes(data, given, key)]));
   const grid = data[0]?.type === "heatmap";
   if (grid) for (const [key, more] of Object.entries(gridAxes({ x: unpacked(data[0].x), y: unpacked(data[0].y) }))) Object.assign(axes[key], more);
-  const height = grid ? 220 + ROW * unpacked(data[0].y).length : own.height;
-  const frame = { paper_bgcolor: themed.paper_bgcolor, plot_bgcolor: themed.plot_bgcolor, font: { ...own.font, ...themed.font } };
-  Plotly.react(element, data, { ...own, ...frame, ...axes, height, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
+  const height = grid ? 220 + ROW * unpacked(data[0].y).length : given.height;
+  const frame = { paper_bgcolor: themed.paper_bgcolor, plot_bgcolor: themed.plot_bgcolor, font: { ...given.font, ...themed.font } };
+  Plotly.react(element, data, { ...given, ...frame, ...axes, height, title: null, margin: { l: 70, r: 20, t: 20, b: 60 } }, CONFIG);
 }

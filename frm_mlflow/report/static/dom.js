@@ -32,8 +32,8 @@ export function warn(element, text) {
   element.textContent = text;
 }
 
-export function fill(select, options, chosen) {
-  const wanted = options.map(({ value, label }) => h("option", { value, textContent: label }));
-  select.replaceChildren(...wanted);
-  select.value = chosen;
+export function fill(select, options, value) {
+  const elements = options.map((option) => h("option", { value: option.value, textContent: option.label }));
+  select.replaceChildren(...elements);
+  select.value = value;
 }

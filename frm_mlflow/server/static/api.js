@@ -40,10 +40,10 @@ export async function get(path, query, { signal, onWait } = {}) {
       continue;
     }
     if (response.ok) return response.json();
-    const said = await words(response);
+    const message = await words(response);
     if (response.status === 401) throw new Problem("You are not logged in: reload the page.");
-    if (response.status === 403) throw new Problem(`You may not read one of these experiments (${said}).`);
-    if (response.status === 404) throw new Problem(`One of these experiments is gone (${said}).`);
-    throw new Problem(`The server answered ${response.status}: ${said}`);
+    if (response.status === 403) throw new Problem(`You may not read one of these experiments (${message}).`);
+    if (response.status === 404) throw new Problem(`One of these experiments is gone (${message}).`);
+    throw new Problem(`The server answered ${response.status}: ${message}`);
   }
 }

@@ -9,6 +9,7 @@ import { candidateTable, comparisonTable, modelTable } from "./tables.js";
 const FILTERS = ["tier", "device", "runtime", "precision", "batch_size"];
 const LIMITS = ["target", "max_latency_ms", "max_memory_mib", "min_top1", "confidence", "measured"];
 const SLOW_MS = 8000;
+const MOST_LISTED = 30; // a longer list of devices is searched by typing
 let experiments = [];
 let shown = null;
 let running = null;
@@ -36,8 +37,8 @@ function hideAll() {
 }
 
 function chosenExperiments(query) {
-  const asked = query.getAll("experiment");
-  if (asked.length) return asked;
+  const ids = query.getAll("experiment");
+  if (ids.length) return ids;
   const usual = experiments.find(({ name }) => name === "frm") ?? experiments.find(({ name }) => name !== "Default") ?? experiments[0];
   return usual ? [usual.id] : [];
 }
@@ -51,12 +52,30 @@ function showExperiments(chosen) {
   $("#experiments fieldset").replaceChildren(h("legend", { className: "hidden", textContent: "Experiments" }), ...boxes);
 }
 
+// The control of a filter: a list, or a text field with suggestions if there are many values.
+function control(name, many) {
+  const present = $(`#choice [name=${name}]`);
+  if ((present.tagName === "INPUT") === many) return present;
+  const search = { list: `${name}-names`, placeholder: "any (type to search)", autocomplete: "off" };
+  const other = h(many ? "input" : "select", { id: name, name, ...(many ? search : {}) });
+  present.replaceWith(other);
+  return other;
+}
+
+function showFilter(name, options, chosen) {
+  const many = name === "device" && options.length > MOST_LISTED;
+  const element = control(name, many);
+  if (!many) return fill(element, [{ value: "", label: "any" }, ...options], chosen);
+  $(`#${name}-names`).replaceChildren(...options.map(({ value, label }) => h("option", { value, label })));
+  element.value = chosen;
+}
+
 function showChoice(answer) {
   const { choice } = answer;
   for (const name of FILTERS) {
     const options = answer.options[name].map(({ value, configurations }) => ({ value, label: `${value} (${configurations})` }));
     if (choice[name] && !options.some(({ value }) => value === choice[name])) options.push({ value: choice[name], label: `${choice[name]} (0)` });
-    fill($(`#choice [name=${name}]`), [{ value: "", label: "any" }, ...options], choice[name]);
+    showFilter(name, options, choice[name]);
   }
   const entry = ({ key, label, models }) => ({ value: key, label: `${label} (${models})` });
   fill($("#choice [name=configuration]"), answer.configurations.map(entry), choice.configuration);
@@ -137,7 +156,7 @@ async function show(query, signal) {
   hideAll();
   if (!answer.shown) {
     const empty = answer.benchmarks === 0;
-    say(empty ? "These experiments hold no finished benchmark yet. Measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`." : [answer.near, "No configuration passes all filters: reset one of them."].filter(Boolean).join(" "));
+    say(empty ? "These experiments have no finished benchmark yet. Measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`." : [answer.near, "No configuration passes all filters: reset one of them."].filter(Boolean).join(" "));
     return;
   }
   const view = state.view(query);
@@ -165,8 +184,8 @@ function showView(query) {
 
 async function update() {
   running?.abort();
-  const own = new AbortController();
-  running = own;
+  const request = new AbortController();
+  running = request;
   const query = state.read();
   const chosen = chosenExperiments(query);
   query.delete("experiment");
@@ -175,7 +194,7 @@ async function update() {
   $("main").setAttribute("aria-busy", "true");
   const slow = setTimeout(() => say("The server is slow to answer; still waiting …", { progress: true }), SLOW_MS);
   try {
-    if (!experiments.length) experiments = (await get("experiments", "", { signal: own.signal })).experiments;
+    if (!experiments.length) experiments = (await get("experiments", "", { signal: request.signal })).experiments;
     if (!experiments.length) {
       hideAll();
       say("There is no experiment that you may read.");
@@ -183,7 +202,7 @@ async function update() {
     }
     if (!chosen.length) for (const id of chosenExperiments(query)) query.append("experiment", id);
     showExperiments(query.getAll("experiment"));
-    await show(query, own.signal);
+    await show(query, request.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Problem)) console.error(error);
@@ -191,7 +210,7 @@ async function update() {
     say(error.message, { problem: true, retry: true });
   } finally {
     clearTimeout(slow);
-    if (running === own) $("main").removeAttribute("aria-busy");
+    if (running === request) $("main").removeAttribute("aria-busy");
   }
 }
 

@@ -50,7 +50,7 @@ def test_nine_folders_with_tables_json_and_figures(folder, report):
         assert {f"{table}.csv" for table in result.tables} | {"result.json"} == written
 
 
-def test_all_figures_stand_on_one_page_with_one_plotly(folder, report):
+def test_all_figures_are_on_one_page_with_one_plotly(folder, report):
     assert {path.name for path in folder.rglob("*.html")} == {"figures.html", "paper.html"}
     text = (folder / "figures.html").read_text(encoding="utf-8")
     drawn = sum(len(figures_of(name, result.tables)) for name, result in report.results.items())
@@ -68,7 +68,7 @@ def test_csv_and_json_hold_the_table(folder, report):
     assert [row["rho"] for row in content["tables"]["sides"]] == pytest.approx(table["rho"].tolist())
 
 
-def test_what_is_not_known_is_null_in_json(report):
+def test_unknown_values_are_null_in_json(report):
     table = pd.DataFrame({"number": [1.0, np.nan, np.inf], "word": ["a", None, "c"], "count": [1, 2, 3]})
     result = type(report.results["cost"])(tables={"t": table}, sentences=())
     rows = json.loads(result_json("cost", result))["tables"]["t"]
@@ -85,7 +85,7 @@ def test_every_page_is_self_contained(folder):
         assert text.count("plotly.js v") == (page.name == "figures.html")
 
 
-def test_summary_has_a_sentence_of_every_analysis_and_what_was_left_out(folder, report):
+def test_the_summary_covers_all_analyses_and_left_out_rows(folder, report):
     text = (folder / "summary.md").read_text(encoding="utf-8")
     assert all(f"### {name}\n" in text for name in ANALYSES)
     assert "shuffled control" in text

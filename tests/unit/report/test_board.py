@@ -21,7 +21,7 @@ def test_the_cheapest_model_as_accurate_as_the_baseline_is_picked() -> None:
     assert sentence.endswith("FRM 0.5, 20 ms, top-1 77.0 %.")
 
 
-def test_without_the_baselines_accuracy_the_most_accurate_is_picked() -> None:
+def test_without_baseline_accuracy_the_most_accurate_is_picked() -> None:
     frame = benchmarks(PHONE | {"resnet50": (40.0, 100.0, 4.0, float("nan"))})
     assert "large is the most accurate model on the frontier" in pick_sentence("Phone", shown(frame), "resnet50")
 
@@ -40,7 +40,7 @@ def test_a_warning_from_a_quarter_of_the_rows(flagged: int, warns: bool) -> None
         assert "measure=rigorous" in text
 
 
-def test_remarks_and_protocol_stand_in_the_board() -> None:
+def test_the_board_has_remarks_and_protocol() -> None:
     columns = shown(benchmarks(PHONE, remarks="contention", protocol="quick"))["columns"]
     assert columns["remarks"] == ["contention"] * 4
     assert columns["protocol"] == ["quick"] * 4

@@ -48,7 +48,7 @@ def test_the_frame_is_not_changed():
     pd.testing.assert_frame_equal(frame, before)
 
 
-def test_figure_has_points_and_a_frontier_per_configuration_and_draws_offline():
+def test_the_figure_has_points_and_a_frontier_and_is_offline():
     figure = accuracy_frm_figure(leaderboard(frame_of("torch", "onnxruntime")))
     assert [trace.mode for trace in figure.data] == ["markers+text", "lines"] * 2
     assert list(figure.data[1].x) == [0.2, 1.0]
@@ -57,7 +57,7 @@ def test_figure_has_points_and_a_frontier_per_configuration_and_draws_offline():
     assert len(page) > 1_000_000
 
 
-def test_figure_without_accuracy_says_so():
+def test_a_figure_without_accuracy_has_a_note():
     figure = accuracy_frm_figure(leaderboard(frame_of("torch").assign(top1=np.nan)))
     assert "No benchmark" in figure.layout.annotations[0].text
 
@@ -103,3 +103,23 @@ def test_neighbours_whose_intervals_overlap_are_marked():
 def test_each_row_names_its_protocol(protocol: str, launches: float, shown: str):
     text = markdown(leaderboard(frame_of("torch", protocol=protocol, latency_launches=launches)))
     assert f"| {shown} |" in text
+
+
+def test_int8_is_also_shown_against_the_fp32_baseline():
+    # int8 takes a quarter of fp32's time and half of its memory: against fp32, FRM is (1/4 * 1/2) ** (1/3) = 1/2 of it.
+    costs = {"memory_mib": 100.0, "gmacs": 4.0, "baseline": "resnet50"}
+    fp32 = frame_of("torch", **costs, latency_ms=40.0)
+    int8 = frame_of("torch", **costs | {"memory_mib": 50.0}, latency_ms=10.0, precision="int8")
+    text = markdown(leaderboard(pd.concat([fp32, int8]))).replace("\\", "")
+    wide, narrow = (part.splitlines() for part in text.split("**xeon")[1:])
+    assert not any("= 1)" in line for line in wide)
+    heading, _, first, *_ = [line for line in narrow if line.startswith("|")]
+    at = [cell.strip() for cell in heading.split("|")].index("FRM (resnet50 · fp32 = 1)")
+    assert [cell.strip() for cell in first.split("|")][at - 1 : at + 1] == ["0.200", "0.100"]
+
+
+def test_remarks_have_a_column_if_there_are_any():
+    assert "| remarks |" not in markdown(leaderboard(frame_of("torch")))
+    text = markdown(leaderboard(frame_of("torch", remarks="contention")))
+    assert "| remarks |" in text
+    assert text.count("| contention |") == len(MODELS)

@@ -18,7 +18,7 @@ from frm_mlflow.report.page import page
 from frm_mlflow.report.snapshot import prepare
 
 OPTIONS = AnalysisOptions(resamples=100, shuffles=10)
-NASTY = "</script><script>alert(1)</script>\u2028 & \"'"
+NASTY = "</script><script>alert(1)</script>\u2028\x1b[2J\u202e{{ 7 * 7 }} & \"'"
 
 
 def contents(frame: pd.DataFrame) -> tuple[AnalysisReport, Contents]:
@@ -69,7 +69,7 @@ class Structure(HTMLParser):
         self.figures += "data-figure" in values
 
 
-def test_every_analysis_that_has_a_result_has_a_section_with_its_sentences(
+def test_each_analysis_has_a_section_with_its_sentences(
     written: tuple[AnalysisReport, Contents, str],
 ) -> None:
     report, shown, _ = written
@@ -84,6 +84,8 @@ def test_every_analysis_that_has_a_result_has_a_section_with_its_sentences(
 def test_names_stay_text(written: tuple[AnalysisReport, Contents, str]) -> None:
     html = written[2]
     assert "<script>alert" not in html
+    assert "{{ 7 * 7 }}" in html, "names are not templates"
+    assert not {"\u2028", "\x1b", "\u202e"} & set(html.partition('id="report-data"')[0])
     structure = Structure()
     structure.feed(html)
     # The data, plotly.js and the page's own module: no name has added a script.
@@ -93,7 +95,7 @@ def test_names_stay_text(written: tuple[AnalysisReport, Contents, str]) -> None:
     assert NASTY in json.loads(data[1])["boards"][0]["columns"]["model"]
 
 
-def test_the_page_asks_nobody_and_every_figure_has_its_data(written: tuple[AnalysisReport, Contents, str]) -> None:
+def test_the_page_requests_nothing_and_has_all_figures(written: tuple[AnalysisReport, Contents, str]) -> None:
     _, shown, html = written
     assert "default-src 'none'" in html
     structure = Structure()
@@ -106,13 +108,13 @@ def test_the_page_asks_nobody_and_every_figure_has_its_data(written: tuple[Analy
     assert structure.figures == figures > 10
 
 
-def test_what_was_left_out_and_the_options_are_told(written: tuple[AnalysisReport, Contents, str]) -> None:
+def test_the_page_lists_left_out_rows_and_options(written: tuple[AnalysisReport, Contents, str]) -> None:
     report, _, html = written
     assert all(reason in html for reason in report.selection.left_out["reason"])
     assert all(f"<dt>{name}</dt>" in html for name in asdict(OPTIONS))
 
 
-def test_one_device_and_one_model_still_make_a_page(frame: pd.DataFrame) -> None:
+def test_one_device_or_one_model_makes_a_page(frame: pd.DataFrame) -> None:
     one_device = frame[frame["device"] == frame["device"].iloc[0]]
     one_model = one_device[one_device["model"] == "resnet50"]
     for few in (one_device, one_model):
@@ -133,4 +135,16 @@ def test_the_first_screen_answers_which_model(written: tuple[AnalysisReport, Con
     _, shown, html = written
     assert len(shown.picks) == 3
     assert all("FRM" in text and "ms" in text and "top-1" in text for text in shown.picks)
-    assert html.index("Which model?") < html.index("the analyses use")
+    assert html.index("Which model?") < html.index("The analyses use")
+
+
+def test_the_leaderboard_has_the_columns_of_the_terminals(frame: pd.DataFrame) -> None:
+    flagged = frame.assign(remarks="contention", protocol="quick", run_id=[f"run {row}" for row in range(len(frame))])
+    _, shown = contents(flagged)
+    (section,) = [each for each in shown.sections if each.id == "frm"]
+    table = section.tables["leaderboard"]
+    assert {"rank", "frm", "frm_common", "common_baseline", "latency_ms", "protocol", "remarks"} <= set(table.columns)
+    assert set(table["remarks"]) == {"contention"}
+    assert set(table["protocol"]) == {"quick"}
+    assert (table["frontier"] == "yes").any()
+    assert "<summary>Table: leaderboard" in page(shown)

@@ -24,7 +24,7 @@ def fleet() -> pd.DataFrame:
     return pd.concat(frames)
 
 
-def test_a_measured_device_gets_the_most_accurate_model_under_the_limit() -> None:
+def test_the_most_accurate_model_within_the_limit_is_recommended() -> None:
     snapshot = prepare(fleet(), digest="d")
     key = snapshot.configurations.index[snapshot.configurations["device"] == "c"][0]
     choice = Choice(filters={}, configuration=key, baseline="m0")

@@ -145,7 +145,7 @@ def test_a_server_that_cannot_be_read_is_a_500_in_words() -> None:
     assert (response.status_code, response.get_json()["error"]) == (500, "the database is away: start it")
 
 
-def test_every_path_of_the_page_is_fixed_so_that_permissions_can_name_it(client: FlaskClient) -> None:
+def test_no_path_of_the_page_has_a_variable_part(client: FlaskClient) -> None:
     found = list(paths(client.application))
     assert "/frm" in found
     assert not any("<" in path for path in found)

@@ -116,7 +116,7 @@ def test_reading_again_waits_until_nobody_asks() -> None:
     wait_for(lambda: source.reads == 2)
 
 
-def test_reading_again_does_not_wait_for_ever_for_somebody_who_never_stops_asking() -> None:
+def test_constant_requests_do_not_delay_rereading_for_ever() -> None:
     source, now = Source(), [1000.0]
     store = Store(source, patience_s=30, fresh_s=5, calm_s=3600, clock=lambda: now[0])
     store.get(ONE)

@@ -39,14 +39,14 @@ def test_another_baseline_rescales_frm(two_devices: pd.DataFrame) -> None:
     assert dict(zip(columns["model"], columns["frm"], strict=True))["resnet50"] == pytest.approx(8)
 
 
-def test_without_the_baseline_the_summary_says_what_to_do(two_devices: pd.DataFrame) -> None:
+def test_without_the_baseline_the_summary_gives_the_remedy(two_devices: pd.DataFrame) -> None:
     snapshot = prepare(two_devices, digest="d")
     shown = view.models(snapshot, Choice(filters={}, baseline="absent"), key_of(snapshot, "Phone"))
     assert shown["columns"]["frm"] == [None] * 4
     assert "baseline absent was not measured here" in shown["summary"]
 
 
-def test_filters_narrow_the_configurations_and_each_facet_ignores_itself(two_devices: pd.DataFrame) -> None:
+def test_filters_narrow_configurations_but_not_their_own_facet(two_devices: pd.DataFrame) -> None:
     snapshot = prepare(two_devices, digest="d")
     shown = view.overview(snapshot, Choice(filters={"device": "Server"}))
     assert [entry["models"] for entry in shown["configurations"]] == [4]
@@ -68,7 +68,7 @@ def test_batch_sizes_are_sorted_as_numbers() -> None:
     assert [item["value"] for item in shown["options"]["batch_size"]] == ["1", "8", "16"]
 
 
-def test_comparison_ranks_common_models_and_names_the_largest_change(two_devices: pd.DataFrame) -> None:
+def test_comparison_names_the_largest_rank_change(two_devices: pd.DataFrame) -> None:
     snapshot = prepare(two_devices, digest="d")
     keys = [key_of(snapshot, device) for device in ("Phone", "Server")]
     compared = view.comparison(snapshot, Choice(filters={}, metric="latency_ms"), *keys)
@@ -81,7 +81,7 @@ def test_comparison_ranks_common_models_and_names_the_largest_change(two_devices
     assert other_way["columns"]["first"] == compared["columns"]["second"]
 
 
-def test_two_configurations_without_common_models_are_said_to_have_none() -> None:
+def test_configurations_without_common_models_have_no_ranks() -> None:
     frame = pd.concat([benchmarks({"a": (1, 1, 1, 70)}), benchmarks({"b": (1, 1, 1, 70)}, device="Other")])
     snapshot = prepare(frame, digest="d")
     compared = view.comparison(snapshot, Choice(filters={}, metric="latency_ms"), *snapshot.configurations.index)
