@@ -11,7 +11,7 @@ import functools
 import hashlib
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,8 +21,9 @@ from mlflow import MlflowClient
 from mlflow.utils.import_hooks import register_post_import_hook
 
 from frm_mlflow.errors import TrackingError
-from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.guard import log_guarded
 from frm_mlflow.integrations.log_frm import say
+from frm_mlflow.integrations.settings import FrmSettings
 from frm_mlflow.sweep.beside import FrmResult
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
@@ -48,17 +49,7 @@ _in_training: dict[Any, Logged] = {}
 """Models that are being trained by a trainer."""
 
 
-def autolog(
-    *,
-    disable: bool = False,
-    device: str = "auto",
-    baseline: str = "resnet50",
-    runtime: str = "onnxruntime",
-    measure: str = "quick",
-    batch_size: int = 1,
-    prefix: str = "",
-    overrides: Sequence[str] = (),
-) -> None:
+def autolog(*, disable: bool = False, **settings: Any) -> None:
     """Benchmark each model once, when its training ends or when it is logged, and log the result to its own run.
 
     It supports PyTorch Lightning (`Trainer.fit`), Hugging Face (`Trainer.train`), and any
@@ -70,22 +61,14 @@ def autolog(
     ----------
     disable
         Turn autologging off.
-    device, baseline, runtime, measure, batch_size, prefix, overrides
-        As for `log_frm`; `measure` defaults to the protocol that takes seconds.
+    settings
+        The settings of `log_frm`; `measure` defaults to the protocol that takes seconds.
     """
     global _settings
     if disable:
         _settings = None
         return
-    _settings = FrmSettings(
-        device=device,
-        baseline=baseline,
-        runtime=runtime,
-        measure=measure,
-        batch_size=batch_size,
-        prefix=prefix,
-        overrides=tuple(overrides),
-    )
+    _settings = FrmSettings.in_training(**settings)
     for module in ("lightning.pytorch.trainer.trainer", "pytorch_lightning.trainer.trainer"):
         register_post_import_hook(_wrap_lightning, module, overwrite=True)
     register_post_import_hook(_wrap_transformers, "transformers.trainer", overwrite=True)
@@ -245,9 +228,9 @@ def run_of_training(trainer: Any, *, seen: str | None = None) -> Iterator[tuple[
 def run_or_new(seen: str | None) -> Iterator[str]:
     """Yield the run that was seen in training, the active one, or a new one just for the benchmark."""
     active = mlflow.active_run()
-    known = seen or (active.info.run_id if active is not None else None)
-    if known is not None:
-        yield known
+    run_id = seen or (active.info.run_id if active is not None else None)
+    if run_id is not None:
+        yield run_id
         return
     with mlflow.start_run() as run:
         yield run.info.run_id

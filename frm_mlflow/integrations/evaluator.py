@@ -6,6 +6,7 @@ import functools
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from mlflow.models.evaluation.base import ModelEvaluator
 from mlflow.pyfunc import PyFuncModel
 
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.integrations.settings import FrmSettings
 
 MODEL_TYPE = "frm"
-SETTINGS = frozenset(("device", "baseline", "runtime", "measure", "batch_size", "name", "prefix", "overrides", "trust"))
+SETTINGS = frozenset((*(field.name for field in fields(FrmSettings)), "trust"))
 """Keys of `evaluator_config`: those of `log_frm`, and the consent to load a model that can run its own code."""
 
 
@@ -58,16 +60,15 @@ class FrmEvaluator(ModelEvaluator):
         FrmError
             If the benchmark fails.
         """
-        from frm_mlflow.integrations.log_frm import settings
         from frm_mlflow.sweep.beside import benchmark_beside, check_device
         from frm_mlflow.sweep.compose import zoo_model
         from frm_mlflow.tracking import attach, models, server
         from frm_mlflow.tracking.flavors import measurable
 
         options = _checked(evaluator_config)
-        prefix, name = options.pop("prefix", ""), options.pop("name", None)
         trust = bool(options.pop("trust", False))
-        config = settings(**options)
+        settings = FrmSettings(**options)
+        config = settings.config()
         client = server.connect(config.tracking.uri)
         stored = models.find_model(client, _uri_of(model))
         check_device(config)
@@ -77,22 +78,22 @@ class FrmEvaluator(ModelEvaluator):
             subject = measurable(
                 path,
                 Path(scratch),
-                name=name or stored.name,
-                batch_size=config.batch_size,
+                name=settings.name or stored.name,
+                batch_size=settings.batch_size,
                 example=example,
                 trust=trust,
             )
             done = benchmark_beside(subject, zoo_model(config.baseline), config, scratch=Path(scratch))
-        metrics = {prefix + key: value for key, value in done.record.metrics.items()}
+        metrics = {settings.prefix + key: value for key, value in done.record.metrics.items()}
         attach.attach(
             client,
             run_id,
             done.record,
-            prefix=prefix,
+            prefix=settings.prefix,
             files=done.files,
             metrics_follow=model_id is not None,  # MLflow logs what is returned here itself
         )
-        return EvaluationResult(metrics, _artifacts(client, run_id, prefix, metrics, done.record.all_tags()))
+        return EvaluationResult(metrics, _artifacts(client, run_id, settings.prefix, metrics, done.record.all_tags()))
 
 
 class _Unloaded:
@@ -120,10 +121,10 @@ def _load_only_if_trusted(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def load(model_uri: str, *args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(1)
-        asked = caller.f_locals if caller.f_code.co_name == "evaluate" else {}
-        config = asked.get("evaluator_config") or {}
+        arguments = caller.f_locals if caller.f_code.co_name == "evaluate" else {}
+        config = arguments.get("evaluator_config") or {}
         trusted = bool(config.get("trust") or (config.get("frm") or {}).get("trust"))
-        if asked.get("model_type") != MODEL_TYPE or trusted:
+        if arguments.get("model_type") != MODEL_TYPE or trusted:
             return original(model_uri, *args, **kwargs)
         return unloaded(model_uri)
 
@@ -148,8 +149,8 @@ def _checked(config: dict[str, Any] | None) -> dict[str, Any]:
 
 def _uri_of(model: Any) -> str:
     """Return the URI of the files that a pyfunc model was loaded from."""
-    if asked := getattr(model, "frm_uri", None):
-        return str(asked)
+    if uri := getattr(model, "frm_uri", None):
+        return str(uri)
     metadata = getattr(model, "metadata", None)
     if metadata is not None and getattr(metadata, "model_id", None):
         return f"models:/{metadata.model_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import mlflow
@@ -11,28 +10,9 @@ from mlflow import MlflowClient
 from frm_mlflow import redact, schema
 from frm_mlflow.errors import TrackingError
 from frm_mlflow.integrations.log_frm import log_frm, say
+from frm_mlflow.integrations.settings import FrmSettings
 from frm_mlflow.sweep.beside import FrmResult
 from frm_mlflow.tracking.entry import short
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrmSettings:
-    """Arguments that a hook passes to `log_frm`, with the same names; `measure` defaults to the quick protocol."""
-
-    device: str = "auto"
-    baseline: str = "resnet50"
-    runtime: str = "onnxruntime"
-    measure: str = "quick"
-    batch_size: int = 1
-    name: str | None = None
-    prefix: str = ""
-    overrides: tuple[str, ...] = ()
-
-    def at(self, tracking_uri: str | None) -> FrmSettings:
-        """Return the settings with another tracking server, if one is given."""
-        if tracking_uri is None:
-            return self
-        return replace(self, overrides=(*self.overrides, f"tracking.uri='{tracking_uri}'"))
 
 
 def log_guarded(
@@ -46,13 +26,13 @@ def log_guarded(
     tracking_uri: str | None = None,
 ) -> FrmResult | None:
     """Benchmark a model and log it to `run_id`; on failure report why, tag the run with the reason and return None."""
-    chosen = settings.at(tracking_uri)
+    given = settings.at(tracking_uri)
     try:
-        return log_frm(model, example, **vars(chosen), step=step, run_id=run_id, model_id=model_id)
+        return log_frm(model, example, **vars(given), step=step, run_id=run_id, model_id=model_id)
     except Exception as error:  # whatever fails in a benchmark, the training continues
         lacking = "logged" if isinstance(error, TrackingError) else "measured"
         reason = short(f"FRM was not {lacking}: {error}")
-        untagged = _tag(run_id, f"{chosen.prefix}{schema.REASON.key}", reason, tracking_uri)
+        untagged = _tag(run_id, f"{given.prefix}{schema.REASON.key}", reason, tracking_uri)
         say(f"{reason}{untagged}")
         return None
 

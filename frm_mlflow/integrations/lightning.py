@@ -7,7 +7,8 @@ from typing import Any
 
 from frm_mlflow.errors import ConfigError, MissingExtraError
 from frm_mlflow.integrations.autolog import run_of_training, run_or_new
-from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.guard import log_guarded
+from frm_mlflow.integrations.settings import FrmSettings
 from frm_mlflow.integrations.watch import FirstCall
 
 
@@ -33,7 +34,7 @@ class FRMCallback(_base()):  # type: ignore[misc] # known only at run time
         Arguments of one call of `forward`. Defaults to the module's `example_input_array`, or else to the
         first call that training makes.
     settings
-        Arguments of `log_frm`: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+        The settings of `log_frm`; `measure` defaults to the protocol that takes seconds.
 
     The run is that of the trainer's `MLFlowLogger`, else MLflow's active one, else a new one.
     """
@@ -44,7 +45,7 @@ class FRMCallback(_base()):  # type: ignore[misc] # known only at run time
         super().__init__()
         self._every = every_n_epochs
         self._example = example_input
-        self._settings = FrmSettings(**settings)
+        self._settings = FrmSettings.in_training(**settings)
         self._watch: FirstCall | None = None
         self._logged_at: int | None = None
         self._run_id: str | None = None

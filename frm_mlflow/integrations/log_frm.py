@@ -6,7 +6,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from frm_mlflow.config import AttachConfig, ModelConfig, RuntimeConfig, checked
+from frm_mlflow.config import AttachConfig, ModelConfig, RuntimeConfig
 from frm_mlflow.errors import ConfigError, ExportError, MissingExtraError
+from frm_mlflow.integrations.settings import FrmSettings
 from frm_mlflow.sweep.beside import Benchmarked, FrmResult, benchmark_beside, check_device, result_of
-from frm_mlflow.sweep.compose import composed, zoo_model
+from frm_mlflow.sweep.compose import zoo_model
 from frm_mlflow.tracking import attach as tracking_attach
 from frm_mlflow.tracking import server
 from frm_mlflow.tracking.server import find_run
@@ -31,17 +32,10 @@ def log_frm(
     model: Any,
     example_input: Any = None,
     *,
-    device: str = "auto",
-    baseline: str = "resnet50",
-    runtime: str = "onnxruntime",
-    measure: str = "default",
-    batch_size: int = 1,
-    name: str | None = None,
-    prefix: str = "",
     step: int | None = None,
     run_id: str | None = None,
     model_id: str | None = None,
-    overrides: Sequence[str] = (),
+    **settings: Any,
 ) -> FrmResult | None:
     """Benchmark a live model against a baseline on this machine and log the result to the active run.
 
@@ -60,28 +54,14 @@ def log_frm(
     example_input
         Arguments of one call: a tensor or array, a tuple of arguments, or a dict of keyword
         arguments. Not needed for ONNX. Its shapes are the ones that are measured.
-    device
-        A name in `conf/device/`; `auto` recognises this machine.
-    baseline
-        Reference model for the ratios, by its name in the zoo.
-    runtime
-        Runtime that runs the export: onnxruntime, torch_export, torchscript, openvino, ...
-    measure
-        Name of the protocol in `conf/measure/`: quick (seconds), default, paper, rigorous.
-    batch_size
-        Number of samples per call; the example is truncated or repeated to this size.
-    name
-        Name of the model in the result; by default its class.
-    prefix
-        Prefix of every metric and tag key.
     step
         Step of the metrics, for a model that is benchmarked repeatedly.
     run_id
         The run to log to; by default the active one.
     model_id
         MLflow LoggedModel to which the metrics also belong.
-    overrides
-        Additional settings as on the command line: ["measure.runs=50", "runtime.threads=1"].
+    settings
+        The fields of `FrmSettings`: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
 
     Raises
     ------
@@ -100,24 +80,18 @@ def log_frm(
     """
     if is_other_rank():
         return None
+    given = FrmSettings(**settings)
     target = run_id or active_run_id()
     started = time.perf_counter()
     with random_state_kept():
-        config = settings(
-            device=device,
-            baseline=baseline,
-            runtime=runtime,
-            measure=measure,
-            batch_size=batch_size,
-            overrides=overrides,
-        )
+        config = given.config()
         client = server.connect(config.tracking.uri)
         find_run(client, target)
         check_device(config)
         with tempfile.TemporaryDirectory(prefix="frm-") as scratch:
-            done = _benchmark(model, example_input, Path(scratch), config, name=name, baseline=baseline)
+            done = _benchmark(model, example_input, Path(scratch), config, name=given.name)
         tracking_attach.attach(
-            client, target, done.record, prefix=prefix, step=step, model_id=model_id, files=done.files
+            client, target, done.record, prefix=given.prefix, step=step, model_id=model_id, files=done.files
         )
     result = result_of(done.record, target, model_id, seconds=time.perf_counter() - started)
     say(sentence(result))
@@ -168,11 +142,9 @@ def random_state_kept() -> Iterator[None]:
             torch.mps.set_rng_state(mps)
 
 
-def _benchmark(
-    model: Any, example: Any, scratch: Path, config: AttachConfig, *, name: str | None, baseline: str
-) -> Benchmarked:
+def _benchmark(model: Any, example: Any, scratch: Path, config: AttachConfig, *, name: str | None) -> Benchmarked:
     """Measure a live model against a baseline: in the chosen runtime, or in eager torch if it cannot be exported."""
-    reference = zoo_model(baseline)
+    reference = zoo_model(config.baseline)
     try:
         subject = live_model(model, example, scratch, name=name, batch_size=config.batch_size)
         return benchmark_beside(subject, reference, config, scratch=scratch)
@@ -216,27 +188,6 @@ def active_run_id() -> str:
             "existing run"
         )
     return str(run.info.run_id)
-
-
-def settings(
-    *,
-    device: str = "auto",
-    baseline: str = "resnet50",
-    runtime: str = "onnxruntime",
-    measure: str = "default",
-    batch_size: int = 1,
-    overrides: Sequence[str] = (),
-) -> AttachConfig:
-    """Return the validated settings with these names in `conf/`.
-
-    Raises
-    ------
-    ConfigError
-        If a key is unknown; for an unknown name, Hydra's error lists the valid ones.
-    """
-    words = [f"device={device}", f"baseline={baseline}", f"runtime={runtime}", f"measure={measure}"]
-    words.append(f"batch_size={batch_size}")
-    return checked(AttachConfig, composed("attach", [*words, *overrides]), where="settings")
 
 
 def live_model(model: Any, example: Any, scratch: Path, *, name: str | None, batch_size: int) -> ModelConfig:

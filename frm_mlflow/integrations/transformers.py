@@ -7,8 +7,9 @@ from typing import Any
 import mlflow
 
 from frm_mlflow.errors import ConfigError, MissingExtraError
-from frm_mlflow.integrations.guard import FrmSettings, log_guarded
+from frm_mlflow.integrations.guard import log_guarded
 from frm_mlflow.integrations.log_frm import say
+from frm_mlflow.integrations.settings import FrmSettings
 from frm_mlflow.integrations.watch import FirstCall
 
 try:
@@ -27,7 +28,7 @@ class FRMCallback(TrainerCallback):
     example_input
         Keyword arguments of one call of the model. Defaults to those of training's first call, without labels.
     settings
-        Arguments of `log_frm`: device, baseline, runtime, measure, batch_size, name, prefix, overrides.
+        The settings of `log_frm`; `measure` defaults to the protocol that takes seconds.
     """
 
     def __init__(self, *, every_n_epochs: int | None = None, example_input: Any = None, **settings: Any) -> None:
@@ -35,7 +36,7 @@ class FRMCallback(TrainerCallback):
             raise ConfigError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
         self._every = every_n_epochs
         self._example = example_input
-        self._settings = FrmSettings(**settings)
+        self._settings = FrmSettings.in_training(**settings)
         self._watch: FirstCall | None = None
         self._run_id: str | None = None
         self._logged_at: int | None = None

@@ -50,8 +50,8 @@ class FirstCall:
         """The model that `call` belongs to: the module, or its network if the module has no `forward` of its own."""
         if self._network is None or self._module in self._calls or self._network not in self._calls:
             return self._module
-        own = type(self._module).forward
-        return self._network if own.__module__.startswith(_LIGHTNING) else self._module
+        forward = type(self._module).forward
+        return self._network if forward.__module__.startswith(_LIGHTNING) else self._module
 
     def stop(self) -> None:
         """Remove the hooks from the module."""
@@ -68,8 +68,8 @@ class FirstCall:
         self._calls[module] = self._sample(args, kwargs)
 
     def _sample(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        wanted = {key: value for key, value in kwargs.items() if key not in self._ignored and value is not None}
-        tensors = [leaf for leaf in pytree.tree_leaves((args, wanted)) if isinstance(leaf, Tensor) and leaf.ndim]
+        named = {key: value for key, value in kwargs.items() if key not in self._ignored and value is not None}
+        tensors = [leaf for leaf in pytree.tree_leaves((args, named)) if isinstance(leaf, Tensor) and leaf.ndim]
         batch = tensors[0].shape[0] if tensors else 0
 
         def sample(leaf: Any) -> Any:
@@ -79,8 +79,8 @@ class FirstCall:
             return part.detach().clone()
 
         with torch.no_grad():
-            args, wanted = pytree.tree_map(sample, (args, wanted))
-        return Call(args, wanted)
+            args, named = pytree.tree_map(sample, (args, named))
+        return Call(args, named)
 
 
 def _is_redirected(module: nn.Module) -> bool:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 from mlflow.models import infer_signature
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
+from frm_mlflow.config import PrecisionConfig
 from frm_mlflow.errors import ConfigError, FrmError, TrackingError
+from frm_mlflow.export.pack import pack
+from frm_mlflow.export.request import ExportRequest
 from frm_mlflow.runners.attach import attach
 from frm_mlflow.sweep.compose import composed
+from frm_mlflow.tracking.flavors import measurable
+from frm_mlflow.worker.manifest import ExportedModel
 from tests.integrations.logged import EXAMPLE, log_onnx, log_torch
 
 
@@ -22,7 +29,7 @@ def children(client: mlflow.MlflowClient, run_id: str) -> list[mlflow.entities.R
 
 
 @pytest.mark.oldest_mlflow
-def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking, net, measured_as):
+def test_each_device_gets_a_child_run_of_the_logged_model(tracking, net, measured_as):
     with mlflow.start_run() as run:
         info = log_torch(net, "net")
     before = tracking.get_run(run.info.run_id).info
@@ -45,7 +52,7 @@ def test_devices_add_up_below_a_logged_model_and_its_run_is_not_touched(tracking
 
 
 @pytest.mark.oldest_mlflow
-def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
+def test_into_run_logs_to_the_run_itself(tracking, net, measured_as):
     with mlflow.start_run() as run:
         log_torch(net, "net")
     measured_as()
@@ -53,9 +60,7 @@ def test_the_run_itself_gets_it_where_asked(tracking, net, measured_as):
     assert tracking.get_run(run.info.run_id).data.metrics["laptop/frm"] > 0
 
 
-def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its_signature(
-    tracking, measured_as, monkeypatch
-):
+def test_a_pickled_module_is_loaded_only_with_consent(tracking, measured_as, monkeypatch):
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "true")  # consent given to MLflow, not to us
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
     signature = infer_signature(EXAMPLE, model(torch.from_numpy(EXAMPLE)).detach().numpy())
@@ -72,7 +77,7 @@ def test_a_pickled_module_is_loaded_only_with_consent_and_with_an_input_from_its
         run_attach(f"model_uri={info.model_uri}", "trust=true")
 
 
-def test_an_onnx_model_and_a_transformer_are_taken(tracking, measured_as, tmp_path):
+def test_onnx_and_transformers_flavors_are_measured(tracking, measured_as, tmp_path):
     import onnx
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
@@ -120,13 +125,13 @@ def test_a_flavor_that_cannot_be_measured_names_those_that_can(tracking, measure
     ],
     ids=["neither", "alias", "model", "run", "path", "into"],
 )
-def test_what_is_not_there_is_named(tracking, overrides, error, message):
+def test_missing_models_and_runs_are_named(tracking, overrides, error, message):
     with pytest.raises(error, match=message):
         run_attach(*overrides)
 
 
 @pytest.mark.oldest_mlflow
-def test_a_run_with_no_model_or_several_says_so(tracking, net):
+def test_a_run_with_no_model_or_several_is_refused(tracking, net):
     with mlflow.start_run() as empty:
         pass
     with pytest.raises(ConfigError, match="has logged no model"):
@@ -136,3 +141,40 @@ def test_a_run_with_no_model_or_several_says_so(tracking, net):
             log_torch(net, name)
     with pytest.raises(FrmError, match="choose one: model_uri=models:/m-"):
         run_attach(f"run_id={two.info.run_id}")
+
+
+def free_axes() -> ModelProto:
+    """Return a @ v + b @ w with free axes: only an example gives their sizes."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["a", "v"], ["p"]),
+            helper.make_node("MatMul", ["b", "w"], ["q"]),
+            helper.make_node("Add", ["p", "q"], ["y"]),
+        ],
+        "two",
+        [
+            helper.make_tensor_value_info("a", TensorProto.FLOAT, ["n", "of_a"]),
+            helper.make_tensor_value_info("b", TensorProto.FLOAT, ["n", "of_b"]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 8])],
+        [
+            numpy_helper.from_array(np.ones((64, 8), np.float32), "v"),
+            numpy_helper.from_array(np.ones((32, 8), np.float32), "w"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_an_onnx_model_is_measured_on_the_shapes_of_its_example(tmp_path):
+    example = {"a": np.zeros((1, 64), np.float32), "b": np.zeros((1, 32), np.float32)}
+    folder = tmp_path / "model"
+    mlflow.onnx.save_model(free_axes(), folder, input_example=example, pip_requirements=["onnx"])
+    for batch_size in (1, 4):
+        config = measurable(folder, tmp_path, name="two", batch_size=batch_size)
+        exported = tmp_path / f"exported-{batch_size}"
+        exported.mkdir()
+        precision = PrecisionConfig(name="fp32")
+        pack(ExportRequest(model=config, runtime="onnxruntime", precision=precision, batch_size=batch_size), exported)
+        model = ExportedModel.read(exported)
+        assert [spec.shape for spec in model.inputs] == [(batch_size, 64), (batch_size, 32)]
+        assert model.facts["gmacs"] == pytest.approx((64 + 32) * 8 / 1e9)

@@ -79,9 +79,7 @@ def test_the_owner_logs_attaches_and_gates(guarded, log_in_as, net, measured_as)
 
 
 @pytest.mark.oldest_mlflow
-def test_a_reader_is_told_that_the_registry_takes_no_verdict_and_a_failure_stays_a_failure(
-    guarded, log_in_as, measured_as, tmp_path
-):
+def test_without_registry_access_a_failure_stays_a_failure(guarded, log_in_as, measured_as, tmp_path):
     log_in_as("reader")
     measured_as(latency_ms=2.0)
     with pytest.raises(GateUndecidedError, match=r"passes, but .* needs EDIT permission on the registered model"):
@@ -97,9 +95,7 @@ def test_a_reader_is_told_that_the_registry_takes_no_verdict_and_a_failure_stays
 
 
 @pytest.mark.oldest_mlflow
-def test_what_a_reader_has_measured_for_the_runs_of_others_is_kept_until_somebody_may_write(
-    guarded, log_in_as, net, measured_as, tmp_path, monkeypatch
-):
+def test_results_are_spooled_until_write_access(guarded, log_in_as, net, measured_as, tmp_path, monkeypatch):
     monkeypatch.setenv("FRM_MLFLOW_SPOOL", str(tmp_path / "spool"))
     client = mlflow.MlflowClient(guarded.uri)
     log_in_as("reader")
@@ -126,7 +122,7 @@ def test_what_a_reader_has_measured_for_the_runs_of_others_is_kept_until_somebod
     assert "frm" in {metric.key for metric in model.metrics}
 
 
-def test_a_stranger_and_a_wrong_password_are_told_so_before_anything_is_measured(guarded, log_in_as, net, measured_as):
+def test_wrong_credentials_fail_before_measuring(guarded, log_in_as, net, measured_as):
     asked = measured_as()
     log_in_as("stranger")
     with pytest.raises(TrackingError, match="Permission denied"):

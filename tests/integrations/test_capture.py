@@ -24,13 +24,13 @@ def outputs(path: Path, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return load(path)(*inputs)
 
 
-def test_the_program_computes_what_the_module_computes_in_eval_mode(net, tmp_path):
+def test_the_program_computes_the_module_in_eval_mode(net, tmp_path):
     captured = capture(net, IMAGES, tmp_path, batch_size=None)
     with torch.no_grad():
         torch.testing.assert_close(outputs(captured.path, IMAGES)[0], net.eval()(IMAGES))
 
 
-def test_mode_parameters_gradients_and_random_state_stay_as_they_were(net, tmp_path):
+def test_capture_does_not_change_the_module(net, tmp_path):
     net.train()
     net.norm.eval()  # a frozen layer
     net(IMAGES).sum().backward()
@@ -90,7 +90,7 @@ PAIR = {"left": torch.ones(3), "right": (torch.full((3,), 2.0),)}
     ],
     ids=["tuple", "dict", "both"],
 )
-def test_tuples_dicts_and_both_are_taken_and_nested_results_given_in_a_row(tmp_path, example, expected):
+def test_nested_arguments_and_results_are_flattened(tmp_path, example, expected):
     captured = capture(Nested(), example, tmp_path, batch_size=None)
     program = load(captured.path)
     first, second = program(*program.example)

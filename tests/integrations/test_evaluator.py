@@ -28,7 +28,7 @@ DATA = pd.DataFrame(np.zeros((3, 8), np.float32), columns=[str(i) for i in range
 
 
 @pytest.mark.oldest_mlflow
-def test_mlflow_finds_the_plugin_and_returns_metrics_and_artifacts(tracking, model_uri, measured_as):
+def test_mlflows_evaluate_returns_metrics_and_artifacts(tracking, model_uri, measured_as):
     measured_as()
     with mlflow.start_run() as run:
         result = mlflow.models.evaluate(

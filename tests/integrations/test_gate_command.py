@@ -33,7 +33,7 @@ def run_gate(name: str, *overrides: str) -> None:
 
 
 @pytest.mark.oldest_mlflow
-def test_a_candidate_within_its_limits_passes_gets_its_tag_and_the_alias(tracking, name, measured_as, tmp_path):
+def test_a_passing_candidate_gets_its_tag_and_alias(tracking, name, measured_as, tmp_path):
     asked = measured_as((1.0, 0.99, 1.02))
     run_gate(name, *REGRESSION, "max_latency_ms=3", "alias=champion")
     assert asked == [name]
@@ -54,7 +54,7 @@ def test_a_slower_candidate_fails_and_the_alias_stays(tracking, name, measured_a
     assert tracking.get_model_version_by_alias(name, "champion").version == "1"
 
 
-def test_an_interval_over_the_limit_is_looked_at_again_and_then_undecided(name, measured_as):
+def test_an_interval_across_the_limit_ends_undecided(name, measured_as):
     asked = measured_as((1.05, 1.01, 1.09))
     with pytest.raises(GateUndecidedError, match="could not decide") as raised:
         run_gate(name, *REGRESSION, "rounds=3")
@@ -62,7 +62,7 @@ def test_an_interval_over_the_limit_is_looked_at_again_and_then_undecided(name, 
     assert asked == [name] * 3
 
 
-def test_a_verdict_that_is_clear_after_a_second_round_needs_no_third(name, measured_as):
+def test_a_clear_verdict_needs_no_further_round(name, measured_as):
     asked = measured_as((1.04, 1.02, 1.06))
     run_gate(name, *REGRESSION)
     assert asked == [name] * 2
@@ -76,9 +76,7 @@ def test_a_benchmark_that_crashes_is_undecided_and_said(name, measured_as, tmp_p
     assert suite.get("errors") == "1"
 
 
-def test_an_error_that_nobody_foresaw_is_undecided_and_told_without_secrets(
-    tracking, name, measured_as, tmp_path, monkeypatch, caplog
-):
+def test_an_unexpected_error_is_undecided_and_hides_secrets(tracking, name, measured_as, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("HF_TOKEN", "s3cr3t-of-the-hub")
     measured_as(error=LookupError("https://me:hunter22@hub.example refuses s3cr3t-of-the-hub"))
     with pytest.raises(GateUndecidedError, match="LookupError"):
@@ -99,7 +97,7 @@ def test_frm_is_measured_beside_the_baseline(name, measured_as):
 
 
 @pytest.mark.oldest_mlflow
-def test_tracked_numbers_are_used_and_named_where_the_device_is_not_at_hand(tracking, name, measured_as, capsys):
+def test_an_absent_device_is_judged_by_tracked_numbers(tracking, name, measured_as, capsys):
     for version, latency in (("1", 2.0), ("2", 2.3)):
         measured_as(latency_ms=latency)
         attach(composed("attach", [f"model_uri=models:/{name}/{version}", "device=cpu"]))

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import threading
+
 import mlflow
 import pytest
 import torch
+from torch import nn
 
 import frm_mlflow
 from frm_mlflow import schema
-from frm_mlflow.errors import ConfigError
+from frm_mlflow.errors import ConfigError, ExportError
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 
 
 @pytest.mark.oldest_mlflow
-def test_a_real_benchmark_lands_in_the_active_run_and_the_model_stays_as_it_was(tracking, net):
+def test_a_real_benchmark_is_logged_to_the_active_run(tracking, net):
     net.train()
     with mlflow.start_run() as run:
         result = frm_mlflow.log_frm(
@@ -36,7 +39,7 @@ def test_a_real_benchmark_lands_in_the_active_run_and_the_model_stays_as_it_was(
     }
 
 
-def test_without_an_active_run_nothing_is_measured_and_the_remedy_is_named(net, measured_as):
+def test_without_an_active_run_nothing_is_measured(net, measured_as):
     asked = measured_as()
     with pytest.raises(ConfigError, match=r"mlflow\.start_run\(\)"):
         frm_mlflow.log_frm(net, EXAMPLE)
@@ -49,7 +52,7 @@ def test_without_an_example_the_remedy_is_named(tracking, net, measured_as):
         frm_mlflow.log_frm(net)
 
 
-def test_a_prefix_stands_before_every_metric_and_tag(tracking, net, measured_as):
+def test_a_prefix_precedes_every_metric_and_tag(tracking, net, measured_as):
     measured_as()
     with mlflow.start_run() as run:
         frm_mlflow.log_frm(net, EXAMPLE, prefix="pi/")
@@ -59,7 +62,7 @@ def test_a_prefix_stands_before_every_metric_and_tag(tracking, net, measured_as)
     assert "frm.kind" not in data.tags
 
 
-def test_another_configuration_under_the_same_prefix_is_refused_and_under_its_own_accepted(tracking, net, measured_as):
+def test_each_configuration_needs_a_separate_prefix(tracking, net, measured_as):
     measured_as()
     with mlflow.start_run():
         frm_mlflow.log_frm(net, EXAMPLE)
@@ -149,7 +152,7 @@ def test_the_innermost_of_nested_runs_gets_it(tracking, net, measured_as):
     assert "frm" not in tracking.get_run(outer.info.run_id).data.metrics
 
 
-def test_an_ended_run_gets_a_day_as_a_tag_and_no_time_as_a_metric(tracking, net, measured_as):
+def test_an_ended_run_gets_its_date_as_a_tag(tracking, net, measured_as):
     measured_as()
     with mlflow.start_run() as run:
         pass
@@ -172,4 +175,51 @@ def test_another_rank_than_0_measures_nothing(tracking, net, measured_as, monkey
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
     assert frm_mlflow.log_frm(net, EXAMPLE) is None
+    assert asked == []
+
+
+class Boxes(nn.Module):
+    """Takes a list of images, as torchvision's detectors do, and computes what depends on their content."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 3)
+
+    def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        found = [self.conv(image[None])[0, 0] for image in images]
+        return [{"scores": scores if float(scores.mean()) > 0 else -scores} for scores in found]
+
+
+IMAGES = ([torch.zeros(3, 16, 16)],)
+
+
+def test_a_model_without_a_graph_is_measured_in_eager_torch(tracking, measured_as, capsys):
+    asked = measured_as()
+    with mlflow.start_run() as run:
+        frm_mlflow.log_frm(Boxes(), IMAGES, overrides=["runtime.threads=1"])
+    assert asked == ["Boxes"]
+    assert tracking.get_run(run.info.run_id).data.tags["frm.runtime"] == "torch"
+    fallback, frm = capsys.readouterr().err.splitlines()
+    assert fallback.startswith("'Boxes' is measured in eager torch, with its baseline: it cannot be exported (")
+    assert len(fallback) < 400, "a graph was printed"
+    assert frm.startswith("FRM ")
+
+
+@pytest.mark.slow
+def test_a_detectors_image_keeps_its_axes(tracking):
+    with mlflow.start_run() as run:
+        frm_mlflow.log_frm(Boxes(), IMAGES, baseline="squeezenet1_1", measure="quick", overrides=["runtime.threads=1"])
+    data = tracking.get_run(run.info.run_id).data
+    assert data.tags["frm.resolution"] == "16"
+    assert data.tags["frm.runtime"] == "torch"
+    # one filter of 3 x 3 x 3 weights on 14 x 14 positions, by hand
+    assert data.metrics["compute/gmacs"] == pytest.approx(27 * 14 * 14 / 1e9)
+
+
+def test_a_model_that_cannot_be_pickled_either_is_refused(tracking, measured_as):
+    asked = measured_as()
+    model = Boxes()
+    model.lock = threading.Lock()
+    with mlflow.start_run(), pytest.raises(ExportError, match="neither be exported nor pickled"):
+        frm_mlflow.log_frm(model, IMAGES)
     assert asked == []

@@ -30,6 +30,9 @@ MACS = {
 }
 """Multiply-accumulates of one call by hand: four filters of 3 x 3 on 6 x 6 positions, ..."""
 
+RESOLUTIONS = {"faster_rcnn": "320", "ssdlite": "320"}
+"""Side of the image that a detector takes in a list."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -57,13 +60,15 @@ def every_script():
             yield pytest.param(path.stem, marks=() if path.stem in FAST else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("script", every_script())
-def test_a_script_ends_with_frm_or_with_one_line(script, tmp_path):
+@pytest.mark.parametrize("script", list(every_script()))
+def test_a_script_ends_with_frm_or_a_reason(script, tmp_path):
     ended = run(script, tmp_path)
     assert len(ended.lines) == 1, ended.output[-3000:]
     (line,) = ended.lines
     assert len(ended.output) < 20_000, "a graph was printed"
     (logged,) = ended.runs
+    if script in RESOLUTIONS:
+        assert logged.data.tags["frm.resolution"] == RESOLUTIONS[script]
     figure = logged.data.metrics.get("frm")
     if figure is None:
         assert script in WITHOUT_FRM

@@ -99,7 +99,7 @@ def test_a_model_that_is_not_one_is_refused(tracking, measured_as, tmp_path, kin
 
 @pytest.mark.oldest_mlflow
 @pytest.mark.parametrize("kind", hostile.HARMLESS)
-def test_a_graph_without_code_is_measured_and_nothing_is_installed(tracking, measured_as, tmp_path, kind):
+def test_a_graph_without_code_is_measured_without_installing(tracking, measured_as, tmp_path, kind):
     canary, asked = tmp_path / "canary", measured_as()
     hostile.HARMLESS[kind](tmp_path / "model", canary)
     uri = logged(tmp_path / "model")
