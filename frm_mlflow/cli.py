@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 
 from frm_mlflow import __version__
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.folders import ensure_home
 from frm_mlflow.near import did_you_mean
 
 WITH_SETTINGS: dict[str, str] = {
@@ -165,6 +166,7 @@ def dispatch(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Entry point of the console script: every error caused by the user becomes one message and an exit code."""
     _substitute_what_the_terminal_lacks()
+    ensure_home()
     if "_FRM_MLFLOW_COMPLETE" in os.environ:
         frm_mlflow.main(prog_name="frm-mlflow")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import MutableMapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,19 +32,39 @@ def data_folder() -> Path:
     return _writable(user_data_path(APPLICATION, appauthor=False), "data", "XDG_DATA_HOME")
 
 
+def ensure_home(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Set `HOME` to a private temporary folder if this user has none, as in a container with an arbitrary user id.
+
+    MLflow looks up the home folder when it is imported and fails without one.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        substitute = _substitute("home")
+        if substitute is not None:
+            environ["HOME"] = str(substitute)
+            sys.stderr.write(f"frm-mlflow: you have no home folder, so {substitute} is used: set HOME to a folder.\n")
+
+
 @lru_cache(maxsize=16)
 def _writable(folder: Path, kind: str, variable: str) -> Path:
     """Return `folder`, or a substitute that is announced once."""
     if folder.is_absolute() and _takes_files(folder):
         return folder
-    try:
-        substitute = Path(tempfile.gettempdir()) / f"{APPLICATION}-{_user()}" / kind
-    except FileNotFoundError:  # neither TMPDIR nor any other temporary folder is writable
-        return folder
-    if not (_takes_files(substitute) and _is_private(substitute.parent)):
+    substitute = _substitute(kind)
+    if substitute is None:
         return folder
     sys.stderr.write(f"frm-mlflow: {folder} cannot be written, so {substitute} is used: set {variable} to a folder.\n")
     return substitute
+
+
+def _substitute(kind: str) -> Path | None:
+    """Return a private folder in the temporary folder, or None if there is no such folder."""
+    try:
+        folder = Path(tempfile.gettempdir()) / f"{APPLICATION}-{_user()}" / kind
+    except FileNotFoundError:  # neither TMPDIR nor any other temporary folder is writable
+        return None
+    return folder if _takes_files(folder) and _is_private(folder.parent) else None
 
 
 def _takes_files(folder: Path) -> bool:

@@ -7,13 +7,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from mlflow import MlflowClient
 
 from frm_mlflow import schema
 from tests.faults.process import Command, preload
+from tests.faults.proxy import running_proxy
 
 FRM_MLFLOW = str(Path(sys.executable).parent / "frm-mlflow")
 SMALL = ("device=cpu", "baseline=squeezenet1_1", "measure=quick", "model.input_size=64")
@@ -228,6 +231,32 @@ def test_a_server_that_is_down_is_noticed_before_anything_is_measured(environmen
     assert "127.0.0.1:9" in result.stderr
     assert "ms" not in result.stdout
     assert time.monotonic() - started < 120
+
+
+def test_results_that_are_only_on_disk_give_exit_code_3(mlflow_server: str, environment: dict[str, str]) -> None:
+    port = urlsplit(mlflow_server).port
+    assert port is not None
+    command = (*SMALL, "model=squeezenet1_1", "tracking.experiment=outage")
+    with running_proxy(port) as proxy, ThreadPoolExecutor(1) as pool:
+        environment = environment | {"MLFLOW_TRACKING_URI": proxy.uri}
+        sweep = pool.submit(bench, *command, environment=environment)
+        while "RUNNING" not in _statuses(mlflow_server, "outage"):
+            assert not sweep.done(), sweep.result().stderr[-2000:]
+            time.sleep(0.1)
+        proxy.weather.set("down")
+        result = sweep.result()
+
+        assert result.returncode == 3, result.stderr[-2000:]
+        assert "only on disk" in result.stderr
+        assert "frm-mlflow resend" in result.stderr
+        assert "FINISHED" not in _statuses(mlflow_server, "outage")
+
+        proxy.weather.set("fair")
+        resent = subprocess.run(
+            [FRM_MLFLOW, "resend"], env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert resent.returncode == 0, resent.stderr
+    assert set(_statuses(mlflow_server, "outage")) == {"FINISHED"}
 
 
 def test_help_shows_the_groups_with_their_choices(environment: dict[str, str]) -> None:

@@ -67,6 +67,25 @@ def test_a_guessable_folder_of_another_user_is_not_used(monkeypatch: pytest.Monk
     assert folders.cache_folder() == blocked / "frm-mlflow"
 
 
+def test_a_user_without_a_home_gets_a_private_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ: dict[str, str] = {}
+    folders.ensure_home(environ)
+    assert environ == {}, "this user has a home folder"
+
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    folders.ensure_home(environ)
+    home = Path(environ["HOME"])
+    assert home.is_relative_to(tmp_path / "tmp")
+    assert home.stat().st_mode & 0o077 == 0
+    assert "set HOME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_an_error_of_a_folder_is_a_sentence_with_the_settings(number: int) -> None:
     error = OSError(number, os.strerror(number), "/full/x")
