@@ -12,7 +12,7 @@ LIMIT = 3
 
 
 def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
-    """Return at most three candidates that resemble `typed`, the most similar first.
+    """Return at most three candidates that resemble `typed`, the most similar first, else in the given order.
 
     Case and the separators `-`, `_`, `.` and space are ignored. A name that begins with what was typed is similar.
 
@@ -25,11 +25,11 @@ def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
     for candidate in candidates:
         spelled.setdefault(_plain(candidate), candidate)
     plain = _plain(typed)
-    begun = sorted(name for name in spelled if len(plain) > 1 and name.startswith(plain))
-    held = sorted(name for name in spelled if len(plain) > 3 and plain in name)
+    prefixed = [name for name in spelled if len(plain) > 1 and name.startswith(plain)]
+    containing = [name for name in spelled if len(plain) > 3 and plain in name]
     close = difflib.get_close_matches(plain, spelled, n=LIMIT, cutoff=CUTOFF)
-    mistyped = sorted(name for name in spelled if len(plain) > 2 and _begins_like(plain, name))
-    return [spelled[name] for name in dict.fromkeys([*close, *begun, *held, *mistyped])][:LIMIT]
+    mistyped = [name for name in spelled if len(plain) > 2 and _begins_like(plain, name)]
+    return [spelled[name] for name in dict.fromkeys([*close, *prefixed, *containing, *mistyped])][:LIMIT]
 
 
 def did_you_mean(typed: str, candidates: Iterable[str]) -> str:

@@ -19,9 +19,10 @@ from typing import Any
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ImportFileError
-from frm_mlflow.importers import aihub_layouts, files, logs
+from frm_mlflow.importers import aihub_layouts, files, limits, logs
 from frm_mlflow.importers.aihub_layouts import COMPUTE_UNITS, Job
 from frm_mlflow.importers.contract import LeftOut, Row
+from frm_mlflow.importers.plain_yaml import load_yaml
 
 CLASSIFICATION = "Image Classification"
 PASSED = "passed"
@@ -36,13 +37,13 @@ def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     with files.Tree(path) as tree:
         models = sorted(name for name in tree.names if _PERF.fullmatch(name))
         if not models:
-            files.fail(path.name, "holds no models/NAME/perf.yaml; give a qai_hub_models wheel or source checkout")
+            limits.fail(path.name, "holds no models/NAME/perf.yaml; give a qai_hub_models wheel or source checkout")
         root = models[0].rpartition("models/")[0]
-        with files.expected_layout(f"{root}devices_and_chipsets.yaml"):
+        with limits.expected_layout(f"{root}devices_and_chipsets.yaml"):
             package = _Package(tree, root)
         for perf in models:
             try:
-                with files.expected_layout(perf):
+                with limits.expected_layout(perf):
                     yield from _model_rows(package, perf, options)
             except ImportFileError as error:
                 yield LeftOut(perf.removeprefix(root), error.row or "*", error.problem, error)
@@ -62,7 +63,7 @@ class _Package:
 
     def document(self, name: str) -> Any:
         """Return a YAML file of the package, or an empty mapping if it does not exist."""
-        return files.load_yaml(self.tree.text(name), name) if name in self.tree.names else {}
+        return load_yaml(self.tree.text(name), name) if name in self.tree.names else {}
 
     def input_side(self, folder: str) -> int | None:
         """Return the input's side length set in this release's source code of the model, None if it sets none.
@@ -147,7 +148,7 @@ def _model_rows(package: _Package, perf: str, options: SourceConfig) -> Iterator
     folder = perf.rpartition("/")[0] + "/"
     manifest = package.document(f"{folder}manifest.yaml") or package.document(f"{folder}info.yaml")
     if not isinstance(manifest, dict):
-        files.fail(f"{folder}manifest.yaml", "is not a mapping")
+        limits.fail(f"{folder}manifest.yaml", "is not a mapping")
     shown = perf.removeprefix(package.root)
     if options.filter == "classifiers" and manifest.get("use_case") != CLASSIFICATION:
         yield LeftOut(shown, "*", "not an image classifier (filter=all takes it)")

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from frm_mlflow.errors import ImportFileError
-from frm_mlflow.importers import files
+from frm_mlflow.importers import files, limits
 from frm_mlflow.importers.contract import LeftOut
 
 MIB = 2**20
@@ -56,13 +56,13 @@ class Job:
 def jobs(document: Any, file: str, *, date: datetime) -> Iterator[Job | LeftOut]:
     """Yield the jobs of a `perf.yaml` in either layout; `date` is the file's. A job that cannot be read is left out."""
     if not isinstance(document, dict):
-        files.fail(file, "is empty or no mapping")
+        limits.fail(file, "is empty or no mapping")
     if isinstance(document.get("precisions"), dict):
         yield from _current(document["precisions"], file, date)
     elif "models" in document:
         yield from _older(document["models"], file, date)
     elif document:
-        files.fail(file, "has neither `precisions` nor `models`: a layout that is not known")
+        limits.fail(file, "has neither `precisions` nor `models`: a layout that is not known")
 
 
 def _mapping(value: Any, file: str, row: str) -> Mapping[str, Any]:
@@ -70,7 +70,7 @@ def _mapping(value: Any, file: str, row: str) -> Mapping[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        files.fail(file, f"expected a mapping, got {type(value).__name__}", row=row)
+        limits.fail(file, f"expected a mapping, got {type(value).__name__}", row=row)
     return value
 
 

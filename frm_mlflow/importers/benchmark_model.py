@@ -13,7 +13,7 @@ from typing import Any
 
 from frm_mlflow import schema, tool_output
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 from frm_mlflow.tool_output import found
@@ -41,7 +41,7 @@ def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | Left
     except tool_output.ToolFailedError:
         return LeftOut(log.name, "*" if row == "1" else row, "benchmark_model reports a failure")
     except tool_output.NotPrintedError as error:
-        files.fail(log.name, str(error), row=row)
+        limits.fail(log.name, str(error), row=row)
     return logs.row_of(
         log,
         logs.facts_of(options, log.path, _stated(text)),
@@ -60,7 +60,7 @@ def _profile(log: Log, text: str, options: SourceConfig) -> Row | LeftOut:
     regular = text.rpartition("for Regular Benchmark Runs")[2]
     timed = tool_output.statistics(found(r"Timings \(microseconds\): (count=.*)", regular))
     if "avg" not in timed:
-        files.fail(log.name, "has no `Timings (microseconds)` of regular runs; cut off?")
+        limits.fail(log.name, "has no `Timings (microseconds)` of regular runs; cut off?")
     return logs.row_of(
         log,
         logs.facts_of(options, log.path, {"model": ""}),

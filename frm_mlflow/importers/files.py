@@ -1,8 +1,7 @@
 """The only module that opens files from other tools: every read has limits, and nothing is executed.
 
-No importer opens a file in another way (a test checks this). The limits on size, rows and time come
-from `source.limits`; depth and counts are fixed. Every function raises `ImportFileError` naming
-the file, and the row if there is one.
+No importer opens a file in another way (a test checks this). `importers.limits` has the limits. Every function
+raises `ImportFileError` with the file, and the row if there is one.
 """
 
 from __future__ import annotations
@@ -15,79 +14,38 @@ import math
 import os
 import re
 import stat
-import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
-import yaml
-
-from frm_mlflow.config import ReadLimits
 from frm_mlflow.errors import ImportFileError
+from frm_mlflow.importers.limits import (
+    MAX_COLUMNS,
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    MAX_LINE,
+    MAX_LINES,
+    MAX_MEMBERS,
+    MAX_VALUES,
+    current,
+    fail,
+    max_bytes,
+    within_time,
+)
 
-MAX_LINE = 2**20
-MAX_LINES = 2_000_000
-MAX_MEMBERS = 100_000
-MAX_DEPTH = 60
-MAX_CONTAINERS = 500_000
-MAX_VALUES = 5_000_000
-MAX_COLUMNS = 2_000
 MAX_WORD = 250
 MISSING = frozenset({"", "-", "n/a", "na", "nan", "none", "null", "inf", "-inf", "+inf", "infinity", "-infinity"})
 """Words (lower case) for a figure that was not measured."""
 OLDEST_YEAR = 1990
 
-_LIMITS: ContextVar[ReadLimits] = ContextVar("limits", default=ReadLimits())  # noqa: B039 - it is frozen
-_STARTED_S: ContextVar[float | None] = ContextVar("started_s", default=None)
-_YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SCALAR_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null", "str", "timestamp"))
 _BOMS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-
-def fail(file: str, problem: str, *, row: object = None) -> NoReturn:
-    """Raise an error about a file, with the row if there is one."""
-    raise ImportFileError(problem, file=file, row="" if row is None else str(row))
-
-
-@contextmanager
-def limited(limits: ReadLimits) -> Iterator[None]:
-    """Apply `limits` to all files that are read inside the block."""
-    token = _LIMITS.set(limits)
-    try:
-        yield
-    finally:
-        _LIMITS.reset(token)
-
-
-@contextmanager
-def expected_layout(file: str) -> Iterator[None]:
-    """Limit the CPU time for one file, and turn errors caused by its layout into one that names the file."""
-    token = _STARTED_S.set(time.thread_time())
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
-        fail(file, f"is not laid out as its format is ({type(error).__name__}: {str(error)[:200]})")
-    finally:
-        _STARTED_S.reset(token)
-
-
-def within_time(file: str) -> None:
-    """Raise if the file has taken more CPU time than `source.limits.max_seconds`."""
-    started_s = _STARTED_S.get()
-    limit_s = _LIMITS.get().max_seconds
-    if started_s is not None and time.thread_time() - started_s > limit_s:
-        fail(file, f"takes more than {limit_s:g} s of CPU time to read; source.limits.max_seconds sets the limit")
 
 
 # --- opening ---------------------------------------------------------------------------------
@@ -155,12 +113,10 @@ def _members(archive: zipfile.ZipFile) -> frozenset[str]:
 def _unpacked(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         with archive.open(name) as stream:
-            return stream.read(_max_bytes() + 1)
+            return stream.read(max_bytes() + 1)
     except NotImplementedError:
         fail(name, "is packed with a compression that Python cannot unpack; pack the archive again with deflate")
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, MemoryError) as error:
-        fail(name, f"cannot be unpacked: {error}")
-    except Exception as error:  # LZMA and BZ2 raise their own error types
+    except Exception as error:  # zlib, LZMA and BZ2 raise their own error types, and an archive may be anything
         fail(name, f"cannot be unpacked: {type(error).__name__}: {error}")
 
 
@@ -195,10 +151,6 @@ def modified(path: Path) -> datetime:
     return written if written.year >= OLDEST_YEAR else datetime.now(timezone.utc)
 
 
-def _max_bytes() -> int:
-    return int(_LIMITS.get().max_mib * 2**20)
-
-
 def _regular(path: Path, shown: str) -> None:
     """Raise unless it is a regular file: a device or a pipe may be endless, or never deliver a byte."""
     try:
@@ -227,7 +179,7 @@ def _bytes_of(path: Path, shown: str, *, at_most: int) -> bytes:
 def read_text(path: Path, *, shown: str | None = None) -> str:
     """Return a text file's content, up to `source.limits.max_mib`."""
     name = shown or path.name
-    return _decoded(_bytes_of(path, name, at_most=_max_bytes() + 1), name)
+    return _decoded(_bytes_of(path, name, at_most=max_bytes() + 1), name)
 
 
 def head(path: Path, *, size: int = 2**20) -> str:
@@ -240,8 +192,8 @@ def head(path: Path, *, size: int = 2**20) -> str:
 
 def _decoded(content: bytes, shown: str) -> str:
     """Decode UTF-8, or UTF-16 as written by PowerShell; an invalid byte becomes U+FFFD, a binary file is rejected."""
-    if len(content) > _max_bytes():
-        fail(shown, f"is larger than {_LIMITS.get().max_mib:g} MiB; source.limits.max_mib sets the limit")
+    if len(content) > max_bytes():
+        fail(shown, f"is larger than {current().max_mib:g} MiB; source.limits.max_mib sets the limit")
     encoding = next((name for bom, name in _BOMS if content.startswith(bom)), "") or _without_bom(content)
     try:
         return content.decode(encoding).removeprefix("\ufeff")
@@ -282,101 +234,6 @@ def lines_of(text: str, file: str) -> list[str]:
         if len(line) > MAX_LINE:
             fail(file, f"the line is {len(line):,} characters long; at most {MAX_LINE:,} are read", row=number)
     return lines
-
-
-def load_yaml(text: str, file: str) -> Any:
-    """Return a YAML document of plain values; anchors, aliases and tags are rejected.
-
-    Aliases let a small document expand to a huge one, and no supported source uses them. The document
-    is built from the parser's events, not by recursion: 100,000 nested brackets would crash the
-    process in libyaml's composer.
-    """
-    try:
-        return _from_events(text, file)
-    except yaml.MarkedYAMLError as error:
-        row = error.problem_mark.line + 1 if error.problem_mark else None
-        fail(file, f"is not YAML of plain values: {error.problem}", row=row)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fail(file, f"is not YAML of plain values: {type(error).__name__}")
-
-
-@dataclass(slots=True)
-class _Open:
-    """A list or mapping whose end has not been reached."""
-
-    content: Any
-    key: Any = None
-    has_key: bool = False
-
-    def put(self, value: Any, file: str, row: int) -> None:
-        if isinstance(self.content, list):
-            self.content.append(value)
-        elif self.has_key:
-            self.content[self.key] = value
-            self.has_key = False
-        elif isinstance(value, list | dict):
-            fail(file, "a list or mapping as a key is not read", row=row)
-        else:
-            self.key, self.has_key = value, True
-
-
-def _from_events(text: str, file: str) -> Any:
-    scalars = _Scalars()
-    stack: list[_Open] = []
-    document: Any = None
-    number = 0
-    for event in yaml.parse(text, Loader=_YAML_LOADER):
-        row = event.start_mark.line + 1 if event.start_mark else 0
-        number += 1
-        if number % 4096 == 0:
-            within_time(file)
-        if number > MAX_VALUES:
-            fail(file, f"holds more than {MAX_VALUES:,} values", row=row)
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            fail(file, "YAML aliases are not read", row=row)
-        if isinstance(event, yaml.ScalarEvent):
-            value = scalars.value(event)
-        elif isinstance(event, yaml.CollectionStartEvent):
-            if event.tag and event.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "!"):
-                fail(file, f"is not YAML of plain values: tag {event.tag[:60]}", row=row)
-            if len(stack) >= MAX_DEPTH:
-                fail(file, f"is nested more than {MAX_DEPTH} levels deep", row=row)
-            stack.append(_Open([] if isinstance(event, yaml.SequenceStartEvent) else {}))
-            continue
-        elif isinstance(event, yaml.CollectionEndEvent):
-            value = stack.pop().content
-        else:
-            continue
-        if stack:
-            stack[-1].put(value, file, row)
-        else:
-            document = value
-    return document
-
-
-class _Scalars:
-    """Plain YAML values by PyYAML's safe rules; each distinct text is resolved once."""
-
-    def __init__(self) -> None:
-        self._loader = yaml.SafeLoader("")
-        self._plain: dict[str, Any] = {}
-
-    def value(self, event: yaml.ScalarEvent) -> Any:
-        if event.tag is None and event.implicit[0]:
-            if event.value not in self._plain:
-                self._plain[event.value] = self._constructed(event)
-            return self._plain[event.value]
-        return self._constructed(event)
-
-    def _constructed(self, event: yaml.ScalarEvent) -> Any:
-        tag = event.tag
-        if tag is None or tag == "!":
-            tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
-        if tag == "tag:yaml.org,2002:merge":
-            tag = "tag:yaml.org,2002:str"
-        if tag not in _SCALAR_TAGS:
-            raise yaml.constructor.ConstructorError(None, None, f"tag {tag[:60]}")
-        return self._loader.construct_object(yaml.ScalarNode(tag, event.value))
 
 
 def load_json(text: str, file: str) -> Any:
@@ -438,7 +295,7 @@ def _separator(header: str) -> str:
 
 def _csv_rows(reader: Any, numbers: list[int], file: str, row_failed: Any) -> Iterator[tuple[int, Cells]]:
     header: list[str] = []
-    for number in range(_LIMITS.get().max_rows + 2):
+    for number in range(current().max_rows + 2):
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -463,7 +320,7 @@ def _csv_rows(reader: Any, numbers: list[int], file: str, row_failed: Any) -> It
             row_failed(row, f"has {len(cells)} cells, the header has {len(header)}")
         else:
             fail(file, f"has {len(cells)} cells, the header has {len(header)}", row=row)
-    fail(file, f"has more than {_LIMITS.get().max_rows:,} rows; source.limits.max_rows sets the limit")
+    fail(file, f"has more than {current().max_rows:,} rows; source.limits.max_rows sets the limit")
 
 
 def _line(reader: Any, numbers: list[int]) -> int:
@@ -491,9 +348,9 @@ def read_parquet(path: Path) -> tuple[list[Mapping[str, Any]], str]:
     import pyarrow
     import pyarrow.parquet
 
-    limits = _LIMITS.get()
-    content = _bytes_of(path, path.name, at_most=_max_bytes() + 1)
-    if len(content) > _max_bytes():
+    limits = current()
+    content = _bytes_of(path, path.name, at_most=max_bytes() + 1)
+    if len(content) > max_bytes():
         fail(path.name, f"is larger than {limits.max_mib:g} MiB; source.limits.max_mib sets the limit")
     try:
         table = pyarrow.parquet.ParquetFile(
@@ -506,7 +363,7 @@ def read_parquet(path: Path) -> tuple[list[Mapping[str, Any]], str]:
             fail(path.name, f"has {metadata.num_rows:,} rows; source.limits.max_rows allows {limits.max_rows:,}")
         if metadata.num_columns > MAX_COLUMNS:
             fail(path.name, f"has {metadata.num_columns:,} columns; at most {MAX_COLUMNS:,} are read")
-        if size > 4 * _max_bytes() or metadata.num_rows * metadata.num_columns > MAX_VALUES:
+        if size > 4 * max_bytes() or metadata.num_rows * metadata.num_columns > MAX_VALUES:
             fail(path.name, "unpacks to more than 4 times source.limits.max_mib, or to too many values")
         rows = _parquet_rows(table, path.name)
     except (pyarrow.ArrowException, OSError, ValueError, KeyError, MemoryError, OverflowError) as error:
@@ -521,7 +378,7 @@ def _parquet_rows(table: Any, file: str) -> list[Mapping[str, Any]]:
     for batch in table.iter_batches(batch_size=1024, use_threads=False):
         within_time(file)
         size += batch.nbytes
-        if size > 4 * _max_bytes():
+        if size > 4 * max_bytes():
             fail(file, "unpacks to more than 4 times source.limits.max_mib")
         rows += batch.to_pylist()
     return rows

@@ -18,7 +18,7 @@ import numpy as np
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ConfigError, ImportFileError, MissingFactError
-from frm_mlflow.importers import files
+from frm_mlflow.importers import files, limits
 from frm_mlflow.importers.contract import LeftOut, Row
 
 GIVEN = (
@@ -71,7 +71,7 @@ def each(path: Path, patterns: Sequence[str], read_one: ReadOne) -> Iterator[Row
     """
     for name in _names(path, patterns):
         try:
-            with files.expected_layout(name):
+            with limits.expected_layout(name):
                 yield from read_one(_log(path, name))
         except ImportFileError as error:
             yield LeftOut(name, error.row or "*", error.problem, error)

@@ -17,7 +17,7 @@ from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 from frm_mlflow.tool_output import found
@@ -82,9 +82,9 @@ def _row(log: Log, options: SourceConfig) -> Row | LeftOut:
     if "Scenario" not in stated:
         if "encountered during test" in log.text:
             return LeftOut(log.name, "*", "no performance results: an accuracy run")
-        files.fail(log.name, "has no `Scenario`; is it LoadGen's mlperf_log_summary.txt?")
+        limits.fail(log.name, "has no `Scenario`; is it LoadGen's mlperf_log_summary.txt?")
     if stated.get("Result is") != "VALID":
-        return LeftOut(log.name, "*", f"LoadGen says {stated.get('Result is', 'nothing of its validity')[:60]}")
+        return LeftOut(log.name, "*", f"LoadGen's result is {stated.get('Result is', 'not stated')[:60]}")
     scenario, mode = _scenario(stated["Scenario"]), stated.get("Mode", "")
     if mode.replace(" ", "") not in ("PerformanceOnly", "Performance"):
         return LeftOut(log.name, "*", f"mode {mode[:60]}, not a performance run")
@@ -127,12 +127,12 @@ def _metrics(stated: Mapping[str, str], scenario: str, file: str) -> tuple[dict[
         value = next((stated[name] for name in THROUGHPUTS if name in stated), None)
         throughput = files.number(value, file, scenario, name="samples per second")
         if throughput is None:
-            files.fail(file, "has no samples per second", row=scenario)
+            limits.fail(file, "has no samples per second", row=scenario)
         return {schema.THROUGHPUT.key: throughput}, 1
     found = {metric.key: files.number(stated.get(name), file, name, name=name) for name, metric in LATENCIES.items()}
     metrics = {key: value * NANOSECONDS for key, value in found.items() if value is not None}
     if schema.LATENCY_P50.key not in metrics:
-        files.fail(file, "has no 50.00 percentile latency; cut off?")
+        limits.fail(file, "has no 50.00 percentile latency; cut off?")
     return metrics, files.whole(stated.get("samples_per_query"), file, scenario, name="samples_per_query") or 1
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from frm_mlflow import schema, tool_output
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ImportFileError
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
@@ -73,7 +73,7 @@ def _printed(log: Log, text: str, row: str, options: SourceConfig) -> Row | Left
     except tool_output.ToolFailedError:
         return LeftOut(log.name, "*" if row == "1" else row, "onnxruntime_perf_test reports a failure")
     except tool_output.NotPrintedError as error:
-        files.fail(log.name, str(error), row=row)
+        limits.fail(log.name, str(error), row=row)
     command = next((line for line in text.split("\n") if "onnxruntime_perf_test" in line), "")
     statistic = printed.statistic
     at_once = re.search(r"\s-c (\d{1,6})\b", command)

@@ -12,7 +12,7 @@ from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
@@ -33,7 +33,7 @@ def read(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
 def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
     document = files.load_json(log.text, log.name)
     if not isinstance(document, dict):
-        files.fail(log.name, "is not an optimum-benchmark report: not a mapping")
+        limits.fail(log.name, "is not an optimum-benchmark report: not a mapping")
     report = document.get("report") or document
     config = document.get("config") or _config_beside(log)
     yield _row(log, report, config, options)
@@ -77,11 +77,11 @@ def _row(log: Log, report: Mapping[str, Any], config: Mapping[str, Any], options
 def _latency(latency: Mapping[str, Any], file: str, target: str) -> dict[str, float]:
     unit = latency.get("unit")
     if unit not in SECONDS:
-        files.fail(file, f"latency in '{unit}', not in {' or '.join(SECONDS)}", row=target)
+        limits.fail(file, f"latency in '{unit}', not in {' or '.join(SECONDS)}", row=target)
     numbers = [files.number(value, file, target, name="latency") for value in latency["values"]]
     values = [value * SECONDS[str(unit)] for value in numbers if value is not None]
     if not values or len(values) < len(numbers):
-        files.fail(file, f"{len(numbers) - len(values)} of {len(numbers)} latencies are not numbers", row=target)
+        limits.fail(file, f"{len(numbers) - len(values)} of {len(numbers)} latencies are not numbers", row=target)
     return logs.summary(values)
 
 

@@ -14,7 +14,7 @@ from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.devices import catalogue as devices
 from frm_mlflow.errors import ConfigError, ImportFileError
-from frm_mlflow.importers import fetch, files
+from frm_mlflow.importers import fetch, files, limits
 from frm_mlflow.importers.contract import Importer, LeftOut, Row
 from frm_mlflow.importers.resolve import Unknown, record_of
 from frm_mlflow.near import near_names
@@ -126,7 +126,7 @@ def _collect(source: str, path: Path, importer: Importer, options: SourceConfig)
     records: list[BenchmarkRecord] = []
     left_out: list[LeftOut] = []
     unknown = Unknown()
-    with files.limited(options.limits):
+    with limits.limited(options.limits):
         for item in importer(path, options):
             result = record_of(item, options, unknown) if isinstance(item, Row) else item
             if isinstance(result, BenchmarkRecord):

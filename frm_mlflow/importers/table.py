@@ -7,7 +7,6 @@ device, and a latency, a peak memory or a throughput.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,9 +18,10 @@ from typing import Any
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ConfigError
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import GIVEN, Log
+from frm_mlflow.near import did_you_mean, near_names
 
 WORDS = (*GIVEN, "job_id", "date")
 METRICS: Mapping[str, schema.Metric] = MappingProxyType({metric.column: metric for metric in schema.METRICS})
@@ -89,7 +89,7 @@ def read_csv(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
 def read_parquet(path: Path, options: SourceConfig) -> Iterator[Row | LeftOut]:
     """Yield the rows of a parquet table."""
     _check_settings(options)
-    with files.expected_layout(path.name):
+    with limits.expected_layout(path.name):
         rows, version = files.read_parquet(path)
         log = Log(path.name, path, version, files.modified(path))
         yield from _rows(log, ((n, _as_text(row)) for n, row in enumerate(rows, start=1)), options)
@@ -130,15 +130,14 @@ def columns_of(header: list[str], file: str, options: SourceConfig) -> Columns:
     if absent:
         raise ConfigError(f"{file} has no column {', '.join(absent)}; it has {', '.join(header)[:500]}")
     usual, units = _usual_columns(header, mapped)
-    ours = {name: name for name in header if name in WORDS or name in METRICS}
-    switched_off = {name for name, theirs in mapped.items() if not theirs}
-    chosen = {k: v for k, v in {**usual, **ours, **mapped}.items() if v and k not in switched_off}
-    metrics = {name: theirs for name, theirs in chosen.items() if name in METRICS}
+    same = {name: name for name in header if name in WORDS or name in METRICS}
+    columns = {ours: theirs for ours, theirs in {**usual, **same, **mapped}.items() if theirs}
+    metrics = {ours: theirs for ours, theirs in columns.items() if ours in METRICS}
     if not {"latency_ms", "memory_mib", "throughput_items_per_s"} & set(metrics):
-        files.fail(file, _no_figures(header), row=1)
+        limits.fail(file, _no_figures(header), row=1)
     stated = {name: _factor(name, unit) for name, unit in (options.units or {}).items()}
     return Columns(
-        words={name: theirs for name, theirs in chosen.items() if name in WORDS},
+        words={name: theirs for name, theirs in columns.items() if name in WORDS},
         metrics=metrics,
         factors={name: factor for name, factor in units.items() if metrics.get(name) == usual.get(name)} | stated,
         has_unit=frozenset(units) | frozenset(stated),
@@ -187,7 +186,6 @@ def _meaning(name: str) -> tuple[str, str]:
 
 def _no_figures(header: list[str]) -> str:
     """Return the error text for a table without figures: its columns, and the most similar supported names."""
-    names = {re.sub(r"[^a-z0-9]", "", name): name for name in (*METRICS, *WORDS)}
     near = []
     for theirs in header[:40]:
         ours = _meaning(theirs)[0]
@@ -198,11 +196,9 @@ def _no_figures(header: list[str]) -> str:
                 f"source.units={{{ours}: {example or 'UNIT'}}}"
             )
             continue
-        key = re.sub(r"[^a-z0-9]", "", theirs.lower())
-        match = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-        match = match or [name for name in names if len(key) > 2 and name.startswith(key)]
-        if match and names[match[0]] != theirs:
-            near.append(f"'{theirs[:40]}' is near {names[match[0]]}")
+        similar = near_names(theirs, (*METRICS, *WORDS))
+        if similar and similar[0] != theirs:
+            near.append(f"'{theirs[:40]}' is similar to {similar[0]}")
     columns = ", ".join(f"'{name[:40]}'" for name in header[:40])
     return (
         "has no column for a latency, a peak memory or a throughput (latency_ms, memory_mib, FPS, ...); "
@@ -213,10 +209,10 @@ def _no_figures(header: list[str]) -> str:
 def _check_settings(options: SourceConfig) -> None:
     unknown = sorted(set(options.columns or {}) - set(WORDS) - set(METRICS))
     if unknown:
-        near = difflib.get_close_matches(unknown[0], [*METRICS, *WORDS], n=3, cutoff=0.5)
-        hint = f"near names: {', '.join(near)}; " if near else ""
+        names = (*WORDS, *METRICS)
         raise ConfigError(
-            f"source.columns does not know {', '.join(unknown)}; {hint}it knows {', '.join((*WORDS, *METRICS))}"
+            f"source.columns has unsupported names: {', '.join(unknown)}.{did_you_mean(unknown[0], names)} "
+            f"Supported: {', '.join(names)}"
         )
     for name, unit in (options.units or {}).items():
         _factor(name, unit)
@@ -224,7 +220,7 @@ def _check_settings(options: SourceConfig) -> None:
 
 def _factor(column: str, unit: str) -> float:
     if column not in METRICS:
-        raise ConfigError(f"source.units: {column} is no metric; metrics are {', '.join(METRICS)}")
+        raise ConfigError(f"source.units: {column} is not a metric; metrics are {', '.join(METRICS)}")
     units = FACTORS.get(METRICS[column].unit, {})
     name = SPELLINGS.get(unit.lower(), unit.lower())
     if name not in units:
@@ -277,7 +273,7 @@ def _figure(cell: str, file: str, line: int, name: str, theirs: str, columns: Co
     if value is None or in_percent:
         return value
     if is_accuracy and name not in columns.has_unit and 0 < value <= 1:
-        files.fail(
+        limits.fail(
             file,
             f"{theirs} is {value:g}, which can be {100 * value:g} % or {value:g} %: "
             f"set source.units={{{name}: fraction}} or source.units={{{name}: percent}}",
@@ -292,7 +288,7 @@ def _date(text: str, log: Log, line: int) -> datetime:
     try:
         date = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        files.fail(
+        limits.fail(
             log.name,
             f"date '{text[:40]}' is not like 2026-01-31 or 2026-01-31T12:00:00Z; "
             "write it so, or ignore the column with source.columns={date: null}",

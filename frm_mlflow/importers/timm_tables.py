@@ -15,7 +15,7 @@ from pathlib import Path
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import MissingFactError
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
@@ -63,7 +63,7 @@ def _read_one(log: Log, options: SourceConfig, accuracy: Mapping[tuple[str, int]
             continue
         missing = [name for name in NEEDED if name not in cells]
         if missing:
-            files.fail(log.name, f"has no column {', '.join(missing)}: not timm's inference benchmark", row=1)
+            limits.fail(log.name, f"has no column {', '.join(missing)}: not timm's inference benchmark", row=1)
         yield logs.guarded(log.name, str(line), lambda n=line, c=cells: _row(log, n, c, facts, accuracy))  # type: ignore[misc]
 
 
@@ -132,7 +132,7 @@ def _accuracies(path: Path) -> dict[tuple[str, int], Accuracy]:
     """Return accuracy by (architecture, input size), for the best weights at that size."""
     found: dict[tuple[str, int], Accuracy] = {}
     for line, cells in files.read_csv(files.read_text(path), path.name):
-        with files.expected_layout(path.name):
+        with limits.expected_layout(path.name):
             weights = files.word(cells["model"], path.name, line)
             size = files.whole(cells["img_size"], path.name, line, name="img_size")
             top1 = files.number(cells["top1"], path.name, line, name="top1")

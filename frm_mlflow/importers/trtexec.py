@@ -15,7 +15,7 @@ from typing import Any
 
 from frm_mlflow import schema
 from frm_mlflow.config import SourceConfig
-from frm_mlflow.importers import files, logs
+from frm_mlflow.importers import files, limits, logs
 from frm_mlflow.importers.contract import LeftOut, Row
 from frm_mlflow.importers.logs import Log
 
@@ -46,9 +46,9 @@ def _read_one(log: Log, options: SourceConfig) -> Iterator[Row | LeftOut]:
         return
     runs = _runs([_MARK.sub("", line, count=1) for line in log.lines()])
     if not any("trtexec" in line or line.startswith((*_STARTS[1:], "Latency: ")) for run in runs for line in run):
-        files.fail(log.name, _NOT_TRTEXEC)
+        limits.fail(log.name, _NOT_TRTEXEC)
     for number, lines in enumerate(runs, start=1):
-        files.within_time(log.name)
+        limits.within_time(log.name)
         row = str(number) if len(runs) > 1 else "1"
         yield logs.guarded(log.name, row, lambda lines=lines, row=row: _from_text(log, lines, row, options))  # type: ignore[misc]
 
@@ -70,12 +70,12 @@ def _runs(lines: Sequence[str]) -> list[Sequence[str]]:
 def _from_text(log: Log, lines: Sequence[str], row: str, options: SourceConfig) -> Row | LeftOut:
     command = _command(lines)
     if any("&&&& FAILED" in line for line in lines):
-        return LeftOut(log.name, row if row != "1" else "*", "trtexec says FAILED")
+        return LeftOut(log.name, row if row != "1" else "*", "trtexec reports FAILED")
     metrics, compute = _block(lines, "Latency"), _block(lines, "GPU Compute")
     if not metrics and re.search(r"--(buildOnly|skipInference)\b", command):
         return LeftOut(log.name, row, "an engine was built, nothing was timed")
     if schema.LATENCY_P50.key not in metrics:
-        files.fail(log.name, _NOT_TRTEXEC, row=row)
+        limits.fail(log.name, _NOT_TRTEXEC, row=row)
     if schema.LATENCY_P50.key in compute:
         metrics[schema.LATENCY_DEVICE_P50.key] = compute[schema.LATENCY_P50.key]
     stated, implicit_batch = _stated(lines, command)
@@ -184,7 +184,7 @@ def _from_json(log: Log, options: SourceConfig) -> Row | LeftOut:
     document = files.load_json(log.text, log.name)
     first = document[0] if isinstance(document, list) and document else None
     if not isinstance(first, dict) or not {"latencyMs", "count"} & set(first):
-        files.fail(log.name, "is neither trtexec's --exportTimes nor --exportProfile")
+        limits.fail(log.name, "is neither trtexec's --exportTimes nor --exportProfile")
     facts = logs.facts_of(options, log.path, {})
     if "latencyMs" in first:
         metrics = logs.summary(_column(document, "latencyMs", log.name))

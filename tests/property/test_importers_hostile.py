@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from frm_mlflow.config import SourceConfig
 from frm_mlflow.errors import ConfigError, ImportFileError
 from frm_mlflow.importers import Import, read
-from frm_mlflow.importers.files import load_yaml
+from frm_mlflow.importers.plain_yaml import load_yaml
 
 DATA = Path(__file__).parents[1] / "data"
 GIVEN = {"model": "resnet18", "device": "box", "tier": "cpu"}

@@ -16,6 +16,7 @@ import pytest
 from frm_mlflow.config import ReadLimits, SourceConfig
 from frm_mlflow.errors import ConfigError, ImportFileError
 from frm_mlflow.importers import files, read
+from frm_mlflow.importers.plain_yaml import load_yaml
 
 IMPORTERS = Path(files.__file__).parent
 GIVEN = {"model": "resnet18", "device": "box", "tier": "cpu"}
@@ -28,11 +29,9 @@ OTHER_DOORS = re.compile(
 
 def test_no_importer_opens_a_file_in_another_way() -> None:
     for module in sorted(IMPORTERS.glob("*.py")):
-        if module.name == "files.py":
+        if module.name in ("files.py", "plain_yaml.py"):  # the latter parses text that `files` has read
             continue
-        code = re.sub(
-            r"files\.(?:Tree|read_text|read_csv|read_parquet|load_json|load_yaml|head)\(", "", module.read_text()
-        )
+        code = re.sub(r"files\.(?:Tree|read_text|read_csv|read_parquet|load_json|head)\(", "", module.read_text())
         code = re.sub(r"tree\.text\(", "", code)
         assert not OTHER_DOORS.search(code), f"{module.name} opens a file past importers.files"
 
@@ -65,7 +64,7 @@ def test_a_pipe_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "[{a: "])
 def test_nested_yaml_is_refused_before_it_ends_the_process(opening: str) -> None:
     with pytest.raises(ImportFileError, match=r"nested|plain values|key"):
-        files.load_yaml(opening * 100_000, "deep.yaml")
+        load_yaml(opening * 100_000, "deep.yaml")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 100 + "]" * 100])
@@ -171,6 +170,6 @@ def test_a_source_is_read_in_any_thread(tmp_path: Path) -> None:
 def test_yaml_from_events_is_yaml(tmp_path: Path) -> None:
     text = "a: [1, 2.5, null, yes, '7', 2024-01-31]\nb: {c: text, 1: x}\nd: |\n  two\n  lines\n"
 
-    assert json.dumps(files.load_yaml(text, "x"), default=str) == (
+    assert json.dumps(load_yaml(text, "x"), default=str) == (
         '{"a": [1, 2.5, null, true, "7", "2024-01-31"], "b": {"c": "text", "1": "x"}, "d": "two\\nlines\\n"}'
     )

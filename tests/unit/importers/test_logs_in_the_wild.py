@@ -58,7 +58,7 @@ def test_each_run_in_a_log_is_a_benchmark_of_its_own_model(tmp_path: Path) -> No
         ("resnet50", 2),
         ("mobilenet_v2", 0.5),
     ]
-    assert [(item.row, item.reason) for item in found.left_out] == [("3", "trtexec says FAILED")]
+    assert [(item.row, item.reason) for item in found.left_out] == [("3", "trtexec reports FAILED")]
 
 
 def test_a_loaded_engine_has_only_the_precision_of_its_options(tmp_path: Path) -> None:

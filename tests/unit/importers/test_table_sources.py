@@ -134,10 +134,10 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"columns": {"speed": "latency_ms"}}, "does not know speed"),
+        ({"columns": {"speed": "latency_ms"}}, "unsupported names: speed"),
         ({"columns": {"latency_ms": "time"}}, "has no column time; it has model"),
         ({"units": {"latency_ms": "fortnights"}}, "one of ns, us, ms, s"),
-        ({"units": {"model": "us"}}, "no metric"),
+        ({"units": {"model": "us"}}, "not a metric"),
     ],
 )
 def test_a_wrong_mapping_says_what_would_be_right(tmp_path: Path, options: dict[str, object], match: str) -> None:
@@ -229,13 +229,13 @@ def test_a_unit_in_a_columns_name_counts(tmp_path: Path, header: str, factor: fl
 
 
 def test_wrong_headers_list_the_columns_and_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(ImportFileError, match="'model', 'device', 'lat', 'mem'; 'lat' is near latency_ms"):
+    with pytest.raises(ImportFileError, match="'model', 'device', 'lat', 'mem'; 'lat' is similar to latency_ms"):
         table(tmp_path, "model,device,lat,mem\nresnet18,box,2,3\n")
     with pytest.raises(
         ImportFileError, match=r"'latency' may be latency_ms but has no unit: .*units=\{latency_ms: ms\}"
     ):
         table(tmp_path, "model,device,latency\nresnet18,box,2\n")
-    with pytest.raises(ConfigError, match="near names: latency_ms"):
+    with pytest.raises(ConfigError, match="Did you mean 'latency_ms'"):
         table(tmp_path, TABLE, columns={"latncy_ms": "time"})
 
 

@@ -71,7 +71,7 @@ def test_a_folder_of_logs_is_one_import_and_what_failed_is_counted() -> None:
     found = imported("trtexec", "trtexec", given={"model": "{stem}", "device": "rtx_4090", "precision": "fp16"})
 
     assert {r.model for r in found.records} == {"resnet50_fp16", "mobilenet_v2_times", "mobilenet_v2_profile"}
-    assert found.reasons == {"trtexec says FAILED": 1}
+    assert found.reasons == {"trtexec reports FAILED": 1}
 
 
 def test_a_log_cut_off_before_its_summary_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_latency_in_a_queue_is_not_taken_for_latency() -> None:
 
 
 def test_invalid_and_accuracy_runs_are_left_out_with_the_reason() -> None:
-    assert loadgen("invalid").reasons == {"LoadGen says INVALID": 1}
+    assert loadgen("invalid").reasons == {"LoadGen's result is INVALID": 1}
     assert loadgen("accuracy").reasons == {"no performance results: an accuracy run": 1}
 
 
