@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from benchmarks.results import add_option, recorded
-from frm_mlflow.analysis.bootstrap import ANY_NUMBER, SHARE, ClusterMeans, Interval, pair_mean_interval
-from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range
+from frm_mlflow.analysis.bootstrap import ANY_NUMBER, SHARE, ChipInterval, ClusterMeans, pair_mean_interval
+from frm_mlflow.analysis.gate import Check, Verdict, frm_range
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.analysis.significance import mann_whitney, signed_ranks
 from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import estimate
@@ -203,7 +204,7 @@ def pair_coverage(n_chips: int, rng: np.random.Generator, *, repeats: int) -> fl
     return float(np.mean([_holds(interval, 0.9) for interval in found]))
 
 
-def _holds(interval: Interval, truth: float) -> bool:
+def _holds(interval: ChipInterval, truth: float) -> bool:
     return interval.low <= truth <= interval.high
 
 
@@ -212,14 +213,10 @@ def _holds(interval: Interval, truth: float) -> bool:
 LOOKS = 4
 
 
-def frm_at(launches: Floats, memory: Floats, *, confidence: float) -> Range:
+def frm_at(launches: Floats, memory: Floats, *, confidence: float) -> Interval:
     """Return the FRM of launches with the given latency ratios and peaks (of model and baseline); FLOPs are equal."""
-    found = [
-        estimate.launch_interval(float(np.median(launches)), launches, confidence=confidence),
-        memory_ratio(*memory, confidence=confidence),
-    ]
-    latency, peak = (Range(interval.value, interval.low, interval.high) for interval in found)
-    return frm_range(latency, flops_ratio=1.0, memory_ratio=peak)
+    latency = estimate.launch_interval(float(np.median(launches)), launches, confidence=confidence)
+    return frm_range(latency, flops_ratio=1.0, memory_ratio=memory_ratio(*memory, confidence=confidence))
 
 
 def _launches_and_peaks(rng: np.random.Generator, n: int, latency_sd: float, memory_sd: float) -> tuple[Floats, Floats]:

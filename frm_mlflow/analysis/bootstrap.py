@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Mask, column_means
+from frm_mlflow.analysis.interval import Interval
 
 Bounds = tuple[ArrayLike, ArrayLike]
 """Lower and upper limits of a statistic, for all columns or for each one."""
@@ -31,21 +32,18 @@ _NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """An estimate with its interval; both ends are NaN if there are too few clusters or all clusters agree exactly."""
+class ChipInterval(Interval):
+    """An estimate with its interval over chips; without one if there are too few chips or all agree exactly."""
 
-    estimate: float
-    low: float
-    high: float
     n_clusters: int
     method: str
     """Method of the interval: bca, percentile, or none."""
 
     def __str__(self) -> str:
-        if np.isnan(self.low):
+        if not self.is_known:
             same = "" if self.n_clusters < MIN_CLUSTERS else ", all alike"
-            return f"{self.estimate:.3f} (no interval: {self.n_clusters} chips{same})"
-        return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
+            return f"{self.value:.3f} (no interval: {self.n_clusters} chips{same})"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 def resample_counts(n_clusters: int, *, resamples: int, rng: np.random.Generator) -> Floats:
@@ -110,7 +108,7 @@ class ClusterMeans:
         resamples: int = 2000,
         confidence: float = 0.95,
         bounds: Bounds = ANY_NUMBER,
-    ) -> list[Interval]:
+    ) -> list[ChipInterval]:
         """Mean of each column with its interval; `bounds` limit the ends of the intervals."""
         if len(self.sums) < MIN_CLUSTERS:
             return [_none(float(e), int(n)) for e, n in zip(self.mean, self.n_clusters, strict=True)]
@@ -133,7 +131,7 @@ def mean_intervals(
     resamples: int = 2000,
     confidence: float = 0.95,
     bounds: Bounds = ANY_NUMBER,
-) -> list[Interval]:
+) -> list[ChipInterval]:
     """Return the mean of each column of `values` (N, J) with its interval; NaN cells are ignored.
 
     `clusters` names the chip (or device) of each of the N rows.
@@ -150,7 +148,7 @@ def mean_interval(
     resamples: int = 2000,
     confidence: float = 0.95,
     bounds: Bounds = ANY_NUMBER,
-) -> Interval:
+) -> ChipInterval:
     """Return the mean of `values` (N,) with an interval over `clusters`; NaN is ignored."""
     column = np.asarray(values, dtype=np.float64)[:, None]
     return mean_intervals(column, clusters, rng=rng, resamples=resamples, confidence=confidence, bounds=bounds)[0]
@@ -166,7 +164,7 @@ def pair_mean_interval(
     resamples: int = 2000,
     confidence: float = 0.95,
     bounds: Bounds = ANY_NUMBER,
-) -> list[Interval]:
+) -> list[ChipInterval]:
     """Return the mean over pairs of each matrix (R, C) with its interval; NaN cells are ignored.
 
     `rows` and `columns` name the chips. A chip that is drawn twice counts twice in both roles.
@@ -189,7 +187,7 @@ def intervals(
     effective_clusters: Floats,
     confidence: float,
     bounds: Bounds = ANY_NUMBER,
-) -> list[Interval]:
+) -> list[ChipInterval]:
     """Return intervals of J statistics from resamples (B, J) and the jackknife values of each sample, (K, J) each.
 
     BCa (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, equations 14.9 to 14.15), widened by the
@@ -212,7 +210,7 @@ def intervals(
             continue
         method = "bca" if corrected[j] else "percentile"
         ends = {"low": float(low[j]), "high": float(high[j])}
-        results.append(Interval(estimate=float(point), **ends, n_clusters=int(n_clusters[j]), method=method))
+        results.append(ChipInterval(value=float(point), **ends, n_clusters=int(n_clusters[j]), method=method))
     return results
 
 
@@ -255,7 +253,7 @@ def _column_quantiles(values: Floats, levels: Floats) -> Floats:
 
 def _pair_interval(
     matrix: Floats, rows: Integers, columns: Integers, drawn: Floats | None, confidence: float, bounds: Bounds
-) -> Interval:
+) -> ChipInterval:
     finite = np.isfinite(matrix)
     n = int(max(rows.max(initial=-1), columns.max(initial=-1))) + 1
     sums, counts = (
@@ -304,6 +302,6 @@ def _quotient(numerator: Floats, denominator: Floats) -> Floats:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
-def _none(estimate: float, n_clusters: int) -> Interval:
+def _none(estimate: float, n_clusters: int) -> ChipInterval:
     nan = float("nan")
-    return Interval(estimate=float(estimate), low=nan, high=nan, n_clusters=n_clusters, method="none")
+    return ChipInterval(value=float(estimate), low=nan, high=nan, n_clusters=n_clusters, method="none")

@@ -43,7 +43,7 @@ def concordance(
             right, counts = _shares(ranking, latency)
             intervals = mean_intervals(right, matrix.clusters[target_rows], rng=rng, bounds=SHARE, **options.bootstrap)
             rows += [
-                {"source": source, "target": target, "predictor": name, "band": band, "right": interval.estimate}
+                {"source": source, "target": target, "predictor": name, "band": band, "right": interval.value}
                 | {**interval_cells(interval), "decisions": int(counts[:, place].sum())}
                 for place, ((band, _), interval) in enumerate(zip(BANDS, intervals, strict=True))
             ]

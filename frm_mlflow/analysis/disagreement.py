@@ -98,7 +98,7 @@ def summarise(
         "threshold": shift.threshold,
         "benchmarks": int(finite.sum()),
         "cases": total,
-        "share": share.estimate,
+        "share": share.value,
         **interval_cells(share),
         "configurations": int(compared.sum()),
         "affected": int((cases.any(axis=1) & compared).sum()),

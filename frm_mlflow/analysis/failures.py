@@ -139,7 +139,7 @@ def _by_group(
             groups = rates.intervals(rng=rng, bounds=SHARE, **options.bootstrap)
             rows += [
                 {"objective": objective, "source": source, "target": target, column: str(name)}
-                | {"failure_rate": interval.estimate, **interval_cells(interval), "cases": int(cases[:, place].sum())}
+                | {"failure_rate": interval.value, **interval_cells(interval), "cases": int(cases[:, place].sum())}
                 for place, (name, interval) in enumerate(zip(unique, groups, strict=True))
             ]
     return pd.DataFrame(rows)

@@ -104,7 +104,7 @@ def side_scores(
             rows.append(
                 label
                 | {"objective": objective, "predictor": predictor}
-                | {"f1": interval.estimate, **interval_cells(interval), **means}
+                | {"f1": interval.value, **interval_cells(interval), **means}
                 | {"pairs": int(np.isfinite(scores.f1[block][apart]).sum())}
             )
     keys = ["source", "target", "objective", "predictor"]
@@ -125,7 +125,7 @@ def source_scores(
         )
         intervals = mean_intervals(f1.T, matrix.clusters[target_rows], rng=rng, bounds=SHARE, **options.bootstrap)
         for place, interval in enumerate(intervals):
-            if np.isfinite(interval.estimate):
+            if np.isfinite(interval.value):
                 rows.append(
                     {"source": matrix.labels[place], "source_side": matrix.sides[place], "target": target}
                     | {
@@ -133,7 +133,7 @@ def source_scores(
                         "precision": finite_mean(precision[place]),
                         "recall": finite_mean(recall[place]),
                     }
-                    | {"f1": interval.estimate, **interval_cells(interval)}
+                    | {"f1": interval.value, **interval_cells(interval)}
                 )
     return pd.DataFrame(rows)
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from frm_mlflow.analysis.frm import FRM_COMPONENTS, frm
+from frm_mlflow.analysis.interval import Interval
+
 
 class Verdict(str, Enum):
     """The decision of a gate."""
@@ -16,31 +19,18 @@ class Verdict(str, Enum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class Range:
-    """A figure with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def scaled(self, factor: float) -> Range:
-        """Return the range of a fixed multiple of the figure."""
-        return Range(self.value * factor, self.low * factor, self.high * factor)
-
-
-def anything(value: float) -> Range:
-    """Return the range of a figure above zero without an interval: the next launch could give any value."""
-    return Range(value, 0.0, math.inf)
+def anything(value: float) -> Interval:
+    """Return the interval of a figure above zero without an interval: the next launch could give any value."""
+    return Interval(value, 0.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One limit and the measured range of the figure it bounds (None if it was not measured)."""
+    """One limit and the measured interval of the figure it bounds (None if it was not measured)."""
 
     name: str
     limit: float
-    found: Range | None
+    found: Interval | None
     unit: str = ""
     why_missing: str = ""
 
@@ -55,7 +45,7 @@ class Check:
 
     @property
     def sentence(self) -> str:
-        """Return the measured range and the limit as a sentence."""
+        """Return the measured interval and the limit as a sentence."""
         unit = f" {self.unit}" if self.unit else ""
         if self.found is None:
             return f"{self.name} is not known ({self.why_missing}); at most {self.limit:.4g}{unit} is allowed"
@@ -69,8 +59,8 @@ def overall(checks: Sequence[Check]) -> Verdict:
 
     Examples
     --------
-    >>> slow = Check(name="latency", limit=10.0, found=Range(11.0, 10.5, 11.5), unit="ms")
-    >>> open_ = Check(name="FRM", limit=0.5, found=Range(0.5, 0.49, 0.51))
+    >>> slow = Check(name="latency", limit=10.0, found=Interval(11.0, 10.5, 11.5), unit="ms")
+    >>> open_ = Check(name="FRM", limit=0.5, found=Interval(0.5, 0.49, 0.51))
     >>> overall([slow, open_]).value, overall([open_]).value
     ('fail', 'undecided')
     """
@@ -78,22 +68,22 @@ def overall(checks: Sequence[Check]) -> Verdict:
     return next((v for v in (Verdict.FAIL, Verdict.UNDECIDED) if v in verdicts), Verdict.PASS)
 
 
-def frm_range(latency_ratio: Range, *, flops_ratio: float, memory_ratio: Range) -> Range:
+def frm_range(latency_ratio: Interval, *, flops_ratio: float, memory_ratio: Interval) -> Interval:
     """Return FRM (paper equation 1) with the interval that follows from those of the latency and memory ratios.
 
     FLOPs are exact. The errors of latency and memory are independent, so on a logarithmic scale the
     squares of the distances to the ends add up.
     """
     parts = (latency_ratio, memory_ratio)
-    value = (flops_ratio * latency_ratio.value * memory_ratio.value) ** (1 / 3)
-    below = math.hypot(*(_log_quotient(part.value, part.low) for part in parts)) / 3
-    above = math.hypot(*(_log_quotient(part.high, part.value) for part in parts)) / 3
-    return Range(value, value * math.exp(-below), value * math.exp(above))
+    value = float(frm(flops_ratio, latency_ratio.value, memory_ratio.value))
+    below = math.hypot(*(_log_quotient(part.value, part.low) for part in parts)) / len(FRM_COMPONENTS)
+    above = math.hypot(*(_log_quotient(part.high, part.value) for part in parts)) / len(FRM_COMPONENTS)
+    return Interval(value, value * math.exp(-below), value * math.exp(above))
 
 
-def quotient(numerator: Range, denominator: Range) -> Range:
+def quotient(numerator: Interval, denominator: Interval) -> Interval:
     """Return the ratio of two separately measured figures: every ratio that is compatible with their intervals."""
-    return Range(
+    return Interval(
         numerator.value / denominator.value,
         numerator.low / denominator.high,
         numerator.high / denominator.low if denominator.low else math.inf,

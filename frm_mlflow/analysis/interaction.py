@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Words
-from frm_mlflow.analysis.bootstrap import ClusterMeans, Interval, intervals, mean_intervals
+from frm_mlflow.analysis.bootstrap import ChipInterval, ClusterMeans, intervals, mean_intervals
 from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.result import Analysis, Result, count, interval_cells, percent
@@ -133,7 +133,7 @@ def within_side(matrix: ResultMatrix) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(model: str, family: str, a: Floats, b: Floats, effect: Interval, *, paired: bool) -> dict[str, object]:
+def _row(model: str, family: str, a: Floats, b: Floats, effect: ChipInterval, *, paired: bool) -> dict[str, object]:
     medians = [float(np.nanmedian(v)) if np.isfinite(v).any() else float("nan") for v in (a, b)]
     return {
         "model": model,
@@ -141,7 +141,7 @@ def _row(model: str, family: str, a: Floats, b: Floats, effect: Interval, *, pai
         "ratio": medians[0],
         "ratio_other": medians[1],
         "delta": (medians[0] - medians[1]) / medians[0],
-        "effect": effect.estimate,
+        "effect": effect.value,
         **interval_cells(effect),
         **(_test_of_pairs(a, b) if paired else _test_of_samples(a, b)),
     }
@@ -161,7 +161,7 @@ def _test_of_pairs(a: Floats, b: Floats) -> dict[str, float]:
 
 def _paired_effects(
     a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator
-) -> list[Interval]:
+) -> list[ChipInterval]:
     """Return exp(mean log ratio of a over b) of each model; a resampled chip keeps both of its sides."""
     difference = np.log(a.to_numpy()) - np.log(b.to_numpy())
     chips = a.index.get_level_values(0)
@@ -169,7 +169,9 @@ def _paired_effects(
     return [_exponential(interval) for interval in results]
 
 
-def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator) -> list[Interval]:
+def _effects(
+    a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np.random.Generator
+) -> list[ChipInterval]:
     """Return exp(mean log ratio in a - in b) of each model, resampling chips within each side."""
     parts = [ClusterMeans.of(np.log(side.to_numpy()), side.index.get_level_values(0)) for side in (a, b)]
     drawn = [part.resampled(options.resamples, rng) for part in parts]
@@ -184,9 +186,9 @@ def _effects(a: pd.DataFrame, b: pd.DataFrame, options: AnalysisOptions, rng: np
     return [_exponential(interval) for interval in results]
 
 
-def _exponential(interval: Interval) -> Interval:
-    estimate, low, high = (float(np.exp(end)) for end in (interval.estimate, interval.low, interval.high))
-    return replace(interval, estimate=estimate, low=low, high=high)
+def _exponential(interval: ChipInterval) -> ChipInterval:
+    estimate, low, high = (float(np.exp(end)) for end in (interval.value, interval.low, interval.high))
+    return replace(interval, value=estimate, low=low, high=high)
 
 
 def _sentences(tables: dict[str, pd.DataFrame], options: AnalysisOptions) -> list[str]:

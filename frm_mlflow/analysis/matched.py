@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Integers, Words
-from frm_mlflow.analysis.bootstrap import CORRELATION, Interval, mean_intervals
+from frm_mlflow.analysis.bootstrap import CORRELATION, ChipInterval, mean_intervals
 from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.ranks import row_spearman
@@ -63,7 +63,7 @@ class LevelPair:
     a: Integers
     b: Integers
     rho: Floats
-    intervals: list[Interval]
+    intervals: list[ChipInterval]
 
 
 def level_pairs(

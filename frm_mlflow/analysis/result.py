@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.bootstrap import Interval
+from frm_mlflow.analysis.bootstrap import ChipInterval
 from frm_mlflow.analysis.options import AnalysisOptions
 from frm_mlflow.analysis.selection import Selection
 
@@ -41,7 +41,7 @@ class Analysis:
     """Whether it transfers results between tiers or chips, or their substitutes."""
 
 
-def interval_cells(interval: Interval) -> dict[str, float | int]:
+def interval_cells(interval: ChipInterval) -> dict[str, float | int]:
     """Return an interval as the cells `low`, `high` and `chips` of a table row."""
     return {"low": interval.low, "high": interval.high, "chips": interval.n_clusters}
 

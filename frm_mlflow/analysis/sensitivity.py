@@ -71,7 +71,7 @@ def axis_transfer(matrix: ResultMatrix, axis: str, options: AnalysisOptions, rng
             change = np.log(levels_of[name][pair.b]) - np.log(levels_of[name][pair.a])
             rows.append(
                 {"axis": AXES[axis], "level": pair.level, "other": pair.other, "metric": name}
-                | {"rho": interval.estimate, **interval_cells(interval)}
+                | {"rho": interval.value, **interval_cells(interval)}
                 | {"pairs": int(np.isfinite(pair.rho[:, place]).sum()), "factor": float(np.exp(finite_mean(change)))}
             )
     return pd.DataFrame(rows)

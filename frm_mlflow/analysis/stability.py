@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from frm_mlflow.analysis.arrays import Floats, Mask, column_means, finite_mean
-from frm_mlflow.analysis.bootstrap import ANY_NUMBER, CORRELATION, Bounds, Interval, pair_mean_interval
+from frm_mlflow.analysis.bootstrap import ANY_NUMBER, CORRELATION, Bounds, ChipInterval, pair_mean_interval
 from frm_mlflow.analysis.controls import ACCURACY, FRM, LATENCY, MEMORY, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.analysis.options import AnalysisOptions
@@ -111,7 +111,7 @@ def _metric_table(
     for (name, rho), interval in zip(correlations.items(), intervals, strict=True):
         of_pairs = pairs(rho, apart)
         rows.append(
-            {"metric": name, "rho": interval.estimate, **interval_cells(interval)}
+            {"metric": name, "rho": interval.value, **interval_cells(interval)}
             | {"sd_over_pairs": float(of_pairs.std()) if of_pairs.size else float("nan"), "pairs": of_pairs.size}
             | {"rho_all_pairs": finite_mean(pairs(rho))}
         )
@@ -129,7 +129,7 @@ def _differences(
     for name, interval in zip(others, intervals, strict=True):
         test = mann_whitney(pairs(correlations[FRM], apart), pairs(correlations[name], apart))
         rows.append(
-            {"metric": FRM, "other": name, "difference": interval.estimate, **interval_cells(interval)}
+            {"metric": FRM, "other": name, "difference": interval.value, **interval_cells(interval)}
             | {"u": test.u, "largest_u": test.largest_u, "p_if_pairs_were_independent": test.p}
         )
     return pd.DataFrame(rows)
@@ -142,7 +142,7 @@ def _intervals(
     rng: np.random.Generator,
     *,
     bounds: Bounds = ANY_NUMBER,
-) -> list[Interval]:
+) -> list[ChipInterval]:
     return pair_mean_interval(
         matrices,
         matrix.clusters,

@@ -88,7 +88,7 @@ def side_transfer(
         )
         for place, ((name, predicted), interval) in enumerate(zip(questions, intervals, strict=True)):
             rows.append(
-                {"source": source, "target": target, "predictor": name, "predicts": predicted, "rho": interval.estimate}
+                {"source": source, "target": target, "predictor": name, "predicts": predicted, "rho": interval.value}
                 | interval_cells(interval)
                 | {"sd": finite_sd(columns[:, place]), "tau_b": finite_mean(tau[place])}
                 | {"targets": int(np.isfinite(columns[:, place]).sum()), **cells[place]}
@@ -148,10 +148,10 @@ def device_transfer(
                 **options.bootstrap,
             )
             for name, interval in zip(names, intervals, strict=True):
-                if np.isfinite(interval.estimate):
+                if np.isfinite(interval.value):
                     rows.append(
                         {"source": name, "target": target, "predictor": predictor, "predicts": predicted}
-                        | {"rho": interval.estimate, **interval_cells(interval)}
+                        | {"rho": interval.value, **interval_cells(interval)}
                     )
     return pd.DataFrame(rows, columns=["source", "target", "predictor", "predicts", "rho", "low", "high", "chips"])
 
@@ -162,7 +162,7 @@ def matched_transfer(
     """Correlate configurations that differ only in `axis` (paper: framework invariance), by pair of levels."""
     values = metrics(matrix)
     rows: list[dict[str, object]] = [
-        {axis: pair.level, "other": pair.other, "metric": name, "rho": interval.estimate, **interval_cells(interval)}
+        {axis: pair.level, "other": pair.other, "metric": name, "rho": interval.value, **interval_cells(interval)}
         | {"sd": finite_sd(pair.rho[:, place]), "pairs": int(np.isfinite(pair.rho[:, place]).sum())}
         for pair in level_pairs(matrix, axis, values, options, rng)
         for place, (name, interval) in enumerate(zip(values, pair.intervals, strict=True))
@@ -235,6 +235,11 @@ def _side_sentence(tables: dict[str, pd.DataFrame], source: str, target: str) ->
     keys = ["source", "target", "predictor", "predicts"]
     rho = keyed(tables["sides"], keys, "rho") | keyed(tables["sides_shuffled"], keys, "mean")
     text = {(name, predicted): figure(rho[source, target, name, predicted]) for *_, name, predicted in rho}
+    if not np.isfinite(rho[source, target, FRM, ITSELF]):
+        return (
+            f"{source} → {target}: the rank correlation ρ is {text[LATENCY, ITSELF]} for latency and {NOT_AVAILABLE} "
+            f"for FRM. If FLOPs alone predict the target's latency ranks, it is {text[FLOPS, LATENCY]}."
+        )
     return (
         f"{source} → {target}: the rank correlation ρ is {text[FRM, ITSELF]} for FRM and {text[LATENCY, ITSELF]} for "
         f"latency. If FLOPs alone predict the target's ranks, it is {text[FLOPS, FRM]} for FRM and "

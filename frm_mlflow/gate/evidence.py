@@ -12,7 +12,8 @@ from types import MappingProxyType
 import numpy as np
 
 from frm_mlflow import devices, schema
-from frm_mlflow.analysis.gate import Check, Range, Verdict, frm_range, quotient
+from frm_mlflow.analysis.gate import Check, Verdict, frm_range, quotient
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import GateConfig, ModelConfig
 from frm_mlflow.errors import ConfigError, DeviceMismatchError
 from frm_mlflow.gate import wall_time as undisturbed
@@ -34,9 +35,9 @@ class Evidence:
 
     source: str
     device: str
-    latency_ms: Range | None = None
-    frm: Range | None = None
-    regression: Range | None = None
+    latency_ms: Interval | None = None
+    frm: Interval | None = None
+    regression: Interval | None = None
     reasons: tuple[str, ...] = ()
 
     def checks(self, asked: GateConfig) -> tuple[Check, ...]:
@@ -168,11 +169,11 @@ def _predicted(asked: GateConfig, client: server.Client) -> Evidence:
     prediction = predict(history.frame, target, options, np.random.default_rng(asked.measure.seed))
     table = prediction.tables()["models"].set_index("model")
 
-    def believed(uri: str | None, figure: str, unit: str = "") -> Range | None:
+    def believed(uri: str | None, figure: str, unit: str = "") -> Interval | None:
         if uri is None or names[uri] not in table.index:
             return None
         row = table.loc[names[uri], [f"{figure}{unit}", f"{figure}_low{unit}", f"{figure}_high{unit}"]]
-        return None if row.isna().any() else Range(*row.to_numpy(np.float64).tolist())
+        return None if row.isna().any() else Interval(*row.to_numpy(np.float64).tolist())
 
     own, other = believed(asked.candidate, "latency", "_ms"), believed(asked.against, "latency", "_ms")
     missing = [uri for uri in asked_of if names[uri] not in table.index]
@@ -215,7 +216,7 @@ def stored_model(client: server.Client, uri: str) -> StoredModel | None:
     return models.find_model(client, uri) if uri.startswith(("models:/", "runs:/")) else None
 
 
-def _frm(metrics: Metrics, rounds: undisturbed.Rounds, *, confidence: float) -> Range | None:
+def _frm(metrics: Metrics, rounds: undisturbed.Rounds, *, confidence: float) -> Interval | None:
     if schema.FRM.key not in metrics:
         return None
     latency = undisturbed.ratio(rounds, confidence=confidence)

@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow import schema
-from frm_mlflow.analysis.gate import Range, anything
+from frm_mlflow.analysis.gate import anything
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.measure import BASELINE, MODEL, Measurement
-from frm_mlflow.measure.estimate import Interval, median_over_launches, ratio_over_launches
+from frm_mlflow.measure.estimate import median_over_launches, ratio_over_launches
 from frm_mlflow.measure.summary import memory_ratio
 
 Metrics = Mapping[str, float]
@@ -33,7 +34,7 @@ def is_contended(rounds: Rounds) -> bool:
     return any("contention" in remark for one in rounds for remark in one.remarks) or _waited(rounds)
 
 
-def ratio(rounds: Rounds, *, confidence: float) -> Range:
+def ratio(rounds: Rounds, *, confidence: float) -> Interval:
     """Return the latency ratio over the launches of all rounds, from wall time or, under contention, CPU time.
 
     With several threads, CPU time does not show how well they share the work. In that case the range
@@ -45,20 +46,20 @@ def ratio(rounds: Rounds, *, confidence: float) -> Range:
     cpu = _ratio(rounds, "cpu_ns", confidence)
     if _threads(rounds) == 1:
         return cpu
-    return Range(wall.value, min(wall.low, cpu.low), max(wall.high, cpu.high))
+    return Interval(wall.value, min(wall.low, cpu.low), max(wall.high, cpu.high))
 
 
-def latency_ms(rounds: Rounds, *, confidence: float) -> Range:
+def latency_ms(rounds: Rounds, *, confidence: float) -> Interval:
     """Return the median latency; under contention it may be as low as the CPU time divided by the threads."""
     launches = [launch / 1e6 for launch in _launches(rounds, MODEL, "wall_ns")]
     interval = _range(median_over_launches(launches, confidence=confidence))
     if not is_contended(rounds):
         return interval
     cpu_ns = np.concatenate([launch.ravel() for launch in _launches(rounds, MODEL, "cpu_ns")])
-    return Range(interval.value, min(interval.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), interval.high)
+    return Interval(interval.value, min(interval.low, float(np.median(cpu_ns)) / 1e6 / _threads(rounds)), interval.high)
 
 
-def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Range:
+def peak_memory_ratio(rounds: Rounds, *, confidence: float) -> Interval:
     """Return the ratio of peak memory over the launches of all rounds."""
     model, other = (
         [peak for one in rounds for peak in one.facts[role]["memory_peak_mib"]] for role in (MODEL, BASELINE)
@@ -75,12 +76,12 @@ def reasons(rounds: Rounds) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def wall_latency_ms(metrics: Metrics) -> Range:
+def wall_latency_ms(metrics: Metrics) -> Interval:
     """Return the median latency with its interval."""
     return _logged(metrics, schema.LATENCY_P50, schema.LATENCY_P50_LOW, schema.LATENCY_P50_HIGH)
 
 
-def wall_frm(metrics: Metrics) -> Range | None:
+def wall_frm(metrics: Metrics) -> Interval | None:
     """Return FRM with its interval; None if the run has none."""
     return _logged(metrics, schema.FRM, schema.FRM_LOW, schema.FRM_HIGH) if schema.FRM.key in metrics else None
 
@@ -90,11 +91,11 @@ def has_intervals(metrics: Metrics) -> bool:
     return schema.LATENCY_P50_LOW.key in metrics and (schema.FRM.key not in metrics or schema.FRM_LOW.key in metrics)
 
 
-def _logged(metrics: Metrics, value: schema.Metric, low: schema.Metric, high: schema.Metric) -> Range:
+def _logged(metrics: Metrics, value: schema.Metric, low: schema.Metric, high: schema.Metric) -> Interval:
     """Return a value with its interval; missing for runs of one launch, and for FRM of runs before 0.2."""
     if low.key not in metrics or high.key not in metrics:
         return anything(metrics[value.key])
-    return Range(metrics[value.key], metrics[low.key], metrics[high.key])
+    return Interval(metrics[value.key], metrics[low.key], metrics[high.key])
 
 
 def _waited(rounds: Rounds) -> bool:
@@ -106,7 +107,7 @@ def _waited(rounds: Rounds) -> bool:
     return bool((samples["wall_ns"] / samples["cpu_ns"]).median() > LARGEST_WAIT)
 
 
-def _ratio(rounds: Rounds, clock: str, confidence: float) -> Range:
+def _ratio(rounds: Rounds, clock: str, confidence: float) -> Interval:
     model, other = (
         [np.median(launch, axis=1) for launch in _launches(rounds, role, clock)] for role in (MODEL, BASELINE)
     )
@@ -127,5 +128,5 @@ def _threads(rounds: Rounds) -> int:
     return int(rounds[0].facts.get("threads", 0))
 
 
-def _range(found: Interval) -> Range:
-    return Range(found.value, found.low, found.high) if found.is_known else anything(found.value)
+def _range(found: Interval) -> Interval:
+    return found if found.is_known else anything(found.value)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device, LocalHost, WorkerHost
 from frm_mlflow.devices.client import Worker
 from frm_mlflow.devices.resolve import CUDA
-from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.gpu_stability import gpu_instabilities
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, Identity, Measurement

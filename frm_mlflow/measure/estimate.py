@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import stdtrit
 
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.schema import TAIL_LATENCIES, min_samples
 
 Floats = NDArray[np.float64]
@@ -22,25 +23,6 @@ _DRIFT_PARTS = 5
 _SHORTEST_SERIES = 8
 """Minimum number of blocks for which an autocorrelation is more than a guess."""
 _LARGEST_CORRELATION = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """An estimate with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def is_known(self) -> bool:
-        """Whether there is an interval, not only an estimate."""
-        return not math.isnan(self.low)
-
-    @property
-    def relative_half_width(self) -> float:
-        """Half of the interval's width divided by the estimate; NaN without an interval."""
-        return (self.high - self.low) / 2 / self.value if self.value else math.inf
 
 
 @dataclass(frozen=True, slots=True)

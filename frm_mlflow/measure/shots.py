@@ -19,11 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow import schema, tool_output
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import TOOLS, MeasureConfig, RuntimeConfig
 from frm_mlflow.devices import Device, LocalHost, Phone
 from frm_mlflow.errors import ConfigError, WorkerError
 from frm_mlflow.measure import estimate
-from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.result import BASELINE, MODEL, SHOT_COLUMNS, Identity, Measurement
 from frm_mlflow.measure.stability import LARGEST_BLOCK_CV

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import estimate
-from frm_mlflow.measure.estimate import Floats, Interval
+from frm_mlflow.measure.estimate import Floats
 from frm_mlflow.measure.participant import Participant
 
 CHECK_EVERY = 5

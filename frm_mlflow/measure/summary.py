@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from frm_mlflow import schema
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import MeasureConfig
 from frm_mlflow.measure import estimate
-from frm_mlflow.measure.estimate import Interval
 from frm_mlflow.measure.participant import Participant
 from frm_mlflow.measure.sustained import Sustained
 

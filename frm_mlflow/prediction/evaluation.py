@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.bootstrap import CORRELATION, SHARE, Interval, mean_intervals
+from frm_mlflow.analysis.bootstrap import CORRELATION, SHARE, ChipInterval, mean_intervals
 from frm_mlflow.analysis.matrix import ResultMatrix
 from frm_mlflow.errors import DataError
 from frm_mlflow.prediction.history import history_of
@@ -89,7 +89,7 @@ class Evaluation:
             means = self._means(by_chip)
             row: dict[str, object] = dict(zip(_KEYS, key, strict=True)) | {"chips": len(by_chip)}
             for name, interval in zip(columns, means, strict=True):
-                row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+                row |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -142,7 +142,7 @@ class Evaluation:
         by_chip = both.dropna().groupby("chip").mean()
         means = mean_intervals(by_chip.to_numpy(float), by_chip.index, rng=self._rng(), resamples=self.resamples)
         return pd.DataFrame(
-            [(n, i.estimate, i.low, i.high) for n, i in zip(names, means, strict=True)],
+            [(n, i.value, i.low, i.high) for n, i in zip(names, means, strict=True)],
             columns=["score", "planned_minus_random", "low", "high"],
         )
 
@@ -178,7 +178,7 @@ class Evaluation:
         """Return a fresh generator, so that a table does not depend on the order in which tables are requested."""
         return np.random.default_rng(self.seed)
 
-    def _means(self, by_chip: pd.DataFrame) -> list[Interval]:
+    def _means(self, by_chip: pd.DataFrame) -> list[ChipInterval]:
         """Return the mean of each score over chips with its 95 % interval, within the score's limits."""
         lowest, highest = ([_BOUNDS.get(name, SHARE)[end] for name in by_chip.columns] for end in (0, 1))
         settings: dict[str, Any] = {"resamples": self.resamples, "bounds": (lowest, highest)}
@@ -190,7 +190,7 @@ class Evaluation:
         row: dict[str, object] = {}
         for name, interval in zip(names, means, strict=True):
             key = f"{how}_{name}"
-            row |= {key: interval.estimate, f"{key}_low": interval.low, f"{key}_high": interval.high}
+            row |= {key: interval.value, f"{key}_low": interval.low, f"{key}_high": interval.high}
         return row
 
 

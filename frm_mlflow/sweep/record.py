@@ -10,7 +10,8 @@ from datetime import datetime
 
 from frm_mlflow import schema
 from frm_mlflow.analysis.frm import frm, ratio
-from frm_mlflow.analysis.gate import Range, frm_range
+from frm_mlflow.analysis.gate import frm_range
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device
 from frm_mlflow.measure import Measurement
@@ -176,8 +177,8 @@ def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     return values
 
 
-def _range(metrics: Mapping[str, float], *keys: schema.Metric) -> Range:
-    return Range(*(metrics.get(metric.key, math.nan) for metric in keys))
+def _range(metrics: Mapping[str, float], *keys: schema.Metric) -> Interval:
+    return Interval(*(metrics.get(metric.key, math.nan) for metric in keys))
 
 
 def _tags(plan: BenchmarkPlan, device: Device, measured: Measured, *, has_baseline: bool) -> dict[str, str]:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.measure import estimate
 from frm_mlflow.schema import min_samples
 
@@ -18,7 +19,7 @@ def pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return draw(arrays(float, n, elements=LATENCIES)), draw(arrays(float, n + 1, elements=LATENCIES))
 
 
-def interval(model: np.ndarray, baseline: np.ndarray, seed: int = 0) -> estimate.Interval:
+def interval(model: np.ndarray, baseline: np.ndarray, seed: int = 0) -> Interval:
     rng = np.random.default_rng(seed)
     return estimate.ratio_interval(model, baseline, confidence=0.95, resamples=200, rng=rng)
 
@@ -101,9 +102,7 @@ def test_the_median_of_correlated_blocks_is_covered():
 
 @pytest.mark.parametrize(("model_sd", "baseline_sd"), [(0.02, 0.02), (0.0, 0.03), (0.03, 0.005)])
 @pytest.mark.parametrize("shots", [5, 10])
-def test_intervals_over_shots_cover_although_neighbours_share_a_baseline(
-    shots: int, model_sd: float, baseline_sd: float
-):
+def test_shot_intervals_cover_with_shared_baselines(shots: int, model_sd: float, baseline_sd: float):
     """Each shot is a process with a constant speed, while the phone slows down by 10 % as it heats up."""
     rng = np.random.default_rng(shots)
     heat = np.linspace(0, 0.1, 2 * shots + 1)

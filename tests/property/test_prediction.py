@@ -65,7 +65,7 @@ def test_memberships_are_frontiers_and_follow_permutations(seed: int, models: in
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=30), st.floats(0.01, 1))
-def test_a_weighted_quantile_holds_at_least_its_level_and_no_smaller_value_does(pairs, level) -> None:
+def test_weighted_quantile_is_the_smallest_value_at_its_level(pairs, level) -> None:
     values, weights = (np.array(part) for part in zip(*pairs, strict=True))
     found = weighted_quantile(values, weights, level)
     total = weights.sum()

@@ -36,7 +36,7 @@ def test_default_benchmarks_cover_the_true_ratio(machine: Machine, most: int):
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [simulations.MOST, 7], ids=["whole", "cut short"])
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
-def test_default_benchmarks_cover_the_true_ratio_in_long_simulations(machine: Machine, most: int):
+def test_default_benchmarks_cover_the_true_ratio_at_length(machine: Machine, most: int):
     found = simulations.measured(machine, rng(1), repeats=MANY, most=most)
     assert within(found.covered.mean(), 0.93, 0.975, repeats=MANY)
 
@@ -77,7 +77,7 @@ def test_intervals_over_few_chips_cover_the_mean(figure: Chips, n_chips: int):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_chips", simulations.NUMBERS_OF_CHIPS)
 @pytest.mark.parametrize("figure", CHIPS, ids=lambda figure: figure.name)
-def test_intervals_over_few_chips_cover_the_mean_in_long_simulations(figure: Chips, n_chips: int):
+def test_intervals_over_few_chips_cover_the_mean_at_length(figure: Chips, n_chips: int):
     share = simulations.chip_coverage(figure, n_chips, rng(10 + n_chips), repeats=MANY)
     assert within(share, figure.least, 1.0, repeats=MANY)
 
@@ -94,7 +94,7 @@ def test_frm_is_covered_whatever_memory_varies_by(memory_sd: float):
     assert within(share, 0.93, 0.99, repeats=1000)
 
 
-def test_a_gate_at_its_limit_errs_no_more_often_than_its_confidence_allows():
+def test_a_gate_at_its_limit_errs_within_its_confidence():
     """Over four looks, either verdict is wrong, since the true FRM equals the limit."""
     found = simulations.gate_verdicts(1.0, rng(), repeats=500)
     assert found[Verdict.FAIL] + found[Verdict.PASS] <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500)

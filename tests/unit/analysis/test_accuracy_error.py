@@ -19,7 +19,7 @@ def matrix_of(*rows):
     return selection_of(frame(*rows), OPTIONS).comparable
 
 
-def test_two_models_a_point_apart_swap_as_often_as_their_errors_say():
+def test_close_models_swap_as_often_as_their_errors_predict():
     """The cheaper of two models is one point better: the other joins the frontier if the draws reverse them."""
     pair = [r | {"top1": {"resnet50": 71.0, "a": 70.0}[r["model"]]} for r in device("phone")[:2]]
     table = accuracy_error(matrix_of(*pair), AnalysisOptions(shuffles=4000), np.random.default_rng(0))

@@ -57,12 +57,12 @@ def test_clusters_of_different_size_equal_scipys_paired_ratio():
     ).confidence_interval
     jackknife = np.array([np.delete(sums, k).sum() / np.delete(counts, k).sum() for k in range(15)])
     error = np.sqrt(14 * np.var(jackknife))
-    assert ours.estimate == pytest.approx(values.mean())
+    assert ours.value == pytest.approx(values.mean())
     low, high = widened(values.mean(), theirs, 15, error)
     assert (ours.low, ours.high) == (pytest.approx(low, abs=0.05), pytest.approx(high, abs=0.05))
 
 
-def test_a_chip_with_most_of_the_rows_leaves_fewer_degrees_of_freedom():
+def test_a_dominant_chip_reduces_degrees_of_freedom():
     even, uneven = np.repeat(np.arange(8), 4), np.concatenate([np.zeros(25, int), np.arange(1, 8)])
     counts = [ClusterMeans.of(np.ones((32, 1)), chips).effective_clusters[0] for chips in (even, uneven)]
     assert counts == [8, pytest.approx(32**2 / (25**2 + 7))]
@@ -100,13 +100,13 @@ def test_a_95_percent_interval_covers_about_95_percent():
 def test_missing_cells_are_ignored_column_by_column(rng):
     values = np.column_stack([np.arange(10.0), np.where(np.arange(10) < 3, np.nan, np.arange(10.0))])
     found = mean_intervals(values, np.arange(10), rng=rng)
-    assert [interval.estimate for interval in found] == [4.5, 6.0]
+    assert [interval.value for interval in found] == [4.5, 6.0]
     assert [interval.n_clusters for interval in found] == [10, 7]
 
 
 def test_too_few_chips_is_no_interval(rng):
     interval = mean_interval([1.0, 2.0, 3.0], ["a", "b", "c"], rng=rng)
-    assert (interval.estimate, interval.method, interval.n_clusters) == (2.0, "none", 3)
+    assert (interval.value, interval.method, interval.n_clusters) == (2.0, "none", 3)
     assert np.isnan(interval.low)
     assert str(interval) == "2.000 (no interval: 3 chips)"
 
@@ -119,18 +119,18 @@ def test_chips_that_all_agree_leave_no_interval(rng, value):
     assert str(interval) == f"{value:.3f} (no interval: 8 chips, all alike)"
 
 
-def test_nothing_known_is_no_number_and_no_warning(rng):
+def test_no_finite_value_gives_nan_without_a_warning(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         interval = mean_interval(np.full(8, np.nan), np.arange(8), rng=rng)
-    assert np.isnan(interval.estimate)
+    assert np.isnan(interval.value)
 
 
 def test_pair_mean_leaves_out_pairs_on_one_chip(rng):
     chips = np.array(["a", "a", "b", "c", "d", "e"])
     matrix = np.where(chips[:, None] == chips[None, :], 99.0, 0.5)
     [interval] = pair_mean_interval([matrix], chips, chips, apart=_apart(chips), rng=rng)
-    assert (interval.estimate, interval.n_clusters) == (0.5, 5)
+    assert (interval.value, interval.n_clusters) == (0.5, 5)
 
 
 def test_pair_mean_equals_drawing_chips_one_by_one():
@@ -148,8 +148,8 @@ def test_pair_mean_equals_drawing_chips_one_by_one():
         means.append(np.mean(drawn) if drawn else np.nan)
     low, high = np.nanquantile(means, [0.025, 0.975])
     factor = t.ppf(0.975, 5) / norm.ppf(0.975) * np.sqrt(6 / 5)
-    assert interval.low <= interval.estimate - 0.9 * factor * (interval.estimate - low)
-    assert interval.high >= interval.estimate + 0.9 * factor * (high - interval.estimate)
+    assert interval.low <= interval.value - 0.9 * factor * (interval.value - low)
+    assert interval.high >= interval.value + 0.9 * factor * (high - interval.value)
 
 
 def test_same_seed_same_interval():

@@ -24,7 +24,7 @@ def squeezenet(fp32=(80.0, 100.0), **others):
     ]
 
 
-def test_int8_that_is_faster_and_smaller_is_cheaper_against_the_common_baseline():
+def test_faster_int8_is_cheaper_against_the_common_baseline():
     board = leaderboard(benchmarks(*squeezenet()).matrix, AnalysisOptions())
     at = {(r["model"], "int8" in r["configuration"]): r for r in board.to_dict("records")}
     assert at["a", True]["frm"] > at["a", False]["frm"]

@@ -5,7 +5,7 @@ from frm_mlflow.analysis.controls import control_sample, metrics, shuffled, shuf
 from frm_mlflow.analysis.ranks import spearman
 
 
-def test_shuffling_deals_out_the_same_numbers_and_leaves_gaps_in_place(rng):
+def test_shuffling_permutes_values_and_leaves_gaps_in_place(rng):
     values = np.where(rng.random((20, 9)) < 0.3, np.nan, rng.random((20, 9)))
     dealt = shuffled(values, rng)
     assert np.isnan(dealt).tolist() == np.isnan(values).tolist()
@@ -20,7 +20,7 @@ def test_every_order_is_as_likely(rng):
     assert counts.min() > 850
 
 
-def test_shuffled_frm_keeps_flops_and_the_models_that_have_an_frm(small, rng):
+def test_shuffled_frm_keeps_flops_and_missing_cells(small, rng):
     matrix = small.comparable
     frm = matrix.frm()
     for values in shuffled_frm(matrix, repeats=3, rng=rng):
@@ -37,7 +37,7 @@ def test_only_the_named_component_is_shuffled(small, rng):
     assert np.sort(latency, axis=1) == pytest.approx(np.sort(ratios["latency"], axis=1), nan_ok=True)
 
 
-def test_where_flops_are_all_equal_the_shuffled_control_reaches_nothing(paper, rng):
+def test_shuffled_control_has_no_stability_if_flops_are_equal(paper, rng):
     from dataclasses import replace
 
     matrix = replace(paper.comparable, gmacs=np.ones_like(paper.comparable.gmacs))

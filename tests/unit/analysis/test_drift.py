@@ -15,7 +15,7 @@ def run(minute: int, model: str, *, latency_ms: float, baseline_ms: float | None
     return own | where | {"start_time": NOON + timedelta(minutes=minute), "source": "measured"}
 
 
-def test_the_baseline_of_the_last_benchmark_is_compared_with_that_of_the_first() -> None:
+def test_the_last_baseline_is_compared_with_the_first() -> None:
     runs = [
         run(2, "net2", latency_ms=9.0, baseline_ms=12.0),
         run(0, "net0", latency_ms=10.0, baseline_ms=None),
@@ -31,7 +31,7 @@ def test_the_baseline_of_the_last_benchmark_is_compared_with_that_of_the_first()
     assert table["benchmarks"].tolist() == [2, 3]
 
 
-def test_one_benchmark_and_benchmarks_without_a_baseline_tell_nothing() -> None:
+def test_drift_needs_two_benchmarks_with_a_baseline() -> None:
     runs = [run(0, "net0", latency_ms=1.0, baseline_ms=None), run(1, "net1", latency_ms=1.0, baseline_ms=np.nan)]
     assert sentinel_drift(frame.from_runs(runs)).empty
     assert sentinel_drift(frame.from_runs([])).empty

@@ -17,7 +17,7 @@ def accuracies(*rows, **options):
     return dict(zip(kept["device"] + "/" + kept["precision"], kept["top1"], strict=True)), left_out
 
 
-def test_two_weight_releases_are_one_accuracy_and_the_other_is_counted():
+def test_one_accuracy_per_model_and_replaced_ones_are_counted():
     found, left_out = accuracies(
         row("resnet50", top1=76.1),
         row("resnet50", device="tablet", top1=76.1),
@@ -27,7 +27,7 @@ def test_two_weight_releases_are_one_accuracy_and_the_other_is_counted():
     assert [(item.rows, item.detail) for item in left_out] == [(1, "resnet50: 80.9 → 76.1 (1)")]
 
 
-def test_published_accuracy_counts_before_a_sample_that_was_measured():
+def test_published_accuracy_precedes_measured_accuracy():
     measured = [row(device=d, top1=75.0, accuracy_source="measured on 1000 images of val") for d in ("x", "y", "z")]
     found, _ = accuracies(row(top1=76.1, accuracy_source="torchvision"), *measured)
     assert set(found.values()) == {76.1}
@@ -87,12 +87,12 @@ def test_the_ratio_of_operations_is_that_of_the_facts():
     assert selection_of(frame(*rows), AnalysisOptions()).matrix.ratios()["flops"][0, 0] == 2.0
 
 
-def test_a_frontier_is_carried_over_with_the_accuracies_of_the_target():
+def test_a_transferred_frontier_uses_the_targets_accuracies():
     cost = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
     top1 = np.array([[70.0, 71.0, 72.0], [70.0, 69.0, 72.0]])
     scores = score_pairs(cost, cost, top1, dominance="strict", min_models=1)
     assert scores.f1.tolist() == [[1, 1], [1, 1]]
 
 
-def test_own_accuracy_of_a_float_row_is_what_it_carries():
+def test_a_float_row_keeps_its_accuracy():
     assert own_accuracy(frame(row(top1=70.0))).tolist() == [70.0]

@@ -34,7 +34,7 @@ def test_static_frm_of_table_9_with_equal_latency():
     assert frm_of(ratios) == pytest.approx(expected, abs=1e-9)
 
 
-def test_paper_3_2_half_the_cost_in_each_component_is_twice_as_efficient():
+def test_half_of_each_cost_is_twice_as_efficient_as_in_paper_3_2():
     assert frm(0.5, 0.5, 0.5) == pytest.approx(0.5, abs=1e-12)
 
 
@@ -79,7 +79,7 @@ def test_inputs_are_not_changed():
     assert values.tolist() == [1.0, -1.0]
 
 
-def test_errors_name_what_is_there():
+def test_errors_list_the_available_components():
     with pytest.raises(DataError, match="at least one"):
         frm()
     with pytest.raises(DataError, match="no ratio for energy; there are flops"):

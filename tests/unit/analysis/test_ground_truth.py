@@ -41,7 +41,7 @@ def test_alike_devices_transfer_everything(alike):
         assert own[score].to_numpy() == pytest.approx(value), score
 
 
-def test_alike_devices_fail_nowhere_and_do_not_interact(alike):
+def test_identical_devices_neither_fail_nor_interact(alike):
     assert alike.results["failures"].tables["by_family"]["failure_rate"].max() == 0
     assert alike.results["failures"].tables["flips"].empty
     share = alike.results["interaction"].tables["share"]
@@ -49,7 +49,7 @@ def test_alike_devices_fail_nowhere_and_do_not_interact(alike):
     assert alike.results["interaction"].tables["tests"]["effect"].to_numpy() == pytest.approx(1)
 
 
-def test_where_latency_grows_with_flops_alone_they_never_disagree(alike):
+def test_latency_proportional_to_flops_never_disagrees(alike):
     summary = alike.results["disagreement"].tables["summary"].set_index("metric")
     assert summary.loc["latency", "cases"] == 0
 
@@ -59,7 +59,7 @@ def test_alike_devices_still_leave_the_shuffled_control_behind(alike):
     assert 0.2 < shuffled["frm_shuffled"] < shuffled["frm_latency_shuffled"] < 0.95
 
 
-def test_an_effect_that_was_put_in_is_found():
+def test_an_inserted_effect_is_detected():
     recipe = SyntheticRecipe(devices={"gpu": 12, "edge": 12}, tier_spread=0, chip_spread=0.02, noise=0.01)
     frame = synthetic_frame(recipe, np.random.default_rng(2))
     slow = (frame["model"] == "levit_128s") & (frame["tier"] == "gpu")
@@ -72,7 +72,7 @@ def test_an_effect_that_was_put_in_is_found():
     assert levit["p_holm"] < 0.001
 
 
-def test_a_chip_that_counts_for_four_rows_is_significant_by_rows_only():
+def test_repeated_rows_of_a_chip_are_significant_by_rows_only():
     recipe = SyntheticRecipe(
         devices={"gpu": 4, "edge": 4}, runtimes=("a", "b", "c", "d"), tier_spread=0.8, chip_spread=0, noise=0.01
     )
@@ -105,13 +105,13 @@ def test_papers_cost_line():
     assert row["saved_seconds"] == 1365 * 30
 
 
-def test_doubling_flops_moves_a_model_only_as_far_as_the_next_one():
+def test_doubling_flops_moves_a_model_past_close_ones_only():
     table = report_of(paper_sized_frame(np.random.default_rng(6)), "frm").results["frm"].tables["counter"]
     assert (table["ranks_if_doubled"] >= 0).all()
     assert (table["ranks_if_halved"] <= 0).all()
 
 
-def test_batching_that_halves_latency_shows_per_sample_and_cancels_in_plain_frm():
+def test_gains_from_batching_show_in_frm_per_sample_only():
     recipe = SyntheticRecipe(devices={"gpu": 2}, noise=0)
     one = synthetic_frame(recipe, np.random.default_rng(7))
     eight = one.assign(batch_size="8", latency_ms=one["latency_ms"] * 4, memory_mib=one["memory_mib"] * 8)

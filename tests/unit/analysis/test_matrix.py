@@ -11,7 +11,7 @@ def matrix_of(*rows):
     return selection_of(frame(*rows), AnalysisOptions()).matrix
 
 
-def test_matrices_hold_what_the_rows_say():
+def test_matrix_cells_equal_the_rows():
     matrix = matrix_of(*device("phone"), *device("tablet")[:3])
     assert matrix.models == ("a", "b", "c", "d", "e", "resnet50")
     assert matrix.devices.tolist() == ["phone", "tablet"]
@@ -27,7 +27,7 @@ def test_frm_is_the_hand_calculation_and_the_baselines_is_one():
     assert matrix.frm("a")[0, 5] == pytest.approx(0.5)
 
 
-def test_a_run_keeps_the_ratio_of_its_own_window():
+def test_a_run_keeps_its_interleaved_ratio():
     rows = device("phone")
     rows[1] |= {"ratio_latency": 1.5, "ratio_source": "interleaved", "baseline": "resnet50"}
     matrix = matrix_of(*rows)
@@ -47,7 +47,7 @@ def test_missing_memory_leaves_latency_but_no_frm():
     assert matrix.ratios()["latency"][0, 0] == 2.0
 
 
-def test_a_baseline_that_nobody_measured_has_no_frm():
+def test_an_unmeasured_baseline_has_no_frm():
     assert np.isnan(matrix_of(*device("phone")).frm("vgg16")).all()
 
 
@@ -61,7 +61,7 @@ def test_the_commonest_family_counts():
     assert matrix_of(*rows).families.tolist() == ["cnn", "other"]
 
 
-def test_seconds_of_imported_runs_are_not_known():
+def test_imported_runs_have_no_duration():
     times = {"start_time": pd.Timestamp("2025-12-31 23:59:30", tz="UTC")}
     measured = matrix_of(*device("phone", source="measured", **times))
     imported = matrix_of(*device("phone", source="imported:aihub", **times))

@@ -38,7 +38,7 @@ def tables(frame):
     return answered(frame).results["paper"].tables
 
 
-def test_every_table_of_the_paper_is_there(tables):
+def test_every_table_of_the_paper_is_returned(tables):
     assert set(TITLES) <= set(tables)
     assert {f"table_{n}" for n in range(1, 10)} <= set(TITLES)
 
@@ -52,7 +52,7 @@ def test_rows_are_called_as_in_the_paper(tables):
     ]  # fmt: skip
 
 
-def test_table_6_fed_with_the_papers_ratios_gives_the_papers_differences():
+def test_table_6_follows_from_the_papers_ratios():
     rows = []
     for tier, place in (("gpu", 1), ("edge", 2)):
         for chip in range(3):
@@ -74,7 +74,7 @@ def test_interaction_compares_gpu_with_edge_as_table_6():
     assert set(zip(tests["tests"]["side"], tests["tests"]["other"], strict=True)) == {("gpu", "edge")}
 
 
-def test_weights_are_four_bytes_per_parameter_as_the_paper_prints(tables):
+def test_weights_take_four_bytes_per_parameter_as_in_the_paper(tables):
     table = tables["table_9"]
     assert (table["Params (M) (ours)"] * 4e6 / 2**20).tolist() == pytest.approx(table["Mem (MiB) (ours)"].tolist())
     same = table[table["Model"] == "ResNet50"].iloc[0]
@@ -92,7 +92,7 @@ def test_the_case_study_is_read_from_the_papers_devices(frame, tables):
     assert picks["Pick (ours)"]["FRM-based selection"] == best
 
 
-def test_without_the_papers_devices_its_cells_are_empty_and_others_stand_in():
+def test_other_devices_replace_missing_paper_devices():
     frame = made(cpu=2, edge=3)
     report = answered(frame)
     tables = report.results["paper"].tables
@@ -117,7 +117,7 @@ def test_the_cost_of_5_4_is_runs_times_seconds_times_price(tables):
     assert full["Price"] == pytest.approx(full["Device hours"] * 3.0)
 
 
-def test_a_device_that_is_not_there_is_refused_by_name(frame):
+def test_an_unknown_device_is_refused_by_name(frame):
     report = answered(frame, AnalysisOptions(resamples=100, shuffles=10, case_target="Nokia 3310"))
     assert "Nokia 3310" in report.refused["paper"]
     with pytest.raises(ConfigError, match="price_per_device_hour must be above 0"):

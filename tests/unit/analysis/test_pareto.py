@@ -28,7 +28,7 @@ def test_equals_naive_twin_on_grids_full_of_ties(dominance):
 
 @pytest.mark.parametrize("dominance", ["strict", "any"])
 @pytest.mark.parametrize("shape", ["cloud", "rising", "ties", "one cost", "heavy tail"])
-def test_equals_naive_twin_where_points_are_thinned_out_first(dominance, shape):
+def test_thinned_frontier_equals_the_naive_one(dominance, shape):
     rng = np.random.default_rng(2)
     n = 3000
     cost = rng.random(n)
@@ -49,7 +49,7 @@ def test_usual_definition_equals_paretoset():
     assert frontier(points[:, 0], points[:, 1], dominance="any").tolist() == expected.tolist()
 
 
-def test_strict_keeps_a_dearer_model_of_equal_accuracy_and_a_worse_one_of_equal_cost():
+def test_strict_dominance_keeps_models_tied_in_one_metric():
     costs, values = [1.0, 2.0, 1.0], [70.0, 70.0, 60.0]
     assert frontier(costs, values).tolist() == [True, True, True]
     assert frontier(costs, values, dominance="any").tolist() == [True, False, False]
@@ -95,7 +95,7 @@ def test_hypervolume_against_a_grid_count():
     assert hypervolume(costs, values, reference=(20, 0)) == covered
 
 
-def test_regret_of_the_frontier_is_zero_and_of_a_poor_pick_by_hand():
+def test_regret_is_zero_on_the_frontier_and_matches_a_hand_value():
     costs, values = [1.0, 2.0, 3.0], [60.0, 70.0, 80.0]
     assert regret([True, True, True], costs, values) == 0
     # Budgets 1, 2, 3: best 60, 70, 80; with the middle one only: 60 (stand-in), 70, 70.
@@ -106,7 +106,7 @@ def test_regret_counts_budget_ties_with_all_models_of_that_cost():
     assert regret([True, False], [1.0, 1.0], [60.0, 80.0]) == 20
 
 
-def test_regret_of_nothing_known_is_nan():
+def test_regret_without_models_is_nan():
     assert np.isnan(regret([True], [np.nan], [70.0]))
 
 
@@ -116,7 +116,7 @@ def test_score_by_hand():
     assert result.f1 == pytest.approx(2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3))
 
 
-def test_score_without_a_common_model_is_zero_and_without_a_frontier_nan():
+def test_score_is_zero_without_overlap_and_nan_without_frontier():
     assert score([True, False], [False, True]).f1 == 0
     assert np.isnan(score([False], [True]).f1)
     with pytest.raises(DataError, match="different model sets"):

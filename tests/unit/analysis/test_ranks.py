@@ -88,7 +88,7 @@ def test_row_by_row_equals_the_diagonal(gappy):
     )
 
 
-def test_pairs_are_the_known_ones_above_the_diagonal():
+def test_pairs_are_the_finite_cells_above_the_diagonal():
     matrix = np.array([[1.0, 0.5, np.nan], [0.5, 1.0, 0.25], [np.nan, 0.25, 1.0]])
     assert pairs(matrix).tolist() == [0.5, 0.25]
     assert pairs(matrix, np.array([[0, 1, 1], [1, 0, 0], [1, 0, 0]], dtype=bool)).tolist() == [0.5]

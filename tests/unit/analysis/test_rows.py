@@ -56,7 +56,7 @@ def test_unusable_rows_are_counted(changes, reason):
     assert reasons(left_out) == {reason: 1}
 
 
-def test_the_commonest_flops_convention_stays_and_the_others_are_refused():
+def test_only_the_most_common_flops_convention_is_used():
     rows, left_out = usable_rows(
         frame(*(row(m, flops_convention="macs") for m in "abc"), row("d", flops_convention="flops"), row("e")),
         AnalysisOptions(),
@@ -101,7 +101,7 @@ def test_an_unknown_rule_is_refused():
         AnalysisOptions(duplicates="first")
 
 
-def test_a_job_under_two_device_names_counts_once_under_the_one_with_more_rows():
+def test_a_republished_job_counts_for_the_device_with_more_rows():
     jobs = [row(m, device="galaxy", job_id=f"job-{m}") for m in "abcd"]
     republished = [row(m, device="alias", job_id=f"job-{m}") for m in "ab"]
     rows, left_out = usable_rows(frame(*republished, *jobs), AnalysisOptions())
@@ -126,7 +126,7 @@ def test_of_a_series_the_newest_version_counts():
     assert reasons(left_out) == {"superseded by a newer version of its source": 1}
 
 
-def test_latency_statistics_and_memory_definitions_are_split_never_mixed():
+def test_latency_statistics_and_memory_definitions_never_mix():
     mean = device("phone", latency_statistic="mean")
     matrix = selection_of(frame(*device("phone", latency_statistic="p50"), *mean), AnalysisOptions()).matrix
     assert len(matrix.labels) == 2
@@ -151,12 +151,12 @@ def test_ranks_need_no_baseline_and_values_of_frm_do():
     assert "tablet" in left["detail"]
 
 
-def test_a_baseline_that_no_configuration_has_is_refused_with_those_that_are_there():
+def test_a_missing_baseline_is_refused_with_measured_models():
     with pytest.raises(DataError, match=r"no configuration has the baseline resnet05; .*a \(1\), b \(1\)"):
         selection_of(frame(*device("phone")), AnalysisOptions(baseline="resnet05"))
 
 
-def test_models_without_a_row_that_counts_are_not_in_the_fleet():
+def test_models_without_a_usable_row_are_not_in_the_matrix():
     rows = [*device("phone"), row("z", device="phone", batch_size=8), row("resnet50", device="phone", batch_size=8)]
     selection = selection_of(frame(*rows), AnalysisOptions())
     assert "z" in selection.matrix.models

@@ -45,7 +45,7 @@ def test_all_nine_answer_for_one_machine_with_several_runtimes(catalogue: pd.Dat
     assert "one chip (Xeon)" in report.results["stability"].sentences[0]
 
 
-def test_what_differs_between_runtimes_is_found(catalogue: pd.DataFrame):
+def test_a_difference_between_runtimes_is_detected(catalogue: pd.DataFrame):
     tables = {name: result.tables for name, result in analysed(catalogue).results.items()}
     tests = tables["interaction"]["tests"]
     worst = tests.loc[(tests["effect"].apply(np.log)).abs().idxmax()]

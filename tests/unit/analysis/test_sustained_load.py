@@ -27,7 +27,7 @@ def load_axis(frame: pd.DataFrame) -> pd.DataFrame:
     return axes[axes["axis"] == "sustained load"].set_index("metric")
 
 
-def test_a_slowdown_that_all_models_share_moves_no_rank_and_cancels_in_frm():
+def test_a_shared_slowdown_changes_neither_ranks_nor_frm():
     axis = load_axis(sustained_frame(0.25))
     measured = axis.loc[["frm", "latency", "memory"]]
     assert measured["rho"].to_numpy() == pytest.approx(1)

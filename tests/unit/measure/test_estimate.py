@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.measure import estimate
 from frm_mlflow.schema import min_samples
 
@@ -49,7 +50,7 @@ def test_few_blocks_show_no_drift():
     assert not estimate.drift(np.array([1.0, 1.0, 1.0, 9.0, 9.0, 9.0])).is_significant
 
 
-def interval(model, baseline, seed: int = 0) -> estimate.Interval:
+def interval(model, baseline, seed: int = 0) -> Interval:
     rng = np.random.default_rng(seed)
     return estimate.ratio_interval(model, baseline, confidence=0.95, resamples=1000, rng=rng)
 
@@ -102,8 +103,8 @@ def test_slow_movement_makes_neighbours_belong_together():
 
 
 def test_the_half_width_is_relative():
-    assert estimate.Interval(2.0, 1.9, 2.1).relative_half_width == pytest.approx(0.05)
-    assert estimate.Interval(0.0, 0.0, 0.0).relative_half_width == math.inf
+    assert Interval(2.0, 1.9, 2.1).relative_half_width == pytest.approx(0.05)
+    assert Interval(0.0, 0.0, 0.0).relative_half_width == math.inf
 
 
 def test_the_interval_over_launches_is_scipys_student_interval_of_logarithms():

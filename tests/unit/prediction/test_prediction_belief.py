@@ -61,7 +61,7 @@ def test_draws_have_the_stated_location_and_covariance() -> None:
     np.testing.assert_allclose(np.cov(draws.T), dense(belief), atol=0.1)
 
 
-def test_intervals_hold_as_much_as_probability_below_says() -> None:
+def test_intervals_agree_with_probability_below() -> None:
     belief = made_up(np.random.default_rng(4))
     low, high = belief.interval(0.9)
     for model in range(len(low)):

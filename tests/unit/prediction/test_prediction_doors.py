@@ -71,7 +71,7 @@ def test_without_anchors_there_are_ratios_and_no_milliseconds(frame, rng) -> Non
     assert any("not ms" in sentence for sentence in found.summary())
 
 
-def test_a_target_that_is_in_the_history_is_said_to_be(frame, rng) -> None:
+def test_a_target_in_the_history_is_reported(frame, rng) -> None:
     found = predict(frame, Target(device="edge-003"), TRANSFER, rng)
     assert any("is in the history" in sentence and "evaluate=true" in sentence for sentence in found.summary())
     truth = truth_of(frame, "edge-003").reindex(list(found.sources.models))
@@ -97,7 +97,7 @@ def test_contradicting_anchors_are_flagged(frame, rng) -> None:
         assert any("contradict" in sentence for sentence in found.summary()) is flagged
 
 
-def test_one_source_device_says_that_intervals_are_not_calibrated(rng) -> None:
+def test_one_source_device_leaves_intervals_uncalibrated(rng) -> None:
     found = predict(history_frame(devices=1), Target(device="new"), TRANSFER, rng, anchors={"resnet50": 50.0})
     assert found.calibration.chips == 0
     text = " ".join(found.summary())
@@ -111,7 +111,7 @@ def test_one_model_only(frame, rng) -> None:
     assert found.on_frontier.tolist() == [1.0]
 
 
-def test_models_without_accuracy_are_predicted_but_on_no_frontier(frame, rng) -> None:
+def test_models_without_accuracy_are_predicted_off_the_frontier(frame, rng) -> None:
     blind = frame.assign(top1=frame["top1"].where(frame["model"] != "resnet18"))
     found = predict(blind, Target(device="new"), TRANSFER, rng)
     where = found.sources.models.index("resnet18")
@@ -138,8 +138,8 @@ def test_unknown_names_and_impossible_values_are_refused(frame, rng, keywords, m
         predict(frame, Target(device="new"), TRANSFER, rng, **keywords)
 
 
-def test_only_the_target_itself_is_nothing_to_transfer_from(rng) -> None:
-    with pytest.raises(DataError, match="nothing to transfer"):
+def test_a_history_of_the_target_alone_is_refused(rng) -> None:
+    with pytest.raises(DataError, match="nothing to predict"):
         predict(history_frame(devices=1), Target(device="edge-000"), TRANSFER, rng)
 
 
@@ -163,7 +163,7 @@ def test_recommended_is_the_most_accurate_that_surely_fits(frame, rng) -> None:
     assert found.tables()["candidates"]["picked"].tolist()[0]
 
 
-def test_the_papers_case_flops_pick_the_least_flops_among_accurate_models(frame, rng) -> None:
+def test_flops_pick_is_the_accurate_model_with_least_flops(frame, rng) -> None:
     prediction = predict(frame, Target(device="edge-003"), TRANSFER, rng)
     found = recommend(prediction, Constraints(max_latency_ms=1e6, min_top1=75.0))
     enough = prediction.sources.facts.top1 >= 75
@@ -203,7 +203,7 @@ def test_doubt_shrinks_as_a_plan_is_followed(frame, rng) -> None:
     assert then.doubt < first.doubt
 
 
-def test_a_plan_stops_where_everything_is_known(frame, rng) -> None:
+def test_a_plan_stops_if_everything_is_measured(frame, rng) -> None:
     found = plan(frame, Target(device="edge-003"), TRANSFER, PlanOptions(), rng)
     assert found.stopped
     assert found.settled
@@ -253,7 +253,7 @@ def evaluation():
     return evaluate(history_frame(devices=7), TRANSFER, options, np.random.default_rng(0))
 
 
-def test_evaluation_says_what_it_cannot_answer(evaluation) -> None:
+def test_evaluation_lists_refused_protocols(evaluation) -> None:
     assert set(evaluation.refused) == {"tier"}
     assert "one tier only" in evaluation.refused["tier"]
 
@@ -263,7 +263,7 @@ def test_evaluation_scores_every_predictor_on_every_chip(evaluation) -> None:
     assert scores.groupby(["predictor", "anchors"])["chip"].nunique().tolist() == [7] * 6
 
 
-def test_transfer_ranks_latency_better_than_flops_where_devices_share_a_profile(evaluation) -> None:
+def test_transfer_beats_flops_if_devices_share_a_profile(evaluation) -> None:
     table = evaluation.tables()["scores"].query("protocol == 'chip' and plan == 'planned' and anchors == 3")
     by_predictor = table.set_index("predictor")
     assert by_predictor.loc["transfer", "spearman"] > by_predictor.loc["flops", "spearman"]

@@ -34,7 +34,7 @@ def test_a_republished_row_belongs_to_the_chip_that_ran_it() -> None:
     assert set(both["chip"]) == {chip}
 
 
-def test_accuracy_is_that_of_the_precision_where_it_was_measured() -> None:
+def test_accuracy_is_that_of_the_measured_precision() -> None:
     frame = history_frame(devices=2)
     model = frame["model"].iloc[0]
     quantised = frame[frame["device"] == frame["device"].iloc[0]].assign(precision="int8", accuracy_source="measured")
@@ -45,7 +45,7 @@ def test_accuracy_is_that_of_the_precision_where_it_was_measured() -> None:
     assert history.with_accuracy_of("fp32").facts.top1[where] != 12.0
 
 
-def test_other_batch_sizes_are_left_out_and_said() -> None:
+def test_other_batch_sizes_are_left_out_and_reported() -> None:
     frame = history_frame(devices=3)
     other = frame[frame["device"] == frame["device"].iloc[0]].assign(batch_size=8)
     history, dropped = history_of(together(frame, other))
@@ -53,7 +53,7 @@ def test_other_batch_sizes_are_left_out_and_said() -> None:
     assert any("batch_size" in text for text in dropped)
 
 
-def test_no_rows_is_an_error_that_says_why() -> None:
+def test_no_rows_is_an_error_with_a_reason() -> None:
     with pytest.raises(DataError, match="no benchmark to predict from"):
         history_of(history_frame(devices=1).assign(status="FAILED"))[0]
 

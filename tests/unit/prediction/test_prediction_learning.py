@@ -64,7 +64,7 @@ def test_chips_that_miss_as_a_whole_are_worth_one_value_each() -> None:
     assert level == pytest.approx(0.9 * 11 / 10)
 
 
-def test_models_that_miss_on_their_own_are_worth_many_values() -> None:
+def test_independent_misses_count_as_many_values() -> None:
     chips = np.repeat([f"c{i}" for i in range(10)], 400)
     alone = np.random.default_rng(0).normal(size=4000)
     assert 0.9 < corrected_level(alone, np.ones(4000), chips, 0.9) < 0.902
@@ -75,7 +75,7 @@ def test_one_chip_is_worth_one_value() -> None:
 
 
 @pytest.mark.parametrize("within", [0.0, 0.5, 0.9])
-def test_a_new_chip_is_covered_as_promised_however_alike_its_models_miss(within: float) -> None:
+def test_a_new_chip_is_covered_with_correlated_errors(within: float) -> None:
     """Simulate: 12 chips set the width for a thirteenth, whose models share `within` of the error's variance."""
     rng = np.random.default_rng(1)
     chips = np.repeat([f"c{i}" for i in range(12)], 30)
@@ -95,7 +95,7 @@ def test_without_level_errors_are_relative() -> None:
     np.testing.assert_allclose(departures(belief, np.array([5.0, 6.0, 7.0])), [-1, 0, 1])
 
 
-def test_the_choice_is_the_most_trusted_unless_another_is_clearly_better() -> None:
+def test_the_most_trusted_predictor_wins_unless_clearly_beaten() -> None:
     history = history_of(history_frame(devices=8))[0]
     fold = fold_of(history, history.groups[0], "latency")
     candidates = {name: learn(name, fold, settings=Shrinkage(), noise_sd=0.02) for name in CHOICES}

@@ -16,7 +16,7 @@ def test_every_draw_has_the_frontier_that_pareto_finds() -> None:
         np.testing.assert_array_equal(members, frontier(draw, values))
 
 
-def test_a_model_without_a_prediction_is_on_no_frontier_and_beats_nobody() -> None:
+def test_a_model_without_a_prediction_is_not_on_a_frontier() -> None:
     draws = np.array([[np.nan, 1.0, 2.0]] * 3)
     assert memberships(draws, np.array([99.0, 70.0, 75.0])).tolist() == [[False, True, True]] * 3
 

@@ -21,7 +21,7 @@ def no_features(models: int) -> np.ndarray:
     return np.zeros((models, 0))
 
 
-def test_mean_profile_is_the_least_squares_fit_with_missing_cells() -> None:
+def test_mean_profile_is_the_least_squares_fit_with_gaps() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(6, 1)) + rng.normal(size=5) + 0.1 * rng.normal(size=(6, 5))
     values[rng.random(values.shape) < 0.2] = np.nan
@@ -35,7 +35,7 @@ def test_mean_profile_is_the_least_squares_fit_with_missing_cells() -> None:
     np.testing.assert_allclose(profile, solution[6:] - solution[6:].mean(), atol=2e-3)
 
 
-def test_a_devices_own_level_does_not_enter_the_profile() -> None:
+def test_the_device_level_does_not_enter_the_profile() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(size=(5, 7))
     profile, _ = mean_profile(values, np.ones(5))
@@ -88,7 +88,7 @@ def test_one_anchor_settles_the_level() -> None:
     assert not belief.absolute
 
 
-def test_a_model_that_nobody_ran_is_predicted_from_its_features() -> None:
+def test_an_unmeasured_model_is_predicted_from_its_features() -> None:
     rng = np.random.default_rng(6)
     size = np.linspace(-2, 2, 12)
     values = size + 0.02 * rng.normal(size=(6, 12))
@@ -97,6 +97,6 @@ def test_a_model_that_nobody_ran_is_predicted_from_its_features() -> None:
     assert belief.location[7] - belief.location[6] == pytest.approx(size[7] - size[6], abs=0.15)
 
 
-def test_without_any_value_it_says_what_to_do() -> None:
+def test_profiles_without_a_value_name_the_remedy() -> None:
     with pytest.raises(DataError, match="add benchmarks"):
         profiles(np.full((2, 3), np.nan))

@@ -8,7 +8,7 @@ from frm_mlflow.prediction.belief import Anchors
 from frm_mlflow.prediction.regression import _dual_ridge, few_shot, fit_static
 
 
-def test_the_dual_ridge_is_scikit_learns_at_the_strength_it_chose() -> None:
+def test_dual_ridge_equals_scikit_learn_at_its_strength() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(20, 6))
     departure = features[:7] @ rng.normal(size=6) + 0.3 * rng.normal(size=7)

@@ -29,7 +29,7 @@ def test_another_runtime_that_ranks_otherwise_weighs_little() -> None:
     assert settings_of(two_runtimes(alike=False)).kin == min(KINS)
 
 
-def test_where_models_depart_on_their_own_the_sample_covariance_is_shrunk() -> None:
+def test_independent_departures_shrink_the_sample_covariance() -> None:
     lone = settings_of(history_of(history_frame(devices=4, chip_spread=0.3))[0])
     assert lone.shrink in SHRINKS
     assert lone.shrink >= settings_of(history_of(common_departures())[0]).shrink

@@ -3,13 +3,14 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from frm_mlflow.analysis.gate import Check, Range, Verdict
+from frm_mlflow.analysis.gate import Check, Verdict
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.report.gate import GateResult, junit, markdown
 
 CHECKS = (
-    Check(name="latency", limit=5.0, found=Range(4.0, 3.9, 4.1), unit="ms"),
-    Check(name="FRM", limit=0.4, found=Range(0.4, 0.39, 0.41)),
-    Check(name="latency over that of <champion>", limit=1.05, found=Range(1.1, 1.08, 1.12)),
+    Check(name="latency", limit=5.0, found=Interval(4.0, 3.9, 4.1), unit="ms"),
+    Check(name="FRM", limit=0.4, found=Interval(0.4, 0.39, 0.41)),
+    Check(name="latency over that of <champion>", limit=1.05, found=Interval(1.1, 1.08, 1.12)),
 )
 
 
@@ -59,7 +60,7 @@ HOSTILE = "net\x00\x1b[2J\ud800\ufffe]]><b>![p](http://host/x)|`[red]"
 
 def test_hostile_names_give_valid_xml_and_plain_markdown() -> None:
     checks = (
-        Check(name=HOSTILE, limit=1.0, found=Range(2.0, 1.9, 2.1)),
+        Check(name=HOSTILE, limit=1.0, found=Interval(2.0, 1.9, 2.1)),
         Check(name="FRM", limit=1.0, found=None, why_missing=HOSTILE),
     )
     given = GateResult(
