@@ -22,7 +22,7 @@ def near_names(typed: str, candidates: Iterable[str]) -> list[str]:
     ['Samsung Galaxy S25']
     """
     spelled: dict[str, str] = {}
-    for candidate in candidates:
+    for candidate in sorted(candidates) if isinstance(candidates, (set, frozenset)) else candidates:
         spelled.setdefault(_plain(candidate), candidate)
     plain = _plain(typed)
     prefixed = [name for name in spelled if len(plain) > 1 and name.startswith(plain)]

@@ -106,10 +106,10 @@ def read(source: str, path: Path | None, options: SourceConfig | None = None, *,
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     if source not in points:
-        raise ConfigError(f"no importer is called '{source}'; installed: {', '.join(sorted(points))}")
+        raise ConfigError(f"no importer is named '{source}'; installed: {', '.join(sorted(points))}")
     options = options or SourceConfig(name=source)
-    found = _source_path(source, path, options, cache)
-    return _collect(source, found, points[source].load(), options)
+    path = _source_path(source, path, options, cache)
+    return _collect(source, path, points[source].load(), options)
 
 
 def _source_path(source: str, path: Path | None, options: SourceConfig, cache: Path | None) -> Path:
@@ -148,7 +148,7 @@ def _collect(source: str, path: Path, importer: Importer, options: SourceConfig)
 def _raise_if_unreadable(left_out: list[LeftOut], path: Path, source: str) -> None:
     """Raise the first error if the source gave only errors, or raise an error if it gave nothing."""
     if not left_out:
-        raise ImportFileError(f"{path.name}: holds no results that source={source} can read")
+        raise ImportFileError(f"{path.name}: has no results that source={source} can read")
     errors = [item.error for item in left_out if item.error is not None]
     if len(errors) == len(left_out):
         raise errors[0]

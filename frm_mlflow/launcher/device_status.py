@@ -16,7 +16,7 @@ from frm_mlflow.launcher import ray_cluster
 from frm_mlflow.launcher.ray_cluster import PREFIX, QUEUED, RUNNING, Board, Line, Node
 
 FREE, BUSY, DEAD = "free", "busy", "dead"
-OTHERS = "a task that no launcher of frm-mlflow knows"
+OTHERS = "a task of another program"
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def read(*, address: str, auth: str) -> FleetState:
 
 def show(*, address: str = "auto", auth: str | None = None, as_json: bool, out: Console) -> int:
     """Print the state of the fleet, as JSON on standard output if requested."""
-    found = read(address=address, auth=auth or os.environ.get("RAY_AUTH_MODE", "token"))
+    fleet = read(address=address, auth=auth or os.environ.get("RAY_AUTH_MODE", "token"))
     if as_json:
-        answer = {"devices": [asdict(d) for d in found.devices], "queue": [asdict(line) for line in found.queue]}
+        answer = {"devices": [asdict(d) for d in fleet.devices], "queue": [asdict(line) for line in fleet.queue]}
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return 0
-    out.print(_devices_table(found.devices, now_s=time.time()))
-    for line in found.queue:
+    out.print(_devices_table(fleet.devices, now_s=time.time()))
+    for line in fleet.queue:
         out.print(f"waits for {line.device}: {line.label} ({line.launcher})", markup=False, highlight=False)
-    if not found.devices:
+    if not fleet.devices:
         how = f"`ray start --resources='{{\"{PREFIX}NAME\": 1}}'`"
         out.print(f"No node has a device: start one with {how}.", markup=False, highlight=False)
     return 0

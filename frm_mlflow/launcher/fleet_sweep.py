@@ -61,21 +61,21 @@ class FleetSweep:
             self.lost(job, reply.error, seconds=reply.seconds)
             return
         self.sweep.run.outcomes += outcomes
-        self._say(job, _summary(outcomes, reply.host), reply.seconds)
+        self._report(job, _summary(outcomes, reply.host), reply.seconds)
 
     def lost(self, job: Job, reason: str, *, seconds: float = 0.0) -> None:
         """Record a job that ended without a reply, or never started: its runs end as FAILED with the reason."""
-        close_lost_job(self.sweep.run, job.job_id, name=job.label, tags=_asked(job), reason=reason)
-        self._say(job, f"FAILED: {reason.splitlines()[0]}", seconds)
+        close_lost_job(self.sweep.run, job.job_id, name=job.label, tags=_requested_tags(job), reason=reason)
+        self._report(job, f"FAILED: {reason.splitlines()[0]}", seconds)
 
-    def _say(self, job: Job, line: str, seconds: float) -> None:
+    def _report(self, job: Job, line: str, seconds: float) -> None:
         self.progress.finish(f"{job.label}: {line}", seconds=seconds)
 
     def _tags(self, job: Job, node: str) -> dict[str, str]:
         return {schema.FLEET_JOB.key: job.job_id} | ({schema.FLEET_NODE.key: node} if node else {})
 
 
-def _asked(job: Job) -> Mapping[str, str]:
+def _requested_tags(job: Job) -> Mapping[str, str]:
     """Return the tags of a run for a job that never measured: what was requested, and no host."""
     settings = job.plans[0].settings
     tags = {
@@ -99,4 +99,4 @@ def _summary(outcomes: Sequence[Outcome], host: str) -> str:
     if failed:
         return f"{len(failed)} of {len(outcomes)} benchmarks FAILED{where}: {failed[0].reason.splitlines()[0]}"
     noun = "benchmark" if len(outcomes) == 1 else "benchmarks"
-    return f"{len(outcomes)} {noun}{where}" if outcomes else f"measured already{where}"
+    return f"{len(outcomes)} {noun}{where}" if outcomes else f"already measured{where}"

@@ -33,9 +33,9 @@ class Job:
     @property
     def label(self) -> str:
         """`model · runtime · precision on device`, with the number of further models."""
-        own = [plan for plan in self.plans if not plan.is_baseline] or list(self.plans)
-        more = f" and {len(own) - 1} more" if len(own) > 1 else ""
-        return f"{own[0].label}{more} on {self.device}"
+        plans = [plan for plan in self.plans if not plan.is_baseline] or list(self.plans)
+        more = f" and {len(plans) - 1} more" if len(plans) > 1 else ""
+        return f"{plans[0].label}{more} on {self.device}"
 
     def is_done(self, past: Past) -> bool:
         """Whether every benchmark of the job has been measured below the sweep's parent."""
@@ -65,8 +65,8 @@ def job_of(overrides: Sequence[str], *, load: LoadJob, compose: Compose) -> Job:
     device = plans[0].settings.device.name
     if device == AUTO:
         raise ConfigError(
-            "a fleet's launcher chooses the host by the device's name, and device=auto has none: "
-            "say which, for example device=jetson_orin_nano or device=cpu_a,cpu_b"
+            "a fleet's launcher chooses the host by the device's name, which device=auto does not give: "
+            "name it, for example device=jetson_orin_nano or device=cpu_a,cpu_b"
         )
     return Job(kept, device, plans)
 

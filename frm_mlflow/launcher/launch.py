@@ -48,24 +48,24 @@ def launch(
     search_path = search_path_of(config)
     compose = composer(search_path)
     jobs = [
-        job_of(words, load=lambda kept: loader.load_sweep_config(config, kept), compose=compose)
+        job_of(words, load=lambda overrides: loader.load_sweep_config(config, overrides), compose=compose)
         for words in job_overrides
     ]
     answers = [_returned(words, first + place) for place, words in enumerate(job_overrides)]
-    chosen = _chosen(name, settings)
+    launcher = _launcher(name, settings)
     if sweep is None:
-        _show(jobs, _past(config), config, chosen)
+        _show(jobs, _past(config), config, launcher)
     else:
         past = read_past(sweep.run.client, sweep.run.experiment, parent_run_id=sweep.run.run_id)
-        _show(jobs, past, config, chosen)
+        _show(jobs, past, config, launcher)
         left = [job for job in in_order(jobs) if not job.is_done(past)]
-        fleet = FleetSweep(sweep, SweepProgress(total=len(left), out=console()), search_path, chosen.grace_s)
+        fleet = FleetSweep(sweep, SweepProgress(total=len(left), out=console()), search_path, launcher.grace_s)
         with fleet.progress.running():
-            chosen.launch(left, fleet)
+            launcher.launch(left, fleet)
     return answers
 
 
-def _chosen(name: str, settings: Mapping[str, Any]) -> FleetSettings:
+def _launcher(name: str, settings: Mapping[str, Any]) -> FleetSettings:
     from frm_mlflow.launcher.ray_fleet import RaySettings
     from frm_mlflow.launcher.slurm_fleet import SlurmSettings
 
@@ -84,17 +84,17 @@ def _past(config: DictConfig) -> Past:
     return read_past(client, experiment, parent_run_id=parent)
 
 
-def _show(jobs: Sequence[Job], past: Past, config: DictConfig, chosen: FleetSettings) -> None:
+def _show(jobs: Sequence[Job], past: Past, config: DictConfig, launcher: FleetSettings) -> None:
     pairs = [(job.device, plan) for job in in_order(jobs) for plan in job.plans]
-    ahead = schedule(pairs, past, units=chosen.units(), side_by_side=True)
+    ahead = schedule(pairs, past, units=launcher.units(), side_by_side=True)
     show(ahead, out=console(), as_json=bool(config.json), in_full=bool(config.dry_run))
 
 
 def search_path_of(config: DictConfig) -> list[str]:
     """Return the override that finds the user's own groups (`--config-dir`, `hydra.searchpath`) from anywhere."""
     sources = config.hydra.runtime.config_sources
-    own = [f"{s.schema}://{s.path}" for s in sources if s.provider not in ("hydra", "main", "schema") and s.path]
-    return [f"hydra.searchpath=[{','.join(quoted(path) for path in own)}]"] if own else []
+    paths = [f"{s.schema}://{s.path}" for s in sources if s.provider not in ("hydra", "main", "schema") and s.path]
+    return [f"hydra.searchpath=[{','.join(quoted(path) for path in paths)}]"] if paths else []
 
 
 def _returned(overrides: Sequence[str], place: int) -> JobReturn:

@@ -26,7 +26,7 @@ STALE_S = 120.0
 _JOBS, _LAUNCHERS = b"frm_mlflow", b"frm_mlflow.launchers"
 _CONNECT_S = 5.0
 _AUTH_MODES = ("token", "disabled")
-_HOW_TO_START = "docs/fleet.md says how one is started (`ray start --head`, a token, a resource for each device)"
+_HOW_TO_START = "See docs/fleet.md for how to start one (`ray start --head`, a token, a resource for each device)"
 QUEUED, RUNNING = "queued", "running"
 
 
@@ -76,14 +76,14 @@ def connected(*, address: str, auth: str) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise MissingExtraError("ray", "fleet", "A fleet") from error
-    found = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
-    _refuse_silence(found)
+    address = os.environ.get("RAY_ADDRESS", "auto") if address == "auto" else address
+    _refuse_silence(address)
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=found, namespace="frm-mlflow", log_to_driver=False, configure_logging=False)
+        ray.init(address=address, namespace="frm-mlflow", log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FleetError(f"no Ray cluster answers at '{found}': {first}. {_HOW_TO_START}") from error
+        raise FleetError(f"no Ray cluster responds at '{address}': {first}. {_HOW_TO_START}") from error
     # Ray installs its own SIGTERM handler, which would end the sweep as if it had failed.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
@@ -101,7 +101,7 @@ def _refuse_silence(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
     except OSError as error:
-        raise FleetError(f"no Ray cluster answers at '{address}': {error}. {_HOW_TO_START}") from error
+        raise FleetError(f"no Ray cluster responds at '{address}': {error}. {_HOW_TO_START}") from error
 
 
 def nodes(ray: Any) -> list[Node]:
@@ -120,20 +120,20 @@ def _node(entry: Mapping[str, Any]) -> Node:
     )
 
 
-def units(known: Sequence[Node]) -> dict[str, float]:
+def units(nodes: Sequence[Node]) -> dict[str, float]:
     """Return how many of each device the living nodes have."""
-    found: dict[str, float] = {}
-    for node in known:
+    amounts: dict[str, float] = {}
+    for node in nodes:
         for device, amount in node.devices.items() if node.alive else ():
-            found[device] = found.get(device, 0.0) + amount
-    return found
+            amounts[device] = amounts.get(device, 0.0) + amount
+    return amounts
 
 
-def who_has_what(known: Sequence[Node]) -> str:
+def devices_by_node(nodes: Sequence[Node]) -> str:
     """Return the devices of every living node as text for messages."""
-    having = [f"{node.host} ({node.address}) has {', '.join(sorted(node.devices))}" for node in known if node.devices]
-    alive = [text for text, node in zip(having, (n for n in known if n.devices), strict=True) if node.alive]
-    return "; ".join(alive) or "no living node has any device"
+    with_devices = [node for node in nodes if node.alive and node.devices]
+    texts = [f"{node.host} ({node.address}) has {', '.join(sorted(node.devices))}" for node in with_devices]
+    return "; ".join(texts) or "no living node has any device"
 
 
 class Board:
@@ -163,10 +163,10 @@ class Board:
 
     def lines(self) -> list[Line]:
         """Return the lines of living launchers, oldest first."""
-        found = [Line(**json.loads(text)) for text in self._values(_JOBS).values()]
+        lines = [Line(**json.loads(text)) for text in self._values(_JOBS).values()]
         beats = self._values(_LAUNCHERS)
         alive = {launcher for launcher, text in beats.items() if self._clock() - float(text) < STALE_S}
-        return sorted((line for line in found if line.launcher in alive), key=lambda line: (line.since_s, line.key))
+        return sorted((line for line in lines if line.launcher in alive), key=lambda line: (line.since_s, line.key))
 
     def _values(self, namespace: bytes) -> dict[str, bytes]:
         keys = self._store._internal_kv_list(b"", namespace=namespace)

@@ -58,19 +58,19 @@ class RaySettings:
         if not jobs:
             return
         with ray_cluster.connected(address=self.address, auth=self.auth) as ray:
-            known = ray_cluster.nodes(ray)
-            offered = ray_cluster.units(known)
+            nodes = ray_cluster.nodes(ray)
+            offered = ray_cluster.units(nodes)
             absent = [job for job in jobs if job.device not in offered]
             if len(absent) == len(jobs):
-                raise ConfigError(_nobody_has(sorted({job.device for job in absent}), known))
+                raise ConfigError(_absence(sorted({job.device for job in absent}), nodes))
             for job in absent:
-                fleet.lost(job, _nobody_has([job.device], known))
+                fleet.lost(job, _absence([job.device], nodes))
             _Run(ray, fleet, self).until_done([job for job in jobs if job.device in offered])
 
 
-def _nobody_has(devices: Sequence[str], known: Sequence[ray_cluster.Node]) -> str:
-    wanted = ", ".join(PREFIX + device for device in devices)
-    return f"no living node of the fleet has the resource {wanted}: {ray_cluster.who_has_what(known)}"
+def _absence(devices: Sequence[str], nodes: Sequence[ray_cluster.Node]) -> str:
+    resources = ", ".join(PREFIX + device for device in devices)
+    return f"no living node of the fleet has the resource {resources}: {ray_cluster.devices_by_node(nodes)}"
 
 
 class _Run:
@@ -96,10 +96,10 @@ class _Run:
                 for reference in done:
                     self._take(reference)
                 self._board.beat(self._launcher)
-                known = ray_cluster.nodes(self._ray)
+                nodes = ray_cluster.nodes(self._ray)
                 if not done:
-                    self._give_up_the_unplaceable(known)
-                self._submit(ray_cluster.units(known))
+                    self._give_up_the_unplaceable(nodes)
+                self._submit(ray_cluster.units(nodes))
         except BaseException:
             self._cancel_all()
             raise
@@ -146,13 +146,13 @@ class _Run:
         else:
             self._fleet.finished(job, reply)
 
-    def _give_up_the_unplaceable(self, known: Sequence[ray_cluster.Node]) -> None:
+    def _give_up_the_unplaceable(self, nodes: Sequence[ray_cluster.Node]) -> None:
         """End the jobs whose device is no longer in any living node: Ray would wait for it forever."""
-        offered = ray_cluster.units(known)
+        offered = ray_cluster.units(nodes)
         for device in {job.device for job in self._left()}:
             self._absent[device] = 0 if device in offered else self._absent.get(device, 0) + 1
             if self._absent[device] >= _ABSENT_LOOKS:
-                self._give_up(device, f"its device left the fleet: {_nobody_has([device], known)}")
+                self._give_up(device, f"its device left the fleet: {_absence([device], nodes)}")
 
     def _give_up(self, device: str, reason: str) -> None:
         with_ray = [reference for reference, job in self._pending.items() if job.device == device]

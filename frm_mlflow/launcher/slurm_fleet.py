@@ -43,7 +43,7 @@ class SlurmSettings:
             unknown = sorted(set(options) - set(_OPTIONS))
             if unknown:
                 raise ConfigError(
-                    f"hydra.launcher.devices.{device}: {', '.join(unknown)} is none of {', '.join(_OPTIONS)}"
+                    f"hydra.launcher.devices.{device}: {', '.join(unknown)} is not one of {', '.join(_OPTIONS)}"
                 )
 
     def units(self) -> dict[str, float]:
@@ -66,7 +66,7 @@ class SlurmSettings:
         if not jobs:
             return
         if shutil.which("sbatch") is None:
-            raise FleetError("hydra/launcher=frm_slurm needs Slurm's commands, and there is no `sbatch` on the PATH")
+            raise FleetError("hydra/launcher=frm_slurm needs Slurm's commands, and `sbatch` is not on the PATH")
         _Arrays(self, fleet).until_done(jobs)
 
 
@@ -107,14 +107,14 @@ class _Arrays:
         executor = submitit.SlurmExecutor(folder=self._folder / "scripts", max_num_timeout=0)
         more: dict[str, Any] = {"no_requeue": True} | ({"exclusive": True} if self._settings.exclusive else {})
         options = self._settings.options(device)
-        known = {key: options.pop(key) for key in _OPTIONS if key in options and key != "nodelist"}
+        parameters = {key: options.pop(key) for key in _OPTIONS if key in options and key != "nodelist"}
         executor.update_parameters(
             job_name=f"frm-{device}",
             time=self._settings.time_min,
             array_parallelism=1,
             use_srun=False,
             additional_parameters=options | more,
-            **known,
+            **parameters,
         )
         elements = [_Element(job, self._folder / f"{job.job_id}.json") for job in jobs]
         for element in elements:
@@ -129,24 +129,24 @@ class _Arrays:
         self._pending |= {str(handle.job_id): element for handle, element in zip(handles, elements, strict=True)}
 
     def _look(self) -> None:
-        for job_id, found in slurm_queue.states(self._pending).items():
+        for job_id, state in slurm_queue.states(self._pending).items():
             element = self._pending[job_id]
             if element.reply.exists():
-                self._ended(job_id, element, found)
-            elif found.cannot_start:
+                self._ended(job_id, element, state)
+            elif state.cannot_start:
                 slurm_queue.cancel([job_id])
-                self._ended(job_id, element, found)
-            elif found.is_over:
+                self._ended(job_id, element, state)
+            elif state.is_over:
                 _wait_for(element.reply, seconds=_REPLY_S)
-                self._ended(job_id, element, found)
+                self._ended(job_id, element, state)
 
-    def _ended(self, job_id: str, element: _Element, found: JobState) -> None:
+    def _ended(self, job_id: str, element: _Element, state: JobState) -> None:
         del self._pending[job_id]
         if element.reply.exists():
             text = element.reply.read_text(encoding="utf-8", errors="replace")
             self._fleet.finished(element.job, reply_of(text, sender="the job"))
         else:
-            self._fleet.lost(element.job, f"the job ended without a reply: {found.words()}")
+            self._fleet.lost(element.job, f"the job ended without a reply: {state.words()}")
 
 
 def _wait_for(file: Path, *, seconds: float) -> None:

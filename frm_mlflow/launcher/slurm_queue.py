@@ -44,7 +44,7 @@ class JobState:
         """Return the state in words."""
         where = f" on {self.node}" if self.node else ""
         why = f" ({self.reason})" if self.reason and self.reason != "None" else ""
-        return f"Slurm says {self.state}{where}{why}"
+        return f"Slurm reports {self.state}{where}{why}"
 
 
 def states(job_ids: Iterable[str]) -> dict[str, JobState]:
@@ -55,28 +55,27 @@ def states(job_ids: Iterable[str]) -> dict[str, JobState]:
     FleetError
         If the scheduler does not respond.
     """
-    wanted = list(job_ids)
-    arrays = sorted({job_id.split("_")[0] for job_id in wanted})
+    job_ids = list(job_ids)
+    arrays = sorted({job_id.split("_")[0] for job_id in job_ids})
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%F|%K|%T|%N|%r"]
     command.append(f"--jobs={','.join(arrays)}")
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_QUEUE_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise FleetError(f"Slurm's scheduler does not answer: {error}") from error
+        raise FleetError(f"Slurm's scheduler does not respond: {error}") from error
     if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        raise FleetError(f"Slurm's scheduler does not answer: {done.stderr.strip()}")
-    known = parsed(done.stdout)
-    return {job_id: known.get(job_id, JobState(FORGOTTEN)) for job_id in wanted}
+        raise FleetError(f"Slurm's scheduler does not respond: {done.stderr.strip()}")
+    reported = parsed(done.stdout)
+    return {job_id: reported.get(job_id, JobState(FORGOTTEN)) for job_id in job_ids}
 
 
 def parsed(text: str) -> dict[str, JobState]:
     """Return the states by job id from the output of `squeue`."""
-    found = {}
+    states_by_id = {}
     for line in text.splitlines():
         array, index, state, node, reason = line.strip().split("|", 4)
-        state_of = JobState(state, reason, node)
-        found[f"{array}_{index}" if index.isdigit() else array] = state_of
-    return found
+        states_by_id[f"{array}_{index}" if index.isdigit() else array] = JobState(state, reason, node)
+    return states_by_id
 
 
 def cancel(job_ids: Iterable[str]) -> None:

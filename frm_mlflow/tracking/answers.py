@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import requests
 from mlflow.utils import request_utils
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection
@@ -86,19 +86,6 @@ class _Run(_Answer):
     data: _RunData = _RunData()
 
 
-class _OneRun(_Answer):
-    run: _Run
-
-
-class _Updated(_Answer):
-    run_info: _RunInfo
-
-
-class _Runs(_Answer):
-    runs: list[_Run] = []
-    next_page_token: str = ""
-
-
 class _Experiment(_Answer):
     experiment_id: Identifier
     name: str
@@ -106,58 +93,49 @@ class _Experiment(_Answer):
     tags: list[_Named] = []
 
 
-class _OneExperiment(_Answer):
-    experiment: _Experiment
+def _shape(**fields: Any) -> type[_Answer]:
+    """Return the schema of a response from its fields, each with its type and default."""
+    return create_model("_Shape", __base__=_Answer, **fields)
 
 
-class _Experiments(_Answer):
-    experiments: list[_Experiment] = []
-    next_page_token: str = ""
-
-
-class _CreatedExperiment(_Answer):
-    experiment_id: Identifier
-
-
-class _Done(_Answer):
-    """An empty object: the response to a request that only changes something."""
-
-
+_ONE_RUN = _shape(run=(_Run, ...))
+_ONE_EXPERIMENT = _shape(experiment=(_Experiment, ...))
+_PAGE = (str, "")
+_CHANGES = ("runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/delete-tag")
+_CHANGES += ("runs/log-inputs", "runs/outputs", "runs/log-model", "experiments/set-experiment-tag")
+"""Requests that only change something; the response is an empty object."""
 _SHAPES: Mapping[str, type[_Answer]] = {
-    "runs/create": _OneRun,
-    "runs/get": _OneRun,
-    "runs/update": _Updated,
-    "runs/search": _Runs,
-    "experiments/get": _OneExperiment,
-    "experiments/get-by-name": _OneExperiment,
-    "experiments/create": _CreatedExperiment,
-    "experiments/search": _Experiments,
-    **dict.fromkeys(
-        ("runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/delete-tag"), _Done
-    ),
-    **dict.fromkeys(("runs/log-inputs", "runs/outputs", "runs/log-model", "experiments/set-experiment-tag"), _Done),
+    "runs/create": _ONE_RUN,
+    "runs/get": _ONE_RUN,
+    "runs/update": _shape(run_info=(_RunInfo, ...)),
+    "runs/search": _shape(runs=(list[_Run], []), next_page_token=_PAGE),
+    "experiments/get": _ONE_EXPERIMENT,
+    "experiments/get-by-name": _ONE_EXPERIMENT,
+    "experiments/create": _shape(experiment_id=(Identifier, ...)),
+    "experiments/search": _shape(experiments=(list[_Experiment], []), next_page_token=_PAGE),
+    **dict.fromkeys(_CHANGES, _shape()),
 }
 
 
 def check(endpoint: str, content: bytes, content_type: str = "") -> None:
     """Raise `WrongAnswerError` unless `content` is what MLflow's server returns for a request to `endpoint`.
 
-    An endpoint that is not listed here must answer with a JSON object.
+    An endpoint that is not listed here must return a JSON object.
     """
-    came = _described(content, content_type)
+    received = _described(content, content_type)
     if content.count(b"{") + content.count(b"[") > MOST_CONTAINERS or content.count(b'"') > 2 * MOST_STRINGS:
-        raise WrongAnswerError(f"the answer to {endpoint} has too many parts: {came}")
+        raise WrongAnswerError(f"the answer to {endpoint} has too many parts: {received}")
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise WrongAnswerError(f"the answer to {endpoint} is not JSON but {came}") from error
+        raise WrongAnswerError(f"the answer to {endpoint} is not JSON but {received}") from error
     if not isinstance(answer, dict):
-        raise WrongAnswerError(f"the answer to {endpoint} is not a JSON object but {came}")
+        raise WrongAnswerError(f"the answer to {endpoint} is not a JSON object but {received}")
     shape = _SHAPES.get(endpoint)
     if shape is None:
         return
     if answer and not set(answer) & set(shape.model_fields):
-        raise WrongAnswerError(f"the answer to {endpoint} is not MLflow's but {came}")
+        raise WrongAnswerError(f"the answer to {endpoint} is not MLflow's but {received}")
     try:
         shape.model_validate(answer)
     except ValidationError as error:

@@ -68,33 +68,35 @@ def log_records(
         Called with the number of records handled and the total.
     """
     experiment_id = ensure_experiment(client, experiment)
-    wanted = {record.record_id: record for record in records}
-    known = known_records(client, experiment_id, sources=sorted({record.source for record in wanted.values()}))
-    missing = [record for record_id, record in wanted.items() if not known.get(record_id, Known("", "")).finished]
+    by_id = {record.record_id: record for record in records}
+    on_server = logged_records(client, experiment_id, sources=sorted({record.source for record in by_id.values()}))
+    missing = [
+        record for record_id, record in by_id.items() if not on_server.get(record_id, LoggedRecord("", "")).finished
+    ]
     entries = (
         written_now(
             record_entry(
                 record,
                 tracking_uri=client.tracking_uri,
                 experiment=experiment,
-                run_id=known[record.record_id].run_id if record.record_id in known else None,
+                run_id=on_server[record.record_id].run_id if record.record_id in on_server else None,
                 parent_run_id=parent_run_id,
             )
         )
         for record in missing
     )
-    present, failures = len(wanted) - len(missing), []
+    present, failures = len(by_id) - len(missing), []
     with ThreadPoolExecutor(workers if rest.is_http(client.tracking_uri) else 1) as pool:
         for done, (entry, reason) in enumerate(_logged(pool, client, experiment_id, entries), start=1):
             if reason:
                 failures.append((entry.name, reason))
             if on_progress:
-                on_progress(present + done, len(wanted))
+                on_progress(present + done, len(by_id))
     return BulkReport(len(missing) - len(failures), present, tuple(failures))
 
 
 @dataclass(frozen=True)
-class Known:
+class LoggedRecord:
     """The run of a record on the server."""
 
     run_id: str
@@ -106,17 +108,17 @@ class Known:
         return self.status == FINISHED
 
 
-def known_records(client: MlflowClient, experiment_id: str, *, sources: Iterable[str]) -> dict[str, Known]:
+def logged_records(client: MlflowClient, experiment_id: str, *, sources: Iterable[str]) -> dict[str, LoggedRecord]:
     """Return the run of every record of these sources by record id, preferring a finished run to an unfinished one."""
-    known: dict[str, Known] = {}
+    on_server: dict[str, LoggedRecord] = {}
     for source in sources:
         conditions = (tag_is(schema.KIND.key, schema.KIND_BENCHMARK), tag_is(schema.SOURCE.key, source))
         for rows in pages(Selection(client, (experiment_id,), conditions)):
             for row in rows:
                 record_id = row.get(schema.RECORD_ID.column, "")
-                if not known.get(record_id, Known("", "")).finished:
-                    known[record_id] = Known(row["run_id"], row["status"])
-    return known
+                if not on_server.get(record_id, LoggedRecord("", "")).finished:
+                    on_server[record_id] = LoggedRecord(row["run_id"], row["status"])
+    return on_server
 
 
 def _logged(

@@ -57,8 +57,8 @@ def create_run(
             answer = rest.call(uri, "POST", "runs/create", body=body, retries=0)
             return str(answer["run"]["info"]["run_id"])
         except rest.NoAnswerError:
-            if found := _marked(client, experiment_id, tags):
-                return found
+            if run_id := _marked(client, experiment_id, tags):
+                return run_id
             if wait_s is None:
                 raise
             sleep(wait_s)

@@ -95,11 +95,11 @@ class RunEntry:
             _refuse_links(folder)
             entry = TypeAdapter(cls).validate_json(_content(path))
         except ValidationError as error:
-            raise DataError(f"{path} is not a kept run: {_first_fault(error)}") from error
+            raise DataError(f"{path} is not a saved run: {_first_fault(error)}") from error
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not a kept run: {error}") from error
+            raise DataError(f"{path} is not a saved run: {error}") from error
         if not (entry.run_id or (entry.record_id and not entry.joins)):
-            raise DataError(f"{path} is not a kept run: it names neither a run nor a record")
+            raise DataError(f"{path} is not a saved run: it names neither a run nor a record")
         return entry
 
 

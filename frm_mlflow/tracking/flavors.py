@@ -85,8 +85,8 @@ def _read(path: Path, name: str) -> Model:
     try:
         model = Model.load(str(path))
     except Exception as error:  # MLflow may raise anything on a file that anyone may have written
-        said = " ".join(str(error).split())[:300]
-        raise ConfigError(f"'{name}' has no readable MLmodel file: {type(error).__name__}: {said}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"'{name}' has no readable MLmodel file: {type(error).__name__}: {reason}") from error
     if not isinstance(model.flavors, dict) or not all(isinstance(flavor, dict) for flavor in model.flavors.values()):
         raise ConfigError(f"'{name}' has no readable MLmodel file: its flavors are not settings by name")
     return model
@@ -136,8 +136,8 @@ class _Logged:
         try:
             return _arrays(self.model.load_input_example(str(self.path)))
         except Exception as error:  # MLflow may raise anything on a file that anyone may have written
-            said = " ".join(str(error).split())[:300]
-            raise ConfigError(f"the input example of '{self.name}' cannot be read: {said}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(f"the input example of '{self.name}' cannot be read: {reason}") from error
 
 
 def _onnx(logged: _Logged, scratch: Path) -> ModelConfig:
@@ -162,8 +162,8 @@ def _graph(file: Path, name: str) -> Any:
 
     try:
         return onnx.load(file, load_external_data=False)
-    except Exception as error:
-        raise ConfigError(f"'{name}' holds no ONNX model: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:  # onnx passes on protobuf's own errors, and the file may be anything
+        raise ConfigError(f"'{name}' is not an ONNX model: {' '.join(str(error).split())[:300]}") from error
 
 
 def _pytorch(logged: _Logged, scratch: Path) -> ModelConfig:

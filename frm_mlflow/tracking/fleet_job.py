@@ -54,16 +54,16 @@ def close_lost_job(sweep: Sweep, job_id: str, *, name: str, tags: Mapping[str, s
     """End as FAILED the runs that a dead job left RUNNING, and return how all of its benchmarks ended.
 
     A job that died before it had opened a run gets one that records this, so every job leaves a trace. If the
-    server does not respond, the ends are kept on disk and `frm-mlflow resend` logs them.
+    server does not respond, they are saved on disk and `frm-mlflow resend` logs them.
     """
     try:
-        known = [_outcome(run) for run in runs_below(sweep.client, sweep.run_id, tags={schema.FLEET_JOB.key: job_id})]
+        before = [_outcome(run) for run in runs_below(sweep.client, sweep.run_id, tags={schema.FLEET_JOB.key: job_id})]
     except SERVER_ERRORS as error:
-        known = []
+        before = []
         reason = f"{reason} (what the job has logged could not be read: {error})"
-    outcomes = [_ended(sweep, run, reason) if run.status == RUNNING else run for run in known]
+    outcomes = [_ended(sweep, run, reason) if run.status == RUNNING else run for run in before]
     sweep.outcomes += outcomes
-    if all(run.status != RUNNING for run in known):
+    if all(run.status != RUNNING for run in before):
         outcomes.append(_without_a_run(sweep, job_id, name, tags, reason))
     return outcomes
 

@@ -89,9 +89,9 @@ def is_alive(process: str) -> bool:
     """Whether the process in a `frm.process` tag runs on this host; a later one that reuses the id does not count."""
     pid, _, started = process.partition(" ")
     try:
-        found = psutil.Process(int(pid))
-        same = abs(found.create_time() - float(started)) <= _CLOCK_TOLERANCE_S
-        return same and found.is_running() and found.status() != psutil.STATUS_ZOMBIE
+        candidate = psutil.Process(int(pid))
+        same = abs(candidate.create_time() - float(started)) <= _CLOCK_TOLERANCE_S
+        return same and candidate.is_running() and candidate.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):
         return False
 
@@ -124,7 +124,7 @@ class Lease:
         if self.lost_to is not None:
             raise LeaseLostError(
                 f"{self.lost_to.words()} has taken over the sweep {self.run_id} while this process did not renew its "
-                "lease: it ends here, and the other one goes on"
+                "lease: this process ends, and the other one continues"
             )
 
     def acquire(
@@ -234,9 +234,7 @@ class Lease:
         ConfigError
             If it renews its tag as the holder of the lease.
         """
-        tell(
-            f"the sweep {self.run_id} was run by {owner.words()}: waiting {EXPIRES_S:.0f} s to see whether it still is"
-        )
+        tell(f"the sweep {self.run_id} was run by {owner.words()}: waiting {EXPIRES_S:.0f} s to see if it still is")
         since = clock()
         while clock() - since < EXPIRES_S:
             sleep(1.0)

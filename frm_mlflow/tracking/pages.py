@@ -222,11 +222,11 @@ def named_experiments(client: MlflowClient, names: Sequence[str]) -> tuple[str, 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
     try:
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        known = ", ".join(sorted(e.name for e in client.search_experiments(max_results=50)))
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        existing = ", ".join(sorted(e.name for e in client.search_experiments(max_results=50)))
     except MlflowException as error:
         remedy = f": {rest.LOGIN_REMEDY}" if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED") else ""
         raise TrackingError(f"experiment '{name}' cannot be read: {rest.first_line(error)}{remedy}") from error
-    raise TrackingError(f"there is no experiment '{name}' at {client.tracking_uri}; it has: {known}")
+    raise TrackingError(f"experiment '{name}' does not exist at {client.tracking_uri}, which has: {existing}")

@@ -42,7 +42,7 @@ def link(*, project: str, environment: str) -> Path:
     folder = Path(project).resolve()
     specification = folder / "python_env.yaml"
     if not specification.exists():
-        raise ConfigError(f"{folder} has no python_env.yaml: run this where the MLproject is, or give --project")
+        raise ConfigError(f"{folder} has no python_env.yaml: run this in the folder of the MLproject, or set --project")
     name = _get_virtualenv_name(_PythonEnv.from_yaml(str(specification)), folder)
     path = Path(str(_get_mlflow_virtualenv_root())) / str(name)
     if path.is_symlink():

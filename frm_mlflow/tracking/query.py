@@ -142,6 +142,6 @@ def _why_empty(everything: Selection, experiments: Sequence[str], where: str) ->
     steps.append(("of these FINISHED", everything.where(IS_BENCHMARK, is_finished)))
     if where:
         steps.append((f"of these that meet the filter [{where}]", everything.where(IS_BENCHMARK, is_finished, where)))
-    found = "; ".join(f"{count(selection)} {what}" for what, selection in steps)
+    counts = "; ".join(f"{count(selection)} {what}" for what, selection in steps)
     remedy = "" if where else "; measure some with `frm-mlflow bench`, or import some with `frm-mlflow ingest`"
-    return f"there is no finished benchmark in experiment {', '.join(experiments)}: {found}{remedy}"
+    return f"no finished benchmark in experiment {', '.join(experiments)}: {counts}{remedy}"

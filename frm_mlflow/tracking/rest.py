@@ -115,11 +115,11 @@ def _refusal(response: requests.Response) -> str:
 
 def _cause(error: Exception) -> str:
     """Return the response or the operating system's message, without the layers that repeat it."""
-    wrong = re.search(r"(?:the answer|\S+ was redirected) .*", str(error))
-    if wrong:
-        return wrong.group()[:500]
-    said = re.search(r"\[Errno -?\d+\] [^'\")]+", str(error))
-    return said.group() if said else first_line(error)
+    wrong_response = re.search(r"(?:the answer|\S+ was redirected) .*", str(error))
+    if wrong_response:
+        return wrong_response.group()[:500]
+    system_error = re.search(r"\[Errno -?\d+\] [^'\")]+", str(error))
+    return system_error.group() if system_error else first_line(error)
 
 
 def first_line(error: Exception) -> str:

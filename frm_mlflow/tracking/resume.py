@@ -32,11 +32,11 @@ def completed(client: MlflowClient, experiment_id: str, *, parent_run_id: str | 
 
 def unfinished_sweep(client: MlflowClient, experiment: str, *, config_hash: str) -> str | None:
     """Return the newest sweep run with the same `frm.config_hash`, unless it has FINISHED."""
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
+    entity = client.get_experiment_by_name(experiment)
+    if entity is None:
         return None
     conditions = [_equals(schema.KIND.key, schema.KIND_SWEEP), _equals(schema.CONFIG_HASH.key, config_hash)]
-    runs = _search(client, found.experiment_id, conditions)
+    runs = _search(client, entity.experiment_id, conditions)
     newest = max(runs, key=lambda run: run.info.start_time, default=None)
     return None if newest is None or newest.info.status == FINISHED else str(newest.info.run_id)
 

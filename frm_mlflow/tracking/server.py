@@ -117,7 +117,7 @@ def check_answer(client: MlflowClient, *, timeout_s: float = 5.0) -> None:
         ) from error
 
 
-def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mapping[str, str] = os.environ) -> str:
+def experiment_name(client: MlflowClient, given: str | None, *, environ: Mapping[str, str] = os.environ) -> str:
     """Return the name of the experiment to use: the given one, else the one in MLflow's variables, else `frm`.
 
     Raises
@@ -125,7 +125,7 @@ def experiment_name(client: MlflowClient, chosen: str | None, *, environ: Mappin
     TrackingError
         If the server has no experiment with the id in MLFLOW_EXPERIMENT_ID.
     """
-    name = chosen or environ.get(NAME_VARIABLE)
+    name = given or environ.get(NAME_VARIABLE)
     if name:
         return name
     if not (experiment_id := environ.get(ID_VARIABLE)):
@@ -161,17 +161,16 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
     TrackingError
         If an experiment of that name was deleted, or the server refuses.
     """
-    try:
-        found = client.get_experiment_by_name(name) or _created(client, name)
-        _with_views(client, found)
-    except MlflowException as error:
-        raise TrackingError(f"experiment '{name}' at {client.tracking_uri}: {error.message}") from error
-    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+    with rest.refusal_named(f"experiment '{name}' at {client.tracking_uri}"):
+        experiment = client.get_experiment_by_name(name) or _created(client, name)
+        _with_views(client, experiment)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
         raise TrackingError(
-            f"experiment '{name}' was deleted: restore it with `mlflow experiments restore -x {found.experiment_id}` "
+            f"experiment '{name}' was deleted: restore it "
+            f"with `mlflow experiments restore -x {experiment.experiment_id}` "
             "or choose another name with tracking.experiment=NAME"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _with_views(client: MlflowClient, experiment: Experiment) -> None:

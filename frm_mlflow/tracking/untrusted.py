@@ -151,11 +151,11 @@ def check_program(file: Path, *, name: str) -> None:
                 _check_payloads(json.loads(archive.read(records[path])), name)
             _check_tensors(archive.read(records["data/sample_inputs/model.pt"]), name)
     except KeyError as error:
-        said = f"its archive has no record {error}: log the model again with a newer torch"
-        raise UntrustedModelError(name, said) from error
+        reason = f"its archive has no record {error}: log the model again with a newer torch"
+        raise UntrustedModelError(name, reason) from error
     except (zipfile.BadZipFile, ValueError, RecursionError, OSError, AttributeError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise UntrustedModelError(name, f"its archive '{file.name}' cannot be read: {said}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UntrustedModelError(name, f"its archive '{file.name}' cannot be read: {reason}") from error
 
 
 def check_onnx(file: Path, model: Any, *, folder: Path, name: str) -> None:

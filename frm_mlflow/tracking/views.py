@@ -113,14 +113,14 @@ def links(tracking_uri: str, experiment_id: str, *, key: str = "frm-cheapest") -
 def print_links(client: MlflowClient, experiment: str, out: Console) -> None:
     """Print where to see the benchmarks of an experiment; prints nothing if the server has no such experiment."""
     try:
-        found = client.get_experiment_by_name(experiment)
+        entity = client.get_experiment_by_name(experiment)
     except MlflowException as error:
         out.print(
             f"No link to the UI: {redact.text(str(error.message))}", markup=False, highlight=False, soft_wrap=True
         )
         return
-    if found is not None:
-        for line in links(client.tracking_uri, str(found.experiment_id)).lines():
+    if entity is not None:
+        for line in links(client.tracking_uri, str(entity.experiment_id)).lines():
             out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

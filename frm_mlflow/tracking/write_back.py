@@ -42,9 +42,9 @@ def write_back(
     """
     unknown = sorted(set(values.columns) - set(schema.METRIC_BY_KEY))
     if unknown:
-        raise DataError(f"metrics that schema.py does not know cannot be written back: {', '.join(unknown)}")
+        raise DataError(f"metrics that are not in the schema cannot be written back: {', '.join(unknown)}")
     rows = ((str(run_id), _finite(row)) for run_id, row in zip(values.index, values.to_dict("records"), strict=True))
-    wanted = [(run_id, metrics) for run_id, metrics in rows if metrics]
+    to_write = [(run_id, metrics) for run_id, metrics in rows if metrics]
 
     def write(item: tuple[str, dict[str, float]]) -> None:
         now = clock()
@@ -53,12 +53,12 @@ def write_back(
 
     try:
         with ThreadPoolExecutor(workers if rest.is_http(client.tracking_uri) else 1) as pool:
-            for done, _ in enumerate(pool.map(write, wanted), start=1):
+            for done, _ in enumerate(pool.map(write, to_write), start=1):
                 if on_progress:
-                    on_progress(done, len(wanted))
+                    on_progress(done, len(to_write))
     except SERVER_ERRORS as error:
         raise TrackingError(f"results cannot be written back to {client.tracking_uri}: {error}") from error
-    return len(wanted)
+    return len(to_write)
 
 
 def _finite(row: Mapping[Hashable, float]) -> dict[str, float]:

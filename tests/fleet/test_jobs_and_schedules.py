@@ -12,7 +12,7 @@ from frm_mlflow import frame
 from frm_mlflow.errors import ConfigError
 from frm_mlflow.launcher.device_status import BUSY, DEAD, FREE, OTHERS, state_of
 from frm_mlflow.launcher.jobs import Job, in_order, job_of
-from frm_mlflow.launcher.ray_cluster import QUEUED, RUNNING, Line, Node, units, who_has_what
+from frm_mlflow.launcher.ray_cluster import QUEUED, RUNNING, Line, Node, devices_by_node, units
 from frm_mlflow.launcher.slurm_fleet import SlurmSettings
 from frm_mlflow.runners.bench import refuse_side_by_side
 from frm_mlflow.sweep.compose import composed
@@ -57,7 +57,7 @@ def test_a_job_keeps_its_words_and_its_id_but_not_what_is_the_sweeps() -> None:
 
 
 def test_a_job_without_a_device_is_refused() -> None:
-    with pytest.raises(ConfigError, match="device=auto has none"):
+    with pytest.raises(ConfigError, match="device=auto does not give"):
         job("device=auto", "model=resnet18")
 
 
@@ -72,18 +72,18 @@ def test_launchers_that_know_no_devices_are_refused_with_the_reason(name: str) -
 
 
 def test_an_unknown_slurm_option_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="gpus is none of constraint, gres"):
+    with pytest.raises(ConfigError, match="gpus is not one of constraint, gres"):
         SlurmSettings(devices={"a100": {"gpus": 1}})
     assert SlurmSettings().options("a100") == {"constraint": "a100"}
 
 
 def test_only_living_nodes_have_devices() -> None:
     assert units(NODES) == {"cpu_a": 1.0, "phone": 1.0, "cpu_b": 1.0}
-    assert who_has_what(NODES) == "left (10.0.0.1) has cpu_a, phone; right (10.0.0.2) has cpu_b"
-    assert who_has_what(NODES[2:]) == "no living node has any device"
+    assert devices_by_node(NODES) == "left (10.0.0.1) has cpu_a, phone; right (10.0.0.2) has cpu_b"
+    assert devices_by_node(NODES[2:]) == "no living node has any device"
 
 
-def test_a_device_is_free_busy_with_a_job_or_with_somebody_elses_task_or_dead() -> None:
+def test_a_device_is_free_busy_or_dead() -> None:
     running = Line("k1", "net1 on cpu_a", "cpu_a", RUNNING, 5.0, "here:1", node="1")
     waiting = Line("k2", "net2 on cpu_a", "cpu_a", QUEUED, 5.0, "here:1")
     lost = replace(running, key="k3", device="cpu_c", node="3")

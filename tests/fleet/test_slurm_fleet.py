@@ -61,7 +61,8 @@ def test_devices_are_arrays_and_a_node_that_dies_hangs_nothing(lab: Lab, cluster
     assert all("Invalid feature" in run.data.tags["frm.reason"] for run in refused)
     lost = [run for run in runs if run.data.tags["frm.device"] == "cpu_b" and run.info.status != "FINISHED"]
     assert lost
-    assert all("Slurm says" in run.data.tags["frm.reason"] for run in lost), [r.data.tags["frm.reason"] for r in lost]
+    reasons = [run.data.tags["frm.reason"] for run in lost]
+    assert all("Slurm reports" in reason for reason in reasons), reasons
     assert "RUNNING" not in {run.info.status for run in runs}
     finished = [run for run in runs if run.info.status == "FINISHED"]
     on_a = sorted(run.data.tags["frm.model"] for run in finished if run.data.tags["frm.device"] == "cpu_a")

@@ -134,7 +134,7 @@ def test_missing_models_and_runs_are_named(tracking, overrides, error, message):
 def test_a_run_with_no_model_or_several_is_refused(tracking, net):
     with mlflow.start_run() as empty:
         pass
-    with pytest.raises(ConfigError, match="has logged no model"):
+    with pytest.raises(ConfigError, match="has not logged a model"):
         run_attach(f"run_id={empty.info.run_id}")
     with mlflow.start_run() as two:
         for name in ("a", "b"):

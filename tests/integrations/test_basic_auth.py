@@ -101,7 +101,7 @@ def test_results_are_spooled_until_write_access(guarded, log_in_as, net, measure
     log_in_as("reader")
     before = client.get_run(guarded.run_id).info
     measured_as()
-    refused = r"Permission denied.*needs EDIT permission on the experiment.*kept in .*frm-mlflow resend"
+    refused = r"Permission denied.*needs EDIT permission on the experiment.*saved in .*frm-mlflow resend"
     with pytest.raises(TrackingError, match=refused):
         frm_mlflow.log_frm(net, EXAMPLE, run_id=guarded.run_id, prefix="mine/", step=7)
     with pytest.raises(TrackingError, match=refused):

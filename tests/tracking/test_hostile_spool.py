@@ -75,7 +75,7 @@ def test_a_changed_entry_is_plausible_or_refused_in_a_sentence(tmp_path: Path, c
         assert time.monotonic() - started < LONGEST_S
         shutil.rmtree(folder)
     assert refused > count / 2
-    assert all("is not a kept run" in sentence and len(sentence) < 1000 for sentence in sentences)
+    assert all("is not a saved run" in sentence and len(sentence) < 1000 for sentence in sentences)
 
 
 def test_changed_entries_do_not_hold_up_healthy_ones(tmp_path: Path, database: str) -> None:

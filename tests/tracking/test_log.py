@@ -70,7 +70,7 @@ def test_a_finished_benchmark_has_its_record_and_its_files(client: MlflowClient,
     assert (parent.info.status, parent.data.params) == ("FINISHED", {"seed": "1"})
 
 
-def test_a_metric_carries_the_time_of_the_measurement(client: MlflowClient, experiment: str) -> None:
+def test_a_metric_has_the_time_of_its_measurement(client: MlflowClient, experiment: str) -> None:
     with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         outcome = run.finish(record())
     history = client.get_metric_history(outcome.run_id, schema.FRM.key)
@@ -88,7 +88,7 @@ def test_a_benchmark_with_nan_or_infinite_metrics_fails(client: MlflowClient, ex
     assert not {schema.FRM.key, schema.LATENCY_P50.key} & set(logged.data.metrics)
 
 
-def test_more_params_than_a_batch_takes_and_values_longer_than_a_param(client: MlflowClient, experiment: str) -> None:
+def test_many_params_and_long_values_are_logged(client: MlflowClient, experiment: str) -> None:
     params = {f"p{i}": str(i) for i in range(250)} | {"long": "x" * 9000}
     with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         outcome = run.finish(record(params=params))
@@ -98,9 +98,7 @@ def test_more_params_than_a_batch_takes_and_values_longer_than_a_param(client: M
     assert logged["long"].endswith("x…")
 
 
-def test_an_exception_fails_its_benchmark_with_the_reason_and_the_sweep_goes_on(
-    client: MlflowClient, experiment: str
-) -> None:
+def test_an_exception_fails_only_its_benchmark(client: MlflowClient, experiment: str) -> None:
     with open_sweep(client, experiment, name="sweep") as sweep:
         with pytest.raises(ValueError, match="no kernel"), sweep.benchmark(name="broken", tags=CONFIGURATION.tags()):
             raise ValueError("no kernel for conv\nlast output of the worker")
@@ -131,7 +129,7 @@ def test_a_benchmark_without_a_result_has_failed(client: MlflowClient, experimen
     assert [outcome.reason for outcome in sweep.failures] == ["ended without a result"]
 
 
-def test_ctrl_c_kills_the_open_benchmark_and_keeps_the_finished_one(client: MlflowClient, experiment: str) -> None:
+def test_ctrl_c_kills_only_the_open_benchmark(client: MlflowClient, experiment: str) -> None:
     with pytest.raises(KeyboardInterrupt), open_sweep(client, experiment, name="sweep") as sweep:  # noqa: PT012
         with sweep.benchmark(name="first") as run:
             run.finish(record())
@@ -144,7 +142,7 @@ def test_ctrl_c_kills_the_open_benchmark_and_keeps_the_finished_one(client: Mlfl
     }
 
 
-def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
+def test_ctrl_c_while_a_benchmark_opens_closes_it(
     client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: object, **kwargs: object) -> str:
@@ -158,7 +156,7 @@ def test_ctrl_c_while_a_benchmark_is_opened_leaves_it_closed(
     assert [r.info.status for r in runs_of(client, experiment)] == ["KILLED", "KILLED"]
 
 
-def test_a_signal_that_ends_the_process_leaves_no_run_running(mlflow_server: str, experiment: str) -> None:
+def test_sigterm_leaves_no_run_running(mlflow_server: str, experiment: str) -> None:
     program = (
         "import sys, time\n"
         "from frm_mlflow.tracking import server\n"
@@ -206,7 +204,7 @@ def test_a_finished_benchmark_cannot_end_twice(client: MlflowClient, experiment:
             run.finish(record(1))
 
 
-def test_resume_finds_what_is_finished_and_closes_what_was_left_open(client: MlflowClient, experiment: str) -> None:
+def test_resume_skips_finished_runs_and_closes_open_ones(client: MlflowClient, experiment: str) -> None:
     experiment_id = server.ensure_experiment(client, experiment)
     tags = {schema.CONFIG_HASH.key: "sweephash"}
     with pytest.raises(RuntimeError), open_sweep(client, experiment, name="s", tags=tags) as sweep:  # noqa: PT012
@@ -282,14 +280,14 @@ def test_two_sweeps_at_once_lose_and_mix_nothing(
         assert artifact(client, run.info.run_id, "config.yaml").read_text() == str(number)
 
 
-def test_a_server_that_is_down_is_refused_within_seconds_and_named() -> None:
+def test_a_server_that_is_down_is_reported_within_seconds() -> None:
     start = time.monotonic()
     with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9.*mlflow server.*MLFLOW_TRACKING_URI"):
         server.connect("http://127.0.0.1:9")
     assert time.monotonic() - start < 30, "MLflow itself would try for minutes"
 
 
-def test_a_database_that_cannot_be_opened_is_refused_within_seconds_and_named(tmp_path: Path) -> None:
+def test_an_unreadable_database_is_reported_within_seconds(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     start = time.monotonic()
     with pytest.raises(TrackingError, match=r"file/mlflow\.db cannot be opened.*MLFLOW_TRACKING_URI"):
@@ -305,7 +303,7 @@ def test_a_deleted_experiment_is_refused_with_the_remedy(client: MlflowClient, e
         server.ensure_experiment(client, experiment)
 
 
-def test_nothing_stays_in_the_spool_once_the_server_has_it(client: MlflowClient, experiment: str) -> None:
+def test_logged_results_leave_the_spool(client: MlflowClient, experiment: str) -> None:
     with open_sweep(client, experiment, name="sweep") as sweep, sweep.benchmark(name="b") as run:
         run.finish(record())
     assert spool.pending() == []

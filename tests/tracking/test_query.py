@@ -138,7 +138,7 @@ def test_an_empty_experiment_is_no_error_of_ours(client: MlflowClient, experimen
 
 def test_an_unknown_experiment_is_named_with_those_that_exist(client: MlflowClient, experiment: str) -> None:
     server.ensure_experiment(client, experiment)
-    with pytest.raises(TrackingError, match=rf"no experiment 'frn'.*{experiment[:20]}"):
+    with pytest.raises(TrackingError, match=rf"experiment 'frn' does not exist.*{experiment[:20]}"):
         benchmarks(client, ["frn"])
 
 

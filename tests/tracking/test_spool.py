@@ -41,7 +41,7 @@ def benchmarks(client: MlflowClient, experiment: str) -> list:
     return list(client.search_runs([experiment_id], f"tags.`{schema.KIND.key}` = 'benchmark'"))
 
 
-def test_a_server_that_goes_away_and_comes_back_has_every_result_once(tmp_path: Path, experiment: str) -> None:
+def test_an_outage_loses_and_repeats_no_result(tmp_path: Path, experiment: str) -> None:
     own = OwnServer(tmp_path / "server")
     own.start()
     folder = tmp_path / "spool"
@@ -93,9 +93,7 @@ def kept(client: MlflowClient, experiment: str, directory: Path, number: int = 0
     return spool.keep(entry, RunFiles(config="a: 1"), directory=directory)
 
 
-def test_resending_what_the_server_has_already_adds_nothing(
-    client: MlflowClient, experiment: str, tmp_path: Path
-) -> None:
+def test_resending_logged_results_adds_nothing(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
     kept(client, experiment, tmp_path)
     assert spool.resend(tmp_path).sent == 1
     kept(client, experiment, tmp_path)
@@ -104,7 +102,7 @@ def test_resending_what_the_server_has_already_adds_nothing(
     assert len(benchmarks(client, experiment)) == 1
 
 
-def test_a_half_logged_run_is_completed_and_not_repeated(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+def test_a_partly_logged_run_is_completed(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
     experiment_id = server.ensure_experiment(client, experiment)
     half = client.create_run(experiment_id, tags=record().all_tags())
     client.log_metric(half.info.run_id, schema.FRM.key, 0.5, timestamp=1)
@@ -116,9 +114,7 @@ def test_a_half_logged_run_is_completed_and_not_repeated(client: MlflowClient, e
     assert Path(client.download_artifacts(run.info.run_id, "config.yaml")).read_text() == "a: 1"
 
 
-def test_a_folder_that_another_process_is_sending_is_left_to_it(
-    client: MlflowClient, experiment: str, tmp_path: Path
-) -> None:
+def test_a_folder_that_another_process_sends_is_skipped(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
     folder = kept(client, experiment, tmp_path)
     with spool.claimed(folder) as mine:
         assert mine
@@ -147,13 +143,13 @@ def test_a_broken_folder_is_named_and_the_others_are_sent(
     assert report.left == ()
     ((folder, reason),) = report.set_aside
     assert folder == tmp_path / spool.SET_ASIDE / broken.name
-    assert "run.json is not a kept run" in reason
+    assert "run.json is not a saved run" in reason
     assert reason in folder.with_name(f"{broken.name}.txt").read_text()
     assert spool.pending(tmp_path) == []
     assert spool.resend(tmp_path) == spool.ResendReport(0, 0, ())
 
 
-def test_no_link_in_a_kept_run_is_followed(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
+def test_links_in_a_saved_run_are_not_followed(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
     private = tmp_path / "private.txt"
     private.write_text("not yours")
     directory = tmp_path / "spool"
@@ -184,9 +180,7 @@ def test_passwords_of_addresses_are_not_kept_on_disk(
     assert spool.resend(tmp_path, only=address).sent == 1
 
 
-def test_ending_a_run_that_the_server_does_not_know_is_refused(
-    client: MlflowClient, experiment: str, tmp_path: Path
-) -> None:
+def test_ending_a_run_that_does_not_exist_is_refused(client: MlflowClient, experiment: str, tmp_path: Path) -> None:
     end = {"record_id": "", "name": "", "status": "FINISHED", "start_ms": 0, "end_ms": 1, "run_id": "0" * 32}
     spool.keep(RunEntry(tracking_uri=client.tracking_uri, experiment=experiment, **end), directory=tmp_path)
     ((_, reason),) = spool.resend(tmp_path).left
@@ -328,7 +322,7 @@ def test_what_a_dead_job_has_kept_on_a_host_is_sent_by_the_next_job_there_and_no
     assert not spool.pending(gateway)
 
 
-def test_a_result_for_a_run_of_somebody_elses_is_kept_and_joins_it_once(
+def test_a_result_for_a_users_run_is_saved_and_logged_once(
     client: MlflowClient, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(spool.SPOOL_VARIABLE, str(tmp_path))

@@ -146,13 +146,13 @@ def test_a_wrong_mapping_says_what_would_be_right(tmp_path: Path, options: dict[
 
 
 def test_an_unknown_source_and_a_missing_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no importer is called 'geekbench'; installed: aihub, benchmark_model, csv"):
+    with pytest.raises(ConfigError, match=r"no importer is named 'geekbench'; installed: aihub, benchmark_model, csv"):
         read("geekbench", tmp_path)
     with pytest.raises(ImportFileError, match="no such file"):
         read("csv", tmp_path / "gone.csv")
     with pytest.raises(ConfigError, match="source=csv needs path="):
         read("csv", None)
-    with pytest.raises(ImportFileError, match="holds no results"):
+    with pytest.raises(ImportFileError, match="has no results"):
         read("csv", tmp_path)
 
 
