@@ -30,18 +30,18 @@ _END = "frm-exit:"
 _STATES: Mapping[str, tuple[type[TransportError], str]] = {
     "unauthorized": (
         DeviceUnauthorizedError,
-        "unlock it and accept this computer's key in the dialog; where none shows, revoke its USB debugging "
-        "authorisations and plug it in anew",
+        "unlock it and accept this computer's key in the dialog. If none appears, revoke its USB debugging "
+        "authorisations and reconnect it",
     ),
     "authorizing": (DeviceUnauthorizedError, "unlock it and accept this computer's key in the dialog"),
     "offline": (
         DeviceOfflineError,
-        "plug it in anew, or run `adb reconnect offline`; if that does not help, `adb kill-server`",
+        "reconnect it, or run `adb reconnect offline`; if that does not help, `adb kill-server`",
     ),
     "connecting": (DeviceOfflineError, "wait until it has started"),
     "no permissions": (
         DeviceUnauthorizedError,
-        "give your user the right to USB devices (udev rules of android-sdk-platform-tools-common, group plugdev)",
+        "give your user access to USB devices (udev rules of android-sdk-platform-tools-common, group plugdev)",
     ),
     "recovery": (DeviceOfflineError, "start Android on it"),
     "sideload": (DeviceOfflineError, "start Android on it"),
@@ -55,18 +55,19 @@ def adb_error(serial: str, output: str) -> TransportError:
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
     if "No space left on device" in output:
         return DeviceFullError(
-            f"Phone {serial} is full ({last}): make room on it, or prune what was copied there "
-            "(`frm-mlflow device prune`)."
+            f"Phone {serial} is full ({last}): free space on it, or remove earlier copies (`frm-mlflow device prune`)."
         )
     if "unauthorized" in output:
         return _state_error(serial, "unauthorized")
     if "device offline" in output:
         return _state_error(serial, "offline")
     if re.search(r"device '.*' not found|no devices/emulators found|device not found", output):
-        return DeviceOfflineError(f"Phone {serial} is not there any more ({last}): is it plugged in?")
+        return DeviceOfflineError(f"Phone {serial} is no longer connected ({last}): plug it in.")
     if "Permission denied" in output:
-        return DeviceSetupError(f"Phone {serial} refuses: {last}. Choose a device.folder below /data/local/tmp.")
-    return TransportLostError(f"The connection to phone {serial} was lost ({last}); what ran over it is not measured.")
+        return DeviceSetupError(f"Phone {serial} denies access: {last}. Choose a device.folder below /data/local/tmp.")
+    return TransportLostError(
+        f"The connection to phone {serial} was lost ({last}); the measurement over it was discarded."
+    )
 
 
 class AdbConnection:
@@ -79,7 +80,7 @@ class AdbConnection:
                 "device.transport=adb needs `adb` on the PATH: install Android's platform-tools (apt: adb)."
             )
         self._adb = adb
-        self.serial = _chosen(self._adb_alone("devices", "-l"), serial)
+        self.serial = _selected(self._adb_alone("devices", "-l"), serial)
 
     def shell(self, words: Sequence[str], *, timeout_s: float = _ASK_S) -> str:
         """Return what a program on the phone prints, including its errors.
@@ -110,14 +111,14 @@ class AdbConnection:
     def _on_phone(self, script: str, timeout_s: float) -> tuple[int, str, str]:
         """Return exit code, output and errors of a script on the phone; raise if its last line did not arrive."""
         _, output, errors = self._run(["shell", f"{script}; end=$?; echo; echo {_END}$end"], timeout_s)
-        whole, found, code = output.rpartition(f"\n{_END}")
-        if found and code.strip().isdigit():
+        whole, end, code = output.rpartition(f"\n{_END}")
+        if end and code.strip().isdigit():
             return int(code), whole, errors
         if _is_adbs_own(errors):
             raise adb_error(self.serial, errors)
         self._check_presence()
         raise TransportLostError(
-            f"What phone {self.serial} answered to '{script.split()[0]}' was cut off: adb or the cable failed."
+            f"The output of '{script.split()[0]}' on phone {self.serial} was cut off: adb or the cable failed."
         )
 
     def _check_presence(self) -> None:
@@ -134,7 +135,7 @@ class AdbConnection:
             )
         except subprocess.TimeoutExpired as error:
             raise TransportLostError(
-                f"Phone {self.serial} did not answer 'adb {words[0]}' within {timeout_s:g} s."
+                f"Phone {self.serial} did not respond to 'adb {words[0]}' within {timeout_s:g} s."
             ) from error
         return done.returncode, _text(done.stdout), _text(done.stderr)
 
@@ -142,7 +143,7 @@ class AdbConnection:
         try:
             done = subprocess.run([self._adb, *words], capture_output=True, timeout=_ASK_S, check=False)
         except subprocess.TimeoutExpired as error:
-            raise DeviceOfflineError("adb's server does not answer: run `adb kill-server` and try again.") from error
+            raise DeviceOfflineError("adb's server does not respond: run `adb kill-server` and try again.") from error
         if done.returncode:
             raise DeviceOfflineError(f"adb fails: {(_text(done.stdout) + _text(done.stderr)).strip()}")
         return _text(done.stdout)
@@ -155,25 +156,25 @@ def phones(listing: str) -> dict[str, str]:
     {'R5CW20ABCDE': 'device', '0A091': 'no permissions'}
     """
     lines = [line for line in listing.splitlines() if not line.startswith(("List of devices", "*"))]
-    found = [re.match(r"(\S+)\s+(no permissions|\S+)", line) for line in lines]
-    return {match[1]: match[2] for match in found if match}
+    matches = [re.match(r"(\S+)\s+(no permissions|\S+)", line) for line in lines]
+    return {match[1]: match[2] for match in matches if match}
 
 
-def _chosen(listing: str, serial: str | None) -> str:
+def _selected(listing: str, serial: str | None) -> str:
     """Return the serial of the phone to use; raise if there are several and none was selected."""
     states = phones(listing)
     if serial is not None and serial not in states:
         raise DeviceOfflineError(
-            f"adb sees no phone {serial} ({_listed(states)}): plug it in and switch on USB debugging."
+            f"adb finds no phone {serial} ({_listed(states)}): plug it in and enable USB debugging."
         )
     if serial is None and not states:
-        raise DeviceOfflineError("adb sees no phone: plug one in and switch on USB debugging (developer options).")
+        raise DeviceOfflineError("adb finds no phone: plug one in and enable USB debugging (developer options).")
     if serial is None and len(states) > 1:
-        raise ConfigError(f"adb sees several phones ({_listed(states)}): choose one with device.serial=SERIAL.")
-    chosen = serial or next(iter(states))
-    if states[chosen] != READY:
-        raise _state_error(chosen, states[chosen])
-    return chosen
+        raise ConfigError(f"adb finds several phones ({_listed(states)}): select one with device.serial=SERIAL.")
+    serial = serial or next(iter(states))
+    if states[serial] != READY:
+        raise _state_error(serial, states[serial])
+    return serial
 
 
 def _state_error(serial: str, state: str) -> TransportError:
@@ -182,7 +183,7 @@ def _state_error(serial: str, state: str) -> TransportError:
 
 
 def _listed(states: Mapping[str, str]) -> str:
-    return ", ".join(f"{serial}: {state}" for serial, state in states.items()) or "it sees none"
+    return ", ".join(f"{serial}: {state}" for serial, state in states.items()) or "no phone is connected"
 
 
 def _is_adbs_own(errors: str) -> bool:

@@ -90,8 +90,8 @@ def find(name: str) -> DeviceFacts | None:
     >>> find("NVIDIA H100-SXM").name, find("rtx 4090").chip, find("Pixel of mine")
     ('h100', 'NVIDIA GeForce RTX 4090', None)
     """
-    known = _by_plain_name()
-    return known.get(plain(name)) or known.get(plain(name).removeprefix("nvidia"))
+    devices = _by_plain_name()
+    return devices.get(plain(name)) or devices.get(plain(name).removeprefix("nvidia"))
 
 
 def find_phone(model: str, chip: str) -> DeviceFacts | None:
@@ -105,9 +105,9 @@ def find_phone(model: str, chip: str) -> DeviceFacts | None:
     """
     code = re.match(r"SM-[A-Z]\d{3}", model)
     names = (code[0] if code else model, f"Google {model}", f"Xiaomi {model}")
-    facts = next((found for name in names if (found := find(name)) is not None), None)
-    known = _generations()
-    if facts is None or known.get(chip_name(chip)) != facts.generation:
+    facts = next((match for name in names if (match := find(name)) is not None), None)
+    generations = _generations()
+    if facts is None or generations.get(chip_name(chip)) != facts.generation:
         return None
     return facts
 

@@ -110,7 +110,7 @@ class WorkerClient:
         """
         if not self._replies.empty() and (early := self._replies.get()) is not None:
             shown = early[:200].decode(errors="replace").rstrip()
-            raise self._failed(command, f"sent a reply before it was asked, garbage: {shown!r}")
+            raise self._failed(command, f"sent a reply without a request, garbage: {shown!r}")
         line = json.dumps({"cmd": command} | fields) + "\n"
         try:
             stdin = _pipe(self._process.stdin)
@@ -151,7 +151,7 @@ class WorkerClient:
             if line is None:
                 raise self._ended(command)
             return line
-        raise self._failed(command, f"did not answer within {timeout_s:g} s and was killed")
+        raise self._failed(command, f"did not respond within {timeout_s:g} s and was killed")
 
     def _accepted(self, command: str, line: bytes, fields: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -171,8 +171,8 @@ class WorkerClient:
     def _refuse_to_run_out_of_memory(self, command: str) -> None:
         resident = _resident_mib(self._process.pid)
         if resident is not None and resident > self._limit_mib:
-            held, limit = f"{resident:.0f} MiB", f"{self._limit_mib:.0f} MiB"
-            raise self._failed(command, f"ran out of memory: it held {held}, the limit is {limit}; it was killed")
+            used, limit = f"{resident:.0f} MiB", f"{self._limit_mib:.0f} MiB"
+            raise self._failed(command, f"ran out of memory: it used {used}, the limit is {limit}; it was killed")
 
     def _ended(self, command: str) -> WorkerError:
         with suppress(subprocess.TimeoutExpired):
@@ -189,7 +189,7 @@ class WorkerClient:
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            return "closed its output without ending and was killed"
+            return "closed its output without exiting and was killed"
         if self._launch.where and code > SIGNAL_CODE:
             code = SIGNAL_CODE - code
         if code == -signal.SIGKILL:

@@ -76,11 +76,11 @@ class Phone:
         except DeviceSetupError as error:
             text = str(error)
             if f"exit code {TIMED_OUT}." in text:
-                raise TransportLostError(f"{self.tool} did not end within {limit_s:g} s and was killed.") from error
+                raise TransportLostError(f"{self.tool} did not finish within {limit_s:g} s and was killed.") from error
             if "exit code 126." in text or "Permission denied" in text:
                 raise DeviceSetupError(
-                    f"Phone {self.connection.serial} does not run {self.tool}: its folder forbids programs, or it was "
-                    f"built for another processor than {self.hardware.arch}. Choose a device.folder below "
+                    f"Phone {self.connection.serial} does not run {self.tool}: its folder does not allow programs, or "
+                    f"it was built for a processor other than {self.hardware.arch}. Choose a device.folder below "
                     f"/data/local/tmp.\n{text}"
                 ) from error
             raise
@@ -95,7 +95,7 @@ class Phone:
 
     def environment(self, device: Device) -> dict[str, Any]:
         """Return everything about the phone that belongs in the run's artifact, and this machine's Git commit."""
-        kept = (
+        names = (
             "ro.build.fingerprint",
             "ro.build.version.release",
             "ro.build.version.security_patch",
@@ -104,7 +104,7 @@ class Phone:
         return {
             "device": asdict(device),
             "hardware": asdict(self.hardware),
-            "android": {name: self.properties[name] for name in kept if name in self.properties},
+            "android": {name: self.properties[name] for name in names if name in self.properties},
             "transport": {"kind": "adb", "tool": self.tool, "tool_sha256": self.tool_sha256},
             "controller": machine.software() | {"git": git_state(Path.cwd())},
             "state": self.state(),
@@ -146,7 +146,7 @@ class Phone:
 
     def _verify(self, place: str, sha256: str) -> None:
         if self._hash_there(place) != sha256:
-            raise TransportLostError("what reached the phone is not what was sent")
+            raise TransportLostError("the file on the phone differs from the one sent")
 
     def _hash_there(self, place: str) -> str:
         return self.connection.answer(f"sha256sum {shlex.quote(place)}").split(" ")[0].strip()

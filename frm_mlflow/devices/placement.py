@@ -72,7 +72,7 @@ def check(device: Device, runtime: RuntimeConfig, reply: Mapping[str, Any], *, p
         )
     if precision and placement.precision != precision:
         raise DeviceMismatchError(
-            f"precision={precision} was asked for, and {runtime.name} runs {placement.precision} on {device.name}: "
+            f"precision={precision} was requested, but {runtime.name} runs {placement.precision} on {device.name}: "
             f"choose precision={placement.precision}."
         )
     _check_share(device, runtime, placement)
@@ -96,8 +96,8 @@ def _remedy(device: Device, runtime: RuntimeConfig) -> str:
     for key in ("provider", "device"):
         if runtime.options.get(key):
             return (
-                f"a record carries what ran, so remove runtime.options.{key}={runtime.options[key]}, or choose the "
-                "device that it runs on"
+                f"remove runtime.options.{key}={runtime.options[key]}, or choose the device that it runs on. A "
+                "record has the device that was used"
             )
     return f"choose another runtime for device={device.name}, or the device that it runs on"
 

@@ -183,7 +183,7 @@ def parsed(line: bytes) -> dict[str, Any]:
         reply = json.loads(line)
     except (ValueError, RecursionError) as error:
         shown = line[:200].decode(errors="replace").rstrip()
-        raise ReplyError(f"answered garbage instead of JSON: {shown!r}") from error
+        raise ReplyError(f"replied with garbage instead of JSON: {shown!r}") from error
     if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
         shown = line[:200].decode(errors="replace").rstrip()
         raise ReplyError(f"answered garbage: an object with 'ok' was expected, got {shown!r}")

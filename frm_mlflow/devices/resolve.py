@@ -93,19 +93,19 @@ def resolve(config: DeviceConfig, *, hardware: Hardware, known: Sequence[DeviceC
     where = f"the machine at {config.host}" if config.host else "this machine"
     if config.name not in GENERIC and config.recognise == Recognition():
         raise ConfigError(
-            f"device={config.name} has no rule to be recognised by, and a run carries no name that nobody checks: "
+            f"device={config.name} has no recognition rule, and a run may only have the name of a recognised device: "
             f"set device.recognise (cpu, gpu, board, arch, ...; found {hardware.describe()}), or choose device=auto"
         )
     asked = config
     if config.kind == AUTO:
         if config.index and config.index >= len(hardware.gpus):
-            raise DeviceMismatchError(f"device.index={config.index} is not there: {_indices(hardware)}.")
+            raise DeviceMismatchError(f"device.index={config.index} does not exist: {_indices(hardware)}.")
         config = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
     mismatch = _mismatch(config, hardware)
     if mismatch:
         other = _recognised(config.index, hardware, known) or _generic(config.index, hardware)
         if other.name in config.variants:
-            return _device(other, hardware, (f"device={config.name} is a {other.name} here: runs carry that name",))
+            return _device(other, hardware, (f"device={config.name} is a {other.name} here: runs have that name",))
         raise DeviceMismatchError(
             f"device={config.name} is not {where}: {mismatch} (found {hardware.describe()}); "
             f"{_remedy(config, other, hardware)}."
@@ -165,8 +165,8 @@ def _phone(config: DeviceConfig, hardware: Hardware) -> Device:
     found = f"found {hardware.describe()}"
     if config.name == PHONE:
         raise DeviceMismatchError(
-            f"device=phone is no phone that the catalogue knows with this chip ({found}): "
-            "give it a name of its own, with device.name=NAME and device.recognise.phone=REGEX."
+            f"no phone with this name and chip is in the catalogue ({found}): "
+            "set device.name=NAME and device.recognise.phone=REGEX."
         )
     if config.recognise.phone is None:
         raise ConfigError(f"device.name={config.name} needs device.recognise.phone=REGEX to be recognised by ({found})")

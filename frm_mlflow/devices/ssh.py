@@ -51,7 +51,7 @@ reply = {"ok": True, "place": place, "python": list(sys.version_info[:3]), "inst
 try:
     if not os.path.exists(place) or hashlib.sha256(open(place, "rb").read()).hexdigest() != sha256:
         if hashlib.sha256(content).hexdigest() != sha256:
-            raise OSError(errno.EIO, "what arrived is not what was sent")
+            raise OSError(errno.EIO, "the received file differs from the one sent")
         os.makedirs(folder, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
@@ -87,7 +87,7 @@ class SshHost:
             self.hardware: Hardware = hardware_of(self._facts["hardware"])
         except (TypeError, ValueError, KeyError) as error:
             self.close()
-            raise DeviceSetupError(f"{self._connection.host} describes itself in a wrong way: {error}") from error
+            raise DeviceSetupError(f"{self._connection.host} reports invalid facts about itself: {error}") from error
 
     def open_worker(
         self,
@@ -160,7 +160,7 @@ class SshHost:
             head = self._accepted(line, "give")
             content = rest[: head["bytes"]]
             if hashlib.sha256(content).hexdigest() != head["sha256"]:
-                raise TransportLostError(f"{self._connection.host}: {path} was cut off on its way.")
+                raise TransportLostError(f"{self._connection.host}: {path} was truncated during the transfer.")
             return content
 
         return tried(step)
@@ -204,8 +204,8 @@ class SshHost:
         version = tuple(reply["python"])
         if version[:2] < OLDEST_PYTHON:
             raise DeviceSetupError(
-                f"{self._connection.host}: '{self._config.python}' is Python {'.'.join(map(str, version))}, the worker "
-                f"needs {'.'.join(map(str, OLDEST_PYTHON))} or newer: set device.python to one."
+                f"{self._connection.host}: '{self._config.python}' is Python {'.'.join(map(str, version))}, and the "
+                f"worker needs {'.'.join(map(str, OLDEST_PYTHON))} or newer: set device.python."
             )
         return str(reply["place"])
 
@@ -216,7 +216,7 @@ class SshHost:
         ]
         if different:
             raise WorkerVersionError(
-                f"{self._connection.host}: {self._program} is another worker than this version's "
+                f"{self._connection.host}: {self._program} is a different worker than this version's "
                 f"({', '.join(different)}): remove it there, or choose another device.folder."
             )
         if not self._facts["has_numpy"]:
@@ -280,7 +280,7 @@ class SshHost:
             free_mib = reply.get("free_mib")
             free = f" ({free_mib:.0f} MiB are free)" if isinstance(free_mib, int | float) else ""
             raise DeviceFullError(
-                f"{self._connection.host} is full: {reason}{free}. Make room, prune what was copied there "
+                f"{self._connection.host} is full: {reason}{free}. Free space, remove earlier copies "
                 "(`frm-mlflow device prune`), or choose another device.folder."
             )
         if reply.get("kind") == "damaged":
@@ -290,10 +290,10 @@ class SshHost:
     def _garbage(self, answer: bytes) -> TransportError:
         host, shown = self._connection.host, answer[:200].decode(errors="replace")
         if not answer.strip() or answer.startswith(b"{"):
-            return TransportLostError(f"{host}: an answer was cut off: {shown!r}")
+            return TransportLostError(f"{host}: a reply was truncated: {shown!r}")
         return DeviceSetupError(
-            f"{host} answered garbage instead of JSON: {shown!r}. Its login shell must print nothing where nobody is "
-            "there to read it: see its .bashrc."
+            f"{host} replied with garbage instead of JSON: {shown!r}. Its login shell must print nothing in "
+            "non-interactive sessions: check its .bashrc."
         )
 
     def _why_it_ended(self, code: int, output: str) -> WorkerError | None:
@@ -336,7 +336,7 @@ class SshWorker:
         if reply.get("protocol") != PROTOCOL_VERSION:
             self.close()
             raise WorkerVersionError(
-                f"The worker speaks protocol {reply.get('protocol')}, this version speaks {PROTOCOL_VERSION}."
+                f"The worker uses protocol {reply.get('protocol')}, and this version uses {PROTOCOL_VERSION}."
             )
 
     def request(self, command: str, *, timeout_s: float, **fields: Any) -> dict[str, Any]:

@@ -56,25 +56,27 @@ def ssh_error(host: str, output: str) -> TransportError:
     last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "no reason given")
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" in output:
         return HostKeyError(
-            f"The key of {host} is another than the known one: the host was installed anew, or somebody stands in "
-            f"between. Compare the key's fingerprint with the host's own; only then remove the old one "
-            f"(`ssh-keygen -R`) and connect once by hand.\n{_offending(output)}"
+            f"The host key of {host} has changed. Either the host was reinstalled or the connection is being "
+            "intercepted. Compare the fingerprint with the one on the host. Only if they match, remove the old key "
+            f"(`ssh-keygen -R`) and connect once manually.\n{_offending(output)}"
         )
     if "Host key verification failed" in output or "host key is known for" in output:
         return HostKeyError(
-            f"The key of {host} is not in your known hosts: connect once by hand (`ssh {host}`), compare the "
-            "fingerprint with the host's own and accept it, or name a file with device.known_hosts."
+            f"The host key of {host} is not in your known hosts: connect once manually (`ssh {host}`), compare the "
+            "fingerprint with the one on the host and accept it, or set device.known_hosts=FILE."
         )
     if "Permission denied" in output or "Too many authentication failures" in output:
         return DeviceUnauthorizedError(
-            f"{host} does not let you in ({last}): nobody can type a password here, so install a key "
+            f"{host} denies access ({last}): passwords cannot be entered here, so install a key "
             f"(`ssh-copy-id {host}`), or name one: 'device.ssh_options={{IdentityFile: PATH}}'."
         )
     if re.search(_OFFLINE, output, re.IGNORECASE):
-        return DeviceOfflineError(f"{host} cannot be reached ({last}): is it switched on, and its address right?")
+        return DeviceOfflineError(
+            f"{host} cannot be reached ({last}): check that it is switched on and that device.host is right."
+        )
     if "Bad configuration option" in output or "command-line: line" in output:
-        return DeviceSetupError(f"ssh does not take device.ssh_options ({last}).")
-    return TransportLostError(f"The connection to {host} was lost ({last}); what ran over it is not measured.")
+        return DeviceSetupError(f"ssh rejects device.ssh_options ({last}).")
+    return TransportLostError(f"The connection to {host} was lost ({last}); the measurement over it was discarded.")
 
 
 def tried(step: Callable[[], ResultT], *, sleep: Callable[[float], None] = time.sleep) -> ResultT:
@@ -118,7 +120,7 @@ class SshConnection:
                 self.command(words), input=content, capture_output=True, timeout=timeout_s, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise TransportLostError(f"{self.host} did not answer '{words[0]}' within {timeout_s:g} s.") from error
+            raise TransportLostError(f"{self.host} did not respond to '{words[0]}' within {timeout_s:g} s.") from error
         self.check(done.returncode, done.stderr.decode(errors="replace"), words)
         return done.stdout
 
@@ -160,7 +162,7 @@ class SshConnection:
         listener.join(_END_S)
         _end(master)
         if code < 0:
-            raise DeviceOfflineError(f"{self.host} did not finish the connection in time: is it overloaded?")
+            raise DeviceOfflineError(f"{self.host} did not complete the connection in time: it may be overloaded.")
         raise ssh_error(self.host, "\n".join(output))
 
 

@@ -69,11 +69,11 @@ def cost_of(events: Sequence[Event], attributes: Mapping[str, Mapping[str, Any]]
     macs = activations = 0
     uncounted = {f"more than {MOST_EVENTS:,} nodes ran"} if len(events) >= MOST_EVENTS else set()
     for event in events:
-        found = macs_of(event, attributes.get(event.name, {}))
-        if found is None:
+        node_macs = macs_of(event, attributes.get(event.name, {}))
+        if node_macs is None:
             uncounted.add(event.operator)
-        elif found:
-            macs += found
+        elif node_macs:
+            macs += node_macs
             activations += math.prod(event.outputs[0])
     return GraphCost(macs, activations, tuple(sorted(uncounted)))
 

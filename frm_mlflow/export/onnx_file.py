@@ -135,7 +135,7 @@ def external_files(path: Path, model: Any) -> dict[str, Path]:
         For a file that is missing, or that is not below the model's folder.
     """
     folder = path.parent.resolve()
-    found = {}
+    files = {}
     for _, tensor in tensors_of(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -145,8 +145,8 @@ def external_files(path: Path, model: Any) -> dict[str, Path]:
             raise ConfigError(f"model.path: '{path}' refers to external data outside of its folder: '{location}'")
         if not file.is_file():
             raise ConfigError(f"model.path: '{path}' needs '{location}' beside it, which was not found")
-        found[location] = file
-    return found
+        files[location] = file
+    return files
 
 
 @dataclass(frozen=True)
@@ -180,16 +180,16 @@ def settled_inputs(model: Any, config: ModelConfig, *, batch_size: int) -> tuple
         )
     axes = axes_of(config, batch_size=batch_size)
     largest = _largest_indices(model)
-    found = []
+    inputs = []
     for value in values:
         spec = specs.get(value.name, InputSpec(value.name))
         dtype = _dtype(value, spec)
         shape, symbols = _shape(value, spec, config, axes)
         drawn = Input(value.name, shape, dtype, spec, largest.get(value.name))
-        found.append(FileInput(value.name, drawn, symbols))
+        inputs.append(FileInput(value.name, drawn, symbols))
         axes = {**symbols, **axes}
-    _check_batch(found, specs, batch_size)
-    return tuple(found)
+    _check_batch(inputs, specs, batch_size)
+    return tuple(inputs)
 
 
 def _dtype(value: Any, spec: InputSpec) -> str:
@@ -210,28 +210,33 @@ def _shape(
 ) -> tuple[tuple[int, ...], dict[str, int]]:
     """Return the input's shape, and the sizes of its named free axes."""
     tensor = value.type.tensor_type
-    given = None if spec.shape is None else sized(spec.shape, axes, name=spec.name)
-    if given is None and spec.file is not None:
-        given = _file_shape(spec, axes["batch"])
+    set_shape = None if spec.shape is None else sized(spec.shape, axes, name=spec.name)
+    if set_shape is None and spec.file is not None:
+        set_shape = _file_shape(spec, axes["batch"])
     if not tensor.HasField("shape"):
-        if given is None:
+        if set_shape is None:
             raise ConfigError(f"model.path: input '{value.name}' has no shape: set model.inputs.{value.name}=[batch]")
-        return given, {}
+        return set_shape, {}
     dims = list(tensor.shape.dim)
-    if given is not None and len(given) != len(dims):
-        raise ConfigError(f"model.inputs.{value.name} has {len(given)} axes, but the file's input has {len(dims)}")
-    wanted = _wanted_shape(config, rank=len(dims))
-    sizes = [_size(value.name, k, dim, given, wanted, axes) for k, dim in enumerate(dims)]
+    if set_shape is not None and len(set_shape) != len(dims):
+        raise ConfigError(f"model.inputs.{value.name} has {len(set_shape)} axes, but the file's input has {len(dims)}")
+    sides = _configured_shape(config, rank=len(dims))
+    sizes = [_size(value.name, k, dim, set_shape, sides, axes) for k, dim in enumerate(dims)]
     free = zip(dims, sizes, strict=True)
     return tuple(sizes), {dim.dim_param: size for dim, size in free if dim.dim_param and dim.dim_value <= 0}
 
 
 def _size(
-    name: str, axis: int, dim: Any, given: Sequence[int] | None, wanted: Sequence[int | None], axes: Mapping[str, int]
+    name: str,
+    axis: int,
+    dim: Any,
+    set_shape: Sequence[int] | None,
+    sides: Sequence[int | None],
+    axes: Mapping[str, int],
 ) -> int:
     fixed = dim.dim_value if dim.dim_value > 0 else None
     # A fixed batch size is checked across all inputs: a state or a constant may have another first axis.
-    setting = given[axis] if given is not None else wanted[axis]
+    setting = set_shape[axis] if set_shape is not None else sides[axis]
     if fixed is not None:
         if setting not in (None, fixed):
             raise ConfigError(f"model.path: input '{name}' has {fixed} on axis {axis}, not the {setting} asked for")
@@ -255,7 +260,7 @@ def _file_shape(spec: InputSpec, batch_size: int) -> tuple[int, ...]:
     return (batch_size, *shape[1:]) if shape else shape
 
 
-def _wanted_shape(config: ModelConfig, *, rank: int) -> list[int | None]:
+def _configured_shape(config: ModelConfig, *, rank: int) -> list[int | None]:
     if config.input_shape and rank:
         return [None, *config.input_shape, *[None] * rank][:rank]
     if config.input_size and rank == 4:

@@ -164,11 +164,11 @@ def products_in(node: Any) -> int:
 
 def attributes_of(model: Any, operators: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Return the attributes of the main graph's nodes with these operators, by node name in ONNX Runtime's profile."""
-    found: dict[str, dict[str, Any]] = {}
+    attributes: dict[str, dict[str, Any]] = {}
     for place, node in enumerate(model.graph.node):
         if node.op_type in operators:
-            found[node.name or f"{node.op_type}_{place}"] = {a.name: _value(a) for a in node.attribute}
-    return found
+            attributes[node.name or f"{node.op_type}_{place}"] = {a.name: _value(a) for a in node.attribute}
+    return attributes
 
 
 def _nodes(nodes: Any) -> Iterator[Any]:

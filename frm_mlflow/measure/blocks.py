@@ -27,8 +27,8 @@ def runs_in_block(median_seconds: float, *, runs: int, block_seconds: float) -> 
     at least one.
     """
     most = math.floor(block_seconds / median_seconds)
-    wanted = max(math.ceil(runs / LEAST_BLOCKS), math.ceil(SHORTEST_BLOCK_SECONDS / median_seconds))
-    return max(1, min(most, wanted))
+    least = max(math.ceil(runs / LEAST_BLOCKS), math.ceil(SHORTEST_BLOCK_SECONDS / median_seconds))
+    return max(1, min(most, least))
 
 
 def settling_runs(median_seconds: float, *, runs: int) -> int:

@@ -230,8 +230,8 @@ def _ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
 
 def _memory_ratio(model: _Shots, baseline: _Shots, config: MeasureConfig) -> Interval:
     """Return the ratio of peak memory, without the baseline's first shot, which no shot of the model precedes."""
-    own, beside = (one.values(schema.MEMORY_PEAK)[-len(model.printed) :].tolist() for one in (model, baseline))
-    return memory_ratio(own, beside, confidence=config.confidence)
+    peaks = (one.values(schema.MEMORY_PEAK)[-len(model.printed) :].tolist() for one in (model, baseline))
+    return memory_ratio(*peaks, confidence=config.confidence)
 
 
 def _unstable(ratio: Interval, config: MeasureConfig) -> tuple[str, ...]:
@@ -242,15 +242,15 @@ def _unstable(ratio: Interval, config: MeasureConfig) -> tuple[str, ...]:
 
 def _remarks(shots: Sequence[_Shots], facts: dict[str, Any]) -> tuple[str, ...]:
     """Return what disturbed the measured times: differences between shots, and heat."""
-    found = []
+    remarks = []
     for one in reversed(shots):
         cv = estimate.block_cv(one.values(schema.LATENCY_P50))
         if cv > LARGEST_BLOCK_CV:
-            found.append(f"{'' if one.role == MODEL else f'{one.role} '}shots differ by {cv:.1%}")
+            remarks.append(f"{'' if one.role == MODEL else f'{one.role} '}shots differ by {cv:.1%}")
     hottest = max(facts[when]["conditions"].get("thermal_status", 0) for when in ("before", "after"))
     if hottest > 0:
-        found.append(f"thermal status {hottest:.0f}")
-    return tuple(found)
+        remarks.append(f"thermal status {hottest:.0f}")
+    return tuple(remarks)
 
 
 def _words(layers: Any) -> str:

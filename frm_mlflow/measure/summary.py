@@ -55,10 +55,10 @@ def memory_metrics(memory: Mapping[str, Any], *, kind: str) -> tuple[dict[str, f
     if kind != "cuda":
         metrics = {schema.MEMORY_PEAK.key: memory["peak_mib"], schema.MEMORY_LOADED.key: memory["loaded_mib"]}
         return metrics, str(memory["definition"])
-    found = {} if memory["device_mib"] is None else {schema.MEMORY_DEVICE.key: memory["device_mib"]}
+    metrics = {} if memory["device_mib"] is None else {schema.MEMORY_DEVICE.key: memory["device_mib"]}
     if memory["device_peak_mib"] is None or memory["device_peak_mib"] <= 0:
-        return found, ""
-    return found | {schema.MEMORY_PEAK.key: memory["device_peak_mib"]}, str(memory["device_definition"])
+        return metrics, ""
+    return metrics | {schema.MEMORY_PEAK.key: memory["device_peak_mib"]}, str(memory["device_definition"])
 
 
 def energy_metrics(energy: Mapping[str, Any]) -> dict[str, float]:

@@ -63,11 +63,15 @@ def _one(output: Array, reference: Array) -> Agreement:
         return Agreement(float("nan"), float("nan"), float("nan"), finite=False)
     error = float(np.max(np.abs(got - want), initial=0.0))
     scale = float(np.max(np.abs(want), initial=0.0))
-    found = Agreement(_cosine(got, want), error, error / scale if scale else float(error > 0), finite=True)
+    similarity = Agreement(_cosine(got, want), error, error / scale if scale else float(error > 0), finite=True)
     if reference.dtype.kind not in "iub" or not want.size:
-        return found
+        return similarity
     equal = float(np.mean(got == want))
-    return replace(found, cosine=max(found.cosine, equal), max_rel_error=min(found.max_rel_error, 1 - equal))
+    return replace(
+        similarity,
+        cosine=max(similarity.cosine, equal),
+        max_rel_error=min(similarity.max_rel_error, 1 - equal),
+    )
 
 
 def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -82,13 +82,13 @@ def conditions(kind: str, index: int) -> dict[str, float]:
 
     It contains only what the system reports: a virtual machine often has no clocks and no sensors.
     """
-    found: dict[str, float] = {"load_1_min": os.getloadavg()[0]} if hasattr(os, "getloadavg") else {}
+    values: dict[str, float] = {"load_1_min": os.getloadavg()[0]} if hasattr(os, "getloadavg") else {}
     clock_mhz, celsius = _clock_and_heat()
     if clock_mhz:
-        found["cpu_clock_mhz"] = clock_mhz
+        values["cpu_clock_mhz"] = clock_mhz
     if celsius:
-        found["hottest_sensor_c"] = celsius
-    return found | (gpu_conditions(index) | gpu_settings(index) if kind == "cuda" else {})
+        values["hottest_sensor_c"] = celsius
+    return values | (gpu_conditions(index) | gpu_settings(index) if kind == "cuda" else {})
 
 
 def allowed_cpus() -> tuple[int, ...]:
@@ -117,9 +117,9 @@ def cpu_brand(root: Path = Path("/")) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     info = text_of(root / "proc/cpuinfo")
     for key in ("model name", "Model", "Hardware"):
-        found = re.search(rf"^{key}\s*:\s*(.+)$", info, re.MULTILINE)
-        if found:
-            return found.group(1).strip()
+        match = re.search(rf"^{key}\s*:\s*(.+)$", info, re.MULTILINE)
+        if match:
+            return match.group(1).strip()
     return platform.processor() or platform.machine()
 
 

@@ -65,10 +65,10 @@ class ProcMeter:
         return True
 
     def _field(self, name: str) -> float:
-        found = re.search(rf"^{name}:\s+(\d+) kB$", self._status.read_text(), re.MULTILINE)
-        if found is None:
+        match = re.search(rf"^{name}:\s+(\d+) kB$", self._status.read_text(), re.MULTILINE)
+        if match is None:
             raise OSError(f"{self._status} has no {name}")
-        return int(found.group(1)) * _KIB
+        return int(match.group(1)) * _KIB
 
 
 class PsutilMeter:

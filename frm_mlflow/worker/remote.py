@@ -117,18 +117,18 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("supervise", *_COMMANDS):
         commands.add_parser(name).add_argument("--folder", required=True)
-    own = commands.choices
-    own["supervise"].add_argument("--affinity")
-    own["supervise"].add_argument("--memory-limit-mib", type=float)
-    own["conditions"].add_argument("--kind", required=True)
-    own["conditions"].add_argument("--index", type=int, required=True)
-    own["receive"].add_argument("--key", required=True)
-    own["take"].add_argument("--path", required=True)
-    own["take"].add_argument("--sha256", required=True)
-    own["give"].add_argument("--path", required=True)
-    own["hold"].add_argument("--device", required=True)
-    own["hold"].add_argument("--holder", required=True)
-    own["prune"].add_argument("--older-than-s", type=float, required=True)
+    parsers = commands.choices
+    parsers["supervise"].add_argument("--affinity")
+    parsers["supervise"].add_argument("--memory-limit-mib", type=float)
+    parsers["conditions"].add_argument("--kind", required=True)
+    parsers["conditions"].add_argument("--index", type=int, required=True)
+    parsers["receive"].add_argument("--key", required=True)
+    parsers["take"].add_argument("--path", required=True)
+    parsers["take"].add_argument("--sha256", required=True)
+    parsers["give"].add_argument("--path", required=True)
+    parsers["hold"].add_argument("--device", required=True)
+    parsers["hold"].add_argument("--holder", required=True)
+    parsers["prune"].add_argument("--older-than-s", type=float, required=True)
     return parser
 
 

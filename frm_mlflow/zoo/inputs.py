@@ -51,7 +51,7 @@ def inputs_of(config: ModelConfig, *, batch_size: int, largest: int | None = Non
         If an input has neither a shape nor a file.
     """
     axes = axes_of(config, batch_size=batch_size)
-    found = []
+    inputs = []
     for name, spec in specs_of(config).items():
         array = None if spec.file is None else read(spec)
         if spec.shape is not None:
@@ -61,8 +61,8 @@ def inputs_of(config: ModelConfig, *, batch_size: int, largest: int | None = Non
         else:
             raise ConfigError(f"model.inputs.{name} needs a shape or a file, for example {{shape:[batch,16]}}")
         dtype = spec.dtype or ("float32" if array is None else np_name(array.dtype))
-        found.append(Input(name, shape, dtype, spec, largest))
-    return tuple(found)
+        inputs.append(Input(name, shape, dtype, spec, largest))
+    return tuple(inputs)
 
 
 def draw(inputs: Sequence[Input], *, rng: np.random.Generator) -> tuple[Array, ...]:

@@ -105,7 +105,7 @@ def shoot(config: DeviceConfig, networks: tuple[Path, Path], runtime: str = "onn
         )
 
 
-def test_baseline_and_model_take_turns_and_the_ratio_is_of_neighbours(phone: FakePhone, config, networks):
+def test_baseline_and_model_alternate_and_neighbours_are_paired(phone: FakePhone, config, networks):
     model_s = [0.010, 0.011, 0.012, 0.013, 0.014]
     baseline_s = [0.020, 0.021, 0.024, 0.025, 0.028, 0.030]
     names = [named_on_phone(folder / "model.onnx") for folder in networks]
@@ -131,7 +131,7 @@ def test_baseline_and_model_take_turns_and_the_ratio_is_of_neighbours(phone: Fak
     assert found.runtime_version.startswith("onnxruntime_perf_test ")
 
 
-def test_litert_says_which_unit_ran_and_how_much_memory_grew(phone: FakePhone, config, litert):
+def test_litert_reports_the_unit_and_the_growth_of_memory(phone: FakePhone, config, litert):
     phone.replay(shots={"*": [benchmark_model(12931), benchmark_model(13001), benchmark_model(12951)]})
     found = shoot(config(), litert, "litert")
     assert found.layers == "cpu=66"
@@ -145,7 +145,7 @@ def test_litert_says_which_unit_ran_and_how_much_memory_grew(phone: FakePhone, c
         shoot(config(tool_options=["--use_gpu=true"]), litert, "litert")
 
 
-def test_the_phone_is_what_android_says(phone: FakePhone, config):
+def test_the_phone_is_what_android_reports(phone: FakePhone, config):
     with devices.opened(config()) as host:
         device = devices.resolve(config(), hardware=host.hardware, known=())
         there = host.environment(device)
@@ -168,12 +168,12 @@ def test_the_phone_is_what_android_says(phone: FakePhone, config):
 @pytest.mark.parametrize(
     ("properties", "reason"),
     [
-        ({"ro.soc.model": "s5e9925"}, "no phone that the catalogue knows with this chip"),
+        ({"ro.soc.model": "s5e9925"}, "no phone with this name and chip is in the catalogue"),
         ({"ro.product.model": "CPH9999"}, r"device\.recognise\.phone"),
         ({"ro.kernel.qemu": "1"}, "emulated by android-emulator"),
     ],
 )
-def test_another_chip_an_unknown_phone_and_an_emulator_get_no_name(
+def test_other_chips_unknown_phones_and_emulators_have_no_name(
     phone: FakePhone, config, properties: dict[str, str], reason: str
 ):
     phone.replay(properties=properties)
@@ -181,7 +181,7 @@ def test_another_chip_an_unknown_phone_and_an_emulator_get_no_name(
         devices.resolve(config(), hardware=host.hardware, known=())
 
 
-def test_an_own_name_holds_where_its_rule_does(phone: FakePhone, config):
+def test_a_users_device_name_needs_its_rule_to_match(phone: FakePhone, config):
     mine = config(name="my_phone", recognise=Recognition(phone="^SM-S911"))
     other = config(name="my_phone", recognise=Recognition(phone="^Pixel"))
     with devices.opened(mine) as host:
@@ -195,9 +195,9 @@ def test_an_own_name_holds_where_its_rule_does(phone: FakePhone, config):
 @pytest.mark.parametrize(
     ("listing", "serial", "kind", "remedy"),
     [
-        ("List of devices attached\n\n", None, DeviceOfflineError, "switch on USB debugging"),
+        ("List of devices attached\n\n", None, DeviceOfflineError, "enable USB debugging"),
         (text("devices_states"), None, ConfigError, r"several phones \(R5CW20ABCDE: device,.*device\.serial=SERIAL"),
-        (text("devices_states"), "NOBODY", DeviceOfflineError, "adb sees no phone NOBODY"),
+        (text("devices_states"), "NOBODY", DeviceOfflineError, "adb finds no phone NOBODY"),
         (text("devices_states"), "emulator-5554", DeviceOfflineError, "adb reconnect offline"),
         (text("devices_states"), "0A091FDD4001XY", DeviceUnauthorizedError, "accept this computer's key"),
         (text("devices_states"), "ZY22ABCDEF", DeviceUnauthorizedError, "udev rules"),
@@ -255,10 +255,10 @@ def test_pruning_removes_what_was_not_used(phone: FakePhone, config, networks):
     [
         ({"fail": {"timeout": OFFLINE}}, DeviceOfflineError, "state 'offline'"),
         ({"fail": {"timeout": [1, "", UNAUTHORIZED]}}, DeviceUnauthorizedError, "accept this computer's key"),
-        ({"fail": {"timeout": CUT_OFF, "get-state": [1, "", GONE]}}, DeviceOfflineError, "plugged in"),
+        ({"fail": {"timeout": CUT_OFF, "get-state": [1, "", GONE]}}, DeviceOfflineError, "no longer connected"),
         ({"fail": {"timeout": CUT_OFF}}, TransportLostError, "was cut off"),
         ({"fail": {"timeout": [1, "", "error: closed\n"]}}, TransportLostError, "was lost"),
-        ({"ends": {"timeout": [124, "", ""]}}, TransportLostError, "did not end within"),
+        ({"ends": {"timeout": [124, "", ""]}}, TransportLostError, "did not finish within"),
         ({"ends": {"timeout": [139, "", "Segmentation fault\n"]}}, DeviceSetupError, "exit code 139"),
         ({"ends": {"chmod": [0, "", ""]}}, DeviceSetupError, "does not run onnxruntime_perf_test"),
     ],

@@ -47,7 +47,7 @@ def test_only_cards_of_the_jobs_device_are_claimed(ask):
     assert sorted(card for _, card, _, _ in jobs) == [uuid(1), uuid(3)]
 
 
-def test_a_job_without_a_free_card_keeps_all_cards_and_waits_for_its_turn(ask):
+def test_a_job_without_a_free_card_waits_for_its_turn(ask):
     jobs = ask(JOBS, "[]", "3", FAKE_GPUS=f"{A100};{A100}")
     assert sorted(visible for *_, visible in jobs) == ["", uuid(0), uuid(1)]
 

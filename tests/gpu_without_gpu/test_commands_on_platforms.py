@@ -40,7 +40,7 @@ def bench(*words: str, environment: dict[str, str], folder: Path) -> str:
         (["device=a100", "device.index=3"], ["it asks for GPU 3", "0 (NVIDIA A100-SXM4-80GB)"]),
     ],
 )
-def test_what_does_not_run_on_the_device_is_refused_before_any_export(words, parts, environment, tmp_path):
+def test_what_cannot_run_there_is_refused_before_any_export(words, parts, environment, tmp_path):
     printed = bench(*words, environment=environment | A100, folder=tmp_path)
     assert all(part in printed for part in parts), printed
 

@@ -166,7 +166,7 @@ def test_each_platform_is_recognised_or_named(platform: Platform, ask):
         (999, "run `nvidia-smi`"),
     ],
 )
-def test_a_driver_that_does_not_start_is_named_if_a_card_is_plugged_in(code: int, words: str, ask, tmp_path):
+def test_a_driver_that_does_not_start_is_named_beside_a_card(code: int, words: str, ask, tmp_path):
     program = "import json, sys; from pathlib import Path; from frm_mlflow import devices\n"
     program += "h = devices.probe(root=Path(sys.argv[1])); print(json.dumps([h.gpus, h.gpu_problems]))"
     card = tmp_path / "sys/bus/pci/devices/0000:41:00.0"
@@ -179,20 +179,8 @@ def test_a_driver_that_does_not_start_is_named_if_a_card_is_plugged_in(code: int
     assert words in problem
 
 
-UNSUPPORTED = (
-    "Memory",
-    "UUID",
-    "Name",
-    "Driver",
-    "Cuda",
-    "MigMode",
-    "Processes",
-    "Temp",
-    "Clock",
-    "Power",
-    "PowerLimit",
-)
-UNSUPPORTED += ("Persistence", "ComputeMode", "Throttle", "Energy", "Capability")
+UNSUPPORTED = ["Memory", "UUID", "Name", "Driver", "Cuda", "MigMode", "Processes", "Temp", "Clock", "Power"]
+UNSUPPORTED += ["PowerLimit", "Persistence", "ComputeMode", "Throttle", "Energy", "Capability"]
 READ_ALL = """
 import json
 from frm_mlflow.worker import accelerator as a
@@ -203,7 +191,7 @@ print(json.dumps([card.selector, a.gpu_conditions(0), a.gpu_settings(0), a.energ
 
 
 @pytest.mark.parametrize("call", UNSUPPORTED)
-def test_a_call_that_is_not_supported_is_unknown_and_the_card_is_there(call: str, ask):
+def test_the_value_of_an_unsupported_call_is_unknown(call: str, ask):
     selector, conditions, settings, *_ = ask(READ_ALL, FAKE_GPUS=A100_80, **{f"FAKE_RC_{call}": "3"})
     assert selector
     readings = {"Temp": "gpu_temperature_c", "Clock": "gpu_sm_clock_mhz", "Power": "gpu_power_w"}
@@ -220,7 +208,7 @@ def test_a_platform_that_supports_nothing_still_has_its_card(ask):
     assert (selector, readings) == ("0", [{}, {}, None, None, None])
 
 
-def test_a_foreign_process_id_is_not_this_process_and_the_card_is_metered(ask):
+def test_a_foreign_process_id_is_not_counted_as_this_process(ask):
     own = ask(READ_ALL, FAKE_GPUS=A100_80)
     container = ask(READ_ALL, FAKE_GPUS=A100_80, FAKE_PID="4000000")
     assert own[4:] == [612.0, 500.0]

@@ -95,7 +95,7 @@ def device() -> devices.Device:
 
 
 @pytest.mark.parametrize(("runtime", "precision", "batch"), [("onnxruntime", "fp32", 7), ("onnxruntime", "int8", 1)])
-def test_a_trained_network_has_its_accuracy_on_the_timed_exported_model(
+def test_accuracy_is_measured_on_the_timed_exported_model(
     runtime: str,
     precision: str,
     batch: int,
@@ -153,7 +153,7 @@ def test_the_sample_is_drawn_by_its_seed_and_without_replacement(digits: Path) -
     assert len(everything.labels) == len(load_digits().target) - len(training_half()[0][1])
 
 
-def test_a_folder_and_a_hugging_face_directory_give_the_same_images(tmp_path: Path) -> None:
+def test_a_folder_and_a_hugging_face_dataset_give_equal_images(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     from PIL import Image
 

@@ -40,7 +40,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def test_a_network_with_sixty_times_the_work_is_slower_and_takes_more_memory(networks: dict[str, Path]):
+def test_sixty_times_the_work_is_slower_and_needs_more_memory(networks: dict[str, Path]):
     measured = measure(networks["large"], networks["small"])
     assert measured.metrics["ratio/latency"] > 3
     assert measured.metrics["ratio/memory"] > 1

@@ -20,7 +20,7 @@ LONG_S = 300.0
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_session_computes_the_reference_and_is_timed_and_metered(runtime: str, tmp_path: Path):
+def test_a_session_computes_the_reference_and_is_timed(runtime: str, tmp_path: Path):
     path = small_network(runtime, tmp_path / "exported_model", width=64, depth=2)
     with open_local(name=runtime, threads=1) as worker:
         loaded = worker.request("load", timeout_s=LONG_S, exported_model=str(path), runtime=runtime, threads=1)
@@ -53,7 +53,7 @@ def predicted_matches(worker, path: Path, folder: Path) -> bool:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
-def test_a_device_that_is_not_there_is_an_error_and_never_a_fallback(runtime: str, tmp_path: Path):
+def test_a_missing_device_is_an_error_and_never_a_fallback(runtime: str, tmp_path: Path):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
     path = small_network(runtime, tmp_path / "exported_model")

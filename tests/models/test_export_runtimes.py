@@ -63,7 +63,7 @@ def outputs_of(directory: Path, runtime: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("runtime", "precision", "cosine"), CASES)
-def test_an_exported_model_computes_the_reference_and_says_what_it_is(runtime, precision, cosine, tmp_path):
+def test_an_exported_model_computes_the_reference_with_its_facts(runtime, precision, cosine, tmp_path):
     pack(request(runtime, precision), tmp_path)
     reference = np.load(tmp_path / REFERENCE_NAME)["output_0"]
     assert agreement(outputs_of(tmp_path, runtime), [reference]).cosine > cosine
@@ -87,7 +87,7 @@ def test_a_batch_is_part_of_the_exported_model(tmp_path):
     assert agreement(outputs_of(tmp_path, "onnxruntime"), [reference]).cosine > 0.99999
 
 
-def test_a_torch_exported_model_is_a_recipe_and_tensors_and_no_pickle(tmp_path):
+def test_a_torch_exported_model_is_a_recipe_and_tensors(tmp_path):
     pack(request("torch"), tmp_path)
     exported_model = ExportedModel.read(tmp_path)
     assert exported_model.loader == {"target": "user_networks:residual", "kwargs": {}, "dtype": "float32"}

@@ -100,7 +100,7 @@ def test_a_network_without_normalisation_is_scaled_layer_by_layer():
 
 
 @pytest.mark.parametrize("factory", ["not_finite", "subnormal", "huge"])
-def test_a_users_unfit_weights_are_refused_with_the_layer_and_the_remedy(factory):
+def test_a_users_unfit_weights_are_refused_with_the_layer(factory):
     with pytest.raises(ModelError, match=r"(stem|head|outputs).*model\.weights=random"):
         build(user(factory))
 

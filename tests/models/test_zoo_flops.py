@@ -108,7 +108,7 @@ def test_a_small_network_by_hand():
     assert cost.compute_ops == 7
 
 
-def test_a_network_that_reads_values_is_counted_on_the_cpu_with_its_attention():
+def test_a_network_that_reads_values_is_counted_on_the_cpu():
     shape = (3, 32, 32)
     reads = count(Recipe("user_networks:reads_values", {}, shape))
     assert reads.gmacs == count(Recipe("user_networks:residual", {}, shape)).gmacs

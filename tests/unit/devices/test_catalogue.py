@@ -47,7 +47,7 @@ def test_no_name_means_two_devices() -> None:
             assert seen.setdefault(catalogue.plain(name), facts.name) == facts.name, name
 
 
-def test_the_devices_of_the_configuration_carry_the_catalogues_names() -> None:
+def test_configured_devices_have_the_names_of_the_catalogue() -> None:
     configured = {yaml.safe_load(file.read_text())["name"] for file in CONF.glob("*.yaml")}
 
     assert configured - set(catalogue.catalogue()) <= {"auto", "cpu", "cuda", "emulated_aarch64", "phone"}

@@ -173,7 +173,7 @@ def test_a_real_process_that_replies_wrongly_is_ended(number: int) -> None:
             assert "tester" in sentence
 
 
-def test_replies_that_no_request_asked_for_are_refused_and_fill_no_memory() -> None:
+def test_unrequested_replies_are_refused_and_fill_no_memory() -> None:
     talker = "import sys\nwhile True: sys.stdout.write('x' * 1000000 + chr(10))"
     with client_of(talker) as client:
         time.sleep(1.0)

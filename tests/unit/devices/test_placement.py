@@ -63,7 +63,7 @@ def test_too_many_nodes_elsewhere_are_refused(options, refused):
         assert check(A100, runtime, answer, precision="fp32").nodes == {"gpu": 75, "cpu": 25}
 
 
-def test_another_card_is_refused_and_the_same_number_in_another_spelling_is_not():
+def test_another_card_is_refused_in_any_spelling_of_its_uuid():
     same = reply(*CUDA_REPLY, uuid=UUID.removeprefix("GPU-").lower())
     assert check(A100, RuntimeConfig("torch"), same, precision="fp32").unit == "gpu"
     other = reply(*CUDA_REPLY, uuid="0000ffff-aaaa-bbbb-cccc-dddddddddddd")
@@ -73,7 +73,7 @@ def test_another_card_is_refused_and_the_same_number_in_another_spelling_is_not(
 
 @pytest.mark.parametrize(("asked", "ran"), [("fp32", "tf32"), ("tf32", "fp32")])
 def test_fp32_and_tf32_are_not_taken_for_each_other(asked: str, ran: str):
-    with pytest.raises(DeviceMismatchError, match=f"precision={asked} was asked for, and torch runs {ran}"):
+    with pytest.raises(DeviceMismatchError, match=f"precision={asked} was requested, but torch runs {ran}"):
         check(A100, RuntimeConfig("torch"), reply(*CUDA_REPLY, precision=ran), precision=asked)
 
 

@@ -160,5 +160,5 @@ def test_architecture_and_board_rules_hold():
 
 
 def test_a_name_that_nothing_recognises_is_refused():
-    with pytest.raises(ConfigError, match=r"device=mine has no rule"):
+    with pytest.raises(ConfigError, match=r"device=mine has no recognition rule"):
         resolve(DeviceConfig("mine", "cpu", "cpu"), hardware=machine(), known=())

@@ -45,7 +45,7 @@ def test_a_free_device_is_taken_and_given_back() -> None:
             another.end()
 
 
-def test_a_device_that_stays_busy_is_refused_with_names_and_setting(other: subprocess.Popen[bytes]) -> None:
+def test_a_busy_device_is_refused_with_its_holder_and_setting(other: subprocess.Popen[bytes]) -> None:
     told: list[str] = []
     with (
         pytest.raises(DeviceBusyError, match=r"device\.wait_s=0 s: the other sweep"),

@@ -149,7 +149,7 @@ def test_prune_leaves_an_entry_that_was_used_since_it_was_listed(cache, monkeypa
     assert is_intact(entry)
 
 
-def test_an_entry_that_is_gone_by_the_time_it_is_hit_is_built_again(cache, monkeypatch):
+def test_an_entry_removed_before_its_use_is_built_again(cache, monkeypatch):
     """A prune that comes before the hit: because of the lock, the hit finds no entry rather than half of one."""
     entry = fill(cache, "pruned", age_days=40)
     cache.prune(older_than=timedelta(days=30), now=NOW)

@@ -31,7 +31,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_sub_package_or_a_checkpoint_that_changed_gives_another_hash(package: Path) -> None:
+def test_a_changed_sub_package_or_checkpoint_changes_the_hash(package: Path) -> None:
     settings = {"target": "pk.make:make", "kwargs": {}, "seed": 0, "example": None}
     first = process.fingerprint(settings)
     assert first == process.fingerprint(settings)

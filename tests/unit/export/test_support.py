@@ -8,7 +8,7 @@ from frm_mlflow.errors import ConfigError, MissingExtraError
 from frm_mlflow.export import check, support
 
 
-def test_an_unknown_runtime_lists_the_known_ones():
+def test_an_unknown_runtime_lists_the_valid_ones():
     with pytest.raises(ConfigError, match="valid: torch, torch_compile"):
         check("tensorflow", "fp32")
 
@@ -20,7 +20,7 @@ def test_a_precision_without_kernels_lists_the_supported_ones():
         check("onnxruntime", "fp16")
 
 
-def test_a_runtime_that_does_not_run_on_a_gpu_says_where_it_runs():
+def test_a_runtime_without_gpu_support_names_where_it_runs():
     with pytest.raises(ConfigError, match="does not run on compute unit 'gpu', only on cpu"):
         check("litert", "fp32", compute_unit="gpu")
 

@@ -17,7 +17,7 @@ from frm_mlflow.measure.blocks import SETTLING_SECONDS, runs_in_block, settling_
         (0.010, 10, 2),
     ],
 )
-def test_a_block_is_long_enough_to_mean_something_and_short_enough_to_pair(median_s: float, runs: int, expected: int):
+def test_blocks_are_long_enough_to_time_and_short_enough_to_pair(median_s: float, runs: int, expected: int):
     assert runs_in_block(median_s, runs=runs, block_seconds=0.25) == expected
 
 

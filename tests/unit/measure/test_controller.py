@@ -257,14 +257,14 @@ def test_the_runs_are_shared_among_launches_of_fresh_workers(bench: Bench):
     assert len(measured.facts["model"]["warm_up"]) == 5
 
 
-def test_each_launch_is_verified_and_read_for_memory_and_only_the_last_is_metered(bench: Bench):
+def test_each_launch_is_verified_and_only_the_last_is_metered(bench: Bench):
     bench.run(launches=3)
     commands = [command for role, command in bench.machine.log if role == "model"]
     assert [commands.count(c) for c in ("load", "verify", "memory", "energy")] == [3, 3, 3, 1]
     assert commands[-1] == "energy"
 
 
-def test_the_interval_of_several_launches_holds_what_differs_between_starts(bench: Bench):
+def test_the_interval_of_launches_covers_their_differences(bench: Bench):
     """Each process start makes a model a few per cent faster or slower for the life of the process."""
     rng = np.random.default_rng(1)
     bench.luck = lambda role: float(np.exp(0.03 * rng.standard_normal()))
@@ -353,7 +353,7 @@ def test_a_launch_that_fails_leaves_none_open(bench: Bench):
 ON_CPU = {"kind": "cpu", "unit": "cpu", "provider": "CPUExecutionProvider", "nodes": {"cpu": 12}}
 
 
-def test_a_model_that_runs_elsewhere_than_on_the_device_is_not_measured(bench: Bench):
+def test_a_model_that_does_not_run_on_the_device_is_refused(bench: Bench):
     bench.settings["model"]["placement"] = ON_CPU
     with pytest.raises(DeviceMismatchError, match=r"h200 is a GPU.*runs the model on a processor"):
         bench.run(device=GPU)

@@ -39,5 +39,5 @@ def test_on_an_accelerator_processor_time_says_nothing(steady: np.ndarray):
     assert remarks([steady], steady / share, on_cpu=False) == ()
 
 
-def test_a_clock_too_coarse_for_processor_time_shows_no_contention(steady: np.ndarray):
+def test_too_coarse_a_processor_clock_shows_no_contention(steady: np.ndarray):
     assert contention(steady, np.zeros_like(steady)) == 0.0

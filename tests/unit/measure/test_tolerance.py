@@ -7,7 +7,7 @@ from frm_mlflow.measure.result import Identity
 from frm_mlflow.measure.tolerance import TOLERANCES, check_identity
 
 
-def test_what_is_within_passes_and_what_is_past_is_another_function():
+def test_outputs_within_the_tolerance_pass_and_others_do_not():
     for precision, allowed in TOLERANCES.items():
         at_limit = Identity(allowed.cosine, 0.1, allowed.max_rel_error)
         check_identity(at_limit, finite=True, model="m", precision=precision)

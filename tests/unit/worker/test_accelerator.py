@@ -83,7 +83,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
     return fake
 
 
-def test_gpus_are_named_and_a_cut_one_says_so(nvml: FakeNvml):
+def test_gpus_are_named_and_a_partitioned_one_is_marked(nvml: FakeNvml):
     first, second = accelerator.cards().usable
     assert (first.index, first.name, first.memory_mib) == (0, "NVIDIA H200", 80 * 1024)
     assert second.name == "NVIDIA A100-SXM4-80GB MIG"
@@ -103,7 +103,7 @@ def test_only_this_processs_memory_counts(nvml: FakeNvml):
     assert accelerator.process_device_mib(1) is None
 
 
-def test_conditions_leave_out_what_nvml_does_not_tell(nvml: FakeNvml):
+def test_conditions_omit_what_nvml_does_not_report(nvml: FakeNvml):
     found = accelerator.gpu_conditions(0)
     assert found["gpu_temperature_c"] == 41
     assert "gpu_power_w" not in found

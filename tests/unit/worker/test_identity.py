@@ -32,7 +32,7 @@ def test_a_value_that_is_not_finite_is_told():
     assert math.isnan(result.cosine)
 
 
-def test_equal_zeros_agree_and_other_values_do_not_agree_with_zeros():
+def test_only_zeros_agree_with_zeros():
     zeros = np.zeros(3)
     assert agreement([zeros], [zeros]).cosine == 1.0
     other = agreement([np.ones(3)], [zeros])

@@ -31,7 +31,7 @@ def installed_by(extra: str) -> set[str]:
     return {one.name for one in requirements}.union(*map(installed_by, nested))
 
 
-def test_every_runtime_has_a_conf_file_and_every_conf_file_a_runtime():
+def test_runtimes_and_their_conf_files_correspond():
     names = {path.stem: yaml.safe_load(path.read_text())["name"] for path in (ROOT / "conf/runtime").glob("*.yaml")}
     assert names == {name: name for name in (*RUNTIMES, "auto")}
 

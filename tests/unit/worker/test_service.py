@@ -113,7 +113,7 @@ def test_after_predict_the_reference_input_is_back(exported_model: Path, tmp_pat
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", "{}", '{"cmd": "load"}', '{"cmd": "hello", "extra": 1}'])
-def test_a_request_that_makes_no_sense_is_answered_and_not_the_end(line: str):
+def test_an_invalid_request_gets_a_reply_and_the_worker_goes_on(line: str):
     reply, is_last = Worker().answer(line)
     assert not reply["ok"]
     assert reply["kind"] == "bad_request"
@@ -150,13 +150,13 @@ def test_what_a_runtime_raises_becomes_a_reply_of_its_kind(exported_model: Path,
     assert reply.get("package", "") == getattr(error, "package", "")
 
 
-def test_an_unknown_runtime_lists_the_known_ones(exported_model: Path):
+def test_an_unknown_runtime_lists_the_valid_ones(exported_model: Path):
     reply = ask(Worker(), cmd="load", exported_model=str(exported_model), runtime="abacus")
     assert reply["kind"] == "unsupported"
     assert "onnxruntime" in reply["error"]
 
 
-def test_the_memory_base_is_taken_after_warming_the_runtime_and_before_loading(exported_model: Path):
+def test_the_memory_base_is_taken_between_warming_and_loading(exported_model: Path):
     buffers = []
 
     class Heavy(Doubling):

@@ -48,7 +48,7 @@ def test_no_file_of_a_model_is_run_for_its_name(tmp_path, monkeypatch, canary, n
     assert not any(entry.startswith(str(model)) for entry in path)
 
 
-def test_a_users_folder_is_on_the_path_but_its_sitecustomize_is_not_run(tmp_path, monkeypatch, canary):
+def test_a_sitecustomize_in_a_users_folder_is_not_run(tmp_path, monkeypatch, canary):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(NOTE.format(str(canary)))

@@ -70,7 +70,7 @@ class FakeEvents:
         return 7
 
 
-def test_a_block_times_each_call_on_both_clocks_and_leaves_settling_calls_out():
+def test_a_block_times_each_call_on_both_clocks_after_settling():
     work = Clockwork([1000, 10, 20, 30], cpu_share=2.0)
     block = run_block(FakeSession(work), runs=3, settle=1, clock=work.clock, cpu_clock=work.cpu_clock)
     assert block.wall_ns == [10, 20, 30]
@@ -87,14 +87,14 @@ def test_events_of_the_device_are_recorded_around_each_call():
     assert session.events.order == ["start", "stop"] * 2
 
 
-def test_the_garbage_collector_is_off_while_timing_and_on_again_after():
+def test_the_garbage_collector_is_off_only_while_timing():
     work = Clockwork([1])
     run_block(FakeSession(work), runs=2, clock=work.clock, cpu_clock=work.cpu_clock)
     assert work.collector_was_on == [False, False]
     assert gc.isenabled()
 
 
-def test_the_garbage_collector_is_on_again_after_a_call_that_failed():
+def test_the_garbage_collector_is_on_again_after_a_failed_call():
     class Failing(FakeSession):
         def run(self) -> None:
             raise RuntimeError
@@ -109,13 +109,13 @@ def warm(work: Clockwork, **changed):
     return warm_up(FakeSession(work), clock=work.clock, **settings)
 
 
-def test_warm_up_makes_the_runs_asked_for_even_where_they_are_slow():
+def test_warm_up_makes_the_requested_runs_even_if_they_are_slow():
     done = warm(Clockwork([10**9]))
     assert done.settled
     assert done.runs == 10
 
 
-def test_warm_up_lasts_the_time_asked_for_even_where_calls_are_fast():
+def test_warm_up_lasts_the_requested_time_even_if_calls_are_fast():
     done = warm(Clockwork([10**6]))
     assert done.settled
     assert 0.5 <= done.seconds < 0.6

@@ -67,7 +67,7 @@ def test_every_canonical_name_has_facts() -> None:
     assert set(document["in_source"]["aihub"].values()) <= set(aliases.published())
 
 
-def test_published_facts_are_plausible_and_say_where_they_come_from() -> None:
+def test_published_facts_are_plausible_and_name_their_source() -> None:
     for name, facts in aliases.published().items():
         assert facts.family in FAMILIES, name
         assert facts.gmacs is None or 0 < facts.gmacs < 100, name

@@ -86,7 +86,7 @@ def test_another_network_of_the_same_name_gets_no_facts(config):
 
 
 @pytest.mark.parametrize("change", [{"input_size": 160}, {"kwargs": {"num_classes": 10}}, {"input_shape": [3, 96, 96]}])
-def test_a_changed_network_keeps_its_family_and_loses_what_was_published(change):
+def test_a_changed_network_keeps_only_its_family(change):
     facts = facts_for(ModelConfig(name="resnet50", **change))
     assert facts is not None
     assert facts.family == "cnn"
