@@ -23,8 +23,8 @@ from mlflow import MlflowClient
 from results import add_option, recorded
 from torch import nn
 
-from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
+from frm_mlflow.gate.checks import Verdict
 from frm_mlflow.gate.decision import decide
 from frm_mlflow.sweep.compose import composed
 

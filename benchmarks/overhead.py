@@ -159,9 +159,7 @@ def main() -> int:
     missed = [f"the harness adds {overhead:.1%} to latency"] if overhead > LARGEST_OVERHEAD else []
 
     with_baseline, alone = our_other_seconds(model, baseline), our_other_seconds(model, None)
-    print(
-        f"seconds outside of timed runs: {with_baseline:.1f} including the baseline, {alone:.1f} for the model alone"
-    )
+    print(f"seconds outside of timed runs: {with_baseline:.1f} including the baseline, {alone:.1f} for the model alone")
     if not options.no_peer:
         peer = float(np.median([peer_other_seconds(model) for _ in range(options.repeats)]))
         print(f"optimum-benchmark's: {peer:.1f}")

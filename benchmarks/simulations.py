@@ -20,10 +20,11 @@ from scipy.signal import lfilter
 
 from benchmarks.results import add_option, recorded
 from frm_mlflow.analysis.bootstrap import ANY_NUMBER, SHARE, ChipInterval, ClusterMeans, pair_mean_interval
-from frm_mlflow.analysis.gate import Check, Verdict, frm_range
+from frm_mlflow.analysis.frm import frm_interval
 from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.analysis.significance import mann_whitney, signed_ranks
 from frm_mlflow.config import MeasureConfig
+from frm_mlflow.gate.checks import Check, Verdict
 from frm_mlflow.measure import estimate
 from frm_mlflow.measure.stability import LARGEST_DRIFT
 from frm_mlflow.measure.summary import memory_ratio
@@ -216,7 +217,7 @@ LOOKS = 4
 def frm_at(launches: Floats, memory: Floats, *, confidence: float) -> Interval:
     """Return the FRM of launches with the given latency ratios and peaks (of model and baseline); FLOPs are equal."""
     latency = estimate.launch_interval(float(np.median(launches)), launches, confidence=confidence)
-    return frm_range(latency, flops_ratio=1.0, memory_ratio=memory_ratio(*memory, confidence=confidence))
+    return frm_interval(latency, flops_ratio=1.0, memory_ratio=memory_ratio(*memory, confidence=confidence))
 
 
 def _launches_and_peaks(rng: np.random.Generator, n: int, latency_sd: float, memory_sd: float) -> tuple[Floats, Floats]:

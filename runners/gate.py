@@ -9,12 +9,12 @@ from pathlib import Path
 from mlflow import MlflowClient
 from omegaconf import DictConfig
 
-from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
 from frm_mlflow.errors import FrmError, TrackingError
+from frm_mlflow.gate.checks import Verdict
 from frm_mlflow.gate.decision import decide
 from frm_mlflow.gate.evidence import stored_model
-from frm_mlflow.report.gate import GateResult, as_json, junit, markdown
+from frm_mlflow.gate.summaries import GateResult, as_json, junit, markdown
 from frm_mlflow.tracking import models, server
 from frm_mlflow.tracking.models import StoredModel
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
 import pandas as pd
 
-from frm_mlflow.analysis.arrays import Floats, Integers, finite_mean
+from frm_mlflow.analysis.arrays import Floats, Integers, Words, finite_mean
 from frm_mlflow.analysis.bootstrap import SHARE, ClusterMeans
 from frm_mlflow.analysis.controls import FRM, LATENCY, PREDICTORS, SHUFFLED, control_sample, metrics, shuffled_frm
 from frm_mlflow.analysis.frontier_transfer import transferred
@@ -123,7 +124,7 @@ def flipped_pairs(matrix: ResultMatrix, values: dict[str, Floats]) -> pd.DataFra
 def _by_group(
     matrix: ResultMatrix,
     values: dict[str, Floats],
-    names: tuple[str, ...],
+    names: Sequence[str] | Words,
     column: str,
     options: AnalysisOptions,
     rng: np.random.Generator,

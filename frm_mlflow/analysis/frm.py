@@ -7,12 +7,14 @@ the rest. To use a subset of components, request it explicitly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from frm_mlflow.analysis.arrays import Floats
+from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.errors import DataError
 
 FRM_COMPONENTS: tuple[str, ...] = ("flops", "latency", "memory")
@@ -55,6 +57,23 @@ def frm(*ratios: ArrayLike) -> Floats:
     if not ratios:
         raise DataError("frm needs at least one component ratio: flops, latency, memory or energy")
     return np.asarray(np.exp(np.round(log_frm(*(np.log(positive(values)) for values in ratios)), _LOG_DIGITS)))
+
+
+def frm_interval(latency_ratio: Interval, *, flops_ratio: float, memory_ratio: Interval) -> Interval:
+    """Return FRM (paper equation 1) with the interval that follows from those of the latency and memory ratios.
+
+    FLOPs are exact. The errors of latency and memory are independent, so on a logarithmic scale the
+    squares of the distances to the ends add up.
+    """
+    parts = (latency_ratio, memory_ratio)
+    value = float(frm(flops_ratio, latency_ratio.value, memory_ratio.value))
+    below = math.hypot(*(_log_quotient(part.value, part.low) for part in parts)) / len(FRM_COMPONENTS)
+    above = math.hypot(*(_log_quotient(part.high, part.value) for part in parts)) / len(FRM_COMPONENTS)
+    return Interval(value, value * math.exp(-below), value * math.exp(above))
+
+
+def _log_quotient(larger: float, smaller: float) -> float:
+    return math.log(larger / smaller) if smaller else math.inf
 
 
 def log_frm(*log_ratios: Floats) -> Floats:

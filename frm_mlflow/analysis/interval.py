@@ -27,3 +27,17 @@ class Interval:
     def scaled(self, factor: float) -> Interval:
         """Return the interval of a fixed multiple of the figure."""
         return Interval(self.value * factor, self.low * factor, self.high * factor)
+
+
+def unbounded(value: float) -> Interval:
+    """Return the interval of a figure above zero without an interval: the next launch could give any value."""
+    return Interval(value, 0.0, math.inf)
+
+
+def quotient(numerator: Interval, denominator: Interval) -> Interval:
+    """Return the ratio of two separately measured figures: every ratio that is compatible with their intervals."""
+    return Interval(
+        numerator.value / denominator.value,
+        numerator.low / denominator.high,
+        numerator.high / denominator.low if denominator.low else math.inf,
+    )

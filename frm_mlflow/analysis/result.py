@@ -41,7 +41,7 @@ class Analysis:
     """Whether it transfers results between tiers or chips, or their substitutes."""
 
 
-def interval_cells(interval: ChipInterval) -> dict[str, float | int]:
+def interval_cells(interval: ChipInterval) -> dict[str, object]:
     """Return an interval as the cells `low`, `high` and `chips` of a table row."""
     return {"low": interval.low, "high": interval.high, "chips": interval.n_clusters}
 

@@ -10,7 +10,7 @@ from frm_mlflow import redact
 from frm_mlflow.config import GateConfig
 from frm_mlflow.errors import ConfigError, FrmError
 from frm_mlflow.gate.evidence import Evidence, gathered
-from frm_mlflow.report.gate import GateResult
+from frm_mlflow.gate.summaries import GateResult
 from frm_mlflow.tracking import server
 
 logger = redact.logger(__name__)

@@ -12,11 +12,12 @@ from types import MappingProxyType
 import numpy as np
 
 from frm_mlflow import devices, schema
-from frm_mlflow.analysis.gate import Check, Verdict, frm_range, quotient
-from frm_mlflow.analysis.interval import Interval
+from frm_mlflow.analysis.frm import frm_interval
+from frm_mlflow.analysis.interval import Interval, quotient
 from frm_mlflow.config import GateConfig, ModelConfig
 from frm_mlflow.errors import ConfigError, DeviceMismatchError
 from frm_mlflow.gate import wall_time as undisturbed
+from frm_mlflow.gate.checks import Check, Verdict
 from frm_mlflow.prediction import PredictionOptions, Target, predict
 from frm_mlflow.progress import console
 from frm_mlflow.sweep.beside import Benchmarked, benchmark_beside, check_device
@@ -221,7 +222,7 @@ def _frm(metrics: Metrics, rounds: undisturbed.Rounds, *, confidence: float) -> 
         return None
     latency = undisturbed.ratio(rounds, confidence=confidence)
     memory = undisturbed.peak_memory_ratio(rounds, confidence=confidence)
-    return frm_range(latency, flops_ratio=metrics[schema.RATIO_FLOPS.key], memory_ratio=memory)
+    return frm_interval(latency, flops_ratio=metrics[schema.RATIO_FLOPS.key], memory_ratio=memory)
 
 
 OF_THE_SERVER = MappingProxyType({"tracked": _tracked, "predicted": _predicted})

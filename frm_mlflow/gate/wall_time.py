@@ -15,8 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frm_mlflow import schema
-from frm_mlflow.analysis.gate import anything
-from frm_mlflow.analysis.interval import Interval
+from frm_mlflow.analysis.interval import Interval, unbounded
 from frm_mlflow.measure import BASELINE, MODEL, Measurement
 from frm_mlflow.measure.estimate import median_over_launches, ratio_over_launches
 from frm_mlflow.measure.summary import memory_ratio
@@ -94,7 +93,7 @@ def has_intervals(metrics: Metrics) -> bool:
 def _logged(metrics: Metrics, value: schema.Metric, low: schema.Metric, high: schema.Metric) -> Interval:
     """Return a value with its interval; missing for runs of one launch, and for FRM of runs before 0.2."""
     if low.key not in metrics or high.key not in metrics:
-        return anything(metrics[value.key])
+        return unbounded(metrics[value.key])
     return Interval(metrics[value.key], metrics[low.key], metrics[high.key])
 
 
@@ -129,4 +128,4 @@ def _threads(rounds: Rounds) -> int:
 
 
 def _range(found: Interval) -> Interval:
-    return found if found.is_known else anything(found.value)
+    return found if found.is_known else unbounded(found.value)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from frm_mlflow import schema
-from frm_mlflow.analysis.frm import frm, ratio
-from frm_mlflow.analysis.gate import frm_range
+from frm_mlflow.analysis.frm import frm, frm_interval, ratio
 from frm_mlflow.analysis.interval import Interval
 from frm_mlflow.config import ModelConfig
 from frm_mlflow.devices import Device
@@ -172,7 +171,7 @@ def _frm_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     values = {schema.FRM.key: float(frm(*components)), schema.FRM_E.key: float(frm(*components, energy))}
     latency, memory = (_range(metrics, *keys) for keys in _RATIO_RANGES)
     if math.isfinite(values[schema.FRM.key]) and math.isfinite(latency.low) and math.isfinite(memory.low):
-        interval = frm_range(latency, flops_ratio=components[0], memory_ratio=memory)
+        interval = frm_interval(latency, flops_ratio=components[0], memory_ratio=memory)
         values |= {schema.FRM_LOW.key: interval.low, schema.FRM_HIGH.key: interval.high}
     return values
 

@@ -101,8 +101,10 @@ def _shape(**fields: Any) -> type[_Answer]:
 _ONE_RUN = _shape(run=(_Run, ...))
 _ONE_EXPERIMENT = _shape(experiment=(_Experiment, ...))
 _PAGE = (str, "")
-_CHANGES = ("runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/delete-tag")
-_CHANGES += ("runs/log-inputs", "runs/outputs", "runs/log-model", "experiments/set-experiment-tag")
+_CHANGES = (
+    *("runs/log-batch", "runs/log-metric", "runs/log-parameter", "runs/set-tag", "runs/delete-tag"),
+    *("runs/log-inputs", "runs/outputs", "runs/log-model", "experiments/set-experiment-tag"),
+)
 """Requests that only change something; the response is an empty object."""
 _SHAPES: Mapping[str, type[_Answer]] = {
     "runs/create": _ONE_RUN,

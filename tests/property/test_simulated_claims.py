@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import simulations
 from benchmarks.simulations import CHIPS, MACHINES, Chips, Machine
-from frm_mlflow.analysis.gate import Verdict
+from frm_mlflow.gate.checks import Verdict
 
 FEW, MANY = 200, 4000
 WANDERING = next(machine for machine in MACHINES if machine.wander == 0.05)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frm_mlflow.analysis.gate import Verdict
 from frm_mlflow.config import GateConfig, checked
 from frm_mlflow.gate import evidence as gate_evidence
+from frm_mlflow.gate.checks import Verdict
 from frm_mlflow.gate.decision import decide
 from frm_mlflow.measure import Identity, Measurement
 from frm_mlflow.sweep.compose import composed

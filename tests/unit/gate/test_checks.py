@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from frm_mlflow.analysis.gate import Check, Verdict, anything, frm_range, overall, quotient
-from frm_mlflow.analysis.interval import Interval
+from frm_mlflow.analysis.frm import frm_interval
+from frm_mlflow.analysis.interval import Interval, quotient, unbounded
+from frm_mlflow.gate.checks import Check, Verdict, overall
 
 LIMIT = 1.05
 
@@ -43,7 +44,7 @@ def test_one_failure_outweighs_what_is_open_and_what_passes() -> None:
 
 def test_frm_has_the_cube_root_of_the_latency_ratios_interval() -> None:
     # Paper, section 2.1: the geometric mean of the three ratios; 1 x 8 x 1 has the mean 2.
-    found = frm_range(Interval(8.0, 1.0, 27.0), flops_ratio=1.0, memory_ratio=Interval(1.0, 1.0, 1.0))
+    found = frm_interval(Interval(8.0, 1.0, 27.0), flops_ratio=1.0, memory_ratio=Interval(1.0, 1.0, 1.0))
     assert (found.value, found.low, found.high) == pytest.approx((2.0, 1.0, 3.0))
 
 
@@ -51,18 +52,18 @@ def test_memory_widens_frms_interval_as_much_as_latency_does() -> None:
     """Independent errors of 3 % and 4 % combine to 5 % (on a logarithmic scale), and FRM has a third of that."""
     three, four = (Interval(1.0, math.exp(-error), math.exp(error)) for error in (0.03, 0.04))
     for latency, memory in ((three, four), (four, three)):
-        found = frm_range(latency, flops_ratio=1.0, memory_ratio=memory)
+        found = frm_interval(latency, flops_ratio=1.0, memory_ratio=memory)
         assert (math.log(found.low), math.log(found.high)) == pytest.approx((-0.05 / 3, 0.05 / 3))
 
 
 def test_a_figure_of_one_launch_decides_nothing() -> None:
     for value in (0.1, 10.0):
-        check = Check(name="latency", limit=1.0, found=anything(value), unit="ms")
+        check = Check(name="latency", limit=1.0, found=unbounded(value), unit="ms")
         assert check.verdict is Verdict.UNDECIDED
         assert "no interval" in check.sentence
-    frm = frm_range(anything(0.5), flops_ratio=0.5, memory_ratio=Interval(0.5, 0.4, 0.6))
+    frm = frm_interval(unbounded(0.5), flops_ratio=0.5, memory_ratio=Interval(0.5, 0.4, 0.6))
     assert (frm.low, frm.high) == (0.0, math.inf)
-    assert quotient(Interval(1, 0.9, 1.1), anything(1.0)).high == math.inf
+    assert quotient(Interval(1, 0.9, 1.1), unbounded(1.0)).high == math.inf
 
 
 def test_a_quotient_covers_every_ratio_of_two_intervals() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from frm_mlflow.analysis.gate import Check, Verdict
 from frm_mlflow.analysis.interval import Interval
-from frm_mlflow.report.gate import GateResult, junit, markdown
+from frm_mlflow.gate.checks import Check, Verdict
+from frm_mlflow.gate.summaries import GateResult, junit, markdown
 
 CHECKS = (
     Check(name="latency", limit=5.0, found=Interval(4.0, 3.9, 4.1), unit="ms"),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from xml.etree import ElementTree as ET
 
 from frm_mlflow import escape
-from frm_mlflow.analysis.gate import Check, Verdict, overall
+from frm_mlflow.gate.checks import Check, Verdict, overall
 
 _MARKS = {Verdict.PASS: "✅", Verdict.FAIL: "❌", Verdict.UNDECIDED: "❔"}
 

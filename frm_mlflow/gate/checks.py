@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from frm_mlflow.analysis.frm import FRM_COMPONENTS, frm
 from frm_mlflow.analysis.interval import Interval
 
 
@@ -17,11 +16,6 @@ class Verdict(str, Enum):
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
     UNDECIDED = "undecided"
-
-
-def anything(value: float) -> Interval:
-    """Return the interval of a figure above zero without an interval: the next launch could give any value."""
-    return Interval(value, 0.0, math.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,29 +60,3 @@ def overall(checks: Sequence[Check]) -> Verdict:
     """
     verdicts = {check.verdict for check in checks}
     return next((v for v in (Verdict.FAIL, Verdict.UNDECIDED) if v in verdicts), Verdict.PASS)
-
-
-def frm_range(latency_ratio: Interval, *, flops_ratio: float, memory_ratio: Interval) -> Interval:
-    """Return FRM (paper equation 1) with the interval that follows from those of the latency and memory ratios.
-
-    FLOPs are exact. The errors of latency and memory are independent, so on a logarithmic scale the
-    squares of the distances to the ends add up.
-    """
-    parts = (latency_ratio, memory_ratio)
-    value = float(frm(flops_ratio, latency_ratio.value, memory_ratio.value))
-    below = math.hypot(*(_log_quotient(part.value, part.low) for part in parts)) / len(FRM_COMPONENTS)
-    above = math.hypot(*(_log_quotient(part.high, part.value) for part in parts)) / len(FRM_COMPONENTS)
-    return Interval(value, value * math.exp(-below), value * math.exp(above))
-
-
-def quotient(numerator: Interval, denominator: Interval) -> Interval:
-    """Return the ratio of two separately measured figures: every ratio that is compatible with their intervals."""
-    return Interval(
-        numerator.value / denominator.value,
-        numerator.low / denominator.high,
-        numerator.high / denominator.low if denominator.low else math.inf,
-    )
-
-
-def _log_quotient(larger: float, smaller: float) -> float:
-    return math.log(larger / smaller) if smaller else math.inf
