@@ -30,7 +30,7 @@ def compute(selection: Selection, options: AnalysisOptions, rng: np.random.Gener
     if len(sides) < 2:
         raise DataError(f"interaction needs two tiers, runtimes or precisions; there is only {sides[0]}")
     if set(matrix.models) <= {matrix.baseline}:
-        raise DataError(f"interaction needs a model beside the baseline {matrix.baseline}")
+        raise DataError(f"interaction needs a model other than the baseline {matrix.baseline}")
     tests = pd.concat([model_tests(matrix, unit, options, rng) for unit in UNITS], ignore_index=True)
     tables = {"tests": tests, "share": significant_share(tests, options), "within_side": within_side(matrix)}
     return Result(tables=tables, sentences=tuple(_sentences(tables, options)))

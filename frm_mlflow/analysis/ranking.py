@@ -185,7 +185,7 @@ def _baseline_sentence(row: Mapping[Hashable, Any]) -> str:
         f"of {count(row['configurations'], 'configuration')}"
     )
     if row["same_order"] == row["configurations"]:
-        return f"{order}. A baseline is one constant per device, so this follows from algebra and is no evidence."
+        return f"{order}. A baseline is one constant per device, so this follows from algebra and is not evidence."
     return (
         f"{order} (ρ = {figure(row['rho'])}). One constant per device changes no order: ratios that were measured "
         "alternately with the baseline differ from quotients of two runs."

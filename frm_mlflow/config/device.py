@@ -100,7 +100,7 @@ class DeviceConfig:
         if fixed:
             raise ConfigError(
                 f"device.ssh_options must leave {', '.join(fixed)} alone: keys of hosts are always verified, "
-                "and nobody is there to answer a question"
+                "and no one can answer a prompt"
             )
         words = [word for option in options.items() for word in option]
         if not all(name.isalnum() for name in options) or not all(word.isprintable() for word in words):

@@ -229,7 +229,7 @@ def _check_together(command: str, reply: Mapping[str, Any], request: Mapping[str
     if command == "energy" and reply["meter"] is not None:
         missing = [name for name in ("millijoules", "runs", "seconds", "period_ms") if reply.get(name) is None]
         if missing:
-            raise ReplyError(f"sent a wrong reply: {', '.join(missing)} missing beside the meter {reply['meter']!r}")
+            raise ReplyError(f"sent a wrong reply: {', '.join(missing)} missing with the meter {reply['meter']!r}")
 
 
 def _fault(error: ValidationError) -> str:

@@ -155,7 +155,7 @@ def _device_of(module: nn.Module) -> torch.device:
         raise ConfigError(f"a torch.nn.Module is needed, not {kind}: pass the module that it was made from")
     tensors = [*module.parameters(), *module.buffers()]
     if any(t.is_meta for t in tensors):
-        raise ConfigError("the model lies on the meta device and has no weights: load them before it is benchmarked")
+        raise ConfigError("the model is on the meta device and has no weights: load them before it is benchmarked")
     other = {str(t.dtype) for t in tensors if t.is_floating_point()} - {"torch.float32"}
     if other:
         raise ConfigError(f"the model holds {', '.join(sorted(other))}; fp32 is measured: pass model.float()")

@@ -144,7 +144,7 @@ def external_files(path: Path, model: Any) -> dict[str, Path]:
         if not location or PurePosixPath(location).is_absolute() or not file.is_relative_to(folder):
             raise ConfigError(f"model.path: '{path}' refers to external data outside of its folder: '{location}'")
         if not file.is_file():
-            raise ConfigError(f"model.path: '{path}' needs '{location}' beside it, which was not found")
+            raise ConfigError(f"model.path: '{path}' needs '{location}' in the same folder, which was not found")
         files[location] = file
     return files
 

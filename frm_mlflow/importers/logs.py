@@ -125,7 +125,7 @@ def facts_of(
 ) -> dict[str, Any]:
     """Return the facts of a row: those that the file states, overridden by those that the user gives.
 
-    In a given value, `{stem}` stands for the file's name without its extension, `{parent}` for its
+    In a given value, `{stem}` is the file's name without its extension, `{parent}` for its
     folder's, `{parent2}`, `{parent3}`, ... for those above: `model={stem}` reads a folder with one log per model.
     `folder` is what `{parent}` names if it is not the file's own folder.
 

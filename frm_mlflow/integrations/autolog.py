@@ -162,7 +162,7 @@ def _log_model(original: Wrapper, settings: FrmSettings, *args: Any, **kwargs: A
 
 @contextmanager
 def _training(model: Any) -> Iterator[Logged]:
-    """Mark a model as in training; the yielded object names, after the block, where it was logged to meanwhile."""
+    """Mark a model as in training; after the block, the yielded object has the run that it was logged to meanwhile."""
     key, _ = _place(model)
     _in_training[key] = Logged()
     logged = Logged()

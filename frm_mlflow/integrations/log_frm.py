@@ -70,7 +70,7 @@ def log_frm(
         cannot be measured; the message explains how to fix it.
     FrmError
         If the export or the benchmark fails, or the server does not accept the result. In the last case
-        it is kept on disk, the message says where, and `frm-mlflow resend` logs it to the run later.
+        it is kept on disk, the message names the folder, and `frm-mlflow resend` logs it to the run later.
 
     Examples
     --------

@@ -16,7 +16,7 @@ class Request:
     """Input of a job's process; everything in it survives JSON."""
 
     version: str
-    """Version of frm-mlflow where the sweep was launched: a host must have the same."""
+    """Version of frm-mlflow that launched the sweep: a host must have the same."""
     label: str
     overrides: list[str]
     search_path: list[str]

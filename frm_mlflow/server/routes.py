@@ -152,7 +152,7 @@ def _with_snapshot(store: Store, answer: Ask) -> Answer:
 
 
 def _later(progress: Json) -> Answer:
-    """Return a response that tells the page to ask again in a moment."""
+    """Return a response that makes the page ask again after a moment."""
     response = jsonify(progress)
     response.status_code = 202
     return response

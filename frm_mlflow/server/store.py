@@ -138,7 +138,7 @@ class Store:
             entry.error = error
         except Exception as error:
             _logger.exception("reading the benchmarks of %s failed", ", ".join(experiments))
-            entry.error = FrmError(f"the benchmarks could not be read ({error}); the server's log says more")
+            entry.error = FrmError(f"the benchmarks could not be read ({error}); details are in the server's log")
         finally:
             entry.answered.set()
 

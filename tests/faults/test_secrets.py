@@ -15,7 +15,7 @@ from tests.faults.world import ARGUMENTS, ROOT
 
 PLANTED = {
     "MLFLOW_TRACKING_PASSWORD": "planted-password-1",
-    "MLFLOW_TRACKING_USERNAME": "somebody",
+    "MLFLOW_TRACKING_USERNAME": "alice",
     "AWS_SECRET_ACCESS_KEY": "planted/aws+secret-2",
     "AWS_SESSION_TOKEN": "planted-session-3",
     "HF_TOKEN": "hf_planted4planted4planted4",
@@ -60,7 +60,7 @@ def test_planted_secrets_are_nowhere(tmp_path: Path) -> None:
     own += [f"+tracking.tags.origin='https://me:{IN_TAG}@git.example/x'", "tracking.experiment=planted"]
     command = [str(Path(sys.executable).parent / "frm-mlflow"), "bench", ARGUMENTS[1], *own]
     with running_server(tmp_path / "server") as uri:
-        address = uri.replace("http://", f"http://somebody:{PLANTED['MLFLOW_TRACKING_PASSWORD']}@")
+        address = uri.replace("http://", f"http://alice:{PLANTED['MLFLOW_TRACKING_PASSWORD']}@")
         environ = os.environ | PLANTED | {"MLFLOW_TRACKING_URI": address, "FRM_CACHE_DIR": str(tmp_path / "cache")}
         environ |= {"FRM_MLFLOW_SPOOL": str(tmp_path / "spool"), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
         done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)

@@ -167,9 +167,9 @@ def test_a_damaged_copy_and_a_damaged_worker_are_replaced(over_ssh: Over, device
 
 
 def test_an_unknown_host_is_refused_with_the_remedy(over_ssh: Over, tmp_path: Path):
-    (tmp_path / "nobody").write_text("")
+    (tmp_path / "no_hosts").write_text("")
     with pytest.raises(HostKeyError, match=r"not in your known hosts: connect once manually"):
-        SshHost(over_ssh(known_hosts=str(tmp_path / "nobody")))
+        SshHost(over_ssh(known_hosts=str(tmp_path / "no_hosts")))
 
 
 def test_a_host_whose_key_changed_is_refused_with_the_fingerprint(over_ssh: Over, sshd: Sshd, tmp_path: Path):

@@ -306,7 +306,7 @@ def test_external_data_travels_with_the_file_and_must_be_inside(tmp_path):
     assert facts["params_m"] * 1e6 == pytest.approx(32)
     assert facts["weights_mib"] * 2**20 == pytest.approx(128)
     (tmp_path / "m" / "w.bin").unlink()
-    with pytest.raises(ConfigError, match=r"needs 'w\.bin' beside it"):
+    with pytest.raises(ConfigError, match=r"needs 'w\.bin' in the same folder"):
         pack(request(tmp_path / "m" / "net.onnx", batch_size=2), tmp_path)
 
 

@@ -54,7 +54,7 @@ function layout(x, y, extra = {}) {
 
 const LABEL = { character: 6.6, height: 15, gap: 6 };
 
-// Where a name of that many characters stands beside a point: above on the left, or below on the right of the stairs.
+// Position of a name of that many characters: above and left of its point, or below and right of the frontier.
 function places(at, characters) {
   const width = characters * LABEL.character;
   return [
@@ -270,7 +270,7 @@ export function drawSlopes(element, points, { styles, threshold = 2 }) {
 
 const LONGEST_LABEL = 46;
 const ROW = 15;
-// The end of a configuration's name tells it from its neighbours as much as the start.
+// The end of a configuration's name distinguishes it as much as the start.
 const shortened = (text) => (text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 19)}…${text.slice(-18)}` : text);
 
 // A grid names every row and every column.

@@ -1,4 +1,4 @@
-// The server's answers: waits while it reads the runs for the first time, and says in words what went wrong.
+// Responses of the server: waits during the first read of the runs, and explains what went wrong.
 
 export class Problem extends Error {}
 

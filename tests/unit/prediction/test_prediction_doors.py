@@ -83,7 +83,7 @@ def test_a_target_in_the_history_is_reported(frame, rng) -> None:
 def test_anchors_given_by_hand(frame, rng) -> None:
     truth = truth_of(frame, "edge-003")
     by_hand = {name: float(truth[name]) for name in ANCHORS}
-    found = predict(frame, Target(device="a phone nobody has", tier="edge"), TRANSFER, rng, anchors=by_hand)
+    found = predict(frame, Target(device="an unreleased phone", tier="edge"), TRANSFER, rng, anchors=by_hand)
     assert found.absolute
     assert found.target.runtime == "onnxruntime"
     assert any("Assumed" in sentence for sentence in found.summary())
