@@ -114,7 +114,9 @@ def answer_with(settings: QuestionConfig, what: str, compute: Compute) -> None:
     table = terminal_table(answer)
     if table is not None:
         out.print(table)
-    for sentence in (*answer.summary(), *_how_to_measure(answer)):
+    # The table has already shown the frontier.
+    sentences = answer.summary()[1:] if isinstance(answer, Prediction) else answer.summary()
+    for sentence in (*sentences, *_how_to_measure(answer)):
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     out.print(f"Logged as run {run_id}.", highlight=False)
 

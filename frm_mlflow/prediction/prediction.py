@@ -101,13 +101,13 @@ class Prediction:
         return interval_words(memory, self.confidence, index, "MiB")
 
     def summary(self) -> tuple[str, ...]:
-        """Return sentences on the prediction, its sources and its warnings."""
+        """Return the frontier as one sentence, then sentences on the prediction, its sources and its warnings."""
         members = [f"{self.sources.models[i]}: {self.latency_words(i)}" for i in np.flatnonzero(self.frontier).tolist()]
         unsure = int(((self.on_frontier > 0.1) & (self.on_frontier < 0.9)).sum())
         source = f"{self.sources.n_configurations} configurations of {len(set(self.sources.chips))} chips"
         undecided = "1 model is" if unsure == 1 else f"{unsure} models are"
         return (
-            f"Frontier of accuracy and latency on {self.target.device}: {'; '.join(members) or 'none'}. "
+            f"Frontier of accuracy and latency on {self.target.device}: {'; '.join(members) or 'none'}.",
             f"{undecided} undecided (probability of being on it between 0.1 and 0.9).",
             f"Predicted by {self.predictor} from {source} and {len(self.anchors)} measurements on the target."
             f"{self._nearest()}",
