@@ -350,7 +350,6 @@ RATIO_QUOTIENT = "quotient"
 MACS = "macs"
 
 TIERS = ("gpu", "cpu", "edge")
-FAMILIES = ("cnn", "mobile_cnn", "efficient", "transformer", "hybrid", "other")
 
 METRICS: tuple[Metric, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Metric))
 TAGS: tuple[Tag, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Tag))

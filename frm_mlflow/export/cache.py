@@ -77,10 +77,8 @@ class ExportCache:
         entries = (_describe(path.parent) for path in self.root.glob(f"*/{SEAL_NAME}"))
         return tuple(sorted(filter(None, entries), key=lambda entry: entry.last_used, reverse=True))
 
-    def prune(
-        self, *, max_bytes: int | None = None, older_than: timedelta | None = None, now: datetime
-    ) -> tuple[CacheEntry, ...]:
-        """Remove entries not used since `now - older_than`, then the least recently used ones above `max_bytes`.
+    def prune(self, *, older_than: timedelta, now: datetime) -> tuple[CacheEntry, ...]:
+        """Remove entries not used since `now - older_than`, and what killed writers left behind.
 
         Entries that are being written, or were used since they were listed, are kept.
 
@@ -89,15 +87,7 @@ class ExportCache:
         tuple of CacheEntry
             The removed entries.
         """
-        kept_bytes = 0
-        removed: list[CacheEntry] = []
-        for entry in self.entries():
-            kept_bytes += entry.bytes
-            too_much = max_bytes is not None and kept_bytes > max_bytes
-            too_old = older_than is not None and entry.last_used < now - older_than
-            if (too_much or too_old) and self._remove(entry):
-                kept_bytes -= entry.bytes
-                removed.append(entry)
+        removed = [entry for entry in self.entries() if entry.last_used < now - older_than and self._remove(entry)]
         self._remove_abandoned()
         return tuple(removed)
 

@@ -59,10 +59,6 @@ class Profiles:
         if not np.isfinite(self.values).any():
             raise DataError("no value to learn from on any source device: add benchmarks or widen sources=")
 
-    def without(self, chip: object) -> Profiles:
-        """Return the profiles of all other chips."""
-        return self.select(self.chips != chip)
-
     def select(self, rows: Mask | Integers) -> Profiles:
         """Return the given configurations."""
         return Profiles(values=self.values[rows], groups=self.groups[rows], chips=self.chips[rows])

@@ -127,13 +127,6 @@ def test_prune_removes_what_is_old(cache):
     assert [entry.key for entry in cache.entries()] == ["new"]
 
 
-def test_prune_keeps_the_last_used_within_the_size(cache):
-    for index in range(4):
-        fill(cache, f"k{index}", age_days=index, size=100_000)
-    removed = cache.prune(max_bytes=250_000, now=NOW)
-    assert [entry.key for entry in removed] == ["k2", "k3"]
-
-
 def test_prune_leaves_an_entry_that_is_being_written(cache):
     fill(cache, "k", age_days=9)
     with cache._lock("k"):
@@ -175,7 +168,7 @@ def test_what_a_killed_writer_left_is_removed(tmp_path) -> None:
     cache.fetch("a", lambda directory: (directory / "f").write_text("x") and None)
     assert [path.name for path in (tmp_path / "staging").iterdir()] == ["b-1234"], "another key may be in the making"
     with cache._lock("b"):
-        cache.prune(now=NOW)
+        cache.prune(older_than=timedelta(days=30), now=NOW)
         assert [path.name for path in (tmp_path / "staging").iterdir()] == ["b-1234"]
-    cache.prune(now=NOW)
+    cache.prune(older_than=timedelta(days=30), now=NOW)
     assert list((tmp_path / "staging").iterdir()) == []

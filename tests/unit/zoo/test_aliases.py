@@ -3,8 +3,9 @@ from importlib.resources import files
 import pytest
 import yaml
 
-from frm_mlflow.schema import FAMILIES
 from frm_mlflow.zoo import aliases
+
+FAMILIES = ("cnn", "mobile_cnn", "efficient", "transformer", "hybrid", "other")
 
 
 @pytest.mark.parametrize(
