@@ -1,7 +1,22 @@
-import pytest
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import get_type_hints
 
-from frm_mlflow.config import BenchConfig, DeviceConfig, GateConfig, MeasureConfig, ModelConfig, checked
+import pytest
+from omegaconf import DictConfig
+
+from frm_mlflow.config import (
+    AttachConfig,
+    BenchConfig,
+    DeviceConfig,
+    GateConfig,
+    IngestConfig,
+    MeasureConfig,
+    ModelConfig,
+    checked,
+)
 from frm_mlflow.errors import ConfigError
+from frm_mlflow.sweep.compose import composed
 
 GOOD = {
     "model": {"name": "resnet18"},
@@ -95,3 +110,28 @@ def test_the_batch_size_is_set_in_one_place() -> None:
         checked(BenchConfig, GOOD | {"measure": {"batch_size": 8}}, where="bench")
     batched = checked(BenchConfig, GOOD | {"measure": {"batch_size": 8}, "batch_size": 8}, where="bench")
     assert batched.measure.batch_size == batched.batch_size == 8
+
+
+def differing_defaults(cls: type, node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the keys whose default in the dataclass is not that of the file in conf/."""
+    types = get_type_hints(cls)
+    for item in fields(cls):
+        if item.name not in node or node[item.name] is None:
+            continue
+        if is_dataclass(types[item.name]):
+            yield from differing_defaults(types[item.name], node[item.name], f"{prefix}{item.name}.")
+        elif item.default is not MISSING and node[item.name] != item.default:
+            yield prefix + item.name
+
+
+@pytest.mark.parametrize(
+    ("command", "cls", "meant"),
+    [
+        ("bench", BenchConfig, set()),
+        ("attach", AttachConfig, set()),
+        ("gate", GateConfig, {"measure.target_interval", "junit", "markdown"}),  # a gate measures until it can decide
+        ("ingest", IngestConfig, {"source.version"}),  # the group aihub names its release
+    ],
+)
+def test_files_and_dataclasses_have_the_same_defaults(command: str, cls: type, meant: set[str]) -> None:
+    assert set(differing_defaults(cls, composed(command))) == meant
