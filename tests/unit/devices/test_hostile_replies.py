@@ -69,7 +69,7 @@ def accepted(command: str, line: bytes) -> dict[str, Any] | None:
         return checked(command, reply, {"runs": RUNS}) if reply["ok"] else None
     except ReplyError as error:
         sentence = str(error)
-    assert sentence.split()[0] in ("answered", "sent")
+    assert sentence.split()[0] in ("replied", "sent")
     assert len(sentence) < 1200
     return None
 
