@@ -178,7 +178,7 @@ def parsed(line: bytes) -> dict[str, Any]:
         If it is too long, not JSON, or not an object with `ok`.
     """
     if len(line) > LONGEST_REPLY:
-        raise ReplyError(f"answered with more than {LONGEST_REPLY // 2**20} MiB in one line")
+        raise ReplyError(f"replied with more than {LONGEST_REPLY // 2**20} MiB in one line")
     try:
         reply = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -186,7 +186,7 @@ def parsed(line: bytes) -> dict[str, Any]:
         raise ReplyError(f"replied with garbage instead of JSON: {shown!r}") from error
     if not isinstance(reply, dict) or not isinstance(reply.get("ok"), bool):
         shown = line[:200].decode(errors="replace").rstrip()
-        raise ReplyError(f"answered garbage: an object with 'ok' was expected, got {shown!r}")
+        raise ReplyError(f"replied with garbage: an object with 'ok' was expected, got {shown!r}")
     return reply
 
 
