@@ -67,8 +67,8 @@ test-gpu: setup-dev ## the tests that need an NVIDIA GPU, under ten minutes; the
 test-all: lint ## everything, the slow matrices too
 	$(BIN)/python -m pytest
 
-check: lint ## lint, types, import contracts and unit tests, under a minute
-	$(BIN)/python -m pytest -q -m "not slow and not gpu" tests/unit tests/property
+check: lint ## lint, types, import contracts, unit and property tests (about five minutes on two cores)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu" -n 2 --dist loadfile tests/unit tests/property
 
 lint: setup-dev
 	$(BIN)/ruff check .
