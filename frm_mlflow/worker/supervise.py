@@ -80,7 +80,7 @@ def _watch(pid: int, *, limit_mib: float | None, grace_s: float) -> int:
             return code if code >= 0 else SIGNAL_CODE - code
         resident = _resident_mib(pid)
         if limit_mib is not None and resident > limit_mib:
-            sys.stderr.write(f"out of memory: it held {resident:.0f} MiB, the limit is {limit_mib:.0f} MiB\n")
+            sys.stderr.write(f"out of memory: it used {resident:.0f} MiB, the limit is {limit_mib:.0f} MiB\n")
             return SIGNAL_CODE + signal.SIGKILL
         if gone_since is not None:
             if time.monotonic() - gone_since > grace_s:

@@ -63,7 +63,7 @@ def test_a_changed_entry_is_plausible_or_refused_in_a_sentence(tmp_path: Path, c
     rng, entry, refused, sentences = random.Random(f"spool/{count}"), good(), 0, []
     for number in range(count):
         folder = tmp_path / str(number)
-        (folder / "artifacts").mkdir(parents=True)
+        folder.mkdir()
         entry.write(folder)
         damage(folder, entry, rng)
         started = time.monotonic()
