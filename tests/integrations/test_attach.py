@@ -120,7 +120,7 @@ def test_a_flavor_that_cannot_be_measured_names_those_that_can(tracking, measure
         (("model_uri=models:/nonesuch@champion",), TrackingError, "nonesuch"),
         (("model_uri=models:/m-0123456789abcdef0123456789abcdef",), TrackingError, "not found"),
         (("run_id=0123456789abcdef0123456789abcdef",), TrackingError, "0123456789abcdef"),
-        (("model_uri=/some/where",), ConfigError, "no model URI"),
+        (("model_uri=/some/where",), ConfigError, "is not a model URI"),
         (("run_id=x", "into=nowhere"), ConfigError, "child or run"),
     ],
     ids=["neither", "alias", "model", "run", "path", "into"],
