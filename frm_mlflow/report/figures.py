@@ -77,14 +77,14 @@ def page_of(title: str, sections: Mapping[str, Mapping[str, Figure]]) -> str:
     """
     shown = {heading: figures for heading, figures in sections.items() if figures}
     drawn = {heading: _drawn(figures, at=place) for place, (heading, figures) in enumerate(shown.items())}
-    plotly_js = Markup(get_plotlyjs())  # noqa: S704 - plotly's own file
+    plotly_js = Markup(get_plotlyjs())  # noqa: S704 - plotly's own file  # nosec B704
     return render("figures.html", title=title, sections=drawn, plotly=plotly_js, style=asset("figures.css"))
 
 
 def _drawn(figures: Mapping[str, Figure], *, at: int) -> list[Markup]:
     config = {"displaylogo": False, "responsive": True}
     return [
-        Markup(  # noqa: S704 - plotly's own element
+        Markup(  # noqa: S704 - plotly's own element  # nosec B704
             figure.to_html(include_plotlyjs=False, full_html=False, config=config, div_id=f"{at}-{name}")
         )
         for name, figure in figures.items()
