@@ -89,6 +89,7 @@ def anchors_of(value: Any) -> Mapping[str, float] | Sequence[str] | None:
 
 
 def prediction_for(settings: QuestionConfig, frame: pd.DataFrame, rng: np.random.Generator) -> Prediction:
+    """Return the prediction for the target in `settings` from the history `frame`."""
     return predict(
         frame,
         target_of(settings, frame),
@@ -100,6 +101,7 @@ def prediction_for(settings: QuestionConfig, frame: pd.DataFrame, rng: np.random
 
 
 def answer_with(settings: QuestionConfig, what: str, compute: Compute) -> None:
+    """Read the history, compute the answer, log it as one run of the kind `what`, and print it."""
     out = console()
     client = server.connect(settings.tracking.uri)
     experiments = experiments_of(client, settings.experiments, settings.tracking)

@@ -31,7 +31,7 @@ COMPONENTS = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FrmResult:
-    """One logged benchmark: its FRM, all metrics and tags by their `schema` keys, and where they were logged.
+    """One logged benchmark: its FRM, all metrics and tags by their `schema` keys, and the run that has them.
 
     `frm` is None if a component is missing (such as FLOPs that cannot be counted). `seconds` is how long it took.
     """
